@@ -1,0 +1,89 @@
+"""Files that are whole or not there: atomic writes, and arrays as safetensors.
+
+Knows nothing of models; `layers` and `training` say what is saved.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tinytorch.errors import StateError
+
+
+def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary name in the same folder, are synced to the disk and renamed. Killed or
+    out of space at any point, the file that was there stays whole.
+
+    Raises:
+        OSError: as the system gives it (no space, no permission); the temporary file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def save_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Save named arrays as one safetensors file (https://github.com/huggingface/safetensors), atomically."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return atomic_write(path, save(contiguous, dict(metadata) if metadata else None))
+
+
+def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file.
+
+    Raises:
+        StateError: the file is missing, cut or not safetensors; the message names it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return arrays, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise StateError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise StateError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems refuse; the rename itself was still atomic
+    finally:
+        os.close(handle)

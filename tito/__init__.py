@@ -1,0 +1,1 @@
+"""tito: TinyTorch's command line, benchmark harness, competition and report."""

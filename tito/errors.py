@@ -1,0 +1,28 @@
+"""Errors that the command line prints in one line, without a traceback.
+
+TitoError
+├── SuiteError     a suite.yaml or workload.py that is not as the contract says
+├── RunError       a run that failed, hung, died or printed no number
+├── RecordError    a record that is cut, foreign or newer than this program
+└── ReportError    a page that cannot be written
+"""
+
+
+class TitoError(Exception):
+    """Base of all errors of the harness."""
+
+
+class SuiteError(TitoError):
+    """A suite that cannot be run as it is written."""
+
+
+class RunError(TitoError):
+    """A run that gave no result."""
+
+
+class RecordError(TitoError):
+    """A record that cannot be read, stored or compared."""
+
+
+class ReportError(TitoError):
+    """A report that cannot be made."""
