@@ -1,0 +1,1 @@
+"""The benchmark room: suite.yaml -> Suite -> runner (fresh child processes) -> Record -> store."""

@@ -1,0 +1,280 @@
+"""What came out: one immutable document for one run of one suite.
+
+    runner -> Record -> store -> rank, report
+
+A record holds raw samples beside every summary, the gates with what was measured against them, and where
+all of it came from. Two records may be compared only if their machine fingerprints are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tito.bench.suite import Criterion, Frozen, Metric, Parameters
+
+SCHEMA_VERSION = 1
+
+
+class Lines(Frozen):
+    """Exhibit: one or more curves."""
+
+    kind: Literal["lines"] = "lines"
+    title: str
+    x_title: str
+    y_title: str
+    series: list[Series]
+
+
+class Series(Frozen):
+    name: str
+    x: list[float]
+    y: list[float]
+
+
+class Confusion(Frozen):
+    """Exhibit: counts[i][j] samples of class i were called class j."""
+
+    kind: Literal["confusion"] = "confusion"
+    title: str
+    classes: list[str]
+    counts: list[list[int]]
+
+
+class Picture(Frozen):
+    caption: str
+    pixels: list[list[int | list[int]]]  # rows of 0-255 grey values, or of [r, g, b]
+
+
+class Pictures(Frozen):
+    """Exhibit: small images with captions, e.g. the worst mistakes."""
+
+    kind: Literal["pictures"] = "pictures"
+    title: str
+    pictures: list[Picture]
+
+
+class Points(Frozen):
+    """Exhibit: labelled points in the plane and, if `grid` is given, the model's answer over the plane."""
+
+    kind: Literal["points"] = "points"
+    title: str
+    x: list[float]
+    y: list[float]
+    label: list[int]
+    grid_x: list[float] = []
+    grid_y: list[float] = []
+    grid: list[list[float]] = []  # grid[i][j] is the answer at (grid_x[j], grid_y[i])
+
+
+class Heatmaps(Frozen):
+    """Exhibit: matrices of numbers side by side, e.g. attention maps or filters."""
+
+    kind: Literal["heatmaps"] = "heatmaps"
+    title: str
+    x_title: str
+    y_title: str
+    names: list[str]
+    matrices: list[list[list[float]]]
+
+
+class Bars(Frozen):
+    """Exhibit: named bars, optionally in several groups."""
+
+    kind: Literal["bars"] = "bars"
+    title: str
+    y_title: str
+    names: list[str]
+    groups: dict[str, list[float]]
+
+
+class Texts(Frozen):
+    """Exhibit: named texts, e.g. samples at stages of training. Shown escaped."""
+
+    kind: Literal["texts"] = "texts"
+    title: str
+    texts: list[tuple[str, str]]  # (heading, text)
+
+
+class Table(Frozen):
+    """Exhibit: a small table."""
+
+    kind: Literal["table"] = "table"
+    title: str
+    columns: list[str]
+    rows: list[list[str | float | int | None]]
+
+
+Exhibit = Annotated[
+    Lines | Confusion | Pictures | Points | Heatmaps | Bars | Texts | Table, Field(discriminator="kind")
+]
+
+
+class SeedRun(Frozen):
+    """One training in one fresh process."""
+
+    seed: int
+    metrics: dict[str, float]  # the workload's own, and train_seconds, load_seconds, evaluate_seconds
+    curve: list[dict[str, float]]
+    exhibits: list[Exhibit]
+
+
+class Summary(Frozen):
+    """A metric over the seeds."""
+
+    n: int
+    mean: float
+    sd: float | None  # sample standard deviation; none for a single seed
+    median: float
+    min: float
+    max: float
+
+
+class Verdict(Frozen):
+    """A criterion and what was measured against it."""
+
+    role: Literal["gate", "aim"]
+    criterion: Criterion
+    measured: float | None
+    met: bool
+
+
+class CaseResult(Frozen):
+    name: str
+    title: str
+    note: str
+    parameters: Parameters
+    runs: list[SeedRun]
+    summary: dict[str, Summary]
+    verdicts: list[Verdict]
+
+
+class LatencyRun(Frozen):
+    """Single-stream latency in one fresh process, all samples kept."""
+
+    samples_us: list[float]
+    p50_us: float
+    p90_us: float
+    p99_us: float
+
+
+class Throughput(Frozen):
+    """Offline throughput at one batch size: one figure for each fresh process."""
+
+    batch: int
+    samples_per_second: list[float]
+
+
+class MemorySample(Frozen):
+    seconds: float
+    rss: int  # bytes
+    uss: int | None  # bytes, where the system tells
+
+
+class Phase(Frozen):
+    name: str
+    start: float  # seconds since the child began
+    end: float
+
+
+class MemoryTrace(Frozen):
+    """psutil's view of one child over time, in bytes."""
+
+    case: str
+    seed: int
+    baseline: int  # RSS when the workload was imported and nothing loaded
+    peak: int
+    interval: float
+    samples: list[MemorySample]
+    phases: list[Phase]
+
+
+class Stacks(Frozen):
+    """py-spy's collapsed stacks: ("main;train;step", samples)."""
+
+    tool: str
+    rate_hz: int
+    seconds: float
+    collapsed: list[tuple[str, int]]
+
+
+class Profile(Frozen):
+    """How fast and how big the profiled case's model is."""
+
+    case: str
+    parameter_count: int
+    model_bytes: int  # of the safetensors file as it lies on disk
+    latency: list[LatencyRun]
+    throughput: list[Throughput]
+    memory: MemoryTrace | None
+    stacks: Stacks | None
+
+
+class Omission(Frozen):
+    """Something that was not measured, and the one line that says why."""
+
+    what: str
+    why: str
+
+
+class BlasChoice(Frozen):
+    """Which kernels OpenBLAS used in the children, and what it would have used unasked."""
+
+    used: str
+    default: str
+    speedup: float | None  # used / default, GFLOP/s; none where nothing else was tried
+    why: str
+
+
+class Machine(Frozen):
+    fingerprint: str  # hash of what follows; comparisons hold only within one
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    features: list[str]  # SIMD features that matter here, e.g. avx512f
+
+
+class Provenance(Frozen):
+    tinytorch: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    numpy: str
+    suite_sha256: str
+    machine: Machine
+    blas: BlasChoice
+    environment: dict[str, str]  # what the children had set before NumPy was imported
+    command: str  # what to type to run it again
+
+
+class Record(Frozen):
+    """One run of one suite. `status` is "passed" only if every gate of every case was met."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    suite: str
+    year: int
+    title: str
+    story: str
+    created: datetime
+    seconds: float
+    quick: bool
+    status: Literal["passed", "gate missed", "failed"]
+    reason: str | None  # one line, unless passed
+    metrics: dict[str, Metric]
+    cases: list[CaseResult]
+    profile: Profile | None
+    omitted: list[Omission]
+    provenance: Provenance
+
+
+def is_number(value: float | None) -> bool:
+    """Whether a value is there and finite."""
+    return value is not None and math.isfinite(value)
+
+
+Lines.model_rebuild()
