@@ -1,0 +1,221 @@
+"""Module 04: layers. A layer is its parameters in `__init__` and one expression in `forward`.
+
+`Module` finds parameters and parts by walking its own attributes, in the order in which they were set: a
+`Parameter` is trained, any other `Tensor` is a buffer (saved, not trained), a `Module` or a list of modules
+is a part. Names and layouts follow PyTorch, so weights saved from it load unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinytorch.errors import SettingError, ShapeError, StateError
+from tinytorch.serialization import load_arrays, save_arrays
+from tinytorch.tensor import Array, Op, Tensor, apply, default_generator
+
+
+class Parameter(Tensor):
+    """A tensor that training changes."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """Base of all layers and networks."""
+
+    training: bool = True
+
+    def forward(self, *args: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward()")
+
+    def __call__(self, *args: Any) -> Any:
+        return self.forward(*args)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The direct parts: modules, and modules in lists (named `list.0`, `list.1`, ...)."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all its parts, however deep."""
+        yield self
+        for _, child in self.named_children():
+            yield from child.modules()
+
+    def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers with their full names, a shared one under each of its names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                yield prefix + name, value
+        for name, child in self.named_children():
+            yield from child.named_tensors(f"{prefix}{name}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """What is trained; a parameter shared by two layers (tied weights) comes once."""
+        seen: set[int] = set()
+        for name, value in self.named_tensors():
+            if isinstance(value, Parameter) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def parameters(self) -> list[Parameter]:
+        """What an optimizer is given."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and its parts to training (dropout drops, batch norm measures)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch this module and its parts to inference."""
+        return self.train(False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and buffers by name, with PyTorch's names and layouts."""
+        return dict(self.named_tensors())
+
+    def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
+        """Copy values into the parameters and buffers, keeping each one's dtype.
+
+        Raises:
+            StateError: names are missing or unknown, or a shape differs; all are listed, nothing is changed.
+        """
+        own = self.state_dict()
+        arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
+        problems = [f"missing {name}" for name in own if name not in arrays]
+        problems += [f"unknown {name}" for name in arrays if name not in own]
+        problems += [
+            f"{name} has shape {arrays[name].shape}, expected {value.shape}"
+            for name, value in own.items()
+            if name in arrays and arrays[name].shape != value.shape
+        ]
+        if problems:
+            raise StateError(f"{type(self).__name__}: state does not fit: {'; '.join(problems)}")
+        for name, value in own.items():
+            value.data = np.array(arrays[name], value.dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the state_dict as safetensors; a file that was there stays whole until the new one is."""
+        return save_arrays(path, {name: value.data for name, value in self.state_dict().items()})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read what `save` (or PyTorch, as safetensors) wrote.
+
+        Raises:
+            StateError: the file is cut, or its tensors do not fit; the message names it.
+        """
+        arrays, _ = load_arrays(path)
+        try:
+            self.load_state_dict(arrays)
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from None
+
+
+def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
+    """Uniform in +-1/sqrt(fan_in): PyTorch's default for linear and convolutional layers.
+
+    Source: He et al. 2015, https://arxiv.org/abs/1502.01852, with gain 1/sqrt(3) as PyTorch sets it.
+    """
+    bound = 1 / math.sqrt(fan_in)
+    values = default_generator().random(shape, np.float32)
+    return Parameter((2 * values - 1) * np.float32(bound))
+
+
+def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(f"linear: input of shape {x.shape} does not fit weight of shape {weight.shape}: "
+                         f"expected (..., {weight.shape[1]})")  # fmt: skip
+    if x.ndim > 2:  # one large product instead of many small ones
+        return _linear(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], -1)
+    y = x @ weight.T
+    if bias is not None:
+        y += bias
+    return y
+
+
+linear = Op("linear", _linear)
+
+
+class Linear(Module):
+    """y = x W^T + b.
+
+    Shapes: x (..., in_features), weight (out_features, in_features), bias (out_features,), y (..., out_features).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        if in_features < 1 or out_features < 1:
+            raise SettingError(f"Linear: sizes {in_features} and {out_features}: expected at least 1")
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = kaiming_uniform((out_features, in_features), in_features)
+        self.bias = kaiming_uniform((out_features,), in_features) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return apply(linear, x, self.weight)
+        return apply(linear, x, self.weight, self.bias)
+
+
+class Flatten(Module):
+    """Joins all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class Dropout(Module):
+    """In training, zeroes each element with probability p and scales the rest by 1/(1-p); else does nothing.
+
+    Source: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise SettingError(f"Dropout: p {p}: expected 0 <= p < 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = default_generator().random(x.shape, np.float32) >= self.p
+        return x * (kept * x.dtype.type(1 / (1 - self.p)))
+
+
+class Sequential(Module):
+    """Layers one after the other; any callable from tensor to tensor is a layer."""
+
+    def __init__(self, *layers: Callable[[Tensor], Tensor]) -> None:
+        self.layers = list(layers)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Parts are named by their place alone, `0`, `1`, ..., as in PyTorch."""
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Callable[[Tensor], Tensor]:
+        return self.layers[index]

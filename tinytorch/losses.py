@@ -1,0 +1,99 @@
+"""Module 05: how wrong a prediction is, as one number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.layers import Module
+from tinytorch.tensor import Array, Op, Tensor, apply
+
+
+def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
+    if logits.ndim != 2 or targets.shape != logits.shape[:1]:
+        raise ShapeError(f"cross_entropy: logits of shape {logits.shape} and targets of shape {targets.shape}: "
+                         f"expected (N, C) and (N,)")  # fmt: skip
+    n, classes = logits.shape
+    if targets.min(initial=0) < 0 or targets.max(initial=0) >= classes:
+        raise ShapeError(f"cross_entropy: targets from {targets.min()} to {targets.max()}: "
+                         f"expected 0 to {classes - 1} for {classes} classes")  # fmt: skip
+    shifted = logits - logits.max(axis=1, keepdims=True)  # (N, C)
+    probabilities = np.exp(shifted)  # (N, C)
+    total = probabilities.sum(axis=1, keepdims=True)  # (N, 1)
+    probabilities /= total
+    loss = np.log(total).sum() - (1 - label_smoothing) * shifted[np.arange(n), targets].sum()
+    if label_smoothing:
+        loss -= label_smoothing / classes * shifted.sum()
+    return np.asarray(loss / n, logits.dtype), probabilities
+
+
+def _bce_with_logits(logits: Array, targets: Array) -> Array:
+    # log(1 + e^x) - t x, written so that e^x never overflows
+    return np.asarray((np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))).mean())
+
+
+cross_entropy_ = Op("cross_entropy", _cross_entropy)
+bce_with_logits_ = Op("binary_cross_entropy_with_logits", _bce_with_logits)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: float = 0.0) -> Tensor:
+    """mean_n of -sum_c q_nc log softmax(logits)_nc, with q the targets' one-hot rows.
+
+    With label smoothing s, q is (1 - s) one-hot + s / C (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
+
+    Args:
+        logits: (N, C), unnormalised log-probabilities.
+        targets: (N,), the classes as integers from 0 to C - 1.
+
+    Raises:
+        ShapeError: the shapes do not fit, or a target is not a class.
+    """
+    return apply(cross_entropy_, logits, _constant(targets), label_smoothing=label_smoothing)
+
+
+def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
+    """mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), for logits x and targets t of one shape."""
+    targets = _constant(targets)
+    _same_shape("binary_cross_entropy_with_logits", logits, targets)
+    return apply(bce_with_logits_, logits, targets)
+
+
+def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
+    """mean of (prediction - target)^2, for two tensors of one shape."""
+    _same_shape("mse_loss", prediction, target)
+    return ((prediction - target) ** 2).mean()
+
+
+class CrossEntropyLoss(Module):
+    """`cross_entropy` as a module."""
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise SettingError(f"CrossEntropyLoss: label_smoothing {label_smoothing}: expected 0 <= s < 1")
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, targets: Tensor | Array) -> Tensor:
+        return cross_entropy(logits, targets, self.label_smoothing)
+
+
+class BCEWithLogitsLoss(Module):
+    """`binary_cross_entropy_with_logits` as a module."""
+
+    def forward(self, logits: Tensor, targets: Tensor | Array) -> Tensor:
+        return binary_cross_entropy_with_logits(logits, targets)
+
+
+class MSELoss(Module):
+    """`mse_loss` as a module."""
+
+    def forward(self, prediction: Tensor, target: Tensor | Array) -> Tensor:
+        return mse_loss(prediction, target)
+
+
+def _constant(x: Tensor | Array) -> Array:
+    return x.data if isinstance(x, Tensor) else np.asarray(x)
+
+
+def _same_shape(name: str, a: Tensor, b: Tensor | Array) -> None:
+    if a.shape != b.shape:  # broadcasting here hides mistakes: (N,) against (N, 1) would give an (N, N) mean
+        raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} differ; expected the same")
