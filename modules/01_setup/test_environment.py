@@ -1,0 +1,207 @@
+"""Module 01, Setup: what machine this is, which BLAS it uses, what to tune."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinytorch import environment
+from tinytorch.environment import BlasInfo, MachineInfo, blas, machine, parse_cpuinfo, tuned_environment
+
+X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\nflags\t\t: fpu avx2 avx512f avx512_bf16\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd i8mm\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n"
+
+
+def test_machine_has_cores_memory_and_a_name() -> None:
+    info = machine()
+    assert info.cores >= 1
+    assert info.memory_bytes > 2**28
+    assert info.cpu
+    assert info.system == f"{platform.system()} {platform.machine()}"
+    assert set(info.features) <= set(environment.FEATURES)
+
+
+def test_fingerprint_is_stable_and_short() -> None:
+    assert machine().fingerprint == machine().fingerprint
+    assert len(machine().fingerprint) == 12
+    int(machine().fingerprint, 16)
+
+
+@pytest.mark.parametrize(
+    "changed", [("Other", set(), 2**33), ("CPU", {"avx2"}, 2**33), ("CPU", set(), 2**35)]
+)
+def test_fingerprint_tells_machines_apart(
+    changed: tuple[str, set[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33))
+    before = machine().fingerprint
+    monkeypatch.setattr(environment, "_read_cpu", lambda: changed)
+    assert machine().fingerprint != before
+
+
+def test_fingerprint_outlives_a_few_megabytes_of_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33))
+    before = machine()
+    monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33 - 2**23))
+    assert machine().fingerprint == before.fingerprint
+    assert machine().memory_bytes < before.memory_bytes
+
+
+def test_fingerprint_depends_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine()
+    monkeypatch.setattr(environment, "usable_cores", lambda: before.cores + 1)
+    assert machine().fingerprint != before.fingerprint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="affinity is asked for on Linux only")
+def test_cores_are_those_that_may_be_used() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "from tinytorch.environment import machine; print(machine().cores)"
+    )
+    assert _python(code).strip() == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="quotas are read on Linux only")
+@pytest.mark.parametrize(("quota", "cores"), [("50000 100000", 1), ("150000 100000", 2), ("max 100000", 8)])
+def test_cores_respect_a_container_s_quota(quota: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(environment, "_read", lambda path: f"{quota}\n")
+    assert environment.usable_cores() == cores
+
+
+def test_cpuinfo_of_x86_gives_model_and_flags() -> None:
+    assert parse_cpuinfo(X86 + "\n" + X86.replace("Some", "Other")) == (
+        "Some CPU @ 2.0GHz",
+        {"fpu", "avx2", "avx512f", "avx512_bf16"},
+    )
+
+
+def test_cpuinfo_of_arm_gives_part_and_features() -> None:
+    assert parse_cpuinfo(ARM) == ("CPU implementer 0x41 CPU part 0xd40", {"fp", "asimd", "i8mm"})
+
+
+def test_cpuinfo_without_a_model_is_not_a_crash() -> None:
+    model, flags = parse_cpuinfo("")
+    assert model
+    assert flags == set()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="compares x86 features")
+def test_features_agree_with_what_numpy_sees() -> None:
+    features = np._core._multiarray_umath.__cpu_features__
+    assert ("avx2" in machine().features) == features["AVX2"]
+    assert ("avx512f" in machine().features) == features["AVX512F"]
+
+
+def test_other_systems_are_told_as_far_as_they_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "plan9")
+    info = machine()
+    assert isinstance(info, MachineInfo)
+    assert info.memory_bytes == 0
+    assert info.features == ()
+    assert "MALLOC_MMAP_THRESHOLD_" not in tuned_environment(2)
+
+
+def test_macos_is_read_through_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "machdep.cpu.brand_string": "Apple M9",
+        "hw.memsize": str(2**34),
+        "hw.optional.arm.FEAT_BF16": "1",
+        "hw.optional.arm.FEAT_I8MM": "0",
+    }
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(environment, "_sysctl", lambda name: values.get(name, ""))
+    info = machine()
+    assert (info.cpu, info.memory_bytes, info.features) == ("Apple M9", 2**34, ("neon", "asimd", "bf16"))
+
+
+def test_blas_names_the_library() -> None:
+    info = blas()
+    assert info.library
+    assert info.kernel
+    assert info.threads is None or info.threads >= 1
+
+
+@pytest.mark.skipif(blas().threads is None, reason="NumPy's BLAS here is not its bundled OpenBLAS")
+def test_blas_tells_the_kernel_and_threads_that_were_asked_for() -> None:
+    code = "from tinytorch.environment import blas; b = blas(); print(b.library, b.kernel, b.threads)"
+    told = _python(code, OPENBLAS_CORETYPE=_other_kernel(), OPENBLAS_NUM_THREADS="1").split()
+    assert told == ["OpenBLAS", _other_kernel(), "1"]
+
+
+def _other_kernel() -> str:
+    """One that every CPU of this kind can run, and that is seldom the default."""
+    return "Nehalem" if platform.machine() in ("x86_64", "AMD64") else "ARMV8"
+
+
+def test_another_blas_is_unknown_rather_than_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_bundled_openblas", list)
+    config = {"Build Dependencies": {"blas": {"name": "accelerate", "version": "unknown"}}}
+    monkeypatch.setattr(np, "show_config", lambda mode: config)
+    assert blas() == BlasInfo("accelerate", "unknown", "unknown", None)
+
+
+def test_a_library_that_cannot_be_opened_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    broken = environment.Path(str(tmp_path)) / "libscipy_openblas64_.so"
+    broken.write_bytes(b"not a library")
+    monkeypatch.setattr(environment, "_bundled_openblas", lambda: [broken])
+    assert blas().kernel == "unknown"
+
+
+def test_tuned_threads_equal_the_cores() -> None:
+    tuned = tuned_environment(3)
+    assert {value for name, value in tuned.items() if "THREADS" in name} == {"3"}
+    assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= set(tuned)
+
+
+def test_tuned_environment_needs_a_core() -> None:
+    with pytest.raises(ValueError, match="cores must be at least 1, not 0"):
+        tuned_environment(0)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the thresholds are glibc's")
+def test_tuned_allocator_avoids_page_faults() -> None:
+    """What the thresholds are for: an 8 MB array that is made 20 times faults its pages in once."""
+    code = (
+        "import numpy as np, resource; f = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
+        "x = np.ones(2**21, np.float32); y = x * 2; del y; before = f()\n"
+        "for _ in range(20): y = x * 2; del y\n"
+        "print(f() - before)"
+    )
+    usual = int(_python(code, MALLOC_MMAP_THRESHOLD_="131072"))
+    tuned = int(_python(code, **tuned_environment(1)))
+    assert tuned * 10 < usual
+
+
+def test_import_starts_no_process_and_needs_only_numpy() -> None:
+    code = (
+        "import sys; seen = ('subprocess.Popen', 'os.fork', 'os.posix_spawn')\n"
+        "sys.addaudithook(lambda event, _: print(event) if event in seen else None)\n"
+        "import tinytorch.environment\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'tito', 'rich', 'pydantic', 'psutil'}))"
+    )
+    assert _python(code).strip() == "[]"
+
+
+def _python(code: str, **variables: str) -> str:
+    """What a fresh Python prints, with these variables set before it starts."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "MALLOC"))}
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=kept | {"PYTHONPATH": path} | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
