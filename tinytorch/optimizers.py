@@ -1,0 +1,277 @@
+"""Module 07: what to do with a gradient.
+
+An optimizer holds parameters and changes them in `step()`; a schedule changes the optimizer's learning rate.
+The updates run in place, through one scratch array per parameter: a step allocates nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.layers import Parameter
+from tinytorch.tensor import Array, Tensor
+
+ParameterGroup = dict[str, Any]
+
+
+class Optimizer:
+    """Base: parameters in groups, each with its own settings; state arrays by parameter.
+
+    Args:
+        parameters: what `model.parameters()` gives, or a list of groups
+            `{"params": [...], "weight_decay": 0.1, ...}` whose settings override the defaults.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter] | Iterable[ParameterGroup], **defaults: float) -> None:
+        given = list(parameters)
+        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        self.param_groups: list[ParameterGroup] = [{**defaults, **group} for group in groups]  # type: ignore[dict-item]
+        if not any(group["params"] for group in self.param_groups):
+            raise SettingError(f"{type(self).__name__}: no parameters were given")
+        self.step_count = 0
+        self.state: list[dict[str, Array]] = [self.new_state(p.data) for p in self.parameters()]
+        self._scratch = [np.empty_like(p.data) for p in self.parameters()]
+
+    def new_state(self, data: Array) -> dict[str, Array]:
+        """The arrays that the update rule carries from step to step for one parameter."""
+        return {}
+
+    def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
+        """Change one parameter in place."""
+        raise NotImplementedError(f"{type(self).__name__} must define update()")
+
+    def parameters(self) -> list[Parameter]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, so that the next backward starts anew."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        self.step_count += 1
+        i = 0
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.update(parameter.data, parameter.grad.data, self.state[i], self._scratch[i], group)
+                i += 1
+
+    def state_dict(self) -> dict[str, Array]:
+        """All that a resumed run needs: `step`, each group's learning rate, and the state arrays."""
+        rates = [float(group["lr"]) for group in self.param_groups]
+        arrays = {f"{i}.{name}": array for i, state in enumerate(self.state) for name, array in state.items()}
+        return {"step": np.array(self.step_count), "lr": np.array(rates), **arrays}
+
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            StateError: it is not from an optimizer like this one.
+        """
+        own = self.state_dict()
+        misfits = [name for name in own.keys() | state.keys()
+                   if name not in own or name not in state or own[name].shape != state[name].shape]  # fmt: skip
+        if misfits:
+            raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(misfits))}")
+        self.step_count = int(state["step"])
+        for group, rate in zip(self.param_groups, state["lr"], strict=True):
+            group["lr"] = float(rate)
+        for i, arrays in enumerate(self.state):
+            for name, array in arrays.items():
+                array[...] = state[f"{i}.{name}"]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    g = gradient + weight_decay p;  v = momentum v + g;  p = p - lr v, or with Nesterov p - lr (g + momentum v).
+    Source: Sutskever et al. 2013, http://proceedings.mlr.press/v28/sutskever13.html, in PyTorch's form.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter] | Iterable[ParameterGroup],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        _check(self, lr=lr, weight_decay=weight_decay)
+        if not 0 <= momentum < 1 or (nesterov and momentum == 0):
+            raise SettingError(f"SGD: momentum {momentum}: expected 0 <= momentum < 1, and > 0 for Nesterov")
+        self.nesterov = nesterov
+        self.momentum = momentum
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+
+    def new_state(self, data: Array) -> dict[str, Array]:
+        return {"velocity": np.zeros_like(data)} if self.momentum else {}
+
+    def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
+        if group["weight_decay"]:
+            np.multiply(data, group["weight_decay"], out=scratch)
+            scratch += g
+            g = scratch
+        if self.momentum:
+            velocity = state["velocity"]
+            velocity *= self.momentum
+            velocity += g
+            g = np.add(g, self.momentum * velocity) if self.nesterov else velocity
+        np.multiply(g, group["lr"], out=scratch)
+        data -= scratch
+
+
+class Adam(Optimizer):
+    """Adam: a step for each number, by the running mean and size of its gradient.
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p - lr m/(1 - b1^t) / (sqrt(v/(1 - b2^t)) + eps).
+    Weight decay, if any, is added to the gradient. Source: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
+
+    Kept are m/(1 - b1) and v/(1 - b2): the constants move into the step's two numbers, which spares two of
+    twelve passes over memory.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter] | Iterable[ParameterGroup],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        _check(self, lr=lr, weight_decay=weight_decay, eps=eps)
+        if not all(0 <= b < 1 for b in betas):
+            raise SettingError(f"{type(self).__name__}: betas {betas}: expected 0 <= beta < 1")
+        self.betas, self.eps = betas, eps
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+
+    def new_state(self, data: Array) -> dict[str, Array]:
+        return {"mean": np.zeros_like(data), "square": np.zeros_like(data)}
+
+    def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
+        (beta1, beta2), t, lr = self.betas, self.step_count, group["lr"]
+        if group["weight_decay"]:
+            if self.decoupled:
+                data *= 1 - lr * group["weight_decay"]
+            else:
+                g = g + group["weight_decay"] * data
+        mean, square = state["mean"], state["square"]
+        mean *= beta1
+        mean += g
+        np.multiply(g, g, out=scratch)
+        square *= beta2
+        square += scratch
+        # With m = (1 - b1) mean and v = (1 - b2) square, both bias corrections become one factor each
+        root = math.sqrt((1 - beta2) / (1 - beta2**t))
+        np.sqrt(square, out=scratch)
+        scratch += self.eps / root
+        np.divide(mean, scratch, out=scratch)
+        scratch *= lr * (1 - beta1) / (1 - beta1**t) / root
+        data -= scratch
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: p = p (1 - lr weight_decay) before the step.
+
+    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter] | Iterable[ParameterGroup],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+
+class LambdaLR:
+    """Sets each group's learning rate to its first one times `factor(step)`; call `step()` after the optimizer's.
+
+    The other schedules are this one with a formula.
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
+        self.optimizer, self.factor = optimizer, factor
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.step_count = 0
+        self._apply()
+
+    def step(self) -> None:
+        self.step_count += 1
+        self._apply()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def seek(self, step: int) -> None:
+        """Go to a step, as a resumed run does."""
+        self.step_count = step
+        self._apply()
+
+    def _apply(self) -> None:
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * self.factor(self.step_count)
+
+
+class StepLR(LambdaLR):
+    """lr * gamma^floor(t / step_size)."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        super().__init__(optimizer, lambda t: gamma ** (t // step_size))
+
+
+class CosineLR(LambdaLR):
+    """Linear from 0 to lr over `warmup` steps, then half a cosine down to lr * final at `total` steps.
+
+    Source: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
+    """
+
+    def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0) -> None:
+        if not 0 <= warmup < total:
+            raise SettingError(f"CosineLR: warmup {warmup} of {total} steps: expected 0 <= warmup < total")
+
+        def factor(t: int) -> float:
+            if t < warmup:
+                return (t + 1) / (warmup + 1)
+            progress = min(1.0, (t - warmup) / (total - warmup))
+            return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+        super().__init__(optimizer, factor)
+
+
+def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
+    """Scale all gradients together so that their joint norm is at most max_norm; returns the norm before.
+
+    Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063.
+
+    Raises:
+        GradientError: the norm is NaN or infinite, so that no scale would help.
+    """
+    with_grad = [p for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(float(np.vdot(p.grad.data, p.grad.data)) for p in with_grad))  # type: ignore[union-attr]
+    if not math.isfinite(norm):
+        raise GradientError(f"clip_grad_norm_: the gradients' norm is {norm}")
+    if norm > max_norm:
+        for p in with_grad:  # new arrays: a gradient may be shared with another tensor
+            p.grad = Tensor(p.grad.data * p.dtype.type(max_norm / norm))  # type: ignore[union-attr]
+    return norm
+
+
+def _check(optimizer: Optimizer, **settings: float) -> None:
+    for name, value in settings.items():
+        if not value >= 0:
+            raise SettingError(f"{type(optimizer).__name__}: {name} {value}: expected at least 0")
