@@ -96,49 +96,45 @@ def _split(g: Array, y: Array, *arrays: Array, dim: int) -> list[Array]:
     return np.split(g, np.cumsum([a.shape[dim] for a in arrays])[:-1], axis=dim)
 
 
+# fmt: off
 DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
-    # fmt: off
-    T.add:        (lambda g, y, a, b: g,
-                   lambda g, y, a, b: g),
-    T.mul:        (lambda g, y, a, b: g * b,
-                   lambda g, y, a, b: g * a),
-    T.neg:        (lambda g, y, x: -g,),
-    T.power:      (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
-    T.matmul:     (lambda g, y, a, b: _matmul_a(g, a, b),
-                   lambda g, y, a, b: _matmul_b(g, a, b)),
-    T.exp:        (lambda g, y, x: g * y,),
-    T.log:        (lambda g, y, x: g / x,),
-    T.absolute:   (lambda g, y, x: g * np.sign(x),),
-    T.maximum:    (lambda g, y, a, b: g * ((a > b) + 0.5 * (a == b)),
-                   lambda g, y, a, b: g * ((b > a) + 0.5 * (a == b))),
-    T.where_:     (None,
-                   lambda g, y, c, a, b: g * c,
-                   lambda g, y, c, a, b: g * np.logical_not(c)),
-    T.sum_:       (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
-    T.mean:       (lambda g, y, x, dim, keepdim: _spread(g * (y.size / x.size), x, dim, keepdim),),
-    T.amax:       (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
-    T.reshape:    (lambda g, y, x, shape: g.reshape(x.shape),),
-    T.permute:    (lambda g, y, x, dims: g.transpose(np.argsort(dims)),),
-    T.expand:     (lambda g, y, x, shape: g,),
-    T.getitem:    (lambda g, y, x, index: _scatter(g, x, index),),
-    T.cast:       (lambda g, y, x, dtype: g,),
+    T.add: (lambda g, y, a, b: g, lambda g, y, a, b: g),
+    T.mul: (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
+    T.neg: (lambda g, y, x: -g,),
+    T.power: (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
+    T.matmul: (lambda g, y, a, b: _matmul_a(g, a, b), lambda g, y, a, b: _matmul_b(g, a, b)),
+    T.exp: (lambda g, y, x: g * y,),
+    T.log: (lambda g, y, x: g / x,),
+    T.absolute: (lambda g, y, x: g * np.sign(x),),
+    T.maximum: (
+        lambda g, y, a, b: g * ((a > b) + 0.5 * (a == b)),
+        lambda g, y, a, b: g * ((b > a) + 0.5 * (a == b)),
+    ),
+    T.where_: (None, lambda g, y, c, a, b: g * c, lambda g, y, c, a, b: g * np.logical_not(c)),
+    T.sum_: (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
+    T.mean: (lambda g, y, x, dim, keepdim: _spread(g * (y.size / x.size), x, dim, keepdim),),
+    T.amax: (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
+    T.reshape: (lambda g, y, x, shape: g.reshape(x.shape),),
+    T.permute: (lambda g, y, x, dims: g.transpose(np.argsort(dims)),),
+    T.expand: (lambda g, y, x, shape: g,),
+    T.getitem: (lambda g, y, x, index: _scatter(g, x, index),),
+    T.cast: (lambda g, y, x, dtype: g,),
     T.concatenate: _split,
-
-    A.relu_:        (lambda g, y, x: g * (y > 0),),
-    A.sigmoid_:     (lambda g, y, x: g * y * (1 - y),),
-    A.tanh_:        (lambda g, y, x: g * (1 - y * y),),
-    A.gelu_:        (lambda g, t, x: _gelu_x(g, t, x),),
-    A.softmax_:     (lambda g, y, x, dim: _softmax_x(g, y, dim),),
+    A.relu_: (lambda g, y, x: g * (y > 0),),
+    A.sigmoid_: (lambda g, y, x: g * y * (1 - y),),
+    A.tanh_: (lambda g, y, x: g * (1 - y * y),),
+    A.gelu_: (lambda g, t, x: _gelu_x(g, t, x),),
+    A.softmax_: (lambda g, y, x, dim: _softmax_x(g, y, dim),),
     A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * g.sum(axis=dim, keepdims=True),),
-
-    L.linear:     (lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
-                   lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),
-                   lambda g, y, x, w, b: g),
-
-    S.cross_entropy_:   (lambda g, p, x, t, label_smoothing: _cross_entropy_x(g, p, t, label_smoothing),),
+    L.linear: (
+        lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
+        lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),
+        lambda g, y, x, w, b: g,
+    ),
+    S.cross_entropy_: (lambda g, p, x, t, label_smoothing: _cross_entropy_x(g, p, t, label_smoothing),),
     S.bce_with_logits_: (lambda g, y, x, t: g / x.size * (A.sigmoid_.forward(x) - t),),
-    # fmt: on
 }
+# fmt: on
 
 
 def derivative(op: Op, *rules: Rule | None) -> None:

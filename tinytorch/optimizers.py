@@ -262,7 +262,8 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
         GradientError: the norm is NaN or infinite, so that no scale would help.
     """
     with_grad = [p for p in parameters if p.grad is not None]
-    norm = math.sqrt(sum(float(np.vdot(p.grad.data, p.grad.data)) for p in with_grad))  # type: ignore[union-attr]
+    squares: list[float] = [float(np.vdot(p.grad.data, p.grad.data)) for p in with_grad if p.grad is not None]
+    norm = math.sqrt(sum(squares))
     if not math.isfinite(norm):
         raise GradientError(f"clip_grad_norm_: the gradients' norm is {norm}")
     if norm > max_norm:

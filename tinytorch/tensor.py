@@ -295,7 +295,7 @@ class Tensor:
 
     def flatten(self, start_dim: int = 0) -> Tensor:
         """Join all dimensions from `start_dim` on."""
-        return self.reshape(self.shape[:start_dim] + (-1,))
+        return self.reshape((*self.shape[:start_dim], -1))
 
     def permute(self, *dims: int | tuple[int, ...]) -> Tensor:
         return apply(permute, self, dims=_flat(dims))
@@ -318,7 +318,7 @@ class Tensor:
     def unsqueeze(self, dim: int) -> Tensor:
         """Insert a dimension of size 1."""
         dim = dim + self.ndim + 1 if dim < 0 else dim
-        return self.reshape(self.shape[:dim] + (1,) + self.shape[dim:])
+        return self.reshape((*self.shape[:dim], 1, *self.shape[dim:]))
 
     def squeeze(self, dim: int) -> Tensor:
         """Remove the dimension `dim`, of size 1."""

@@ -1,0 +1,267 @@
+"""Module 08: the training loop, its record of what happened, and checkpoints that resume exactly.
+
+The Trainer returns metrics as records and prints nothing itself. Whoever wants to watch passes `report`, a
+function called after each step; without one, a progress bar is drawn where stderr is a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from tinytorch.autograd import no_grad
+from tinytorch.errors import NonFiniteError, SettingError, StateError
+from tinytorch.layers import Module
+from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
+from tinytorch.serialization import load_arrays, save_arrays
+from tinytorch.tensor import Array, Tensor, get_rng_state, set_rng_state
+
+History = list[dict[str, float]]
+Loss = Callable[[Tensor, Array], Tensor]
+Measure = Callable[[Array, Array], float]
+CHECKPOINT_VERSION = "1"
+
+
+class Batches(Protocol):
+    """What the Trainer needs of a loader (module 10 brings one): its length, and any epoch from any batch."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, ...]]: ...
+
+
+class Report(Protocol):
+    """Called after each step with steps done, steps in all, and figures of the moment."""
+
+    def __call__(self, done: int, total: int, **figures: float) -> None: ...
+
+
+def accuracy(logits: Array, targets: Array) -> float:
+    """The share of rows whose largest logit is the target's. Shapes: (N, C), (N,)."""
+    return float((logits.argmax(axis=1) == targets).mean())
+
+
+class Trainer:
+    """Trains a model on (inputs, targets) batches.
+
+    Args:
+        model, optimizer, loss: `loss(model(inputs), targets)` is minimised.
+        schedule: stepped after each optimizer step.
+        clip_norm: the gradients' joint norm is held below it.
+        accumulate: batches whose gradients are averaged for one optimizer step.
+        metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
+        checkpoint: a file to save to after each epoch and on Ctrl-C; `resume()` goes on from it.
+        patience: stop when the validation loss has not improved for so many epochs.
+
+    Raises:
+        NonFiniteError: the loss became NaN or infinite; the last checkpoint stays as it was.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Loss,
+        schedule: LambdaLR | None = None,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        metrics: Mapping[str, Measure] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        patience: int | None = None,
+    ) -> None:
+        if accumulate < 1:
+            raise SettingError(f"Trainer: accumulate {accumulate}: expected at least 1")
+        self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
+        self.clip_norm, self.accumulate, self.metrics = clip_norm, accumulate, dict(metrics or {})
+        self.checkpoint, self.patience = checkpoint, patience
+        self.history: History = []
+        self.epoch = 0  # epochs finished
+        self.batch = 0  # batches done of the epoch under way
+        self.loss_sum = 0.0  # of those batches' losses, times their sizes
+        self.samples = 0
+        self.seconds = 0.0  # training time of all runs so far
+
+    def fit(
+        self, loader: Batches, epochs: int, validation: Batches | None = None, report: Report | None = None
+    ) -> History:
+        """Train until `epochs` epochs are done, counting those before a resume; returns one record an epoch.
+
+        Ctrl-C finishes the step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
+        """
+        if self.patience is not None and validation is None:
+            raise SettingError("Trainer: patience needs a validation loader to watch")
+        report = report or _default_report()
+        total = epochs * len(loader)
+        with _deferred_interrupt() as interrupted:
+            while self.epoch < epochs and not self._out_of_patience():
+                began = time.perf_counter()
+                for batch in loader.batches(self.epoch, start=self.batch):
+                    loss = self.train_batch(batch, last=self.batch + 1 == len(loader))
+                    if report is not None:
+                        report(self.epoch * len(loader) + self.batch, total, epoch=self.epoch + 1, loss=loss)
+                    if interrupted.is_set():
+                        self.seconds += time.perf_counter() - began
+                        self.save()
+                        raise KeyboardInterrupt
+                self.seconds += time.perf_counter() - began
+                self._finish_epoch(validation)
+                self.save()
+        return self.history
+
+    def train_batch(self, batch: tuple[Array, ...], last: bool = False) -> float:
+        """One forward and backward pass, and an optimizer step when enough gradients have come together."""
+        inputs, targets = batch
+        self.model.train()
+        loss = self.loss(self.model(Tensor(inputs)), targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}: "
+                                 f"lower the learning rate or clip the gradients")  # fmt: skip
+        (loss * (1 / self.accumulate) if self.accumulate > 1 else loss).backward()
+        self.batch += 1
+        self.loss_sum += value * len(targets)
+        self.samples += len(targets)
+        if self.batch % self.accumulate == 0 or last:
+            if self.clip_norm is not None:
+                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if self.schedule is not None:
+                self.schedule.step()
+        return value
+
+    def evaluate(self, loader: Batches) -> dict[str, float]:
+        """The mean loss (`val_loss`) and metrics over a loader, in inference mode."""
+        self.model.eval()
+        sums = dict.fromkeys(["val_loss", *self.metrics], 0.0)
+        samples = 0
+        with no_grad():
+            for inputs, targets in loader.batches(0):
+                outputs = self.model(Tensor(inputs))
+                sums["val_loss"] += self.loss(outputs, targets).item() * len(targets)
+                for name, measure in self.metrics.items():
+                    sums[name] += measure(outputs.data, targets) * len(targets)
+                samples += len(targets)
+        return {name: value / samples for name, value in sums.items()}
+
+    def save(self) -> None:
+        """Write the checkpoint, if one was asked for: the file is always whole, the old one or the new."""
+        if self.checkpoint is None:
+            return
+        arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
+        arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
+        arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
+        progress = {
+            "epoch": self.epoch, "batch": self.batch, "loss_sum": self.loss_sum, "samples": self.samples,
+            "seconds": self.seconds, "history": self.history, "rng": get_rng_state(),
+            "schedule": self.schedule.step_count if self.schedule else None,
+        }  # fmt: skip
+        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint, if the file is there; says whether it was.
+
+        The model ends with the same weights, bit for bit, as if training had never stopped.
+
+        Raises:
+            StateError: the file is not a checkpoint of this model and optimizer; the message names it.
+        """
+        if self.checkpoint is None or not Path(self.checkpoint).exists():
+            return False
+        arrays, metadata = load_arrays(self.checkpoint)
+        if metadata.get("checkpoint") != CHECKPOINT_VERSION:
+            raise StateError(f"{self.checkpoint}: not a checkpoint of this version of the Trainer")
+        parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "gradient": {}}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = array
+        try:
+            self.model.load_state_dict(parts["model"])
+            self.optimizer.load_state_dict(parts["optimizer"])
+        except StateError as error:
+            raise StateError(f"{self.checkpoint}: {error}") from None
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = Tensor(parts["gradient"][name]) if name in parts["gradient"] else None
+        self._take_progress(json.loads(metadata["progress"]))
+        return True
+
+    def _take_progress(self, progress: dict[str, Any]) -> None:
+        self.epoch, self.batch = progress["epoch"], progress["batch"]
+        self.loss_sum, self.samples = progress["loss_sum"], progress["samples"]
+        self.seconds, self.history = progress["seconds"], progress["history"]
+        set_rng_state(progress["rng"])
+        if self.schedule is not None and progress["schedule"] is not None:
+            self.schedule.seek(progress["schedule"])
+
+    def _finish_epoch(self, validation: Batches | None) -> None:
+        self.epoch += 1
+        record = {
+            "epoch": self.epoch,
+            "train_loss": self.loss_sum / self.samples,
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "seconds": self.seconds,
+        }
+        self.batch, self.loss_sum, self.samples = 0, 0.0, 0
+        self.history.append(record | (self.evaluate(validation) if validation is not None else {}))
+
+    def _out_of_patience(self) -> bool:
+        if self.patience is None or not self.history:
+            return False
+        losses = [record["val_loss"] for record in self.history]
+        return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
+
+
+def progress_bar(stream: TextIO, interval: float = 0.1) -> Report:
+    """A line that redraws itself: how far, the figures, and the time that is left."""
+    began = last = time.monotonic()
+
+    def report(done: int, total: int, **figures: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < interval and done < total:
+            return
+        last = now
+        filled = 30 * done // total
+        left = (now - began) / max(done, 1) * (total - done)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        end = "\n" if done == total else ""
+        stream.write(f"\r[{'=' * filled}{' ' * (30 - filled)}] {done}/{total}  {shown}  {left:.0f} s left \x1b[K{end}")
+        stream.flush()
+
+    return report
+
+
+def _default_report() -> Report | None:
+    return progress_bar(sys.stderr) if sys.stderr.isatty() else None
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of breaking into a half-done step; a second one breaks in at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # only the main thread may handle signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        interrupted.set()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
