@@ -1,0 +1,201 @@
+"""The choice of OpenBLAS's kernel: faster ones are taken, wrong, crashing and pointless ones are refused."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tinytorch.environment import BlasInfo, MachineInfo
+from tinytorch.environment import blas as present_blas
+from tito.bench import blas, blas_probe
+from tito.bench.blas import KernelChoice, Probe, choose_kernel, decide, run_probe, with_changes
+from tito.errors import RunError
+
+HASWELL = [Probe("Haswell", 200.0, 5e-5), Probe("Haswell", 190.0), Probe("Haswell", 210.0)]
+
+
+def candidates(gflops: float, error: float = 5e-5) -> list[Probe]:
+    return [Probe("SkylakeX", gflops, error)] * 3
+
+
+def test_a_faster_kernel_with_right_products_is_used() -> None:
+    choice = decide(HASWELL, candidates(380.0))
+    assert choice.record.used == "SkylakeX"
+    assert choice.record.default == "Haswell"
+    assert choice.record.speedup == pytest.approx(1.9)
+    assert choice.record.why == "SkylakeX is 1.9 times as fast as Haswell, measured just now"
+    assert choice.environment == {"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_L2_SIZE": None}
+
+
+def test_speed_is_the_median_so_that_one_busy_moment_decides_nothing() -> None:
+    told = [Probe("SkylakeX", 380.0), Probe("SkylakeX", 20.0), Probe("SkylakeX", 380.0)]
+    assert decide(HASWELL, told).record.speedup == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize("gflops", [150.0, 200.0, 209.0])
+def test_a_kernel_that_gains_less_than_5_percent_is_not_used(gflops: float) -> None:
+    choice = decide(HASWELL, candidates(gflops))
+    assert (choice.record.used, choice.record.speedup, choice.environment) == ("Haswell", 1.0, {})
+    assert "too little" in choice.record.why
+
+
+@pytest.mark.parametrize("error", [0.5, math.nan, math.inf])
+def test_a_fast_kernel_with_wrong_products_is_refused(error: float) -> None:
+    choice = decide(HASWELL, candidates(400.0, error))
+    assert (choice.record.used, choice.environment) == ("Haswell", {})
+    assert "refused: it gives wrong products" in choice.record.why
+
+
+def test_a_kernel_that_crashes_is_refused_with_the_reason() -> None:
+    choice = decide(HASWELL, [Probe(problem="crashed (SIGILL)")])
+    assert choice.record.used == "Haswell"
+    assert choice.record.why == "SkylakeX was refused: it crashed (SIGILL)"
+
+
+def test_a_present_kernel_with_wrong_products_gives_way() -> None:
+    choice = decide([Probe("Haswell", 500.0, 0.7)], candidates(300.0))
+    assert choice.record.used == "SkylakeX"
+    assert "wrong products" in choice.record.why
+    assert choice.record.speedup is None
+
+
+def test_no_right_kernel_is_an_error() -> None:
+    with pytest.raises(RunError, match=r"no BLAS kernel can be used.*wrong products.*SkylakeX crashed"):
+        decide([Probe("Haswell", 500.0, 0.7)], [Probe(problem="crashed (SIGSEGV)")])
+
+
+def test_inherit_leaves_everything_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "inherit")
+    monkeypatch.setattr(blas, "run_probe", _not_called)
+    choice = choose_kernel()
+    assert choice.environment == {}
+    assert choice.record.used == choice.record.default == present_blas().kernel
+
+
+@pytest.mark.parametrize(
+    ("info", "features", "why"),
+    [
+        (BlasInfo("accelerate", "unknown", "unknown", None), ("avx512f",), "accelerate, whose kernel cannot"),
+        (BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx2",), "no AVX-512"),
+        (BlasInfo("OpenBLAS", "0.3", "SkylakeX", 2), ("avx512f",), "in use already"),
+    ],
+)
+def test_where_nothing_can_be_gained_nothing_is_measured(
+    info: BlasInfo, features: tuple[str, ...], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pretend(monkeypatch, info, features)
+    monkeypatch.setattr(blas, "run_probe", _not_called)
+    choice = choose_kernel()
+    assert choice.record.speedup is None
+    assert choice.environment == {}
+    assert why in choice.record.why
+
+
+def test_probes_are_interleaved_and_only_the_first_of_each_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, bool]] = []
+
+    def probe(changes: blas.Changes, check: bool) -> Probe:
+        kernel = changes.get("OPENBLAS_CORETYPE")
+        asked.append((kernel, check))
+        return Probe("SkylakeX", 400.0) if kernel else Probe("Haswell", 200.0)
+
+    _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx512f",))
+    monkeypatch.setattr(blas, "run_probe", probe)
+    assert choose_kernel().record.speedup == pytest.approx(2.0)
+    new = "SkylakeX"
+    assert asked == [(None, True), (new, True), (new, False), (None, False), (None, False), (new, False)]
+
+
+def test_after_a_wrong_product_nothing_more_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def probe(changes: blas.Changes, check: bool) -> Probe:
+        asked.append(check)
+        return Probe("SkylakeX", 400.0, 1.0) if changes else Probe("Haswell", 200.0)
+
+    _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx512f",))
+    monkeypatch.setattr(blas, "run_probe", probe)
+    assert choose_kernel().environment == {}
+    assert len(asked) == 2
+
+
+def test_a_forced_kernel_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "Skylark")
+    monkeypatch.setattr(blas, "run_probe", lambda changes, check: Probe("Haswell", 200.0, 5e-5))
+    with pytest.raises(RunError, match="TINYTORCH_BLAS_KERNEL=Skylark: OpenBLAS used Haswell instead"):
+        choose_kernel()
+
+
+def test_a_forced_kernel_with_wrong_products_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "SkylakeX")
+    monkeypatch.setattr(blas, "run_probe", lambda changes, check: Probe("SkylakeX", 400.0, 0.3))
+    with pytest.raises(RunError, match="it gives wrong products"):
+        choose_kernel()
+
+
+@pytest.mark.skipif(present_blas().threads is None, reason="NumPy's BLAS here is not its bundled OpenBLAS")
+def test_a_forced_kernel_is_the_one_the_children_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", present_blas().kernel)
+    choice = choose_kernel()
+    told = run_probe(choice.environment, check=False)
+    assert told.problem is None
+    assert told.kernel == choice.record.used == present_blas().kernel
+    assert told.gflops > 0
+
+
+@pytest.mark.parametrize("exit_line", ["import os; os.kill(os.getpid(), 4)", "raise SystemExit('no kernel')"])
+def test_a_probe_that_dies_says_how(exit_line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+    command = [sys.executable, "-c", exit_line]
+    monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
+    assert run_probe({}, check=True).problem in ("crashed (SIGILL)", "ended with code 1 (no kernel)")
+
+
+def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+    monkeypatch.setattr(blas, "SECONDS", 0.2)
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
+    assert "gave no answer" in (run_probe({}, check=True).problem or "")
+
+
+def test_changes_set_and_take_out() -> None:
+    assert with_changes({"A": "1", "B": "2"}, {"A": None, "C": "3"}) == {"B": "2", "C": "3"}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_right_products_pass_the_check(dtype: type, transposed: bool) -> None:
+    assert blas_probe.relative_error(60, 70, 80, dtype, transposed) < blas.TOLERANCE
+
+
+def test_one_wrong_entry_in_a_product_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = blas_probe._columns
+
+    def wrong_in_one_entry(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        if matrix.shape == (60, 80):  # the product itself
+            matrix = matrix.copy()
+            matrix[17, 33] += 1.0
+        return right(matrix, columns)
+
+    monkeypatch.setattr(blas_probe, "_columns", wrong_in_one_entry)
+    assert blas_probe.relative_error(60, 70, 80, np.float32, False) > 10 * blas.TOLERANCE
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, info: BlasInfo, features: tuple[str, ...]) -> None:
+    """As if on such a machine."""
+    monkeypatch.delenv("TINYTORCH_BLAS_KERNEL", raising=False)
+    monkeypatch.setattr(blas, "blas", lambda: info)
+    monkeypatch.setattr(blas, "machine", lambda: MachineInfo("CPU", 2, 2**33, "Linux", features, "0" * 12))
+
+
+def _not_called(changes: blas.Changes, check: bool) -> Probe:
+    raise AssertionError("nothing should be measured here")
+
+
+def test_choice_is_what_the_runner_is_promised() -> None:
+    assert {field for field in KernelChoice.__dataclass_fields__} == {"record", "environment"}

@@ -1,0 +1,188 @@
+"""Which of OpenBLAS's kernels the children shall use: the faster one, if its products are right.
+
+OpenBLAS picks a kernel by the CPU's model, and falls back to an older one (Haswell) on a CPU that it does not
+know or where the environment says so. On AVX-512 machines the SkylakeX kernel can then be twice as fast. It is
+chosen only if, measured here and now in fresh processes, its products agree with a float64 reference and it is
+at least 5% faster.
+
+    TINYTORCH_BLAS_KERNEL=inherit    leave everything as it is, measure nothing
+    TINYTORCH_BLAS_KERNEL=Haswell    that one, if its products are right
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinytorch.environment import blas, machine, tuned_environment
+from tito.bench.record import BlasChoice
+from tito.errors import RunError
+
+VARIABLE = "TINYTORCH_BLAS_KERNEL"
+INHERIT = "inherit"
+CANDIDATE = "SkylakeX"
+# Kernels that use AVX-512 already: nothing is gained over them.
+AVX512_KERNELS = ("SkylakeX", "Cooperlake", "Sapphirerapids", "Zen5")
+ROUNDS = 3  # fresh processes for each kernel, in alternating order
+WORTHWHILE = 1.05
+TOLERANCE = 1e-3  # of blas_probe's relative error: rounding gives 5e-5, a wrong entry about 1
+SECONDS = 30.0  # a probe takes 0.3 to 0.6
+
+Changes = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class KernelChoice:
+    """The kernel for the children, and how to make them use it.
+
+    `environment` holds changes to a child's variables: a string is to be set, None means that the variable must
+    be taken out. `with_changes(os.environ, choice.environment)` gives the result.
+    """
+
+    record: BlasChoice
+    environment: Changes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one fresh process told: speed, and the error if it was asked to check; or why it told nothing."""
+
+    kernel: str = "unknown"
+    gflops: float = 0.0
+    error: float = 0.0
+    problem: str | None = None
+
+
+def with_changes(variables: Mapping[str, str], changes: Changes) -> dict[str, str]:
+    """The variables with the changes made: strings set, None taken out."""
+    merged = {**variables, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def choose_kernel() -> KernelChoice:
+    """The kernel for the children of this run. Takes 2 to 3 s where there is something to try.
+
+    Raises RunError if no kernel gives right products, or if TINYTORCH_BLAS_KERNEL names one that OpenBLAS does
+    not have.
+    """
+    present = blas()
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted == INHERIT:
+        return _keep(present.kernel, f"{VARIABLE}={INHERIT}: nothing else was tried")
+    if wanted:
+        return _forced(wanted, present.kernel)
+    if present.threads is None:
+        return _keep(present.kernel, f"NumPy's BLAS here is {present.library}, whose kernel cannot be chosen")
+    if "avx512f" not in machine().features:
+        return _keep(present.kernel, "OpenBLAS's own choice; the CPU has no AVX-512, nothing else was tried")
+    if present.kernel in AVX512_KERNELS:
+        return _keep(present.kernel, "in use already, and no faster one is known")
+    return decide(*_compare({}, _variables(CANDIDATE)))
+
+
+def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
+    """The choice between the present kernel and the candidate, given what their probes told."""
+    kernel, problem, speed = present[0].kernel, _problem(present), _speed(present)
+    refusal = _problem(candidate)
+    if problem and refusal:
+        raise RunError(f"no BLAS kernel can be used: the present one {problem}; {CANDIDATE} {refusal}")
+    if refusal:
+        return _keep(kernel, f"{CANDIDATE} was refused: it {refusal}")
+    if problem:
+        record = BlasChoice(used=CANDIDATE, default=kernel, speedup=None, why=f"the present one {problem}")
+        return KernelChoice(record, _variables(CANDIDATE))
+    gain = _speed(candidate) / speed
+    if gain < WORTHWHILE:
+        why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel}, too little to change"
+        return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=1.0, why=why), {})
+    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel}, measured just now"
+    record = BlasChoice(used=CANDIDATE, default=kernel, speedup=gain, why=why)
+    return KernelChoice(record, _variables(CANDIDATE))
+
+
+def _keep(kernel: str, why: str) -> KernelChoice:
+    return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=None, why=why), {})
+
+
+def _forced(kernel: str, default: str) -> KernelChoice:
+    """That kernel, after one process has shown that OpenBLAS has it and that its products are right."""
+    told = run_probe(_variables(kernel), check=True)
+    if told.problem is None and told.kernel.lower() != kernel.lower():
+        raise RunError(f"{VARIABLE}={kernel}: OpenBLAS used {told.kernel} instead; is the name right?")
+    problem = _problem([told])
+    if problem:
+        raise RunError(f"{VARIABLE}={kernel}: it {problem}")
+    record = BlasChoice(used=told.kernel, default=default, speedup=None, why=f"{VARIABLE}={kernel}")
+    return KernelChoice(record, _variables(kernel))
+
+
+def _variables(kernel: str) -> Changes:
+    """What makes OpenBLAS use a kernel. A pinned L2 size belongs to another kernel's blocking."""
+    return {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_L2_SIZE": None}
+
+
+def _compare(first: Changes, second: Changes) -> tuple[list[Probe], list[Probe]]:
+    """Probes of both, interleaved and in alternating order, so that a busy moment meets both alike.
+
+    The first probe of each checks the products; after a problem there, nothing more is measured.
+    """
+    told: tuple[list[Probe], list[Probe]] = ([], [])
+    for round in range(ROUNDS):
+        for side in (0, 1) if round % 2 == 0 else (1, 0):
+            told[side].append(run_probe((first, second)[side], check=round == 0))
+        if _problem(told[0]) or _problem(told[1]):
+            break
+    return told
+
+
+def run_probe(changes: Changes, check: bool) -> Probe:
+    """One probe in a fresh process with the changes made to its variables."""
+    root = str(Path(__file__).parents[2])  # where this tinytorch lies, so that the process finds it too
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    variables = {**os.environ, **tuned_environment(machine().cores), "PYTHONPATH": path}
+    command = [sys.executable, "-P", str(Path(__file__).with_name("blas_probe.py")), *(["check"] * check)]
+    try:
+        done = subprocess.run(
+            command,
+            env=with_changes(variables, changes),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Probe(problem=f"gave no answer in {SECONDS:.0f} s")
+    except OSError as error:
+        return Probe(problem=f"could not be started ({error})")
+    if done.returncode:
+        return Probe(problem=_death(done.returncode, done.stderr))
+    return Probe(**json.loads(done.stdout))
+
+
+def _death(code: int, stderr: str) -> str:
+    """How a process ended, in words."""
+    if code < 0:
+        return f"crashed ({signal.Signals(-code).name})"
+    last = stderr.strip().splitlines()[-1:] or ["no message"]
+    return f"ended with code {code} ({last[0]})"
+
+
+def _problem(probes: list[Probe]) -> str | None:
+    """Why a kernel may not be used, or None."""
+    for probe in probes:
+        if probe.problem:
+            return probe.problem
+        if not probe.error <= TOLERANCE:  # NaN is wrong too
+            return f"gives wrong products (relative error {probe.error:.2g}, at most {TOLERANCE:.0e} is right)"
+    return None
+
+
+def _speed(probes: list[Probe]) -> float:
+    return statistics.median(probe.gflops for probe in probes)
