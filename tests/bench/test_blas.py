@@ -12,7 +12,7 @@ import pytest
 from tinytorch.environment import BlasInfo, MachineInfo
 from tinytorch.environment import blas as present_blas
 from tito.bench import blas, blas_probe
-from tito.bench.blas import KernelChoice, Probe, choose_kernel, decide, run_probe, with_changes
+from tito.bench.blas import Probe, choose_kernel, decide, run_probe, with_changes
 from tito.errors import RunError
 
 HASWELL = [Probe("Haswell", 200.0, 5e-5), Probe("Haswell", 190.0), Probe("Haswell", 210.0)]
@@ -195,7 +195,3 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, info: BlasInfo, features: tuple[st
 
 def _not_called(changes: blas.Changes, check: bool) -> Probe:
     raise AssertionError("nothing should be measured here")
-
-
-def test_choice_is_what_the_runner_is_promised() -> None:
-    assert {field for field in KernelChoice.__dataclass_fields__} == {"record", "environment"}

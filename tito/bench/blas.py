@@ -1,9 +1,9 @@
 """Which of OpenBLAS's kernels the children shall use: the faster one, if its products are right.
 
-OpenBLAS picks a kernel by the CPU's model, and falls back to an older one (Haswell) on a CPU that it does not
-know or where the environment says so. On AVX-512 machines the SkylakeX kernel can then be twice as fast. It is
-chosen only if, measured here and now in fresh processes, its products agree with a float64 reference and it is
-at least 5% faster.
+OpenBLAS picks a kernel by the CPU's model, and falls back to an older one (Haswell) on a CPU that it does
+not know or where the environment says so. On AVX-512 machines the SkylakeX kernel can then be twice as fast.
+It is chosen only if, measured here and now in fresh processes, its products agree with a float64 reference
+and it is at least 5% faster.
 
     TINYTORCH_BLAS_KERNEL=inherit    leave everything as it is, measure nothing
     TINYTORCH_BLAS_KERNEL=Haswell    that one, if its products are right
@@ -42,8 +42,8 @@ Changes = Mapping[str, str | None]
 class KernelChoice:
     """The kernel for the children, and how to make them use it.
 
-    `environment` holds changes to a child's variables: a string is to be set, None means that the variable must
-    be taken out. `with_changes(os.environ, choice.environment)` gives the result.
+    `environment` holds changes to a child's variables: a string is to be set, None means that the variable
+    must be taken out. `with_changes(os.environ, choice.environment)` gives the result.
     """
 
     record: BlasChoice
@@ -69,8 +69,8 @@ def with_changes(variables: Mapping[str, str], changes: Changes) -> dict[str, st
 def choose_kernel() -> KernelChoice:
     """The kernel for the children of this run. Takes 2 to 3 s where there is something to try.
 
-    Raises RunError if no kernel gives right products, or if TINYTORCH_BLAS_KERNEL names one that OpenBLAS does
-    not have.
+    Raises RunError if no kernel gives right products, or if TINYTORCH_BLAS_KERNEL names one that OpenBLAS
+    does not have.
     """
     present = blas()
     wanted = os.environ.get(VARIABLE, "")
@@ -163,7 +163,10 @@ def run_probe(changes: Changes, check: bool) -> Probe:
         return Probe(problem=f"could not be started ({error})")
     if done.returncode:
         return Probe(problem=_death(done.returncode, done.stderr))
-    return Probe(**json.loads(done.stdout))
+    try:
+        return Probe(**json.loads(done.stdout))
+    except (ValueError, TypeError):
+        return Probe(problem=f"gave no readable answer ({done.stdout[:60]!r})")
 
 
 def _death(code: int, stderr: str) -> str:

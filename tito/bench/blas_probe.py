@@ -3,8 +3,8 @@
     python -P blas_probe.py check  ->  {"kernel": "SkylakeX", "gflops": 380.2, "error": 4.1e-05}
     python -P blas_probe.py        ->  {"kernel": "SkylakeX", "gflops": 379.8}
 
-The kernel is fixed when NumPy is imported, so that each candidate needs a process of its own; `tito.bench.blas`
-starts them. Imports NumPy and tinytorch.environment only.
+The kernel is fixed when NumPy is imported, so that each candidate needs a process of its own;
+`tito.bench.blas` starts them. Imports NumPy and tinytorch.environment only.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ def relative_error(m: int, k: int, n: int, dtype: type, transposed: bool) -> flo
     entry shows as an error of about 1, the rounding of float32 as 5e-5.
     """
     rng = np.random.default_rng(0)
-    A = rng.standard_normal((m, k)).astype(dtype)  # (m, k)
-    B = rng.standard_normal((n, k)).astype(dtype).T if transposed else rng.standard_normal((k, n)).astype(dtype)
+    A: np.ndarray = rng.standard_normal((m, k)).astype(dtype)  # (m, k)
+    B: np.ndarray = rng.standard_normal((n, k)).astype(dtype).T  # (k, n), in the order of memory of (n, k)
+    if not transposed:
+        B = np.ascontiguousarray(B)
     X = rng.standard_normal((n, 3))  # (n, 3)
     expected = _columns(A, _columns(B, X))  # (m, 3)
     return float(np.abs(_columns(A @ B, X) - expected).max() / np.sqrt(k))
