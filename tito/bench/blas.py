@@ -17,7 +17,6 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,19 +34,20 @@ WORTHWHILE = 1.05
 TOLERANCE = 1e-3  # of blas_probe's relative error: rounding gives 5e-5, a wrong entry about 1
 SECONDS = 30.0  # a probe takes 0.3 to 0.6
 
-Changes = Mapping[str, str | None]
+# What OpenBLAS's choice of a kernel and of its block sizes depends on, apart from the CPU.
+KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
 @dataclass(frozen=True)
 class KernelChoice:
     """The kernel for the children, and how to make them use it.
 
-    `environment` holds changes to a child's variables: a string is to be set, None means that the variable
-    must be taken out. `with_changes(os.environ, choice.environment)` gives the result.
+    `environment` is all of a child's KERNEL_VARIABLES: those of them that this process has inherited and that
+    are not in it must be taken out of the child's environment.
     """
 
     record: BlasChoice
-    environment: Changes
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,6 @@ class Probe:
     gflops: float = 0.0
     error: float = 0.0
     problem: str | None = None
-
-
-def with_changes(variables: Mapping[str, str], changes: Changes) -> dict[str, str]:
-    """The variables with the changes made: strings set, None taken out."""
-    merged = {**variables, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
 
 
 def choose_kernel() -> KernelChoice:
@@ -84,7 +78,7 @@ def choose_kernel() -> KernelChoice:
         return _keep(present.kernel, "OpenBLAS's own choice; the CPU has no AVX-512, nothing else was tried")
     if present.kernel in AVX512_KERNELS:
         return _keep(present.kernel, "in use already, and no faster one is known")
-    return decide(*_compare({}, _variables(CANDIDATE)))
+    return decide(*_compare(_inherited(), _variables(CANDIDATE)))
 
 
 def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
@@ -101,14 +95,14 @@ def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
     gain = _speed(candidate) / speed
     if gain < WORTHWHILE:
         why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel}, too little to change"
-        return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=1.0, why=why), {})
+        return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=1.0, why=why), _inherited())
     why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel}, measured just now"
     record = BlasChoice(used=CANDIDATE, default=kernel, speedup=gain, why=why)
     return KernelChoice(record, _variables(CANDIDATE))
 
 
 def _keep(kernel: str, why: str) -> KernelChoice:
-    return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=None, why=why), {})
+    return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=None, why=why), _inherited())
 
 
 def _forced(kernel: str, default: str) -> KernelChoice:
@@ -123,12 +117,17 @@ def _forced(kernel: str, default: str) -> KernelChoice:
     return KernelChoice(record, _variables(kernel))
 
 
-def _variables(kernel: str) -> Changes:
-    """What makes OpenBLAS use a kernel. A pinned L2 size belongs to another kernel's blocking."""
-    return {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_L2_SIZE": None}
+def _inherited() -> dict[str, str]:
+    """What this process's own kernel was chosen by."""
+    return {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ}
 
 
-def _compare(first: Changes, second: Changes) -> tuple[list[Probe], list[Probe]]:
+def _variables(kernel: str) -> dict[str, str]:
+    """What makes OpenBLAS use a kernel. No L2 size: a pinned one was meant for another kernel's blocks."""
+    return {"OPENBLAS_CORETYPE": kernel}
+
+
+def _compare(first: dict[str, str], second: dict[str, str]) -> tuple[list[Probe], list[Probe]]:
     """Probes of both, interleaved and in alternating order, so that a busy moment meets both alike.
 
     The first probe of each checks the products; after a problem there, nothing more is measured.
@@ -142,16 +141,17 @@ def _compare(first: Changes, second: Changes) -> tuple[list[Probe], list[Probe]]
     return told
 
 
-def run_probe(changes: Changes, check: bool) -> Probe:
-    """One probe in a fresh process with the changes made to its variables."""
+def run_probe(kernel_variables: dict[str, str], check: bool) -> Probe:
+    """One probe in a fresh process with exactly these of KERNEL_VARIABLES."""
     root = str(Path(__file__).parents[2])  # where this tinytorch lies, so that the process finds it too
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    variables = {**os.environ, **tuned_environment(machine().cores), "PYTHONPATH": path}
+    inherited = {name: value for name, value in os.environ.items() if name not in KERNEL_VARIABLES}
+    tuned = tuned_environment(machine().cores)
     command = [sys.executable, "-P", str(Path(__file__).with_name("blas_probe.py")), *(["check"] * check)]
     try:
         done = subprocess.run(
             command,
-            env=with_changes(variables, changes),
+            env=inherited | tuned | kernel_variables | {"PYTHONPATH": path},
             capture_output=True,
             text=True,
             timeout=SECONDS,
