@@ -1,0 +1,72 @@
+"""`tito data list | fetch | verify`: the data sets in the cache, as values that the command line prints.
+
+Prints nothing itself. What the data sets are is in `tinytorch.datasets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinytorch.datasets import CATALOGUE
+from tinytorch.downloads import State, cache_folder, file_state
+from tinytorch.downloads import fetch as fetch_files
+from tito.errors import TitoError
+
+
+@dataclass(frozen=True)
+class DataState:
+    """One data set, and how much of it is in the cache."""
+
+    name: str
+    what: str
+    folder: Path
+    present: bool  # every file is there in its full size; `verify` also looks at the content
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One file of a data set, after its content was hashed."""
+
+    name: str
+    file: str
+    path: Path
+    state: State
+
+
+def list_data() -> list[DataState]:
+    """Every data set that can be had, without reading the files."""
+    states = []
+    for data in CATALOGUE.values():
+        folder = cache_folder() / data.name
+        sizes = {file: path.stat().st_size for file in data.files if (path := folder / file).is_file()}
+        present = all(sizes.get(file) == fact.size for file, fact in data.files.items())
+        states.append(DataState(data.name, data.what, folder, present, sum(sizes.values())))
+    return states
+
+
+def fetch(name: str, report: Callable[[str], None]) -> Path:
+    """Fetch a data set into the cache unless it is there, whole; returns its folder.
+
+    Raises:
+        TitoError: no data set has that name.
+        DataError: no source is left, or the folder cannot be written.
+    """
+    if name not in CATALOGUE:
+        raise TitoError(f"no data set is named {name!r}; there are {', '.join(CATALOGUE)}")
+    return fetch_files(CATALOGUE[name], report=report)
+
+
+def verify() -> list[FileState]:
+    """Hash every file of every data set in the cache and compare it with the pinned SHA-256.
+
+    Raises:
+        DataError: a file may not be read.
+    """
+    return [
+        FileState(data.name, file, path := cache_folder() / data.name / file, file_state(path, fact))
+        for data in CATALOGUE.values()
+        for file, fact in data.files.items()
+    ]
