@@ -1,0 +1,268 @@
+"""From records to HTML files: one offline page for each suite, and an index of them all.
+
+A page loads nothing: styles, scripts, Plotly and pictures are inside it. Its content security policy lets
+only the scripts run that this file put there (by their hash), whatever text a record may hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tinytorch.serialization import atomic_write
+from tito.bench.record import CaseResult, Record, Verdict
+from tito.errors import ReportError
+from tito.report import figures, units
+from tito.report.exhibits import exhibits
+from tito.report.flame import flame_graph
+from tito.report.history import history, primary, spark
+
+TEMPLATES = Path(__file__).parent / "templates"
+SUITE_NAME = re.compile(r"^[a-z0-9_]+$")  # it becomes a file name
+# What could end the script element it stands in, or a line of JavaScript.
+UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure."""
+
+    title: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A gate or an aim, and what was measured."""
+
+    case: str
+    role: str
+    metric: str
+    required: str
+    measured: str
+    over: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """A suite on the index page."""
+
+    record: Record
+    word: str
+    tiles: list[Tile]
+    spark: str | None
+
+
+def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Write <suite>.html for each suite's newest record, full runs before quick ones, and index.html.
+
+    Returns the paths, the index last.
+
+    Raises:
+        ReportError: the folder cannot be written, or a suite's name cannot be a file's.
+    """
+    environment = _environment()
+    shown = newest(records)
+    documents = {f"{record.suite}.html": suite_page(record, records, environment) for record in shown}
+    documents["index.html"] = index_page(shown, records, environment)
+    try:
+        return [atomic_write(folder / name, page.encode("utf-8")) for name, page in documents.items()]
+    except OSError as error:
+        raise ReportError(
+            f"{folder}: cannot write the report there ({error.strerror or error}); make the folder writable, "
+            "free some space, or name another folder"
+        ) from None
+
+
+def newest(records: Sequence[Record]) -> list[Record]:
+    """Of each suite the newest full run, or the newest quick one if there is no other; in historical order."""
+    best: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: (not record.quick, record.created)):
+        if not SUITE_NAME.match(record.suite):
+            raise ReportError(
+                f"record {record.id}: suite {record.suite!r} cannot be a file name; expected lower-case letters, "
+                "digits and _; remove that record"
+            )
+        best[record.suite] = record
+    return sorted(best.values(), key=lambda record: (record.year, record.suite))
+
+
+def suite_page(record: Record, records: Sequence[Record], environment: Environment) -> str:
+    """The page of one record."""
+    from plotly.offline import get_plotlyjs
+
+    profile = record.profile
+    measured = [
+        *figures.learning_curves(record),
+        figures.latency(profile),
+        figures.throughput(profile),
+        figures.memory(profile.memory if profile else None),
+    ]
+    sections = [
+        ("Measurements", measured),
+        *exhibits(record),
+        ("Where the time goes", [flame_graph(profile.stacks if profile else None)]),
+        ("History on this machine", history(records, record)),
+    ]
+    return _render(
+        environment,
+        "suite.html.j2",
+        [get_plotlyjs(), (TEMPLATES / "figures.js").read_text("utf-8")],
+        record=record,
+        word=WORD[record.status],
+        rows=verdict_rows(record),
+        tiles=headline(record),
+        sections=sections,
+        provenance=provenance(record),
+        several=len(record.cases) > 1,
+    )
+
+
+def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
+    """All suites as cards, in historical order."""
+    cards = [
+        Card(record, WORD[record.status], headline(record, short=True), spark(records, record))
+        for record in shown
+    ]
+    return _render(environment, "index.html.j2", [], cards=cards)
+
+
+def verdict_rows(record: Record) -> list[Row]:
+    """Each gate and aim of each case with what was measured against it."""
+    return [
+        _verdict_row(record, case, verdict)
+        for case in record.cases
+        for verdict in sorted(case.verdicts, key=lambda verdict: verdict.role == "aim")
+    ]
+
+
+def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
+    criterion = verdict.criterion
+    metric = figures.metric_of(record, criterion.metric)
+    sign = "≥" if criterion.direction == "at_least" else "≤"
+    summary = case.summary.get(criterion.metric)
+    over = "not measured"
+    if summary:
+        over = f"{_mean_sd(summary.mean, summary.sd, metric.unit)}, {_seeds(summary.n)}"
+    return Row(
+        case=case.title,
+        role=verdict.role,
+        metric=metric.title,
+        required=f"{sign} {units.demand(criterion.value, metric.unit)}",
+        measured="–"
+        if verdict.measured is None
+        else f"{units.quantity(verdict.measured, metric.unit)} ({criterion.over})",
+        over=over,
+        met=verdict.met,
+    )
+
+
+def _mean_sd(mean: float, sd: float | None, unit: str) -> str:
+    if sd is None:
+        return units.quantity(mean, unit)
+    if unit == "%":
+        return f"{100 * mean:.2f} ± {100 * sd:.2f}{units.THIN}%"
+    return f"{units.quantity(mean, unit)} ± {units.quantity(sd, unit)}"
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def headline(record: Record, short: bool = False) -> list[Tile]:
+    """The figures to read first; the short row is for the index."""
+    tiles: list[Tile] = []
+    found = primary(record)
+    case, name = found or (None, "")
+    if case and name in case.summary:
+        metric, summary = figures.metric_of(record, name), case.summary[name]
+        spread = "" if summary.sd is None else f"sd {units.quantity(summary.sd, metric.unit)}, "
+        tiles.append(Tile(metric.title, units.quantity(summary.mean, metric.unit), spread + _seeds(summary.n)))
+    profile = record.profile
+    if profile and profile.latency:
+        marks = figures.percentiles(profile.latency)
+        for mark in ["p50"] if short else marks:
+            tiles.append(Tile(f"Latency {mark}", units.microseconds(marks[mark]), "one query at a time"))
+    best = figures.best_throughput(profile)
+    if best and not short:
+        tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
+    if profile and profile.memory and not short:
+        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), "resident, while training"))
+    if profile:
+        count = units.integer(profile.parameter_count)
+        tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
+    times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics] if case else []
+    if times:
+        tiles.append(Tile("Training time", units.seconds(statistics.median(times)), f"median, {_seeds(len(times))}"))
+    return tiles
+
+
+def provenance(record: Record) -> list[tuple[str, str]]:
+    """Where all of it came from, as name and value."""
+    source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
+    state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
+    gain = f"; {units.significant(blas.speedup)} times as fast as {blas.default}" if blas.speedup else ""
+    seeds = [f"{case.name}: {_ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
+    return [
+        ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
+        ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
+        ("CPU features", ", ".join(machine.features) or "none that matter here"),
+        ("Machine fingerprint", machine.fingerprint),
+        ("BLAS kernel", f"{blas.used} (by default {blas.default}){gain}. {blas.why}"),
+        ("Seeds", "; ".join(seeds) or "none ran"),
+        ("Versions", f"tinytorch {source.tinytorch}, Python {source.python}, NumPy {source.numpy}"),
+        ("Suite SHA-256", source.suite_sha256),
+        ("Created", f"{record.created:%Y-%m-%d %H:%M:%S %Z}".strip()),
+        ("Took", units.seconds(record.seconds)),
+        ("Record", record.id),
+    ]
+
+
+def _ranges(seeds: list[int]) -> str:
+    """Seeds in short: 1-100 where they are consecutive."""
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def embed(value: Any) -> Markup:
+    """JSON that is safe inside <script type="application/json">, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.translate(UNSAFE))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embed"] = embed
+    return environment
+
+
+def _render(environment: Environment, name: str, scripts: list[str], **content: Any) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    return environment.get_template(name).render(
+        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        allowed=" ".join(f"'sha256-{one}'" for one in hashes) or "'none'",
+        made=datetime.now(UTC),
+        **content,
+    )

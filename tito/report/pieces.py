@@ -1,0 +1,100 @@
+"""What a page is made of: plain data that a template shows. Knows nothing of records, Plotly or HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A Plotly figure. Colours are names of CSS variables ("--series-1"), looked up where it is drawn."""
+
+    title: str
+    says: str  # one sentence: what one sees, and how it was measured
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    shape: Literal["normal", "square", "tall"] = "normal"
+    wide: bool = False
+    kind: Literal["plot"] = field(default="plot", init=False)
+
+
+@dataclass(frozen=True)
+class Image:
+    src: str  # a data: address
+    caption: str
+
+
+@dataclass(frozen=True)
+class Images:
+    """Small pictures side by side, enlarged without smoothing."""
+
+    title: str
+    says: str
+    images: list[Image]
+    scale: tuple[str, str, str] | None = None  # lowest value, highest value, CSS gradient between them
+    wide: bool = True
+    kind: Literal["images"] = field(default="images", init=False)
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Texts under headings."""
+
+    title: str
+    says: str
+    texts: list[tuple[str, str]]
+    wide: bool = True
+    kind: Literal["texts"] = field(default="texts", init=False)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table; the columns in `numeric` are set flush right."""
+
+    title: str
+    says: str
+    columns: list[str]
+    rows: list[list[str]]
+    numeric: frozenset[int] = frozenset()
+    wide: bool = False
+    kind: Literal["table"] = field(default="table", init=False)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A section without data: one line says why."""
+
+    title: str
+    says: str
+    wide: bool = False
+    kind: Literal["absent"] = field(default="absent", init=False)
+
+
+Piece = Plot | Images | Passages | Grid | Absent
+
+
+def plain(text: str) -> str:
+    """Text for Plotly, which reads a part of HTML in every label: shown as it is written."""
+    return html.escape(text, quote=False)
+
+
+def cut(text: str, length: int) -> str:
+    """Text of at most `length` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def thin(x: Sequence[float], y: Sequence[float], limit: int) -> tuple[list[float], list[float]]:
+    """Every n-th point of a line so that at most `limit` stay, the last among them."""
+    if len(x) <= limit:
+        return list(x), list(y)
+    step = -(-(len(x) - 1) // (limit - 1))
+    chosen = sorted({*range(0, len(x), step), len(x) - 1})[-limit:]
+    return [x[i] for i in chosen], [y[i] for i in chosen]
+
+
+def digits(value: float, count: int = 5) -> float:
+    """A number with few digits, so that pages stay small."""
+    return float(f"{value:.{count}g}")

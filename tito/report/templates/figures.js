@@ -1,0 +1,74 @@
+// Draws the figures of a page from the JSON beside them, in the colours of its style sheet. Strings such as
+// "--series-1" at a key that speaks of colour are names of CSS variables, so that one figure serves light and dark.
+(function () {
+  "use strict";
+
+  function lookup(value, styles, coloured) {
+    if (Array.isArray(value)) return value.map((item) => lookup(item, styles, coloured));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(
+        Object.entries(value).map(([key, item]) => [key, lookup(item, styles, /color/i.test(key))])
+      );
+    }
+    return coloured && typeof value === "string" && value.startsWith("--")
+      ? styles.getPropertyValue(value).trim()
+      : value;
+  }
+
+  function themed(layout, styles) {
+    const css = (name) => styles.getPropertyValue(name).trim();
+    const narrow = window.innerWidth < 600;
+    const axis = {
+      gridcolor: css("--grid"), zerolinecolor: css("--grid"), linecolor: css("--line"),
+      tickcolor: css("--line"), ticks: "outside", ticklen: 4, automargin: true,
+      zeroline: false, tickfont: { size: narrow ? 11 : 12 },
+    };
+    const title = { standoff: 8, font: { size: 12, color: css("--muted") } };
+    const whole = {
+      font: { family: css("--font"), size: 12, color: css("--text") },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 44, r: 16, t: 12, b: 40 },
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } },
+      hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--text") }, align: "left" },
+      dragmode: window.matchMedia("(pointer: fine)").matches ? "zoom" : false, // a finger scrolls the page
+      autosize: true,
+      ...layout,
+    };
+    for (const name of ["xaxis", "yaxis"]) {
+      const own = layout[name] || {};
+      whole[name] = { ...axis, ...own, title: { ...title, ...(own.title || {}) } };
+    }
+    return whole;
+  }
+
+  function drawAll() {
+    const styles = getComputedStyle(document.documentElement);
+    for (const box of document.querySelectorAll(".plot")) {
+      const figure = JSON.parse(box.nextElementSibling.textContent);
+      Plotly.react(
+        box,
+        lookup(figure.data, styles, false),
+        themed(lookup(figure.layout, styles, false), styles),
+        { responsive: true, displayModeBar: false, displaylogo: false }
+      );
+    }
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source); // no clipboard here: leave it selected, ready for the keys
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }
+
+  drawAll();
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copy(button));
+  }
+})();

@@ -1,0 +1,89 @@
+"""Numbers as people read them: SI prefixes, sensible digits, thin spaces. Measures and decides nothing."""
+
+from __future__ import annotations
+
+import math
+
+THIN = "\u202f"  # narrow no-break space: between digit groups, and between a number and its unit
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with that many significant digits, never an exponent: 0.00123, 18.4, 1 234."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace(",", THIN)
+
+
+def seconds(value: float) -> str:
+    """A duration: 18.4 µs, 3.20 ms, 41.2 s, 12.5 min."""
+    size = abs(value)
+    if size >= 600:
+        return f"{significant(value / 60)}{THIN}min"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if size * factor >= 0.9995:
+            return f"{significant(value * factor)}{THIN}{unit}"
+    return f"{significant(value * 1e9)}{THIN}ns" if value else f"0{THIN}s"
+
+
+def microseconds(value: float) -> str:
+    """A duration given in microseconds."""
+    return seconds(value * 1e-6)
+
+
+def size(count: float) -> str:
+    """Bytes in SI steps (1 MB = 10^6 bytes): 812 B, 3.25 MB."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(count) >= factor:
+            return f"{significant(count / factor)}{THIN}{unit}"
+    return f"{count:.0f}{THIN}B"
+
+
+def rate(value: float) -> str:
+    """Things per second: 182 000 /s, to three digits."""
+    scale = 10.0 ** max(0, math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return f"{significant(round(value / scale) * scale if scale > 1 else value)}{THIN}/s"
+
+
+def integer(value: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,.0f}".replace(",", THIN)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A metric's value with its unit, as suite.yaml names units ("%" means that the value is a fraction)."""
+    match unit:
+        case "%":
+            return f"{100 * value:.2f}{THIN}%"
+        case "s":
+            return seconds(value)
+        case "us" | "µs":
+            return microseconds(value)
+        case "bytes" | "B":
+            return size(value)
+        case "count" | "":
+            return integer(value) if value == round(value) else significant(value, 4)
+        case "/s":
+            return rate(value)
+        case _:
+            return f"{significant(value, 4)}{THIN}{unit}"
+
+
+def demand(value: float, unit: str) -> str:
+    """A threshold as its author wrote it: 95 %, not 95.00 %."""
+    if unit == "%":
+        return f"{100 * value:.10g}{THIN}%"
+    if unit == "s":
+        return f"{value:.10g}{THIN}s"
+    return quantity(value, unit)
+
+
+def cell(value: str | float | int | None) -> str:
+    """One cell of a table of an exhibit."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return integer(value) if isinstance(value, int) or value == round(value) else significant(value, 4)
