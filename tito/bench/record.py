@@ -65,9 +65,9 @@ class Points(Frozen):
     x: list[float]
     y: list[float]
     label: list[int]
-    grid_x: list[float] = []
-    grid_y: list[float] = []
-    grid: list[list[float]] = []  # grid[i][j] is the answer at (grid_x[j], grid_y[i])
+    grid_x: list[float] = Field(default=[])
+    grid_y: list[float] = Field(default=[])
+    grid: list[list[float]] = Field(default=[])  # grid[i][j] is the answer at (grid_x[j], grid_y[i])
 
 
 class Heatmaps(Frozen):

@@ -7,7 +7,7 @@ Beside each suite.yaml lies a workload.py with these functions, which import onl
 time nothing and print nothing:
 
     load(parameters) -> data                       the data set, ready to use
-    build(parameters, seed) -> model               a fresh model
+    build(parameters, seed) -> model               a fresh model: parameters(), state_dict(), load_state_dict()
     train(model, data, parameters, seed, report)   trains it; returns the learning curve, a list of flat
                                                    dicts, e.g. {"epoch": 1, "train_loss": 0.3, "accuracy": 0.95}.
                                                    `report(done, total, **figures)` is called as often as it likes
@@ -18,10 +18,20 @@ time nothing and print nothing:
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tito.errors import SuiteError
+
+# What the engine itself measures of each seed; gates and aims may name these as well as the suite's own.
+ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 
 
 class Frozen(BaseModel):
@@ -116,3 +126,129 @@ class LoadedSuite(Frozen):
     suite: Suite
     folder: Path
     sha256: str
+
+
+def load_suite(folder: Path) -> LoadedSuite:
+    """Read and check one suite folder (suite.yaml and workload.py).
+
+    Raises:
+        SuiteError: one line that names the file, the key path, the value and what was expected.
+    """
+    file, workload = folder / "suite.yaml", folder / "workload.py"
+    content = _read(file)
+    code = _read(workload)
+    try:
+        suite = Suite.model_validate(_parse(file, content), strict=True)
+    except ValidationError as error:
+        raise SuiteError(_first_line(file, error)) from None
+    for problem in _contradictions(suite):
+        raise SuiteError(f"{file}: {problem}")
+    return LoadedSuite(suite=suite, folder=folder, sha256=hashlib.sha256(content + code).hexdigest())
+
+
+def find_suites(suites_folder: Path) -> list[LoadedSuite]:
+    """Every suite in a folder of suites, by folder name (so by year)."""
+    return [load_suite(folder) for folder in _suite_folders(suites_folder)]
+
+
+def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
+    """One suite by its name (mnist), its folder's name (1986_mnist) or the path of its folder."""
+    folders = _suite_folders(suites_folder)
+    for folder in folders:
+        if name in (folder.name, folder.name.partition("_")[2]):
+            return load_suite(folder)
+    if (Path(name) / "suite.yaml").is_file():
+        return load_suite(Path(name))
+    names = [folder.name.partition("_")[2] or folder.name for folder in folders]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise SuiteError(f"no suite {name!r} in {suites_folder}; there are: {', '.join(names) or 'none'}{hint}")
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """YAML's plain types only, and a key that stands twice is an error (YAML itself keeps the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice", problem_mark=node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _suite_folders(suites_folder: Path) -> list[Path]:
+    return sorted(file.parent for file in suites_folder.glob("*/suite.yaml"))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        expected = "a suite folder holds suite.yaml and workload.py"
+        raise SuiteError(f"{file}: {error.strerror or error}; {expected}") from None
+
+
+def _parse(file: Path, content: bytes) -> object:
+    try:
+        return yaml.load(content.decode(), Loader=_NoDuplicates)  # a SafeLoader: plain types only
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        raise SuiteError(f"{where}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _first_line(file: Path, error: ValidationError) -> str:
+    """The first problem in words, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    path = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    return f"{file}: {path}: {_in_words(first)}{more}"
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    if problem["type"] == "missing":
+        return "missing"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_keys_at(problem["loc"][:-1]))
+        return f"unknown key; expected one of {known}"
+    expected = problem["msg"].replace("Input should", "should").replace("should be", "expected")
+    value = repr(problem["input"])
+    return f"{value if len(value) <= 60 else value[:57] + '...'}: {expected}"
+
+
+def _keys_at(location: Iterable[int | str]) -> list[str]:
+    """The keys that the model allows at a path, e.g. ("cases", 0, "gates", 1) -> Criterion's fields."""
+    model: Any = Suite
+    for part in location:
+        arguments = get_args(model)
+        model = arguments[-1] if arguments else model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _contradictions(suite: Suite) -> Iterable[str]:
+    """What is well formed but cannot be meant: names that point nowhere, things that stand twice."""
+    names = [case.name for case in suite.cases]
+    for i, case in enumerate(suite.cases):
+        if case.name in names[:i]:
+            yield f"cases.{i}.name: {case.name!r} stands twice; expected each case's own name"
+        for key, seeds in (("seeds", case.seeds), ("quick.seeds", case.quick.seeds or [])):
+            if len(set(seeds)) < len(seeds):
+                yield f"cases.{i}.{key}: {seeds}: a seed stands twice; expected different seeds"
+        for key in case.quick.parameters.keys() - case.parameters.keys():
+            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its own"
+        for role, criteria in (("gates", case.gates), ("aims", case.aims)):
+            for j, criterion in enumerate(criteria):
+                if criterion.metric not in (*suite.metrics, *ENGINE_METRICS):
+                    known = ", ".join((*suite.metrics, *ENGINE_METRICS))
+                    yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
+    if suite.profile.case not in names:
+        yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
+    if min(suite.profile.batches) < 1:
+        yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"

@@ -1,0 +1,157 @@
+"""Two clouds of points told apart by gradient descent, and every way in which a workload can go wrong.
+
+`behaviour` says which: "good", or the name of one of the misdeeds below, done when training begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+
+
+class Model:
+    """One linear layer without a framework."""
+
+    def __init__(self, seed):
+        self.weight = np.random.default_rng(seed).normal(size=(2,)).astype(np.float32)
+        self.calls = np.zeros(1, np.float32)  # a buffer: saved, but not a parameter
+
+    def parameters(self):
+        return [self.weight]
+
+    def state_dict(self):
+        return {"weight": self.weight, "calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.weight, self.calls = state["weight"], state["calls"]
+
+
+def load(parameters):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, parameters["samples"])
+    x = rng.normal(size=(len(label), 2)) + 3.0 * (2 * label[:, None] - 1)
+    return {"x": x.astype(np.float32), "label": label}
+
+
+def build(parameters, seed):
+    return Model(seed)
+
+
+def train(model, data, parameters, seed, report):
+    misdeed = MISDEEDS.get(parameters["behaviour"])
+    if misdeed:
+        misdeed(parameters)
+    curve = []
+    x, target = data["x"], 2.0 * data["label"] - 1
+    for step in range(parameters["steps"]):
+        error = x @ model.weight - target
+        model.weight = model.weight - 0.05 * (x.T @ error / len(x)).astype(np.float32)
+        curve.append({"step": step + 1, "loss": np.float32(np.mean(error**2))})
+        report(step + 1, parameters["steps"], loss=float(np.mean(error**2)))
+    if parameters["behaviour"] == "nan in the curve":
+        curve[1]["loss"] = float("nan")
+    if parameters["behaviour"] == "slow":
+        time.sleep(0.3)
+    return "fine" if parameters["behaviour"] == "rubbish curve" else curve
+
+
+def evaluate(model, data, parameters):
+    accuracy = np.mean((data["x"] @ model.weight > 0) == data["label"])
+    answers = {
+        "nan": {"metrics": {"accuracy": float("nan")}},
+        "rubbish": "very good",
+        "text metric": {"metrics": {"accuracy": "high"}},
+        "missing metric": {"metrics": {}},
+        "undeclared metric": {"metrics": {"accuracy": 1.0, "charm": 1.0}},
+        "wrong exhibit": {"metrics": {"accuracy": 1.0}, "exhibits": [{"kind": "hologram"}]},
+        "unknown object": {"metrics": {"accuracy": 1.0}, "exhibits": [{"kind": object()}]},
+    }
+    counts = np.array([[1, 2], [3, 4]])
+    exhibit = {"kind": "confusion", "title": "Clouds", "classes": ["a", "b"], "counts": counts}
+    good = {"metrics": {"accuracy": accuracy}, "exhibits": [exhibit]}
+    return answers.get(parameters["behaviour"], good)
+
+
+def predictor(model):
+    return lambda x: x @ model.weight
+
+
+def queries(data, parameters):
+    return np.zeros((0, 2)) if parameters["behaviour"] == "no queries" else data["x"]
+
+
+def _raise(parameters):
+    raise ValueError("the clouds\nhave gone")
+
+
+def _fork_sleeper(parameters):
+    sleeper = os.fork()
+    if sleeper == 0:
+        os.execv(SLEEPER[0], SLEEPER)
+    Path(parameters["place"]).write_text(str(sleeper))
+
+
+def _fork_daemon(parameters):
+    """A sleeper in a session of its own, which signals to the workload's group don't reach."""
+    sleeper = subprocess.Popen(SLEEPER, start_new_session=True)
+    Path(parameters["place"]).write_text(str(sleeper.pid))
+    time.sleep(60)
+
+
+def _hang_deaf(parameters):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(parameters["place"]).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _fork_hog(parameters):
+    """A child of the workload, not the workload itself, takes the memory."""
+    if os.fork() == 0:
+        _eat(parameters)
+    time.sleep(60)
+
+
+def _eat(parameters):
+    hoard = np.ones(400 * 2**20, np.uint8)
+    time.sleep(60)
+    hoard.sum()
+
+
+def _print_much(parameters):
+    for _ in range(3000):
+        print("x" * 99)
+        print('{"event": "result"}', file=sys.stderr)
+
+
+def _write_to_every_pipe(parameters):
+    for descriptor in range(3, 20):
+        try:
+            os.write(descriptor, b"hello\n")
+        except OSError:
+            continue
+
+
+MISDEEDS = {
+    "raise": _raise,
+    "exit": lambda parameters: sys.exit(0),
+    "leave": lambda parameters: os._exit(0),
+    "hang": lambda parameters: time.sleep(60),
+    "hang deaf": _hang_deaf,
+    "kill": lambda parameters: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda parameters: ctypes.string_at(0),
+    "fork sleeper": _fork_sleeper,
+    "fork daemon": _fork_daemon,
+    "eat": _eat,
+    "fork hog": _fork_hog,
+    "print": _print_much,
+    "write to every pipe": _write_to_every_pipe,
+}

@@ -1,0 +1,65 @@
+"""From the seeds' metrics to summaries, verdicts and a status: pure functions, no clock and no files."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+from tito.bench.record import CaseResult, SeedRun, Summary, Verdict
+from tito.bench.suite import Case, Criterion
+
+
+def summarise(runs: Sequence[SeedRun]) -> dict[str, Summary]:
+    """Each metric over the seeds."""
+    if not runs:
+        return {}
+    return {name: _summary([run.metrics[name] for run in runs]) for name in runs[0].metrics}
+
+
+def judge(case: Case, summary: dict[str, Summary], complete: bool) -> list[Verdict]:
+    """The case's gates and aims. With seeds missing there is nothing to judge, and nothing is met."""
+    verdicts = []
+    for criterion, role in _criteria(case):
+        measured = getattr(summary[criterion.metric], criterion.over) if complete else None
+        met = measured is not None and criterion.met_by(measured)
+        verdicts.append(Verdict(role=role, criterion=criterion, measured=measured, met=met))
+    return verdicts
+
+
+def missed_gates(cases: Sequence[CaseResult]) -> str | None:
+    """One line that names every gate that was missed; None if all were met. Aims don't count."""
+    missed = [
+        f"{case.name}: {_miss(verdict)}"
+        for case in cases
+        for verdict in case.verdicts
+        if verdict.role == "gate" and not verdict.met
+    ]
+    return "; ".join(missed) or None
+
+
+def _criteria(case: Case) -> list[tuple[Criterion, Literal["gate", "aim"]]]:
+    return [*((gate, "gate") for gate in case.gates), *((aim, "aim") for aim in case.aims)]
+
+
+def _miss(verdict: Verdict) -> str:
+    """E.g. "accuracy mean 0.9712 is below the gate of 0.999"; enough digits to see that it is a miss."""
+    gate, measured = verdict.criterion, verdict.measured
+    if measured is None:
+        return f"{gate.metric} {gate.over} was not measured"
+    side = "below" if gate.direction == "at_least" else "above"
+    figure = f"{measured:.4g}"
+    if float(figure) == gate.value or gate.met_by(float(figure)):
+        figure = repr(measured)
+    return f"{gate.metric} {gate.over} {figure} is {side} the gate of {gate.value:g}"
+
+
+def _summary(values: list[float]) -> Summary:
+    return Summary(
+        n=len(values),
+        mean=statistics.fmean(values),
+        sd=statistics.stdev(values) if len(values) > 1 else None,
+        median=statistics.median(values),
+        min=min(values),
+        max=max(values),
+    )

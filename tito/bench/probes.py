@@ -1,0 +1,164 @@
+"""What is seen of a child from outside: its memory over time, and its stacks.
+
+Both look at a running process by its id and change nothing in it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from tito.bench.record import MemorySample, MemoryTrace, Phase, Stacks
+
+MEMORY_INTERVAL = 0.02  # seconds between looks at RSS, which costs some microseconds
+USS_INTERVAL = 0.25  # USS walks the page tables: milliseconds for a large process
+STACK_RATE = 200  # Hz; slows a NumPy network by about 3%, so never in a timed pass
+
+
+class MemoryProbe:
+    """Collects a child's RSS and USS; `sample` is called at every tick."""
+
+    def __init__(self, process: psutil.Process, started: float) -> None:
+        self._process = process
+        self._started = started
+        self._next = self._next_uss = 0.0
+        self._samples: list[MemorySample] = []
+        self._phases: list[Phase] = []
+
+    def sample(self) -> None:
+        """Look once, unless the last look is hardly over."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + MEMORY_INTERVAL * 0.9  # ticks come a little early now and then
+        try:
+            uss = None
+            if now >= self._next_uss:
+                self._next_uss = now + USS_INTERVAL
+                uss = self._uss()
+            rss = self._process.memory_info().rss
+        except psutil.NoSuchProcess:
+            return
+        if rss:  # a process that has just ended has none
+            self._samples.append(MemorySample(seconds=round(now - self._started, 4), rss=rss, uss=uss))
+
+    def phase(self, name: str, start: float, end: float) -> None:
+        """A phase that the child reported, on the clock that all processes share."""
+        start, end = round(start - self._started, 4), round(end - self._started, 4)
+        self._phases.append(Phase(name=name, start=start, end=end))
+
+    def trace(self, case: str, seed: int, peak: int | None) -> MemoryTrace | None:
+        """All of it; `peak` is the kernel's own mark, which no sampling can miss. None without samples."""
+        if not self._samples:
+            return None
+        return MemoryTrace(
+            case=case,
+            seed=seed,
+            baseline=self._samples[0].rss,
+            peak=max([sample.rss for sample in self._samples] + [peak or 0]),
+            interval=MEMORY_INTERVAL,
+            samples=self._samples,
+            phases=self._phases,
+        )
+
+    def _uss(self) -> int | None:
+        try:
+            return self._process.memory_full_info().uss
+        except psutil.AccessDenied:
+            return None
+
+
+class StackProbe:
+    """py-spy, attached to a running child for some seconds."""
+
+    def __init__(self, executable: str, pid: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._folder = tempfile.TemporaryDirectory(prefix="tito-")
+        self._output = Path(self._folder.name) / "stacks.txt"
+        command = [executable, "record", "--pid", str(pid), "--format", "raw", "--function"]
+        command += ["--rate", str(STACK_RATE), "--duration", str(max(1, round(seconds)))]
+        self._errors = Path(self._folder.name) / "errors.txt"
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [*command, "--output", str(self._output)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    def running(self) -> bool:
+        """Whether py-spy is still looking."""
+        return self._process.poll() is None
+
+    def stacks(self, label: str) -> Stacks | str:
+        """What it saw, or one line that says why it saw nothing."""
+        if self._process.wait() != 0:
+            return f"py-spy could not look into the process: {_first_error(self._errors.read_text())}"
+        collapsed = collapse(self._output.read_text().splitlines())
+        if not collapsed:
+            return "py-spy saw no running code of the workload"
+        return Stacks(tool=label, rate_hz=STACK_RATE, seconds=float(max(1, round(self._seconds))), collapsed=collapsed)
+
+    def close(self) -> None:
+        """End py-spy if it still runs, and remove its file."""
+        if self.running():
+            self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+def find_py_spy() -> str | None:
+    """The py-spy that was installed with this Python, or one on the PATH."""
+    beside = Path(sys.executable).with_name("py-spy")
+    return str(beside) if beside.is_file() else shutil.which("py-spy")
+
+
+def py_spy_version(executable: str) -> str:
+    """For the record, e.g. "py-spy 0.4.1"."""
+    answer = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "py-spy"
+
+
+def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
+    """py-spy's raw lines from workload.py inwards, without the harness around it or this machine's paths.
+
+    >>> collapse(["<module> (tito/bench/child.py:9);train (/home/a/suites/b/workload.py:3) 7"])
+    [('train (workload.py:3)', 7)]
+    """
+    counts: Counter[str] = Counter()
+    for line in lines:
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        inside = (i for i, frame in enumerate(frames) if re.search(r"\bworkload\.py\b", frame))
+        first = next(inside, None)
+        if first is not None and count.isdigit():
+            counts[";".join(map(_shorten, frames[first:]))] += int(count)
+    return sorted(counts.items())
+
+
+def _shorten(frame: str) -> str:
+    """A frame's file relative to the packages' folder, else its bare name."""
+    match = re.fullmatch(r"(.*) \((.*?)(:\d+)?\)", frame)
+    if match is None:
+        return frame
+    function, file, line = match.group(1), match.group(2), match.group(3) or ""
+    file = file.rpartition("site-packages/")[2]
+    if file.startswith(("/", "\\")) or ":" in file:
+        file = re.split(r"[/\\]", file)[-1]
+    return f"{function} ({file}{line})"
+
+
+def _first_error(text: str) -> str:
+    """py-spy's own reason, without its advice and its Rust backtrace."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    error = next((line for line in lines if line.startswith("Error: ")), lines[-1] if lines else "no message")
+    return error.removeprefix("Error: ")

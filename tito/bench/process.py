@@ -1,0 +1,212 @@
+"""One child process: started with a pinned environment, listened to, and ended with all that it started.
+
+    with Child(job, environment, limits) as child:
+        for event in child.events(tick=0.25): ...
+
+Knows nothing of suites or records: a job goes in as JSON on stdin, events come out as JSON lines on a pipe
+of their own, so that a workload that prints disturbs nothing. POSIX only (process groups).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from tinytorch.environment import tuned_environment, usable_cores
+from tito.bench.suite import Limits
+from tito.errors import RunError
+
+Event = dict[str, Any]
+
+GRACE = 0.5  # seconds between the polite signal and the one that cannot be refused
+TREE_INTERVAL = 0.25  # walking the process tree reads all of /proc, so not at every tick
+TAIL = 4000  # bytes of output kept for the error line
+SETTINGS_OF_LIBRARIES = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "MALLOC_", "VECLIB_")
+
+
+def pinned_environment(blas: Mapping[str, str]) -> dict[str, str]:
+    """What every child has set before NumPy is imported; `blas` chooses OpenBLAS's kernels."""
+    return tuned_environment(usable_cores()) | {"PYTHONHASHSEED": "0"} | dict(blas)
+
+
+class Child:
+    """A running `python -m tito.bench.child`; a context manager that leaves nothing behind."""
+
+    def __init__(self, job: Mapping[str, Any], pinned: Mapping[str, str], limits: Limits) -> None:
+        self.limits = limits
+        self._members: set[psutil.Process] = set()  # all descendants ever seen, also those that left the group
+        self._next_tree = 0.0
+        self._tail = b""
+        read_end, write_end = os.pipe()
+        self.started = time.monotonic()
+        self._process = subprocess.Popen(
+            # -P: a file in the working directory must not stand in for a library's
+            [sys.executable, "-P", "-m", "tito.bench.child", str(write_end)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(pinned),
+            pass_fds=(write_end,),
+            start_new_session=True,
+        )
+        os.close(write_end)
+        self._events = os.fdopen(read_end, "rb", buffering=0)
+        self.pid = self._process.pid
+        self.memory = psutil.Process(self.pid)
+        self._send(json.dumps(job))
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def go(self) -> None:
+        """Let the child begin: it waits after its imports, so that its memory can be read before any work."""
+        self._send("go")
+
+    def events(self, tick: float) -> Iterator[Event | None]:
+        """Each event as it comes, and None at least every `tick` seconds, until the child has ended.
+
+        Raises:
+            RunError: it failed, died, gave no "result" event, or passed a limit (it is then ended first).
+        """
+        assert self._process.stdout is not None
+        buffer, finished = b"", False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events, selectors.EVENT_READ)
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while True:
+                ended = self._is_over()
+                for key, _ in selector.select(0 if ended else tick if selector.get_map() else 0.005):
+                    chunk = os.read(key.fd, 1 << 16)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    elif key.fileobj is self._events:
+                        *lines, buffer = (buffer + chunk).split(b"\n")
+                        for line in lines:
+                            event = _decode(line)
+                            finished = finished or event["event"] == "result"
+                            yield event
+                        ended = False  # read on: there may be more in the pipe
+                    else:
+                        self._tail = (self._tail + chunk)[-TAIL:]
+                if ended:
+                    break
+                self._check_limits()
+                yield None
+        self._finish(finished)
+
+    def end(self) -> None:
+        """End the child and everything it started; at the return none of them is left."""
+        if self._process.returncode is not None:
+            return
+        self._look_at_tree()
+        if not self._is_over():
+            _signal_group(self.pid, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+            while not self._is_over() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        _signal_group(self.pid, signal.SIGKILL)  # not yet reaped, the child still holds its group's id
+        for member in self._members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()  # psutil checks that it is still the same process
+        self._process.wait()
+        self._events.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def _is_over(self) -> bool:
+        """Whether the child has ended; it is not reaped by asking."""
+        return self.memory.status() == psutil.STATUS_ZOMBIE
+
+    def _finish(self, finished: bool) -> None:
+        """The child has ended by itself: say what was wrong, if anything was."""
+        self.end()
+        code = self._process.returncode
+        if code < 0:
+            hint = " (out of memory?)" if -code == signal.SIGKILL else f" ({signal.Signals(-code).name})"
+            raise RunError(f"killed by signal {-code}{hint}")
+        if code > 0 or not finished:
+            lines = self._tail.decode(errors="replace").strip().splitlines()
+            last = f": {lines[-1].strip()[:200]}" if lines else ""
+            raise RunError(f"ended with exit code {code} and no result{last}")
+
+    def _check_limits(self) -> None:
+        now = time.monotonic()
+        if now - self.started > self.limits.seconds:
+            self.end()
+            raise RunError(f"ended at the time limit of {self.limits.seconds:g} s")
+        if now < self._next_tree:
+            return
+        self._next_tree = now + TREE_INTERVAL
+        used = self._look_at_tree() / 2**20
+        if used > self.limits.memory_mb:
+            self.end()
+            raise RunError(f"ended at {used:.0f} MB, past the memory limit of {self.limits.memory_mb} MB")
+
+    def _look_at_tree(self) -> int:
+        """Remember who is there and return their memory together, in bytes."""
+        try:
+            self._members.update(self.memory.children(recursive=True))
+        except psutil.NoSuchProcess:
+            return 0
+        self._members = {member for member in self._members if member.is_running()}
+        total = 0
+        for process in (self.memory, *self._members):
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue  # ended since it was listed
+        return total
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # it died before it listened; `events` says how
+
+
+def _environment(pinned: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with the pinned settings, and none of those libraries' inherited ones."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS_OF_LIBRARIES)}
+    home = str(Path(__file__).parents[2])  # the folder that holds tito and tinytorch, installed or not
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return inherited | dict(pinned) | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _decode(line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise RunError(f"wrote {line[:60]!r} where only the harness writes")
+    if event["event"] == "failed":
+        raise RunError(event["reason"])
+    return event
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return  # nobody is left in it (macOS says "permission" where only zombies are)

@@ -1,0 +1,325 @@
+"""How a suite is run: fresh children for every seed and repetition, and a record of what they measured.
+
+    load_suite() -> run_suite() -> Record
+
+Each seed of each case is one process that trains and evaluates; then some processes measure latency and
+throughput of the profiled case's model, and a last one is watched by py-spy. A run that goes wrong still
+gives a record, with what was measured until then, the reason, and the status "failed".
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tito.bench import probes, process
+from tito.bench.blas import KernelChoice
+from tito.bench.judge import judge, missed_gates, summarise
+from tito.bench.provenance import provenance
+from tito.bench.record import (
+    CaseResult,
+    LatencyRun,
+    MemoryTrace,
+    Omission,
+    Profile,
+    Record,
+    SeedRun,
+    Stacks,
+    Throughput,
+)
+from tito.bench.suite import Case, LoadedSuite, ProfilePlan
+from tito.errors import RunError
+
+QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
+QUICK_QUERIES = 662  # the fewest that p99 allows
+QUICK_STACK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is going on, for a progress bar.
+
+    `stage` is the child's phase ("load", "build", "train", "evaluate", "latency", "throughput", "stacks"), with
+    done and total as the workload reports them; or "seed done", once a seed, with done and total in seeds
+    of the case and the seed's metrics as figures.
+    """
+
+    stage: str
+    case: str
+    seed: int | None
+    done: int
+    total: int
+    figures: dict[str, float]
+
+
+Report = Callable[[Event], None]
+
+
+@dataclass
+class _Trained:
+    """What the first seed of the profiled case leaves for the profile."""
+
+    weights: Path
+    parameter_count: int
+    memory: MemoryTrace | None
+
+
+@dataclass
+class _Run:
+    """One run in progress: what stays fixed, and what has been measured so far."""
+
+    loaded: LoadedSuite
+    plan: ProfilePlan
+    pinned: dict[str, str]
+    report: Report
+    weights: Path
+    cases: list[CaseResult] = field(default_factory=list)
+    trained: _Trained | None = None
+    latency: list[LatencyRun] = field(default_factory=list)
+    throughput: dict[int, list[float]] = field(default_factory=dict)
+    stacks: Stacks | None = None
+    omitted: list[Omission] = field(default_factory=list)
+
+    def start(self, kind: str, case: Case, seed: int, **more: Any) -> process.Child:
+        """A child with its job, which waits for `go`."""
+        workload = self.loaded.folder.resolve() / "workload.py"
+        job = {"kind": kind, "workload": str(workload), "parameters": case.parameters, "seed": seed, **more}
+        return process.Child(job, self.pinned, self.loaded.suite.limits)
+
+    def progress(self, case: Case, seed: int, event: process.Event) -> None:
+        figures = {name: float(value) for name, value in event["figures"].items()}
+        self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], figures))
+
+
+def run_suite(
+    loaded: LoadedSuite, *, seeds: int | None, quick: bool, command: str, blas: KernelChoice, report: Report
+) -> Record:
+    """Run a suite: every case with its seeds (the first `seeds` only, if given), then the profile.
+
+    Args:
+        quick: each case's `quick` seeds and parameters, one repetition, the fewest queries.
+        command: what to type to run it again, for the record.
+        blas: which kernels OpenBLAS uses in the children.
+        report: called with each event.
+
+    Raises:
+        RunError: `seeds` is below 1. All that goes wrong in a child is in the record instead.
+    """
+    if seeds is not None and seeds < 1:
+        raise RunError(f"--seeds {seeds}: expected at least 1")
+    created, started = datetime.now(UTC), time.perf_counter()
+    suite = loaded.suite
+    cases = [_as_run(case, seeds, quick) for case in suite.cases]
+    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
+        run = _Run(
+            loaded=loaded,
+            plan=_quick_plan(suite.profile) if quick else suite.profile,
+            pinned=process.pinned_environment(blas.environment),
+            report=report,
+            weights=Path(folder) / "model.safetensors",
+        )
+        status, reason = _run_all(run, cases)
+        profile = _profile(run)
+    return Record(
+        id=f"{created:%Y%m%dT%H%M%SZ}-{suite.name}-{secrets.token_hex(3)}",
+        suite=suite.name,
+        year=suite.year,
+        title=suite.title,
+        story=suite.story,
+        created=created,
+        seconds=time.perf_counter() - started,
+        quick=quick,
+        status=status,
+        reason=reason,
+        metrics=suite.metrics,
+        cases=run.cases,
+        profile=profile,
+        omitted=run.omitted,
+        provenance=provenance(suite_sha256=loaded.sha256, blas=blas.record, pinned=run.pinned, command=command),
+    )
+
+
+Status = Literal["passed", "gate missed", "failed"]
+
+
+def _run_all(run: _Run, cases: list[Case]) -> tuple[Status, str | None]:
+    """Cases, then the profile; the first failure ends it. Returns the status and the reason."""
+    for case in cases:
+        failure = _run_case(run, case)
+        if failure:
+            _omit_profile(run, "the run failed before it")
+            return "failed", failure
+    missed = missed_gates(run.cases)
+    if missed:
+        # As in MLPerf: a speed counts only for a model that meets its quality target.
+        _omit_profile(run, "speed is measured only of a model that meets its gates")
+        return "gate missed", missed
+    case = next(case for case in cases if case.name == run.plan.case)
+    try:
+        for repetition in range(run.plan.repetitions):
+            _run_profile(run, case, repetition)
+    except RunError as error:
+        _omit_profile(run, "the run failed before it")
+        return "failed", f"{case.name}, latency and throughput: {error}"
+    _run_stacks(run, case)
+    return "passed", None
+
+
+def _run_case(run: _Run, case: Case) -> str | None:
+    """All seeds of one case, up to the first that fails; returns why it failed."""
+    runs: list[SeedRun] = []
+    failure = None
+    for seed in case.seeds:
+        try:
+            runs.append(_run_seed(run, case, seed))
+        except RunError as error:
+            failure = f"{case.name}, seed {seed}: {error}"
+            break
+        run.report(Event("seed done", case.name, seed, len(runs), len(case.seeds), runs[-1].metrics))
+    summary = summarise(runs)
+    run.cases.append(
+        CaseResult(
+            name=case.name,
+            title=case.title,
+            note=case.note,
+            parameters=case.parameters,
+            runs=runs,
+            summary=summary,
+            verdicts=judge(case, summary, complete=failure is None),
+        )
+    )
+    return failure
+
+
+def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
+    """One training in one child; the profiled case's first also leaves weights and a memory trace."""
+    first = case.name == run.plan.case and run.trained is None
+    weights = str(run.weights) if first else None
+    result: process.Event = {}
+    with run.start("quality", case, seed, weights=weights, metrics=list(run.loaded.suite.metrics)) as child:
+        # Only one child is looked at closely: the others' training times are then free of the looking.
+        memory = probes.MemoryProbe(child.memory, child.started) if first else None
+        working = False
+        for event in child.events(tick=probes.MEMORY_INTERVAL if first else QUIET_TICK):
+            kind = event["event"] if event else None
+            working = working or kind == "ready"
+            if memory and working:
+                memory.sample()
+            if kind == "ready":
+                child.go()  # only now: the first sample is the baseline, before anything is loaded
+            elif memory and event and kind == "phase":
+                memory.phase(event["name"], event["start"], event["end"])
+            elif event and kind == "progress":
+                run.progress(case, seed, event)
+            elif event and kind == "result":
+                result = event
+    if memory:
+        trace = memory.trace(case.name, seed, result["peak"])
+        run.trained = _Trained(run.weights, result["parameter_count"], trace)
+    return _seed_run(seed, result)
+
+
+def _seed_run(seed: int, result: process.Event) -> SeedRun:
+    fields = {key: result[key] for key in ("metrics", "curve", "exhibits")}
+    try:
+        return SeedRun.model_validate({"seed": seed, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"the workload returned a wrong {where}: {first['msg']}") from None
+
+
+def _run_profile(run: _Run, case: Case, repetition: int) -> None:
+    """Latency and throughput in one fresh process."""
+    job = {"weights": str(run.weights), "queries": run.plan.queries, "batches": run.plan.batches}
+    result: process.Event = {}
+    with run.start("profile", case, case.seeds[0], **job) as child:
+        for event in child.events(tick=QUIET_TICK):
+            if event is None:
+                continue
+            if event["event"] == "ready":
+                child.go()
+            elif event["event"] == "progress":
+                event |= {"done": repetition, "total": run.plan.repetitions}
+                run.progress(case, case.seeds[0], event)
+            elif event["event"] == "result":
+                result = event
+    fields = {key: result[key] for key in ("samples_us", "p50_us", "p90_us", "p99_us")}
+    run.latency.append(LatencyRun(**fields))
+    for row in result["throughput"]:
+        run.throughput.setdefault(row["batch"], []).append(row["samples_per_second"])
+
+
+def _run_stacks(run: _Run, case: Case) -> None:
+    """Train once more under py-spy. Nothing here is timed, and nothing that fails here fails the run."""
+    executable = probes.find_py_spy()
+    if executable is None:
+        run.omitted.append(Omission(what="stacks", why="py-spy is not installed: pip install py-spy"))
+        return
+    spy: probes.StackProbe | None = None
+    run.report(Event("stacks", case.name, case.seeds[0], 0, 1, {}))
+    try:
+        with run.start("stacks", case, case.seeds[0]) as child:
+            for event in child.events(tick=QUIET_TICK):
+                if event is not None and event["event"] == "ready":
+                    child.go()
+                training = event is not None and event.get("phase") == "train"
+                if training and spy is None:
+                    spy = probes.StackProbe(executable, child.pid, run.plan.stack_seconds)
+                if spy is not None and not spy.running():
+                    break
+        assert spy is not None
+        seen = spy.stacks(probes.py_spy_version(executable))
+    except RunError as error:
+        seen = f"the process that py-spy watched failed: {error}"
+    finally:
+        if spy is not None:
+            spy.close()
+    if isinstance(seen, Stacks):
+        run.stacks = seen
+    else:
+        run.omitted.append(Omission(what="stacks", why=seen))
+
+
+def _profile(run: _Run) -> Profile | None:
+    """What there is of the profile; nothing without a trained model of the profiled case."""
+    if run.trained is None:
+        return None
+    if run.trained.memory is None:
+        run.omitted.append(Omission(what="memory", why="the process ended before it could be looked at"))
+    return Profile(
+        case=run.plan.case,
+        parameter_count=run.trained.parameter_count,
+        model_bytes=run.trained.weights.stat().st_size,
+        latency=run.latency,
+        throughput=[Throughput(batch=b, samples_per_second=s) for b, s in run.throughput.items()],
+        memory=run.trained.memory,
+        stacks=run.stacks,
+    )
+
+
+def _omit_profile(run: _Run, why: str) -> None:
+    """Say why there is none of what was not measured until now."""
+    measured = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
+    run.omitted += [Omission(what=what, why=why) for what, figures in measured.items() if not figures]
+
+
+def _as_run(case: Case, seeds: int | None, quick: bool) -> Case:
+    """The case with the seeds and parameters of this run."""
+    if quick:
+        parameters = {**case.parameters, **case.quick.parameters}
+        case = case.model_copy(update={"seeds": case.quick.seeds or case.seeds, "parameters": parameters})
+    return case.model_copy(update={"seeds": case.seeds[:seeds]})
+
+
+def _quick_plan(plan: ProfilePlan) -> ProfilePlan:
+    seconds = min(plan.stack_seconds, QUICK_STACK_SECONDS)
+    return plan.model_copy(update={"repetitions": 1, "queries": QUICK_QUERIES, "stack_seconds": seconds})

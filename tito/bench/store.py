@@ -1,0 +1,89 @@
+"""Where records lie: reports/records/<suite>/<id>.json, each written once and never changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tinytorch.serialization import atomic_write
+from tito.bench.record import SCHEMA_VERSION, Record
+from tito.errors import RecordError
+
+
+class Store:
+    """The records below one reports folder."""
+
+    def __init__(self, reports_folder: Path) -> None:
+        self.folder = reports_folder / "records"
+
+    def save(self, record: Record) -> Path:
+        """Write a new record, whole or not at all.
+
+        Raises:
+            RecordError: the folder cannot be written, or a record of that id is there already.
+        """
+        path = self.folder / record.suite / f"{record.id}.json"
+        if path.exists():
+            raise RecordError(f"{path}: a record is never overwritten")
+        try:
+            return atomic_write(path, record.model_dump_json().encode() + b"\n")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RecordError(f"cannot write the record into {path.parent}: {reason}") from None
+
+    def load(self, id: str) -> Record:
+        """The record of that id.
+
+        Raises:
+            RecordError: there is none, or it cannot be read.
+        """
+        paths = list(self.folder.glob(f"*/{id}.json")) if re.fullmatch(r"[\w-]+", id) else []
+        if not paths:
+            raise RecordError(f"no record {id!r} in {self.folder}; `tito record list` shows what there is")
+        return read_record(paths[0])
+
+    def all(self) -> tuple[list[Record], list[str]]:
+        """Every record, oldest first, and one line for each file that is none and was skipped."""
+        records, warnings = [], []
+        for path in sorted(self.folder.glob("*/*.json")):
+            try:
+                records.append(read_record(path))
+            except RecordError as error:
+                warnings.append(f"skipped {error}")
+        return sorted(records, key=lambda record: record.created), warnings
+
+
+def read_record(path: Path) -> Record:
+    """One record from its file.
+
+    Raises:
+        RecordError: one line that names the file and says whether it is cut, foreign or too new.
+    """
+    try:
+        text = path.read_bytes()
+        document = json.loads(text)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise RecordError(f"{path}: not whole JSON, so cut short or damaged") from None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise RecordError(f"{path}: not a record of tito (it has no schema_version)")
+    if version > SCHEMA_VERSION:
+        newer = f"schema {version}; this one reads {SCHEMA_VERSION}"
+        raise RecordError(f"{path}: written by a newer tito ({newer}): update tito")
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"{path}: not a record of tito: {where}: {first['msg']}") from None
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of a record."""
+    return Record.model_json_schema()
