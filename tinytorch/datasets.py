@@ -68,7 +68,7 @@ class CIFAR10:
 
 @dataclass(frozen=True)
 class Shakespeare:
-    """Shakespeare's 39 plays as one text, in the form that `plain_text` documents.
+    """38 plays of Shakespeare as one text, in the form that `plain_text` documents.
 
     The first 90% of the characters are for training and the rest for validation, as nanoGPT splits its text.
     """
@@ -320,7 +320,7 @@ CATALOGUE = {
         DataFiles(
             "shakespeare",
             "Shakespeare",
-            "39 plays as plain text, speaker by speaker",
+            "38 plays as plain text, speaker by speaker",
             _SHAKESPEARE_FILES,
             (
                 # There is no canonical address: this package's text is the one that every machine trains on.

@@ -366,7 +366,8 @@ def _run(command: list[str], folder: Path) -> None:
     except OSError as error:
         raise SourceFailed(f"{client} cannot be started ({error.strerror})") from None
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        marks = ("error", "npm error", "npm err!")  # what pip, npm and older npm begin their errors with
+        said = [line for line in done.stderr.splitlines() if line.lower().startswith(marks)]
         reason = said[0].strip()[:120] if said else f"exit code {done.returncode}"
         raise SourceFailed(f"{client} could not fetch it ({reason})")
 
