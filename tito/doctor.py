@@ -1,0 +1,179 @@
+"""`tito doctor`: is this machine ready, is it as fast as it can be, and if not, what to do.
+
+Each finding is looked at here and now; nothing is read from earlier runs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tinytorch.downloads import cache_folder
+from tinytorch.environment import MachineInfo, blas, machine
+from tito.bench.blas import choose_kernel
+from tito.bench.probes import find_py_spy
+from tito.data import list_data
+from tito.errors import TitoError
+from tito.report import units
+
+State = Literal["ok", "note", "bad"]
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_NUMPY = 2
+LITTLE_MEMORY = 2 * 10**9  # the suites' own limits are 4 GB at most; training MNIST takes less than 1
+LITTLE_DISK = 10**9  # all data sets with room to unpack them
+WITHOUT_PTRACE = "suites run all the same; only the flame graph is left out"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `bad` keeps suites from running, a `note` costs speed or a part of the report."""
+
+    name: str
+    state: State
+    value: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Each finding as it is made; the kernels and py-spy take a few seconds."""
+    info = machine()
+    yield python_finding(sys.version_info[:3])
+    yield numpy_finding(np.__version__)
+    features = ", ".join(info.features) or "no SIMD features known"
+    yield Finding("machine", "ok", f"{info.cpu}, {info.system}; {features}")
+    yield cores_finding(info, blas().threads)
+    yield memory_finding(info.memory_bytes)
+    yield kernel_finding()
+    yield stacks_finding()
+    yield from data_findings()
+    yield disk_finding(cache_folder())
+    yield torch_finding()
+
+
+def python_finding(version: tuple[int, ...]) -> Finding:
+    """Python's version."""
+    value = ".".join(map(str, version))
+    if version < OLDEST_PYTHON:
+        return Finding("Python", "bad", value, f"at least {'.'.join(map(str, OLDEST_PYTHON))} is needed")
+    return Finding("Python", "ok", f"{value} ({platform.python_implementation()})")
+
+
+def numpy_finding(version: str) -> Finding:
+    """NumPy's version and the BLAS that came with it."""
+    if int(version.split(".")[0]) < OLDEST_NUMPY:
+        return Finding("NumPy", "bad", version, f'at least {OLDEST_NUMPY} is needed: pip install "numpy>=2"')
+    library = blas()
+    return Finding("NumPy", "ok", f"{version} with {library.library} {library.version}")
+
+
+def cores_finding(info: MachineInfo, threads: int | None) -> Finding:
+    """Cores, and whether NumPy's BLAS uses as many threads."""
+    value = f"{info.cores} to use"
+    if threads is not None and threads != info.cores:
+        advice = f"this process has {threads} BLAS threads; suites set {info.cores} themselves"
+        return Finding("cores", "note", value, advice)
+    return Finding("cores", "ok", value)
+
+
+def memory_finding(count: int) -> Finding:
+    """Memory that this process may use."""
+    if count == 0:
+        return Finding("memory", "note", "the system does not tell", "2 GB are enough for MNIST")
+    if count < LITTLE_MEMORY:
+        return Finding("memory", "note", units.size(count), "larger suites may be ended for want of memory")
+    return Finding("memory", "ok", units.size(count))
+
+
+def kernel_finding() -> Finding:
+    """The BLAS kernel, and a faster one if a measurement finds it."""
+    try:
+        choice = choose_kernel().record
+    except TitoError as error:
+        return Finding("BLAS kernel", "bad", str(error), "try another build of NumPy")
+    if choice.used == choice.default:
+        return Finding("BLAS kernel", "ok", f"{choice.used}; {choice.why}")
+    advice = f"suites use {choice.used} by themselves; elsewhere set OPENBLAS_CORETYPE={choice.used}"
+    return Finding("BLAS kernel", "note", f"{choice.default}; {choice.why}", f"{advice} before Python starts")
+
+
+def stacks_finding() -> Finding:
+    """Whether py-spy can look into a process, tried on one."""
+    executable = find_py_spy()
+    if executable is None:
+        return Finding("stacks", "note", "py-spy is not installed", f"pip install py-spy; {WITHOUT_PTRACE}")
+    refusal = _try_py_spy(executable)
+    if refusal is None:
+        return Finding("stacks", "ok", "py-spy can look into processes, tried just now")
+    return Finding("stacks", "note", f"py-spy may not look into processes: {refusal}", ptrace_advice())
+
+
+def _try_py_spy(executable: str) -> str | None:
+    """Why py-spy could not dump the stacks of a process of our own, or None if it could."""
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
+        try:
+            assert target.stdout is not None
+            target.stdout.readline()  # it runs
+            dump = [executable, "dump", "--pid", str(target.pid)]
+            done = subprocess.run(dump, capture_output=True, text=True, timeout=20, check=False)
+        except subprocess.TimeoutExpired:
+            return "no answer in 20 s"
+        except OSError as error:
+            return f"{executable} cannot be started ({error.strerror})"
+        finally:
+            target.kill()
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return lines[0].removeprefix("Error: ") if lines else f"it ended with code {done.returncode}"
+
+
+def ptrace_advice() -> str:
+    """What allows it, on this system."""
+    if sys.platform == "darwin":
+        return f"macOS allows it to root only: sudo tito suite run NAME; {WITHOUT_PTRACE}"
+    yama = Path("/proc/sys/kernel/yama/ptrace_scope")
+    if yama.is_file() and yama.read_text().strip() in ("2", "3"):
+        return f"{yama} forbids it; an administrator can write 1 there; {WITHOUT_PTRACE}"
+    return f"in a container, start it with --cap-add SYS_PTRACE; {WITHOUT_PTRACE}"
+
+
+def data_findings() -> Iterator[Finding]:
+    """Each data set: in the cache or not."""
+    for state in list_data():
+        name = f"data: {state.name}"
+        if state.present:
+            yield Finding(name, "ok", f"{units.size(state.bytes)} in {state.folder}")
+        else:
+            advice = f"a suite that needs it fetches it; now: tito data fetch {state.name}"
+            yield Finding(name, "note", "not in the cache yet", advice)
+
+
+def disk_finding(folder: Path) -> Finding:
+    """Room for data sets."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < LITTLE_DISK:
+        advice = "make room, or name another folder in the variable TINYTORCH_DATA"
+        return Finding("disk", "note", f"{units.size(free)} free in {there}", advice)
+    return Finding("disk", "ok", f"{units.size(free)} free for data in {folder}")
+
+
+def torch_finding() -> Finding:
+    """PyTorch, which only the comparison with it needs."""
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("PyTorch", "ok", "not installed; only `nox -s versus` needs it and installs its own")
+    return Finding("PyTorch", "ok", f"{version}, for `nox -s versus`")

@@ -1,0 +1,49 @@
+"""Where this project's folders are: suites, reports, submissions."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tito.errors import TitoError
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders that the command line works in; `reports` and `submissions` need not exist yet."""
+
+    root: Path
+    suites: Path
+    reports: Path
+    submissions: Path
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project that a command shall work on.
+
+    The variable TITO_ROOT names it; else it is the nearest of `start` (the working directory) and its parents
+    that holds suites/ and pyproject.toml; else the checkout that this tito was imported from.
+
+    Raises:
+        TitoError: none of these is a project.
+    """
+    named = os.environ.get("TITO_ROOT")
+    if named:
+        root = Path(named).expanduser().resolve()
+        if not (root / "suites").is_dir():
+            raise TitoError(f"TITO_ROOT={named}: no folder suites/ there; name the root of a checkout")
+        return _project(root)
+    here = (start or Path.cwd()).resolve()
+    checkout = Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, checkout):
+        if (folder / "suites").is_dir() and (folder / "pyproject.toml").is_file():
+            return _project(folder)
+    raise TitoError(
+        f"{here}: not inside a TinyTorch checkout (a folder with suites/ and pyproject.toml); "
+        "go into one, or name it in the variable TITO_ROOT"
+    )
+
+
+def _project(root: Path) -> Project:
+    return Project(root, root / "suites", root / "reports", root / "submissions")
