@@ -1,4 +1,4 @@
 """How records are shown: figures and pages, made from records alone, offline.
 
-    records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
+records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
 """

@@ -262,7 +262,8 @@ def _bars(exhibit: Bars, origin: str) -> Piece:
     }
     if lying:
         layout["height"] = 110 + len(names) * (10 + 16 * max(1, len(data)))
-    return Plot(exhibit.title, f"{exhibit.y_title}. {origin}", data, layout, shape="tall" if lying else "normal")
+    says = f"{'Length' if lying else 'Height'}: {exhibit.y_title}. {origin}"
+    return Plot(exhibit.title, says, data, layout, shape="tall" if lying else "normal")
 
 
 def _texts(exhibit: Texts, origin: str) -> Piece:

@@ -6,6 +6,7 @@ and the same record always gives the same page.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,6 +34,18 @@ BUILT_IN = {
     "load_seconds": Metric(title="Loading time", unit="s"),
     "evaluate_seconds": Metric(title="Evaluation time", unit="s"),
 }
+
+
+def log_axis(low: float, high: float, span: bool = False) -> dict[str, Any]:
+    """A logarithmic axis with labels at 1, 2 and 5 of each decade, or at decades alone where those are many.
+
+    `span` fixes the axis to low ... high.
+    """
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 500 * low else (1,)
+    ticks = [digits(step * 10.0**decade) for decade in decades for step in steps]
+    fixed = {"range": [digits(math.log10(low)), digits(math.log10(high))]} if span else {}
+    return {"type": "log", "tickvals": ticks, "ticktext": [units.short(tick) for tick in ticks], **fixed}
 
 
 def metric_of(record: Record, name: str) -> Metric:
@@ -111,7 +124,7 @@ def _curve_plot(
             "xaxis": {"title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")}},
             "yaxis": {
                 "title": {"text": plain(name.replace("_", " "))},
-                "type": "log" if logarithmic else "linear",
+                **(log_axis(min(values), max(values)) if logarithmic else {}),
                 **({"tickformat": ",.4~p"} if share else {}),
             },
             "showlegend": len({trace["name"] for trace in data}) > 1,
@@ -125,17 +138,13 @@ def _shares(record: Record) -> list[str]:
 
 def _points(curve: list[dict[str, float]], axis: str, key: str) -> tuple[list[float], list[float]]:
     there = [
-        (point.get(axis, index) if axis else index, point[key])
-        for index, point in enumerate(curve)
-        if key in point
+        (point.get(axis, index) if axis else index, point[key]) for index, point in enumerate(curve) if key in point
     ]
     x, y = thin([digits(a) for a, _ in there], [digits(b) for _, b in there], CURVE_POINTS)
     return x, y
 
 
-def _seed_lines(
-    label: str, lines: list[tuple[int, list[float], list[float]]], index: int
-) -> list[dict[str, Any]]:
+def _seed_lines(label: str, lines: list[tuple[int, list[float], list[float]]], index: int) -> list[dict[str, Any]]:
     return [
         {
             "type": "scatter",
@@ -153,9 +162,7 @@ def _seed_lines(
     ]
 
 
-def _seed_band(
-    label: str, lines: list[tuple[int, list[float], list[float]]], index: int
-) -> list[dict[str, Any]]:
+def _seed_band(label: str, lines: list[tuple[int, list[float], list[float]]], index: int) -> list[dict[str, Any]]:
     at: dict[float, list[float]] = defaultdict(list)
     for _, xs, ys in lines:
         for a, b in zip(xs, ys, strict=True):
@@ -195,13 +202,14 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
         layout = {"xaxis": {"title": {"text": "seed"}, "type": "category"}, "yaxis": axis}
     else:
         counts, edges = np.histogram(values, bins=20)
+        width = digits(float(edges[1] - edges[0]))
         centres = [digits(float(edge)) for edge in (edges[:-1] + edges[1:]) / 2]
         data = [
             {
                 "type": "bar",
                 "x": centres,
                 "y": counts.tolist(),
-                "width": [digits(float(edges[1] - edges[0]))] * len(centres),
+                "width": [width] * len(centres),
                 "marker": {"color": "--series-1"},
                 "hovertemplate": "%{y} seeds near %{x}<extra></extra>",
             }
@@ -260,32 +268,33 @@ def latency(profile: Profile | None) -> Piece:
             "x": list(marks.values()),
             "y": [0.5, 0.9, 0.99],
             "text": [f"{name} {units.microseconds(value)}" for name, value in marks.items()],
-            "textposition": ["middle right", "middle right", "bottom right"],
+            "textposition": "bottom right",
             "cliponaxis": False,
             "marker": {"size": 9, "symbol": "circle", "color": "--text"},
             "name": "median over processes",
             "hoverinfo": "text",
         }
     )
-    slowest, fastest = max(max(run.samples_us) for run in runs), min(min(run.samples_us) for run in runs)
-    long_tail = slowest > 5 * marks["p50"]
-    low, high = (fastest * 0.97, slowest * 1.03) if not long_tail else (fastest * 0.9, slowest * 1.1)
-    span = [float(np.log10(low)), float(np.log10(high))] if long_tail else [low, high]
-    queries = len(runs[0].samples_us)
-    processes = "one fresh process" if len(runs) == 1 else f"each of {len(runs)} fresh processes"
+    every = [sample for run in runs for sample in run.samples_us]
+    low, last = 0.97 * min(every), max(run.p99_us for run in runs)
+    high = min(last + 0.6 * (last - low), 1.03 * max(every))  # stragglers must not squeeze the rest into a corner
+    long_tail = high > 5 * marks["p50"]
+    beyond = sum(sample > high for sample in every)
+    tail = f"; {beyond} of all samples lie beyond the axis, the slowest at {units.microseconds(max(every))}"
+    queries = units.integer(len(runs[0].samples_us))
+    processes = "one fresh process" if len(runs) == 1 else f"each of {len(runs)} fresh processes (one line each)"
     return Plot(
         "Latency of one query",
-        f"Share of queries answered within a time; {units.integer(queries)} single queries after warm-up in "
-        f"{processes}, every sample kept in the record.",
+        f"Share of queries answered within a time; {queries} single queries after warm-up in {processes}; dots: "
+        f"median over processes{tail if beyond else ''}.",
         data,
         {
             "xaxis": {
                 "title": {"text": "µs" + (", logarithmic" if long_tail else "")},
-                "type": "log" if long_tail else "linear",
-                "range": [digits(edge) for edge in span],
-                **({"dtick": "D2"} if long_tail and slowest < 100 * fastest else {}),
+                **(log_axis(low, high, span=True) if long_tail else {"range": [digits(low), digits(high)]}),
             },
             "yaxis": {"title": {"text": "share of queries"}, "tickformat": ".0%", "range": [0, 1.03]},
+            "showlegend": False,
         },
     )
 
@@ -305,6 +314,7 @@ def throughput(profile: Profile | None) -> Piece:
     ordered = sorted(profile.throughput, key=lambda one: one.batch)
     batches = [one.batch for one in ordered]
     median = [digits(statistics.median(one.samples_per_second)) for one in ordered]
+    every = [value for one in ordered for value in one.samples_per_second]
     return Plot(
         "Throughput by batch size",
         "Held-out samples answered per second, whole batches at a time; dots: fresh processes, line: their median.",
@@ -330,7 +340,7 @@ def throughput(profile: Profile | None) -> Piece:
         ],
         {
             "xaxis": {"title": {"text": "batch size"}, "type": "log", "tickvals": batches},
-            "yaxis": {"title": {"text": "samples per second"}, "type": "log", "dtick": "D2", "exponentformat": "SI"},
+            "yaxis": {"title": {"text": "samples per second"}, **log_axis(min(every), max(every))},
         },
     )
 
@@ -346,9 +356,7 @@ def memory(trace: MemoryTrace | None) -> Piece:
     x = [digits(sample.seconds) for sample in samples]
     data = [_memory_line("resident (RSS)", x, [sample.rss for sample in samples], "--series-1")]
     if all(sample.uss is not None for sample in samples):
-        data.append(
-            _memory_line("its own alone (USS)", x, [sample.uss or 0 for sample in samples], "--series-2")
-        )
+        data.append(_memory_line("its own alone (USS)", x, [sample.uss or 0 for sample in samples], "--series-2"))
     highest = max(trace.samples, key=lambda sample: sample.rss)
     peak = {
         "type": "scatter",
@@ -365,12 +373,12 @@ def memory(trace: MemoryTrace | None) -> Piece:
     return Plot(
         "Memory over time",
         f"One training (case {trace.case}, seed {trace.seed}) sampled by psutil every "
-        f"{units.seconds(trace.interval)} in a pass of its own; {units.size(trace.baseline)} before anything was "
+        f"{units.demand(trace.interval, 's')} in a pass of its own; {units.size(trace.baseline)} before anything was "
         f"loaded. Phases: {told or 'none reported'}.",
         [*data, peak],
         {
             "xaxis": {"title": {"text": "seconds since the process began"}, "range": [0, digits(end)]},
-            "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.25)]},
+            "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.1)]},
             "shapes": [
                 {
                     "type": "rect",
@@ -422,9 +430,9 @@ def _phase_label(name: str, start: float, end: float, whole: float) -> dict[str,
         "text": plain(cut(name, 24)),
         "x": digits((start + end) / 2),
         "xref": "x",
-        "y": 0.99,
+        "y": 0.02,  # at the foot: the line is high wherever a phase is long
         "yref": "paper",
-        "yanchor": "top",
+        "yanchor": "bottom",
         "textangle": 0 if share > 0.2 else -90,
         "showarrow": False,
         "font": {"color": "--muted", "size": 11},

@@ -27,15 +27,22 @@ def flame_graph(stacks: Stacks | None) -> Piece:
     whole = totals[()]
     kept = [path for path, n in totals.items() if n >= SMALLEST * whole]
     depth = max(len(path) for path in kept)
-    below = f" Every stack begins with {len(shared)} frames that are left out here, the last of them {label(shared[-1])}." \
-        if shared else ""
+    below = (
+        f" Every stack begins with {len(shared)} frames that are left out here, the last of them {label(shared[-1])}."
+        if shared
+        else ""
+    )
     return Plot(
         "Flame graph",
         f"Where the time goes: each box is a function, as wide as its share of {units.integer(whole)} stacks that "
         f"{stacks.tool} took at {stacks.rate_hz} Hz in {units.seconds(stacks.seconds)}, in a pass that is not timed. "
         f"Click on a box to enlarge it.{below}",
         [_icicle(kept, totals)],
-        {"height": 60 + ROW * (depth + 1), "margin": {"l": 0, "r": 0, "t": 0, "b": 0}},
+        {
+            "height": 60 + ROW * (depth + 1),
+            "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+            "uniformtext": {"minsize": 11, "mode": "hide"},
+        },
         shape="tall",
         wide=True,
     )

@@ -74,31 +74,27 @@ def history(records: Sequence[Record], shown: Record) -> list[Piece]:
     metric = metric_of(shown, found[1])
     share = metric.unit == "%"
     panels = [
-        ("metric", f"{metric.title} over time", "mean over seeds", "" if share else metric.unit, 1.0),
-        ("p50_us", "Median latency over time", "p50 of a single query", "µs", 1.0),
-        ("train_seconds", "Training time over time", "median over seeds", "s", 1.0),
+        ("metric", f"{metric.title} over time", "Mean over seeds", "" if share else metric.unit),
+        ("p50_us", "Median latency over time", "The p50 of a single query", "µs"),
+        ("train_seconds", "Training time over time", "Median over seeds", "s"),
     ]
-    plots = [
-        _panel(rows, *panel, tickformat=",.4~p" if share and panel[0] == "metric" else None) for panel in panels
-    ]
+    plots = [_panel(rows, *panel, tickformat=",.4~p" if share and panel[0] == "metric" else None) for panel in panels]
     return [plot for plot in plots if plot]
 
 
-def _panel(
-    rows: pd.DataFrame, column: str, title: str, what: str, unit: str, scale: float, tickformat: str | None
-) -> Plot | None:
+def _panel(rows: pd.DataFrame, column: str, title: str, what: str, unit: str, tickformat: str | None) -> Plot | None:
     there = rows.dropna(subset=[column])
     if len(there) < 2:
         return None
     return Plot(
         title,
-        f"{what.capitalize()}, for each of {len(there)} full runs of this suite on this machine.",
+        f"{what}, for each of {len(there)} full runs of this suite on this machine.",
         [
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "x": [moment.isoformat() for moment in there["created"]],
-                "y": [digits(float(value) * scale) for value in there[column]],
+                "y": [digits(float(value)) for value in there[column]],
                 "line": {"color": "--series-1", "width": 1.6},
                 "marker": {"size": 7, "color": "--series-1"},
                 "hovertemplate": "%{x}: %{y}<extra></extra>",

@@ -135,8 +135,7 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
 def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
     """All suites as cards, in historical order."""
     cards = [
-        Card(record, WORD[record.status], headline(record, short=True), spark(records, record))
-        for record in shown
+        Card(record, WORD[record.status], headline(record, short=True), spark(records, record)) for record in shown
     ]
     return _render(environment, "index.html.j2", [], cards=cards)
 
@@ -157,7 +156,7 @@ def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
     summary = case.summary.get(criterion.metric)
     over = "not measured"
     if summary:
-        over = f"{_mean_sd(summary.mean, summary.sd, metric.unit)}, {_seeds(summary.n)}"
+        over = f"{units.spread(summary.mean, summary.sd, metric.unit)}, {_seeds(summary.n)}"
     return Row(
         case=case.title,
         role=verdict.role,
@@ -169,14 +168,6 @@ def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
         over=over,
         met=verdict.met,
     )
-
-
-def _mean_sd(mean: float, sd: float | None, unit: str) -> str:
-    if sd is None:
-        return units.quantity(mean, unit)
-    if unit == "%":
-        return f"{100 * mean:.2f} ± {100 * sd:.2f}{units.THIN}%"
-    return f"{units.quantity(mean, unit)} ± {units.quantity(sd, unit)}"
 
 
 def _seeds(count: int) -> str:

@@ -27,7 +27,7 @@
     const whole = {
       font: { family: css("--font"), size: 12, color: css("--text") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 44, r: 16, t: 12, b: 40 },
+      margin: { l: 44, r: 16, t: 8, b: 36 },
       legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--text") }, align: "left" },
       dragmode: window.matchMedia("(pointer: fine)").matches ? "zoom" : false, // a finger scrolls the page
@@ -43,8 +43,11 @@
 
   function drawAll() {
     const styles = getComputedStyle(document.documentElement);
-    for (const box of document.querySelectorAll(".plot")) {
+    for (const box of document.querySelectorAll(".drawing")) {
       const figure = JSON.parse(box.nextElementSibling.textContent);
+      if (window.innerWidth < 600) {
+        for (const trace of figure.data) if (trace.texttemplate) trace.textfont = { size: 8 };
+      }
       Plotly.react(
         box,
         lookup(figure.data, styles, false),

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.report.sample import make_case, make_profile, make_record
+from tito.bench.record import LatencyRun, MemorySample, Stacks
+from tito.report import figures
+from tito.report.flame import flame_graph, frame_totals, label
+from tito.report.pieces import Absent, Plot
+
+
+def plot(piece: object) -> Plot:
+    assert isinstance(piece, Plot), piece
+    return piece
+
+
+def traces(piece: object) -> list[dict]:
+    return plot(piece).data
+
+
+# ---- latency
+
+
+def test_ecdf_is_monotone_ends_at_one_and_keeps_the_tail() -> None:
+    samples = np.random.default_rng(0).lognormal(size=5000)
+    x, y = figures.ecdf(samples.tolist())
+    assert len(x) == len(y) <= figures.ECDF_POINTS
+    assert x == sorted(x)
+    assert y == sorted(y)
+    assert y[-1] == 1.0
+    assert x[-50:] == pytest.approx(np.sort(samples)[-50:], rel=1e-4)
+
+
+def test_ecdf_is_the_share_of_samples_not_above() -> None:
+    assert figures.ecdf([3.0, 1.0, 2.0, 4.0]) == ([1.0, 2.0, 3.0, 4.0], [0.25, 0.5, 0.75, 1.0])
+
+
+def test_percentiles_are_medians_over_processes() -> None:
+    runs = [LatencyRun(samples_us=[1.0], p50_us=p, p90_us=2 * p, p99_us=3 * p) for p in (10.0, 30.0, 11.0)]
+    assert figures.percentiles(runs) == {"p50": 11.0, "p90": 22.0, "p99": 33.0}
+
+
+def test_latency_shows_each_process_and_marks_its_percentiles() -> None:
+    profile = make_profile(np.random.default_rng(0))
+    piece = figures.latency(profile)
+    *lines, marks = traces(piece)
+    assert len(lines) == len(profile.latency)
+    assert marks["x"] == list(figures.percentiles(profile.latency).values())
+    assert marks["y"] == [0.5, 0.9, 0.99]
+    slowest = max(max(run.samples_us) for run in profile.latency)
+    assert max(max(line["x"]) for line in lines) == pytest.approx(slowest, rel=1e-4)
+    assert "beyond the axis" in plot(piece).says
+
+
+def test_latency_axis_is_logarithmic_only_with_a_long_tail() -> None:
+    profile = make_profile(np.random.default_rng(0))
+    assert "type" not in plot(figures.latency(profile)).layout["xaxis"]
+    spread = np.geomspace(10, 5000, 1000)
+    p50, p90, p99 = np.percentile(spread, [50, 90, 99]).tolist()
+    run = LatencyRun(samples_us=spread.tolist(), p50_us=p50, p90_us=p90, p99_us=p99)
+    assert plot(figures.latency(profile.model_copy(update={"latency": [run]}))).layout["xaxis"]["type"] == "log"
+
+
+# ---- throughput, memory
+
+
+def test_throughput_draws_medians_in_order_of_batch_and_every_process() -> None:
+    profile = make_profile(np.random.default_rng(0))
+    line, dots = traces(figures.throughput(profile))
+    assert line["x"] == [1, 8, 64, 512, 2048]
+    assert line["y"][0] == pytest.approx(np.median(profile.throughput[0].samples_per_second), rel=1e-4)
+    assert len(dots["x"]) == 15
+
+
+def test_best_throughput_is_the_highest_median() -> None:
+    profile = make_profile(np.random.default_rng(0))
+    found = figures.best_throughput(profile)
+    assert found is not None
+    assert found[1] == max(np.median(one.samples_per_second) for one in profile.throughput)
+
+
+def test_memory_shades_every_phase_and_keeps_the_peak() -> None:
+    trace = make_profile(np.random.default_rng(0)).memory
+    assert trace is not None
+    spike = MemorySample(seconds=20.01, rss=900_000_000, uss=None)
+    samples = sorted([*trace.samples, spike], key=lambda sample: sample.seconds)
+    piece = plot(figures.memory(trace.model_copy(update={"samples": samples, "peak": spike.rss})))
+    assert [(shape["x0"], shape["x1"]) for shape in piece.layout["shapes"]] == [
+        (phase.start, phase.end) for phase in trace.phases
+    ]
+    assert {note["text"] for note in piece.layout["annotations"]} == {"load", "train", "evaluate"}
+    assert all(phase.name in piece.says for phase in trace.phases)
+    assert max(piece.data[0]["y"]) == 900.0
+    assert len(piece.data[0]["x"]) <= figures.MEMORY_POINTS
+
+
+# ---- learning curves
+
+
+def test_every_numeric_key_of_a_curve_is_drawn_for_every_seed() -> None:
+    loss, accuracy = map(plot, figures.learning_curves(make_record()))
+    assert [trace["name"] for trace in loss.data] == ["validation"] * 3 + ["train"] * 3
+    assert [trace["name"] for trace in accuracy.data] == ["accuracy"] * 3 + ["train"] * 3
+    assert loss.data[0]["x"] == list(range(1, 16))
+    assert accuracy.layout["yaxis"]["tickformat"] == ",.4~p"
+
+
+def test_many_seeds_are_drawn_as_median_and_band() -> None:
+    case = make_case(np.random.default_rng(0), seeds=9)
+    loss = plot(figures.learning_curves(make_record(cases=[case]))[0])
+    low, high, middle = loss.data[:3]
+    final = [run.curve[-1]["validation_loss"] for run in case.runs]
+    assert middle["y"][-1] == pytest.approx(np.median(final), rel=1e-4)
+    assert low["y"][-1] <= middle["y"][-1] <= high["y"][-1]
+
+
+def test_a_curve_with_seconds_is_also_drawn_against_time() -> None:
+    case = make_case(np.random.default_rng(0), seeds=1)
+    curve = [{"step": i * 10.0, "seconds": i * 0.5, "loss": 2.0 / (i + 1)} for i in range(5)]
+    case = case.model_copy(update={"runs": [case.runs[0].model_copy(update={"curve": curve})]})
+    by_step, by_time = map(plot, figures.learning_curves(make_record(cases=[case])))
+    assert by_step.data[0]["x"] == [0, 10, 20, 30, 40]
+    assert by_time.data[0]["x"] == [0, 0.5, 1, 1.5, 2]
+
+
+def test_the_spread_over_seeds_counts_every_seed() -> None:
+    record = make_record()
+    rng = np.random.default_rng(0)
+    many = figures.seed_spread(record, make_case(rng, seeds=100, solved=True), "accuracy")
+    assert sum(traces(many)[0]["y"]) == 100
+    few = figures.seed_spread(record, make_case(rng, seeds=3), "accuracy")
+    assert traces(few)[0]["x"] == ["1", "2", "3"]
+    assert figures.seed_spread(record, make_case(rng, seeds=1), "accuracy") is None
+
+
+def test_log_axis_labels_are_plain_numbers_within_reach() -> None:
+    axis = figures.log_axis(20, 400, span=True)
+    assert axis["range"] == pytest.approx(np.log10([20, 400]), rel=1e-4)
+    assert dict(zip(axis["tickvals"], axis["ticktext"], strict=True))[50.0] == "50"
+
+
+# ---- the flame graph
+
+
+def test_icicle_totals_are_the_sum_of_samples() -> None:
+    stacks = make_profile(np.random.default_rng(0)).stacks
+    assert stacks is not None
+    icicle = traces(flame_graph(stacks))[0]
+    value = dict(zip(icicle["ids"], icicle["values"], strict=True))
+    root = icicle["ids"][icicle["parents"].index("")]
+    assert icicle["parents"].count("") == 1
+    assert value[root] == sum(n for _, n in stacks.collapsed) == 1000
+    for parent in set(icicle["parents"]) - {""}:
+        children = [value[own] for own, of in zip(icicle["ids"], icicle["parents"], strict=True) if of == parent]
+        assert sum(children) <= value[parent]
+
+
+def test_frames_are_summed_along_the_stack() -> None:
+    totals = frame_totals([(("a", "b"), 3), (("a", "c"), 2), (("a",), 1)])
+    assert totals == {(): 6, ("a",): 6, ("a", "b"): 3, ("a", "c"): 2}
+
+
+def test_shared_frames_are_left_out_and_said() -> None:
+    stacks = make_profile(np.random.default_rng(0)).stacks
+    piece = plot(flame_graph(stacks))
+    assert "2 frames that are left out" in piece.says
+    assert not any("workload.py" in text for text in piece.data[0]["labels"])
+    alone = Stacks(tool="py-spy", rate_hz=100, seconds=1, collapsed=[("a;b", 2)])
+    assert traces(flame_graph(alone))[0]["labels"] == ["all", "b"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        ("fit (tinytorch/training.py:210)", "fit (training.py:210)"),
+        ("<module> (C:\\code\\a.py:3)", "<module> (a.py:3)"),
+        ("matmul (numpy/core.py)", "matmul (core.py)"),
+        ("thread", "thread"),
+    ],
+)
+def test_labels_are_function_and_file(frame: str, text: str) -> None:
+    assert label(frame) == text
+
+
+# ---- what all share
+
+
+def test_without_data_one_line_says_so() -> None:
+    record = make_record(cases=[], profile=None)
+    pieces = [
+        *figures.learning_curves(record),
+        figures.latency(None),
+        figures.throughput(None),
+        figures.memory(None),
+        flame_graph(None),
+    ]
+    assert all(isinstance(piece, Absent) and piece.says for piece in pieces)
+
+
+def test_figures_are_pure_and_plain_json() -> None:
+    record = make_record()
+    before = record.model_dump_json()
+    first, second = ([piece.data for piece in map(plot, figures.learning_curves(record))] for _ in range(2))
+    assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
+    assert record.model_dump_json() == before
