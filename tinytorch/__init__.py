@@ -82,7 +82,6 @@ from tinytorch.tensor import (
     randn,
     set_rng_state,
     stack,
-    tensor,
     where,
     zeros,
 )
@@ -154,7 +153,6 @@ __all__ = [
     "softmax",
     "stack",
     "tanh",
-    "tensor",
     "where",
     "zeros",
 ]

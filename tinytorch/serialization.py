@@ -47,7 +47,7 @@ def save_arrays(
     """Save named arrays as one safetensors file (https://github.com/huggingface/safetensors), atomically."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     return atomic_write(path, save(contiguous, dict(metadata) if metadata else None))
 
 

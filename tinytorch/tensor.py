@@ -401,11 +401,6 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 # Making tensors ------------------------------------------------------------------------------------
 
 
-def tensor(data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor of a *copy* of the data."""
-    return Tensor(_as_array(data, dtype).copy(), requires_grad)
-
-
 def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
     return Tensor(np.zeros(shape, dtype), requires_grad)
 

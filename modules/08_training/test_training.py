@@ -1,0 +1,254 @@
+"""Module 08: the loop learns, records, stops, and resumes to the very same weights."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch.dataloader import DataLoader, TensorDataset
+from tinytorch.errors import NonFiniteError, SettingError, StateError
+
+RNG = np.random.default_rng(8)
+X = RNG.standard_normal((70, 5)).astype(np.float32)
+Y = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
+
+
+def loader(batch_size: int = 16) -> DataLoader:
+    return DataLoader(TensorDataset(X, Y), batch_size, shuffle=True, seed=3)
+
+
+def trainer(checkpoint: Path | None = None, **settings: Any) -> tt.Trainer:
+    tt.manual_seed(0)
+    model = tt.Sequential(tt.Linear(5, 8), tt.ReLU(), tt.Dropout(0.2), tt.Linear(8, 2))
+    optimizer = tt.AdamW(model.parameters(), lr=0.01)
+    schedule = tt.CosineLR(optimizer, total=100, warmup=5)
+    return tt.Trainer(
+        model,
+        optimizer,
+        tt.CrossEntropyLoss(),
+        schedule,
+        checkpoint=checkpoint,
+        metrics={"accuracy": tt.accuracy},
+        **settings,
+    )
+
+
+def quiet(done: int, total: int, **figures: float) -> None:
+    """A report that shows nothing."""
+
+
+def weights(model: tt.Module) -> list[bytes]:
+    return [value.data.tobytes() for value in model.state_dict().values()]
+
+
+def figures(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The history without the clock's part."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
+
+
+def test_training_learns_and_records_each_epoch() -> None:
+    history = trainer().fit(loader(), 20, validation=loader(), report=quiet)
+    assert [record["epoch"] for record in history] == list(range(1, 21))
+    assert set(history[0]) == {"epoch", "train_loss", "lr", "seconds", "val_loss", "accuracy"}
+    assert history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    assert history[-1]["accuracy"] > 0.9
+
+
+def test_the_same_seed_repeats_a_run_bit_for_bit() -> None:
+    first, second = trainer(), trainer()
+    first_history = first.fit(loader(), 3, report=quiet)
+    tt.manual_seed(0)
+    second = trainer()
+    assert figures(second.fit(loader(), 3, report=quiet)) == figures(first_history)
+    assert weights(first.model) == weights(second.model)
+
+
+def test_evaluation_does_not_change_the_run() -> None:
+    with_validation, without = trainer(), None
+    with_validation.fit(loader(), 2, validation=loader(), report=quiet)
+    without = trainer()
+    without.fit(loader(), 2, report=quiet)
+    assert weights(with_validation.model) == weights(without.model)
+
+
+def test_evaluate_weights_a_small_last_batch_by_its_size() -> None:
+    t = trainer()
+    whole = t.evaluate(loader(batch_size=70))
+    parts = t.evaluate(loader(batch_size=16))
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 7, 13])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, stop_at: int) -> None:
+    unbroken = trainer(accumulate=2)
+    history = unbroken.fit(loader(), 4, validation=loader(), report=quiet)
+
+    path = tmp_path / "run.safetensors"
+    broken = trainer(path, accumulate=2)
+
+    def interrupt(done: int, total: int, **figures: float) -> None:
+        if done == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(loader(), 4, validation=loader(), report=interrupt)
+    tt.manual_seed(99)
+    resumed = trainer(path, accumulate=2)
+    assert resumed.resume()
+    assert figures(resumed.fit(loader(), 4, validation=loader(), report=quiet)) == figures(history)
+    assert weights(resumed.model) == weights(unbroken.model)
+
+
+def test_a_kill_in_the_middle_of_writing_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    program = textwrap.dedent("""
+        import sys, os, signal
+        import numpy as np
+        import tinytorch as tt
+        import tinytorch.serialization as s
+
+        tt.manual_seed(0)
+        model = tt.Linear(400, 400)
+        trainer = tt.Trainer(model, tt.SGD(model.parameters(), lr=0.1), tt.MSELoss(), checkpoint=sys.argv[1])
+        x = np.ones((4, 400), np.float32)
+        data = tt.DataLoader(tt.TensorDataset(x, x), batch_size=2)
+        trainer.fit(data, 1)
+        before = s.os.fsync
+        def die_halfway(handle):
+            os.ftruncate(handle, 1000)
+            os.kill(os.getpid(), signal.SIGKILL)
+        s.os.fsync = die_halfway
+        trainer.fit(data, 2)
+    """)
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    model = tt.Linear(400, 400)
+    resumed = tt.Trainer(model, tt.SGD(model.parameters(), lr=0.1), tt.MSELoss(), checkpoint=path)
+    assert resumed.resume()
+    assert resumed.epoch == 1
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.safetensors"
+    t = trainer(path)
+    t.fit(loader(), 1, report=quiet)
+    content = path.read_bytes()
+
+    def no_space(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tinytorch.serialization.os.fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        t.fit(loader(), 2, report=quiet)
+    assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    path = trainer().model.save(tmp_path / "weights.safetensors")
+    with pytest.raises(StateError, match=r"weights\.safetensors: not a checkpoint"):
+        trainer(path).resume()
+    path.write_bytes(b"rubbish")
+    with pytest.raises(StateError, match=r"weights\.safetensors: not a whole"):
+        trainer(path).resume()
+    assert not trainer(tmp_path / "none").resume()
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    trainer(path).fit(loader(), 1, report=quiet)
+    other = tt.Linear(5, 2)
+    t = tt.Trainer(other, tt.AdamW(other.parameters()), tt.CrossEntropyLoss(), checkpoint=path)
+    with pytest.raises(StateError, match=r"run\.safetensors: Linear: state does not fit: missing weight"):
+        t.resume()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    t = trainer(path)
+    t.fit(loader(), 1, report=quiet)
+    content = path.read_bytes()
+    t.model.parameters()[0].data[:] = np.nan
+    with pytest.raises(NonFiniteError, match="the loss is nan in epoch 2, batch 1"):
+        t.fit(loader(), 2, report=quiet)
+    assert path.read_bytes() == content
+
+
+def test_patience_stops_when_validation_no_longer_improves() -> None:
+    t = trainer(patience=2)
+    t.optimizer.param_groups[0]["lr"] = 0.0
+    t.schedule = None
+    assert len(t.fit(loader(), 50, validation=loader(), report=quiet)) == 3
+    with pytest.raises(SettingError, match="validation loader"):
+        trainer(patience=1).fit(loader(), 1)
+
+
+def test_accumulated_gradients_equal_one_large_batch() -> None:
+    def run(batch_size: int, accumulate: int) -> np.ndarray:
+        tt.manual_seed(0)
+        model = tt.Linear(5, 2)
+        t = tt.Trainer(model, tt.SGD(model.parameters(), lr=0.1), tt.CrossEntropyLoss(), accumulate=accumulate)
+        t.fit(DataLoader(TensorDataset(X[:64], Y[:64]), batch_size), 2, report=quiet)
+        return model.weight.data
+
+    np.testing.assert_allclose(run(16, 2), run(32, 1), rtol=1e-5)
+    with pytest.raises(SettingError, match="accumulate 0"):
+        trainer(accumulate=0)
+
+
+def test_gradients_are_clipped() -> None:
+    def moved(clip: float | None) -> float:
+        tt.manual_seed(0)
+        model = tt.Linear(5, 1)
+        start = model.weight.data.copy()
+        t = tt.Trainer(model, tt.SGD(model.parameters(), lr=1.0), tt.MSELoss(), clip_norm=clip)
+        t.train_batch((X, 100 * np.ones((70, 1), np.float32)))
+        return float(np.abs(model.weight.data - start).max())
+
+    assert moved(1e-3) <= 1e-3 < moved(None)
+
+
+def test_accuracy_is_the_share_of_largest_logits_on_target() -> None:
+    assert tt.accuracy(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([1, 1])) == 0.5
+
+
+def test_the_progress_bar_shows_how_far_and_ends_its_line() -> None:
+    stream = io.StringIO()
+    report = tt.progress_bar(stream, interval=0)
+    report(1, 4, loss=0.5)
+    report(4, 4, loss=0.25)
+    text = stream.getvalue()
+    assert "1/4  loss 0.5" in text
+    assert text.endswith("\n")
+    assert "[==============================] 4/4  loss 0.25" in text
+
+
+def test_a_second_interrupt_breaks_in_at_once() -> None:
+    t = trainer()
+    interrupts = 0
+
+    def report(done: int, total: int, **figures: float) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        t.fit(loader(), 1, report=report)
+    assert interrupts == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

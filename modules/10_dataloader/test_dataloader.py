@@ -1,0 +1,101 @@
+"""Module 10: batches. (The data sets themselves are tested in tests/test_datasets.py.)"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch.dataloader import Batch
+from tinytorch.errors import SettingError, ShapeError
+
+
+def numbers(n: int) -> tt.TensorDataset:
+    return tt.TensorDataset(np.arange(n), np.arange(n) * 10)
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.booleans(), st.booleans())
+def test_an_epoch_is_every_sample_once(n: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
+    loader = tt.DataLoader(numbers(n), batch_size, shuffle, drop_last, seed=1)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    seen = [int(i) for x, _ in batches for i in x]
+    kept = n - n % batch_size if drop_last else n
+    assert len(seen) == len(set(seen)) == kept
+    assert shuffle or seen == list(range(kept))
+    assert all((y == 10 * x).all() for x, y in batches)
+    assert all(len(x) == batch_size for x, _ in batches[: n // batch_size])
+
+
+def order(loader: tt.DataLoader, epoch: int, start: int = 0) -> list[int]:
+    return [int(i) for x, *_ in loader.batches(epoch, start) for i in x]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    loader = tt.DataLoader(numbers(30), 4, shuffle=True, seed=1)
+    assert order(loader, 0) == order(loader, 0) != order(loader, 1)
+    assert order(loader, 0) != order(tt.DataLoader(numbers(30), 4, shuffle=True, seed=2), 0)
+    first, second = [int(i) for x, _ in loader for i in x], [int(i) for x, _ in loader for i in x]
+    assert [first, second] == [order(loader, 0), order(loader, 1)]
+
+
+def test_an_epoch_can_go_on_from_any_batch_with_the_same_augmentation() -> None:
+    def noise(batch: Batch, rng: np.random.Generator) -> Batch:
+        return (batch[0] + rng.integers(0, 1000, len(batch[0])),)
+
+    loader = tt.DataLoader(tt.TensorDataset(np.arange(30)), 4, shuffle=True, transform=noise)
+    assert order(loader, 2)[12:] == order(loader, 2, start=3)
+
+
+def test_a_batch_is_taken_with_one_index() -> None:
+    class Counting:
+        calls = 0
+
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, indices: np.ndarray) -> Batch:
+            self.calls += 1
+            return (indices,)
+
+    dataset = Counting()
+    assert len(list(tt.DataLoader(dataset, 5))) == dataset.calls == 2
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"lengths \[3, 4\]"):
+        tt.TensorDataset(np.zeros(3), np.zeros(4))
+    with pytest.raises(ShapeError, match=r"lengths \[\]"):
+        tt.TensorDataset()
+    with pytest.raises(SettingError, match="batch_size 0"):
+        tt.DataLoader(numbers(3), 0)
+    with pytest.raises(SettingError, match="empty"):
+        tt.DataLoader(numbers(0))
+
+
+@pytest.mark.parametrize("shape", [(50, 5, 6), (50, 3, 5, 6)])
+def test_random_shift_moves_each_image_and_brings_zeros_in(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
+    out, labels = tt.random_shift(1)((images, np.arange(50)), np.random.default_rng(1))
+    assert out.shape == shape
+    np.testing.assert_array_equal(labels, np.arange(50))
+    ways = set()
+    for before, after in zip(images, out, strict=True):
+        padded = np.pad(before, [(0, 0)] * (before.ndim - 2) + [(1, 1)] * 2)
+        found = [(y, x) for y in range(3) for x in range(3) if np.array_equal(padded[..., y : y + 5, x : x + 6], after)]
+        assert len(found) == 1
+        ways.add(found[0])
+    assert len(ways) > 5
+
+
+def test_random_flip_mirrors_about_half() -> None:
+    images = np.random.default_rng(0).random((200, 1, 2, 3))
+    before = images.copy()
+    (out,) = tt.random_flip((images,), np.random.default_rng(1))
+    flipped = np.array([np.array_equal(a[..., ::-1], b) for a, b in zip(images, out, strict=True)])
+    same = np.array([np.array_equal(a, b) for a, b in zip(images, out, strict=True)])
+    assert (flipped | same).all()
+    assert 70 < flipped.sum() < 130
+    np.testing.assert_array_equal(images, before)
