@@ -103,6 +103,8 @@ class StackProbe:
         """What it saw, or one line that says why it saw nothing."""
         if self._process.wait() != 0:
             return f"py-spy could not look into the process: {_first_error(self._errors.read_text())}"
+        if not self._output.is_file():
+            return "py-spy wrote no stacks"
         collapsed = collapse(self._output.read_text().splitlines())
         if not collapsed:
             return "py-spy saw no running code of the workload"

@@ -1,0 +1,157 @@
+"""tinytorch.benchmarking: enough samples, nearest ranks, intervals that cover, verdicts that don't overclaim."""
+
+from __future__ import annotations
+
+import doctest
+import statistics
+
+import numpy as np
+import pytest
+
+from tinytorch import benchmarking
+from tinytorch.benchmarking import (
+    Interval,
+    Measurement,
+    alternate,
+    bootstrap_interval,
+    compare,
+    measure,
+    measure_interleaved,
+    percentile,
+    samples_needed,
+)
+from tinytorch.errors import SettingError
+
+
+def test_examples_in_docstrings_are_true():
+    assert doctest.testmod(benchmarking).failed == 0
+
+
+def test_samples_needed_are_mlperfs_and_symmetric():
+    assert [samples_needed(q) for q in (50, 90, 99)] == [11, 64, 662]
+    assert samples_needed(10) == samples_needed(90)
+
+
+@pytest.mark.parametrize("q", [0, 100, -3])
+def test_percentile_outside_its_range_is_refused(q):
+    with pytest.raises(SettingError, match="between 0 and 100"):
+        samples_needed(q)
+
+
+def test_measure_calls_warmup_and_samples_and_keeps_only_samples():
+    calls = []
+    measured = measure(lambda: calls.append(1), samples=7, warmup=3)
+    assert len(calls) == 10
+    assert measured.seconds.shape == (7,)
+    assert np.all(measured.seconds >= 0)
+
+
+@pytest.mark.parametrize(("samples", "warmup"), [(0, 1), (1, -1)])
+def test_measure_refuses_impossible_counts(samples, warmup):
+    with pytest.raises(SettingError, match="at least 1 sample"):
+        measure(lambda: None, samples=samples, warmup=warmup)
+    with pytest.raises(SettingError, match="at least 1 sample"):
+        measure_interleaved(lambda: None, lambda: None, samples=samples, warmup=warmup)
+
+
+def test_percentile_is_always_one_of_the_samples():
+    samples = np.random.default_rng(0).exponential(size=101)
+    ranked = np.sort(samples)
+    assert percentile(samples, 90) == ranked[90]  # rank ceil(0.9 * 101) = 91, counted from 1
+    assert all(percentile(samples, q) in samples for q in (1, 33, 50, 99))
+    with pytest.raises(SettingError, match="no samples"):
+        percentile([], 50)
+
+
+def test_a_tail_is_not_read_from_too_few_samples():
+    measured = Measurement(np.arange(662.0))
+    assert measured.percentile(99) == 655.0
+    assert measured.median == statistics.median(range(662))
+    with pytest.raises(SettingError, match="p99 needs 662 samples, there are 661"):
+        Measurement(np.arange(661.0)).percentile(99)
+
+
+def test_bootstrap_interval_covers_the_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    draws = [rng.normal(5.0, 1.0, 30) for _ in range(200)]
+    covered = sum(5.0 in bootstrap_interval(draw, np.mean) for draw in draws)
+    assert 176 <= covered <= 198  # 95% of 200 is 190; the percentile bootstrap of 30 samples is a little narrow
+
+
+def test_bootstrap_interval_repeats_with_its_seed_and_widens_with_confidence():
+    samples = np.random.default_rng(2).normal(size=40)
+    narrow, wide = bootstrap_interval(samples, confidence=0.8), bootstrap_interval(samples, confidence=0.99)
+    assert narrow == bootstrap_interval(samples, confidence=0.8)
+    assert bootstrap_interval(samples, np.mean, seed=1) != bootstrap_interval(samples, np.mean, seed=2)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_bootstrap_interval_refuses_what_has_no_spread_to_resample():
+    with pytest.raises(SettingError, match="at least 2 samples"):
+        bootstrap_interval([1.0])
+    with pytest.raises(SettingError, match="confidence"):
+        bootstrap_interval([1.0, 2.0], confidence=1.0)
+
+
+def test_compare_says_faster_slower_and_by_how_much():
+    rng = np.random.default_rng(3)
+    reference = rng.normal(1.0, 0.01, 15)
+    twice = compare(reference / 2, reference)
+    assert twice.verdict == "faster"
+    assert twice.ratio == pytest.approx(2.0)
+    assert compare(reference * 2, reference).verdict == "slower"
+
+
+def test_compare_does_not_call_a_small_or_uncertain_effect_faster():
+    rng = np.random.default_rng(4)
+    reference = rng.normal(1.0, 0.001, 15)
+    one_percent = compare(reference / 1.01, reference)
+    assert one_percent.interval.low > 1
+    assert one_percent.verdict == "tie"
+    noisy = rng.normal(1.0, 0.5, 6).clip(0.1)
+    assert compare(noisy * 0.95, noisy[::-1]).verdict == "tie"
+
+
+def test_an_a_a_comparison_ties_almost_always():
+    rng = np.random.default_rng(5)
+    verdicts = [compare(*rng.lognormal(0, 0.05, (2, 11))).verdict for _ in range(100)]
+    assert verdicts.count("tie") >= 90
+
+
+def test_compare_cancels_what_slowed_both():
+    rng = np.random.default_rng(6)
+    drift = np.linspace(1.0, 3.0, 15)  # the machine becomes three times as slow on the way
+    reference = drift * rng.normal(1.0, 0.002, 15)
+    assert compare(reference / 1.1, reference).verdict == "faster"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference", "reason"),
+    [
+        ([1.0] * 5, [1.0] * 6, "rounds"),
+        ([1.0] * 4, [1.0] * 4, "at least 5 rounds"),
+        ([1.0] * 4 + [0.0], [1.0] * 5, "above zero"),
+        ([1.0] * 5, [1.0] * 4 + [float("nan")], "finite"),
+    ],
+)
+def test_compare_refuses_what_cannot_be_compared(candidate, reference, reason):
+    with pytest.raises(SettingError, match=reason):
+        compare(candidate, reference)
+
+
+def test_alternate_changes_who_goes_first():
+    calls = []
+    results = alternate(lambda: calls.append("a") or 1, lambda: calls.append("b") or 2, rounds=3)
+    assert "".join(calls) == "abbaab"
+    assert results == ([1, 1, 1], [2, 2, 2])
+
+
+def test_measure_interleaved_tells_the_slow_one_from_the_quick_one():
+    slow, quick = measure_interleaved(lambda: sum(range(20_000)), lambda: None, samples=9, warmup=1)
+    assert len(slow.seconds) == len(quick.seconds) == 9
+    assert slow.median > quick.median
+
+
+def test_an_interval_holds_its_ends():
+    assert 1.0 in Interval(1.0, 2.0)
+    assert 2.1 not in Interval(1.0, 2.0)

@@ -1,0 +1,172 @@
+"""tito.bench.runner: a good suite passes with everything measured; a bad one fails, in one line, never green."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tito.bench import probes, runner
+from tito.bench.record import Record
+from tito.bench.suite import load_suite
+from tito.errors import RunError
+
+TINY = Path(__file__).parent / "suites" / "2001_tiny"
+
+
+@pytest.fixture(autouse=True)
+def no_stacks(monkeypatch, request):
+    """py-spy takes a second at the least; the shared full run has it."""
+    if "tiny_record" not in request.fixturenames:
+        monkeypatch.setattr(probes, "find_py_spy", lambda: None)
+
+
+def test_a_full_run_passes_and_holds_what_was_measured(tiny_record):
+    assert (tiny_record.status, tiny_record.reason) == ("passed", None)
+    case = tiny_record.cases[0]
+    assert [run.seed for run in case.runs] == [1, 2]
+    assert case.summary["accuracy"].n == 2
+    assert case.summary["train_seconds"].min > 0
+    assert [len(run.curve) for run in case.runs] == [20, 20]
+    assert case.runs[0].exhibits[0].kind == "confusion"
+
+
+def test_an_aim_out_of_reach_does_not_change_the_status(tiny_record):
+    assert [(v.role, v.met) for v in tiny_record.cases[0].verdicts] == [("gate", True), ("aim", False)]
+
+
+def test_the_profile_has_one_entry_for_each_fresh_process(tiny_record):
+    profile = tiny_record.profile
+    assert [len(latency.samples_us) for latency in profile.latency] == [700, 700]
+    assert [(row.batch, len(row.samples_per_second)) for row in profile.throughput] == [(1, 2), (300, 2)]
+    assert profile.parameter_count == 2
+    assert 12 < profile.model_bytes < 1000  # three float32 and safetensors' header
+
+
+def test_memory_was_traced_from_before_the_data_to_the_end(tiny_record):
+    memory = tiny_record.profile.memory
+    assert (memory.case, memory.seed) == ("clouds", 1)
+    assert [phase.name for phase in memory.phases] == ["load", "build", "train", "evaluate"]
+    assert memory.samples[0].seconds <= memory.phases[0].start
+    assert memory.samples[0].rss == memory.baseline <= memory.peak
+
+
+def test_stacks_were_seen_or_the_record_says_why_not(tiny_record):
+    if tiny_record.profile.stacks is None:
+        assert [omission.what for omission in tiny_record.omitted] == ["stacks"]
+        pytest.skip(tiny_record.omitted[0].why)
+    assert any("train (workload.py" in stack for stack, _ in tiny_record.profile.stacks.collapsed)
+
+
+def test_a_record_holds_no_path_of_this_machine_and_survives_its_json(tiny_record):
+    text = tiny_record.model_dump_json()
+    assert Record.model_validate_json(text) == tiny_record
+    assert str(TINY) not in text
+    assert str(Path.home()) not in text
+    assert tiny_record.id.startswith(f"{tiny_record.created:%Y%m%dT%H%M%SZ}-tiny-")
+
+
+def test_a_seed_repeats_its_figures(tiny_record, run_quick):
+    again = run_quick(load_suite(TINY), seeds=1, quick=False)
+    assert [run.seed for run in again.cases[0].runs] == [1]
+    assert again.cases[0].runs[0].curve == tiny_record.cases[0].runs[0].curve
+
+
+def test_quick_takes_its_own_seeds_and_parameters_and_one_repetition(run_quick):
+    record = run_quick(load_suite(TINY))
+    assert record.quick
+    assert record.cases[0].parameters["steps"] == 5
+    assert [run.seed for run in record.cases[0].runs] == [1]
+    assert [len(latency.samples_us) for latency in record.profile.latency] == [662]
+    assert [omission.what for omission in record.omitted] == ["stacks"]
+    assert "not installed" in record.omitted[0].why
+
+
+def test_events_tell_phases_and_finished_seeds(run_quick):
+    events = []
+    run_quick(load_suite(TINY), report=events.append)
+    stages = [event.stage for event in events]
+    assert stages[:4] == ["load", "build", "train", "train"]
+    assert {"latency", "throughput"} <= set(stages)
+    last = next(event for event in events if event.stage == "seed done")
+    assert (last.case, last.seed, last.done, last.total) == ("clouds", 1, 1, 1)
+    assert last.figures["accuracy"] > 0.5
+
+
+def test_seeds_below_one_are_refused(run_quick):
+    with pytest.raises(RunError, match="--seeds 0"):
+        run_quick(load_suite(TINY), seeds=0)
+
+
+def test_a_missed_gate_is_no_pass_and_no_speed_is_quoted(suite_folder, run_quick):
+    folder = suite_folder(lambda document: document["cases"][0]["gates"][0].update(value=1.001))
+    record = run_quick(load_suite(folder))
+    assert record.status == "gate missed"
+    assert record.reason.startswith("clouds: accuracy mean ")
+    assert record.reason.endswith(" is below the gate of 1.001")
+    assert record.profile.latency == []
+    assert record.profile.memory is not None
+    assert [omission.what for omission in record.omitted] == ["latency", "throughput", "stacks"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "limits", "reason"),
+    [
+        ("raise", {}, "clouds, seed 1: ValueError: the clouds have gone (workload.py line "),
+        ("nan", {}, "clouds, seed 1: metric accuracy is nan; expected a finite number"),
+        ("rubbish", {}, "clouds, seed 1: evaluate returned str 'very good'"),
+        ("wrong exhibit", {}, "clouds, seed 1: the workload returned a wrong exhibits.0"),
+        ("unknown object", {}, "clouds, seed 1: the workload returned object <object object"),
+        ("kill", {}, "clouds, seed 1: killed by signal 9 (out of memory?)"),
+        ("hang", {"seconds": 1.0}, "clouds, seed 1: ended at the time limit of 1 s"),
+        ("eat", {"memory_mb": 200}, "clouds, seed 1: ended at "),
+        ("no queries", {}, "clouds, latency and throughput: queries returned ndarray"),
+    ],
+)
+def test_whatever_goes_wrong_is_a_failed_record_with_one_line(misbehaving, run_quick, behaviour, limits, reason):
+    record = run_quick(misbehaving(behaviour, **limits))
+    assert record.status == "failed"
+    assert record.reason.startswith(reason)
+    assert "\n" not in record.reason
+    assert not (record.profile and record.profile.latency)
+    Record.model_validate_json(record.model_dump_json())
+
+
+def test_a_failed_run_keeps_what_was_measured_until_then(suite_folder, run_quick):
+    def edit(document):
+        second = json.loads(json.dumps(document["cases"][0]))
+        second["name"] = "storm"
+        second["parameters"]["behaviour"] = "raise"
+        document["cases"].append(second)
+
+    record = run_quick(load_suite(suite_folder(edit)))
+    good, bad = record.cases
+    assert good.verdicts[0].met
+    assert (bad.runs, bad.summary) == ([], {})
+    assert [(v.measured, v.met) for v in bad.verdicts] == [(None, False), (None, False)]
+    assert record.status == "failed"
+    assert record.reason.startswith("storm, seed 1: ValueError")
+    assert record.profile.memory is not None
+
+
+def test_forbidden_py_spy_leaves_a_reason_and_a_pass(run_quick, monkeypatch, tmp_path):
+    refusing = tmp_path / "py-spy"
+    refusing.write_text("#!/bin/sh\necho 'Error: Permission Denied' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(probes, "find_py_spy", lambda: str(refusing))
+    record = run_quick(load_suite(TINY))
+    assert record.status == "passed"
+    assert record.profile.stacks is None
+    assert record.omitted[0].why == "py-spy could not look into the process: Permission Denied"
+
+
+def test_ctrl_c_goes_up_and_leaves_no_folder(run_quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(runner.tempfile, "tempdir", str(tmp_path))
+
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quick(load_suite(TINY), report=interrupt)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,117 @@
+"""tito.bench.store: a record is whole or not there, and one bad file hides no other."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from datetime import timedelta
+
+import pytest
+
+from tito.bench.record import SCHEMA_VERSION, Record
+from tito.bench.store import Store, record_schema
+from tito.errors import RecordError
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "reports")
+
+
+def test_a_record_comes_back_as_it_went(store, tiny_record):
+    path = store.save(tiny_record)
+    assert path == store.folder / "tiny" / f"{tiny_record.id}.json"
+    assert store.load(tiny_record.id) == tiny_record
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_record_is_never_overwritten(store, tiny_record):
+    store.save(tiny_record)
+    with pytest.raises(RecordError, match="never overwritten"):
+        store.save(tiny_record)
+
+
+def test_all_gives_the_oldest_first_and_an_empty_folder_gives_none(store, tiny_record):
+    assert store.all() == ([], [])
+    older = tiny_record.model_copy(update={"id": "z", "created": tiny_record.created - timedelta(days=1)})
+    store.save(tiny_record)
+    store.save(older)
+    assert [record.id for record in store.all()[0]] == ["z", tiny_record.id]
+
+
+def newer(text):
+    return json.dumps(json.loads(text) | {"schema_version": SCHEMA_VERSION + 1, "hologram": 1})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: text[: len(text) // 2], "cut short"),
+        (lambda text: "", "cut short"),
+        (newer, "written by a newer tito (schema 2; this one reads 1): update tito"),
+        (lambda text: '{"hello": 1}', "not a record of tito"),
+        (lambda text: "[1, 2]", "not a record of tito"),
+        (lambda text: json.dumps(json.loads(text) | {"status": "splendid"}), "status"),
+        (lambda text: json.dumps(json.loads(text) | {"seconds": float("nan")}), "seconds"),
+    ],
+)
+def test_a_bad_file_is_skipped_with_a_line_and_the_others_still_come(store, tiny_record, spoil, words):
+    good = store.save(tiny_record)
+    bad = good.with_name("bad.json")
+    bad.write_text(spoil(good.read_text()))
+    records, warnings = store.all()
+    assert [record.id for record in records] == [tiny_record.id]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"skipped {bad}: ")
+    assert words in warnings[0]
+    assert "\n" not in warnings[0]
+    with pytest.raises(RecordError):
+        store.load("bad")
+
+
+def test_bytes_that_are_no_text_are_skipped(store, tiny_record):
+    good = store.save(tiny_record)
+    good.with_name("bad.json").write_bytes(b"\xff\xfe{}")
+    assert len(store.all()[1]) == 1
+
+
+@pytest.mark.parametrize("id", ["nothing", "../../secret", "*", ""])
+def test_an_unknown_id_is_said(store, tiny_record, id):
+    store.save(tiny_record)
+    with pytest.raises(RecordError, match="no record"):
+        store.load(id)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_refuses_is_named_and_nothing_is_left(store, tiny_record, monkeypatch, code):
+    def refuse(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(RecordError, match=os.strerror(code)) as caught:
+        store.save(tiny_record)
+    assert str(store.folder) in str(caught.value)
+    assert list((store.folder / "tiny").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(store, tiny_record):
+    store.folder.parent.parent.mkdir(exist_ok=True)
+    store.folder.parent.write_text("a file where the folder should be")
+    with pytest.raises(RecordError, match="cannot write the record into"):
+        store.save(tiny_record)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser writes everywhere")
+def test_a_read_only_folder_is_named(store, tiny_record):
+    store.folder.mkdir(parents=True)
+    store.folder.chmod(0o555)
+    with pytest.raises(RecordError, match="Permission denied"):
+        store.save(tiny_record)
+
+
+def test_the_schema_describes_a_record():
+    schema = record_schema()
+    assert schema["title"] == "Record"
+    assert set(schema["properties"]) == set(Record.model_fields)
+    assert schema["additionalProperties"] is False
