@@ -68,29 +68,30 @@ app.add_typer(data, name="data")
 
 def main() -> None:
     """The console script's entry: errors meant for people become one line, never a traceback."""
-    from tinytorch.errors import TinyTorchError
-    from tito.errors import TitoError
-
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of an old encoding
     try:
         app(prog_name="tito")
-    except (TitoError, TinyTorchError) as error:
-        _fail(str(error))
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         if os.environ.get("TITO_DEBUG"):
             raise
-        _fail(f"a bug: {type(error).__name__}: {error} (TITO_DEBUG=1 shows where; please report it)")
+        _say(_in_words(error))
+        sys.exit(1)
 
 
-def _fail(message: str) -> None:
-    _say(message)
-    sys.exit(1)
+def _in_words(error: Exception) -> str:
+    """What went wrong, in one line where the error was foreseen to have one."""
+    from tinytorch.errors import TinyTorchError
+    from tito.errors import TitoError
+
+    if isinstance(error, TitoError | TinyTorchError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"a bug: {type(error).__name__}: {error} (TITO_DEBUG=1 shows where; please report it)"
 
 
 def _say(message: str) -> None:
@@ -111,6 +112,12 @@ def _show(content: RenderableType) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 160
     console.print(content)
+
+
+def _show_path(page: Path | None) -> None:
+    """The report's path in a line of its own, whole however long it is, for a terminal to make a link of."""
+    if page:
+        typer.echo(f"\n  report: {page}\n")
 
 
 def _project() -> Project:
@@ -253,7 +260,8 @@ def _keep_and_show(project: Project, record: Record) -> str | None:
         page = project.reports / f"{record.suite}.html"
     except (TitoError, OSError) as error:
         problem = f"the result above is not kept: {error}"
-    _show(show_record(record, page))
+    _show(show_record(record))
+    _show_path(page)
     return problem
 
 
@@ -300,7 +308,8 @@ def record_show(
         typer.echo(record.model_dump_json(indent=2))
         return
     page = project.reports / f"{record.suite}.html"
-    _show(show_record(record, page if page.is_file() else None))
+    _show(show_record(record))
+    _show_path(page if page.is_file() else None)
 
 
 @records.command("schema")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -62,8 +61,8 @@ def _lines(pairs: Sequence[tuple[str, str]]) -> Padding:
 # ---- a record
 
 
-def show_record(record: Record, page: Path | None) -> RenderableType:
-    """A run: its gates and aims with what was measured, its speed and sizes, and where its page lies."""
+def show_record(record: Record) -> RenderableType:
+    """A run: its gates and aims with what was measured, its speed, sizes and origin."""
     heading = Text.assemble((f"{record.year} {record.suite}", "bold"), f"  {record.title}")
     status = Text(record.status, style=f"bold {STATUS_STYLE[record.status]}")
     parts: list[RenderableType] = [Text(), heading, status]
@@ -75,7 +74,7 @@ def show_record(record: Record, page: Path | None) -> RenderableType:
         parts += [Text(), Text(case.title), _verdicts(record, case)]
         if case.note:
             parts.append(_indented(Text(case.note, style="dim")))
-    parts += [Text(), _lines(_figures(record, page)), Text()]
+    parts += [Text(), _lines(_figures(record))]
     return Group(*parts)
 
 
@@ -109,8 +108,8 @@ def demand(criterion: Criterion, metric: Metric) -> str:
     return plain(f"{DIRECTION[criterion.direction]} {units.demand(criterion.value, metric.unit)}")
 
 
-def _figures(record: Record, page: Path | None) -> list[tuple[str, str]]:
-    """The headline figures: speed, memory, size, time, machine, and where to look further."""
+def _figures(record: Record) -> list[tuple[str, str]]:
+    """The headline figures: speed, memory, size, time, machine, and how to have it again."""
     pairs: list[tuple[str, str]] = []
     profile = record.profile
     if profile and profile.latency:
@@ -134,7 +133,7 @@ def _figures(record: Record, page: Path | None) -> list[tuple[str, str]]:
     pairs.append(("run", f"{record.created:%Y-%m-%d %H:%M} UTC, took {units.seconds(record.seconds)}"))
     pairs.append(("again", record.provenance.command))
     pairs.append(("record", record.id))
-    return pairs + ([("report", str(page))] if page else [])
+    return pairs
 
 
 def _training_times(record: Record) -> list[str]:

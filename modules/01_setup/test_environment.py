@@ -32,12 +32,8 @@ def test_fingerprint_is_stable_and_short() -> None:
     int(machine().fingerprint, 16)
 
 
-@pytest.mark.parametrize(
-    "changed", [("Other", set(), 2**33), ("CPU", {"avx2"}, 2**33), ("CPU", set(), 2**35)]
-)
-def test_fingerprint_tells_machines_apart(
-    changed: tuple[str, set[str], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("changed", [("Other", set(), 2**33), ("CPU", {"avx2"}, 2**33), ("CPU", set(), 2**35)])
+def test_fingerprint_tells_machines_apart(changed: tuple[str, set[str], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33))
     before = machine().fingerprint
     monkeypatch.setattr(environment, "_read_cpu", lambda: changed)
@@ -148,9 +144,7 @@ def test_another_blas_is_unknown_rather_than_guessed(monkeypatch: pytest.MonkeyP
     assert blas() == BlasInfo("accelerate", "unknown", "unknown", None)
 
 
-def test_a_library_that_cannot_be_opened_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
+def test_a_library_that_cannot_be_opened_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     broken = environment.Path(str(tmp_path)) / "libscipy_openblas64_.so"
     broken.write_bytes(b"not a library")
     monkeypatch.setattr(environment, "_bundled_openblas", lambda: [broken])
