@@ -1,0 +1,84 @@
+"""The project's commands: `nox -l` lists them, `nox -s NAME` runs one, arguments go after `--`.
+
+Environments are made once and reused; each session installs what it needs and nothing by hand.
+"""
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.error_on_external_run = True
+
+GROUPS = nox.project.dependency_groups
+PROJECT = nox.project.load_toml("pyproject.toml")
+SOURCES = ["tinytorch", "tito", "suites", "modules", "tests", "noxfile.py"]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """The project as it stands here, and dependency groups of pyproject.toml."""
+    session.install("-e", ".", *GROUPS(PROJECT, *groups) if groups else ())
+
+
+def milestone(session: nox.Session, suite: str) -> None:
+    """Run one suite: trains, checks its gates, profiles, writes record and page; ends non-zero on a missed gate."""
+    install(session)
+    session.run("tito", "suite", "run", suite, *session.posargs)
+
+
+@nox.session(name="milestone-perceptron")
+def milestone_perceptron(session: nox.Session) -> None:
+    """1957: Rosenblatt's perceptron on separable points and MNIST zeros against ones."""
+    milestone(session, "perceptron")
+
+
+@nox.session(name="milestone-xor")
+def milestone_xor(session: nox.Session) -> None:
+    """1969: XOR, which one layer cannot learn and a hidden layer can, from 100 seeds."""
+    milestone(session, "xor")
+
+
+@nox.session(name="milestone-mnist")
+def milestone_mnist(session: nox.Session) -> None:
+    """1986: an MLP on all of MNIST, three seeds, profiled, with an HTML report."""
+    milestone(session, "mnist")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
+    install(session, "tests")
+    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
+        session.log("no Chromium found: the tests that open pages in a browser will be skipped")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and formatting; `-- --fix` mends what it can."""
+    session.install(*GROUPS(PROJECT, "lint"))
+    session.run("ruff", "check", *SOURCES, *session.posargs)
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), *SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy on tinytorch and tito."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Make the HTML pages anew from the records in reports/; `-- --open` opens them."""
+    install(session)
+    session.run("tito", "report", *session.posargs)
+
+
+@nox.session
+def versus(session: nox.Session) -> None:
+    """Speed beside PyTorch, as ratios with intervals; `-- mlp` for one work alone."""
+    install(session, "versus")
+    session.run("python", "-m", "tito.versus", *session.posargs)

@@ -1,0 +1,112 @@
+"""The house's rules, held by reading every file's imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinytorch
+
+ROOT = Path(__file__).parents[1]
+
+# Which course module a file belongs to; 0 is what all may use, and nobody's lesson
+MODULE_OF = {
+    "errors": 0,
+    "serialization": 0,
+    "environment": 1,
+    "tensor": 2,
+    "activations": 3,
+    "layers": 4,
+    "losses": 5,
+    "autograd": 6,
+    "optimizers": 7,
+    "training": 8,
+    "convolution": 9,
+    "spatial": 9,
+    "png": 10,
+    "downloads": 10,
+    "dataloader": 10,
+    "datasets": 10,
+    "tokenization": 11,
+    "embeddings": 12,
+    "attention": 13,
+    "transformers": 14,
+    "mixed_precision": 15,
+    "acceleration": 16,
+    "quantization": 17,
+    "compression": 18,
+    "caching": 19,
+    "benchmarking": 20,
+}
+FRAMEWORK = [path for path in sorted((ROOT / "tinytorch").glob("*.py")) if path.stem != "__init__"]
+WORKLOADS = sorted((ROOT / "suites").glob("*/*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports anywhere in it, as dotted names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FRAMEWORK, ids=lambda path: path.stem)
+def test_a_module_imports_only_modules_before_it(path: Path) -> None:
+    own = MODULE_OF[path.stem]
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("tinytorch.")}
+    later = {name: MODULE_OF[name] for name in used if MODULE_OF[name] > own or (MODULE_OF[name] == own and own == 0)}
+    assert later == {} or set(later) == {"errors"}, f"{path.name} (module {own}) imports what comes later: {later}"
+
+
+@pytest.mark.parametrize("path", FRAMEWORK, ids=lambda path: path.stem)
+def test_the_framework_never_imports_the_harness(path: Path) -> None:
+    assert [name for name in imported(path) if name.split(".")[0] == "tito"] == []
+
+
+@pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: path.parent.name)
+def test_a_workload_imports_only_tinytorch_and_numpy(path: Path) -> None:
+    outside = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
+    assert outside <= {"tinytorch", "numpy"}
+
+
+@pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: path.parent.name)
+def test_a_workload_neither_prints_nor_looks_at_the_clock(path: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+    assert names & {"print", "time", "perf_counter"} == set()
+
+
+def test_importing_tinytorch_needs_numpy_only() -> None:
+    program = """
+import sys
+
+class OnlyNumPy:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"numpy", "tinytorch"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, OnlyNumPy())
+import tinytorch
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_names_what_is_there_and_nothing_else() -> None:
+    public = {
+        name
+        for name, value in vars(tinytorch).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("tinytorch.")
+    }
+    assert set(tinytorch.__all__) == public
+
+
+def test_the_top_level_holds_what_the_design_says() -> None:
+    for name in ("noxfile.py", "pyproject.toml", "tinytorch", "modules", "suites", "submissions", "reports", "tito"):
+        assert (ROOT / name).exists(), name

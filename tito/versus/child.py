@@ -1,0 +1,39 @@
+"""One contender in a fresh process: checks first, then times each measurement; prints one JSON line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+
+from tinytorch.benchmarking import measure
+from tito.versus.contender import Contender
+
+SECONDS = 1.0  # each measurement takes about this long
+FEWEST, MOST = 5, 2000
+
+
+def samples_for(f: Callable[[], object]) -> int:
+    """How many calls fill the time."""
+    f()
+    start = time.perf_counter()
+    f()
+    return max(FEWEST, min(MOST, int(SECONDS / (time.perf_counter() - start))))
+
+
+def main(work: str, contender: str) -> None:
+    """Build the contender, check it, time it."""
+    build: Callable[[], Contender] = getattr(importlib.import_module(f"tito.versus.works.{work}"), contender)
+    made = build()
+    check = made.check().tolist()
+    medians = {}
+    for name, f in made.timed.items():
+        n = samples_for(f)
+        medians[name] = measure(f, samples=n, warmup=max(2, n // 5)).median
+    sys.stdout.write(json.dumps({"check": check, "medians": medians}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""One file for each work that both frameworks do; see `tito.versus.contender`."""
