@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from tests.report.sample import make_case, make_profile, make_record
-from tito.bench.record import LatencyRun, MemorySample, Stacks
+from tests.report.sample import make_profile, make_record
+from tito.bench.record import LatencyRun, MemorySample
 from tito.report import figures
-from tito.report.flame import flame_graph, frame_totals, label
+from tito.report.curves import learning_curves
+from tito.report.flame import flame_graph
 from tito.report.pieces import Absent, Plot
 
 
@@ -19,9 +20,6 @@ def plot(piece: object) -> Plot:
 
 def traces(piece: object) -> list[dict]:
     return plot(piece).data
-
-
-# ---- latency
 
 
 def test_ecdf_is_monotone_ends_at_one_and_keeps_the_tail() -> None:
@@ -64,9 +62,6 @@ def test_latency_axis_is_logarithmic_only_with_a_long_tail() -> None:
     assert plot(figures.latency(profile.model_copy(update={"latency": [run]}))).layout["xaxis"]["type"] == "log"
 
 
-# ---- throughput, memory
-
-
 def test_throughput_draws_medians_in_order_of_batch_and_every_process() -> None:
     profile = make_profile(np.random.default_rng(0))
     line, dots = traces(figures.throughput(profile))
@@ -97,101 +92,16 @@ def test_memory_shades_every_phase_and_keeps_the_peak() -> None:
     assert len(piece.data[0]["x"]) <= figures.MEMORY_POINTS
 
 
-# ---- learning curves
-
-
-def test_every_numeric_key_of_a_curve_is_drawn_for_every_seed() -> None:
-    loss, accuracy = map(plot, figures.learning_curves(make_record()))
-    assert [trace["name"] for trace in loss.data] == ["validation"] * 3 + ["train"] * 3
-    assert [trace["name"] for trace in accuracy.data] == ["accuracy"] * 3 + ["train"] * 3
-    assert loss.data[0]["x"] == list(range(1, 16))
-    assert accuracy.layout["yaxis"]["tickformat"] == ",.4~p"
-
-
-def test_many_seeds_are_drawn_as_median_and_band() -> None:
-    case = make_case(np.random.default_rng(0), seeds=9)
-    loss = plot(figures.learning_curves(make_record(cases=[case]))[0])
-    low, high, middle = loss.data[:3]
-    final = [run.curve[-1]["validation_loss"] for run in case.runs]
-    assert middle["y"][-1] == pytest.approx(np.median(final), rel=1e-4)
-    assert low["y"][-1] <= middle["y"][-1] <= high["y"][-1]
-
-
-def test_a_curve_with_seconds_is_also_drawn_against_time() -> None:
-    case = make_case(np.random.default_rng(0), seeds=1)
-    curve = [{"step": i * 10.0, "seconds": i * 0.5, "loss": 2.0 / (i + 1)} for i in range(5)]
-    case = case.model_copy(update={"runs": [case.runs[0].model_copy(update={"curve": curve})]})
-    by_step, by_time = map(plot, figures.learning_curves(make_record(cases=[case])))
-    assert by_step.data[0]["x"] == [0, 10, 20, 30, 40]
-    assert by_time.data[0]["x"] == [0, 0.5, 1, 1.5, 2]
-
-
-def test_the_spread_over_seeds_counts_every_seed() -> None:
-    record = make_record()
-    rng = np.random.default_rng(0)
-    many = figures.seed_spread(record, make_case(rng, seeds=100, solved=True), "accuracy")
-    assert sum(traces(many)[0]["y"]) == 100
-    few = figures.seed_spread(record, make_case(rng, seeds=3), "accuracy")
-    assert traces(few)[0]["x"] == ["1", "2", "3"]
-    assert figures.seed_spread(record, make_case(rng, seeds=1), "accuracy") is None
-
-
 def test_log_axis_labels_are_plain_numbers_within_reach() -> None:
     axis = figures.log_axis(20, 400, span=True)
     assert axis["range"] == pytest.approx(np.log10([20, 400]), rel=1e-4)
     assert dict(zip(axis["tickvals"], axis["ticktext"], strict=True))[50.0] == "50"
 
 
-# ---- the flame graph
-
-
-def test_icicle_totals_are_the_sum_of_samples() -> None:
-    stacks = make_profile(np.random.default_rng(0)).stacks
-    assert stacks is not None
-    icicle = traces(flame_graph(stacks))[0]
-    value = dict(zip(icicle["ids"], icicle["values"], strict=True))
-    root = icicle["ids"][icicle["parents"].index("")]
-    assert icicle["parents"].count("") == 1
-    assert value[root] == sum(n for _, n in stacks.collapsed) == 1000
-    for parent in set(icicle["parents"]) - {""}:
-        children = [value[own] for own, of in zip(icicle["ids"], icicle["parents"], strict=True) if of == parent]
-        assert sum(children) <= value[parent]
-
-
-def test_frames_are_summed_along_the_stack() -> None:
-    totals = frame_totals([(("a", "b"), 3), (("a", "c"), 2), (("a",), 1)])
-    assert totals == {(): 6, ("a",): 6, ("a", "b"): 3, ("a", "c"): 2}
-
-
-def test_shared_frames_are_left_out_and_said() -> None:
-    stacks = make_profile(np.random.default_rng(0)).stacks
-    piece = plot(flame_graph(stacks))
-    assert "2 frames that are left out" in piece.says
-    assert not any("workload.py" in text for text in piece.data[0]["labels"])
-    alone = Stacks(tool="py-spy", rate_hz=100, seconds=1, collapsed=[("a;b", 2)])
-    assert traces(flame_graph(alone))[0]["labels"] == ["all", "b"]
-
-
-@pytest.mark.parametrize(
-    ("frame", "text"),
-    [
-        ("fit (tinytorch/training.py:210)", "fit (training.py:210)"),
-        ("<module> (C:\\code\\a.py:3)", "<module> (a.py:3)"),
-        ("matmul (numpy/core.py)", "matmul (core.py)"),
-        ("thread", "thread"),
-    ],
-)
-def test_labels_are_function_and_file(frame: str, text: str) -> None:
-    assert label(frame) == text
-
-
-# ---- what all share
-
-
 def test_without_data_one_line_says_so() -> None:
     record = make_record(cases=[], profile=None)
     pieces = [
-        *figures.learning_curves(record),
+        *learning_curves(record),
         figures.latency(None),
         figures.throughput(None),
         figures.memory(None),
@@ -203,6 +113,6 @@ def test_without_data_one_line_says_so() -> None:
 def test_figures_are_pure_and_plain_json() -> None:
     record = make_record()
     before = record.model_dump_json()
-    first, second = ([piece.data for piece in map(plot, figures.learning_curves(record))] for _ in range(2))
+    first, second = ([piece.data for piece in map(plot, learning_curves(record))] for _ in range(2))
     assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
     assert record.model_dump_json() == before

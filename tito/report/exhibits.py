@@ -23,7 +23,8 @@ from tito.bench.record import (
     Texts,
 )
 from tito.report import units
-from tito.report.figures import colour, seed_spread
+from tito.report.curves import seed_spread
+from tito.report.figures import colour
 from tito.report.pieces import Absent, Grid, Image, Images, Passages, Piece, Plot, cut, digits, plain, thin
 
 LINE_POINTS = 500
@@ -113,8 +114,8 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
         cells["textfont"] = {"size": 11 if n <= 10 else 9}
     axis = {"type": "category", "showgrid": False, "ticks": "", "constrain": "domain"}
     layout = {
-        "xaxis": {**axis, "title": {"text": "called"}, "side": "bottom"},
-        "yaxis": {**axis, "title": {"text": "is"}, "autorange": "reversed", "scaleanchor": "x"},
+        "xaxis": {**axis, "title": {"text": "the model's answer"}, "side": "bottom"},
+        "yaxis": {**axis, "title": {"text": "true class"}, "autorange": "reversed", "scaleanchor": "x"},
     }
     return Plot(exhibit.title, says, [cells], layout, shape="square")
 

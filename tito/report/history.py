@@ -78,7 +78,7 @@ def history(records: Sequence[Record], shown: Record) -> list[Piece]:
         ("p50_us", "Median latency over time", "The p50 of a single query", "µs"),
         ("train_seconds", "Training time over time", "Median over seeds", "s"),
     ]
-    plots = [_panel(rows, *panel, tickformat=",.4~p" if share and panel[0] == "metric" else None) for panel in panels]
+    plots = [_panel(rows, *panel, tickformat=",.6~p" if share and panel[0] == "metric" else None) for panel in panels]
     return [plot for plot in plots if plot]
 
 

@@ -24,6 +24,7 @@ from tinytorch.serialization import atomic_write
 from tito.bench.record import CaseResult, Record, Verdict
 from tito.errors import ReportError
 from tito.report import figures, units
+from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
 from tito.report.flame import flame_graph
 from tito.report.history import history, primary, spark
@@ -107,7 +108,7 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
 
     profile = record.profile
     measured = [
-        *figures.learning_curves(record),
+        *learning_curves(record),
         figures.latency(profile),
         figures.throughput(profile),
         figures.memory(profile.memory if profile else None),

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.report.sample import make_case, make_record
+from tito.report.curves import learning_curves, seed_spread
+from tito.report.pieces import Plot
+
+
+def plot(piece: object) -> Plot:
+    assert isinstance(piece, Plot), piece
+    return piece
+
+
+def test_every_numeric_key_of_a_curve_is_drawn_for_every_seed() -> None:
+    loss, accuracy = map(plot, learning_curves(make_record()))
+    assert [trace["name"] for trace in loss.data] == ["validation"] * 3 + ["train"] * 3
+    assert [trace["name"] for trace in accuracy.data] == ["accuracy"] * 3 + ["train"] * 3
+    assert loss.data[0]["x"] == list(range(1, 16))
+    assert accuracy.layout["yaxis"]["tickformat"] == ",.6~p"
+
+
+def test_many_seeds_are_drawn_as_median_and_band() -> None:
+    case = make_case(np.random.default_rng(0), seeds=9)
+    loss = plot(learning_curves(make_record(cases=[case]))[0])
+    low, high, middle = loss.data[:3]
+    final = [run.curve[-1]["validation_loss"] for run in case.runs]
+    assert middle["y"][-1] == pytest.approx(np.median(final), rel=1e-4)
+    assert low["y"][-1] <= middle["y"][-1] <= high["y"][-1]
+
+
+def test_a_curve_with_seconds_is_also_drawn_against_time() -> None:
+    case = make_case(np.random.default_rng(0), seeds=1)
+    curve = [{"step": i * 10.0, "seconds": i * 0.5, "loss": 2.0 / (i + 1)} for i in range(5)]
+    case = case.model_copy(update={"runs": [case.runs[0].model_copy(update={"curve": curve})]})
+    by_step, by_time = map(plot, learning_curves(make_record(cases=[case])))
+    assert by_step.data[0]["x"] == [0, 10, 20, 30, 40]
+    assert by_time.data[0]["x"] == [0, 0.5, 1, 1.5, 2]
+
+
+def test_the_spread_over_seeds_counts_every_seed() -> None:
+    record = make_record()
+    rng = np.random.default_rng(0)
+    many = seed_spread(record, make_case(rng, seeds=100, solved=True), "accuracy")
+    assert sum(plot(many).data[0]["y"]) == 100
+    few = seed_spread(record, make_case(rng, seeds=3), "accuracy")
+    assert plot(few).data[0]["x"] == ["1", "2", "3"]
+    assert seed_spread(record, make_case(rng, seeds=1), "accuracy") is None

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.report.sample import make_record
+from tito.bench.record import Record
+from tito.errors import ReportError
+from tito.report import pages, units
+from tito.report.pages import embed, headline, newest, provenance, verdict_rows, write_pages
+
+
+def texts(folder: Path, records: list[Record]) -> dict[str, str]:
+    """The pages of some records by name, their scripts and styles cut out."""
+    written = write_pages(records, folder)
+    cut = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
+    return {path.name: cut.sub("", path.read_text("utf-8")).replace(units.THIN, " ") for path in written}
+
+
+def test_each_suite_has_a_page_and_the_index_comes_last(tmp_path: Path) -> None:
+    records = [make_record(), make_record(suite="other", year=1957)]
+    paths = write_pages(records, tmp_path)
+    assert [path.name for path in paths] == ["other.html", "sample.html", "index.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
+
+
+def test_no_records_give_an_index_that_says_how_to_start(tmp_path: Path) -> None:
+    assert "tito suite run" in texts(tmp_path, [])["index.html"]
+
+
+def test_newest_full_run_wins_over_newer_quick_ones() -> None:
+    full, quick = make_record(number=1), make_record(number=2, quick=True)
+    assert newest([quick, make_record(number=0), full]) == [full]
+    assert newest([make_record(number=0, quick=True), quick]) == [quick]
+
+
+def test_a_quick_run_is_marked(tmp_path: Path) -> None:
+    quick = texts(tmp_path, [make_record(quick=True)])
+    assert all("quick run" in page for page in quick.values())
+    full = texts(tmp_path, [make_record()])
+    assert not any("quick run" in page for page in full.values())
+
+
+def test_a_failed_run_shows_its_reason_and_no_empty_figure(tmp_path: Path) -> None:
+    reason = "seed 1: killed by signal 9"
+    record = make_record(status="failed", reason=reason, cases=[], profile=None)
+    shown = texts(tmp_path, [record])
+    for page in shown.values():
+        assert reason in page
+        assert 'class="status failed">Failed' in page
+    assert 'class="drawing' not in shown["sample.html"]
+    assert shown["sample.html"].count("is-absent") == 6
+
+
+def test_the_page_follows_the_order_of_the_design(tmp_path: Path) -> None:
+    page = texts(tmp_path, [make_record(number=0), make_record(number=1)])["sample.html"]
+    order = [
+        "<h1>",
+        "Gate met",
+        "Latency p50",
+        "Loss by epoch",
+        "Latency of one query",
+        "Throughput by batch size",
+        "Memory over time",
+        "Confusion matrix",
+        "Worst mistakes",
+        "Flame graph",
+        "Test accuracy over time",
+        "Left out",
+        "Provenance",
+    ]
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+
+
+def test_the_index_is_in_historical_order(tmp_path: Path) -> None:
+    records = [make_record(suite=name, year=year) for name, year in (("c", 2012), ("a", 1957), ("b", 1986))]
+    index = texts(tmp_path, records)["index.html"]
+    assert re.findall(r'href="(\w+)\.html"', index) == ["a", "b", "c"]
+
+
+def test_gates_are_told_in_words() -> None:
+    gate, aim, fast = verdict_rows(make_record())
+    assert (gate.role, gate.met, gate.required.replace(units.THIN, " ")) == ("gate", True, "≥ 95 %")
+    assert (aim.role, aim.met) == ("aim", False)
+    assert gate.over.replace(units.THIN, " ") == "98.20 ± 0.13 %, 3 seeds"
+    assert fast.metric == "Training time"
+    assert fast.measured.endswith("(max)")
+
+
+def test_a_gate_without_a_measurement_is_a_dash(tmp_path: Path) -> None:
+    case = make_record().cases[0]
+    verdict = case.verdicts[0].model_copy(update={"measured": None, "met": False})
+    case = case.model_copy(update={"verdicts": [verdict], "summary": {}, "runs": []})
+    record = make_record(cases=[case], status="failed", reason="nothing measured")
+    (row,) = verdict_rows(record)
+    assert (row.measured, row.over, row.met) == ("–", "not measured", False)
+    assert "not met" in texts(tmp_path, [record])["sample.html"]
+
+
+def test_headline_figures_are_those_of_the_record() -> None:
+    record = make_record()
+    shown = {tile.title: tile.value.replace(units.THIN, " ") for tile in headline(record)}
+    assert list(shown) == [
+        "Test accuracy",
+        "Latency p50",
+        "Latency p90",
+        "Latency p99",
+        "Throughput",
+        "Peak memory",
+        "Model file",
+        "Training time",
+    ]
+    assert shown["Test accuracy"] == f"{100 * record.cases[0].summary['accuracy'].mean:.2f} %"
+    assert shown["Model file"] == "2.14 MB"
+
+
+def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> None:
+    facts = dict(provenance(make_record()))
+    assert facts["Commit"] == "0123456789abcdef, with uncommitted changes"
+    assert facts["BLAS kernel"].startswith("SkylakeX (by default Haswell); 1.86 times")
+    assert facts["Seeds"] == "mlp: 1–3"
+    page = texts(tmp_path, [make_record()])["sample.html"]
+    assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))
+
+
+def test_history_of_another_machine_is_left_out(tmp_path: Path) -> None:
+    records = [make_record(number=0, fingerprint="another machine"), make_record(number=1)]
+    page = texts(tmp_path, records)
+    assert "one full run of this suite on this machine" in page["sample.html"]
+    assert "<svg" not in page["index.html"]
+    assert "<svg" in texts(tmp_path, [make_record(number=0), make_record(number=1)])["index.html"]
+
+
+def test_embedded_json_cannot_end_its_script_and_reads_back() -> None:
+    text = "</script><!-- & \u2028\u2029 \\ \" '"
+    embedded = str(embed({"text": text}))
+    assert not set("<>&\u2028\u2029") & set(embedded)
+    assert json.loads(embedded) == {"text": text}
+
+
+def test_a_page_names_no_address_to_load(tmp_path: Path) -> None:
+    for path in write_pages([make_record()], tmp_path):
+        page = path.read_text("utf-8")
+        outside = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+        assert "://" not in outside
+        assert set(re.findall(r'(?:src|href)="([^":]*)', outside)) <= {"data", "index.html", "sample.html"}
+        assert "@import" not in outside
+        assert "default-src 'none'" in outside
+
+
+def test_only_the_scripts_of_the_page_may_run(tmp_path: Path) -> None:
+    page = write_pages([make_record()], tmp_path)[0].read_text("utf-8")
+    allowed = re.search(r"script-src ([^\"]*)", page)
+    assert allowed
+    assert "unsafe" not in allowed[1]
+    assert allowed[1].count("sha256-") == page.count("<script>") == 2
+
+
+def test_pages_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pages([make_record()], tmp_path)
+    before = (tmp_path / "sample.html").read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ReportError, match="No space left on device"):
+        write_pages([make_record(title="another")], tmp_path)
+    assert (tmp_path / "sample.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "sample.html"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> Path:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pages, "atomic_write", refuse)
+    with pytest.raises(ReportError, match=r"Permission denied.*make the folder writable") as caught:
+        write_pages([make_record()], tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_suite_name_that_is_no_file_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="cannot be a file name"):
+        write_pages([make_record(suite="../evil")], tmp_path / "inside")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,178 @@
+"""How training went: learning curves over epochs, steps or time, and a metric over the seeds. Pure functions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from tito.bench.record import CaseResult, Record
+from tito.report.figures import colour, log_axis, metric_of
+from tito.report.pieces import Absent, Piece, Plot, digits, plain, thin
+
+CURVE_POINTS = 300
+SEPARATE_SEEDS = 6  # more curves than this are shown as their median and a band
+# What a curve's points may be counted by, the first that is there; "seconds" gives a second figure.
+STEP_KEYS = ("epoch", "step", "iteration", "update")
+TIME_KEY = "seconds"
+SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+
+Line = tuple[int, list[float], list[float]]  # seed, x, y
+
+
+def learning_curves(record: Record) -> list[Piece]:
+    """One figure for each case and quantity (loss, accuracy, ...), training beside validation."""
+    pieces = [piece for case in record.cases for piece in _curves_of(record, case)]
+    return pieces or [Absent("Learning curves", "No learning curve: no training of this run reported one.")]
+
+
+def _curves_of(record: Record, case: CaseResult) -> list[Piece]:
+    runs = [(run.seed, run.curve) for run in case.runs if run.curve]
+    if not runs:
+        return []
+    keys = {key: None for _, curve in runs for point in curve for key in point}
+    steps = next((key for key in STEP_KEYS if key in keys), None)
+    axes = [key for key in (steps, TIME_KEY if TIME_KEY in keys else None) if key] or [""]
+    quantities: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        if key not in STEP_KEYS and key != TIME_KEY:
+            quantities[_split(key)[1]].append(key)
+    several = len(record.cases) > 1
+    return [
+        _curve_plot(record, case, runs, axis, name, members, several)
+        for name, members in quantities.items()
+        for axis in axes
+    ]
+
+
+def _split(key: str) -> tuple[str, str]:
+    """A curve's key as (split, quantity): "val_loss" is ("validation", "loss")."""
+    head, _, tail = key.partition("_")
+    return (SPLITS[head], tail) if head in SPLITS and tail else ("", key)
+
+
+def _curve_plot(
+    record: Record,
+    case: CaseResult,
+    runs: list[tuple[int, list[dict[str, float]]]],
+    axis: str,
+    name: str,
+    keys: list[str],
+    several: bool,
+) -> Plot:
+    share = any(name == known or key == known for known in _shares(record) for key in keys)
+    data: list[dict[str, Any]] = []
+    for index, key in enumerate(sorted(keys, key=lambda key: _split(key)[0] == "train")):
+        lines = [(seed, *_points(curve, axis, key)) for seed, curve in runs]
+        lines = [line for line in lines if line[1]]
+        label = _split(key)[0] or key.replace("_", " ")
+        draw = _seed_lines if len(lines) <= SEPARATE_SEEDS else _seed_band
+        data += draw(label, lines, index)
+    values = [value for trace in data for value in trace["y"] if value > 0]
+    logarithmic = "loss" in name and bool(values) and max(values) > 30 * min(values)
+    by = "point" if not axis else "time" if axis == TIME_KEY else axis
+    title = f"{name.replace('_', ' ').capitalize()} by {by}" + (f": {case.title}" if several else "")
+    seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in a process of its own"
+    spread = "; line: median, band: 10th to 90th percentile" if len(runs) > SEPARATE_SEEDS else ""
+    return Plot(
+        title,
+        f"As training reported it; {seeds}{spread}.",
+        data,
+        {
+            "xaxis": {"title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")}},
+            "yaxis": {
+                "title": {"text": plain(name.replace("_", " "))},
+                **(log_axis(min(values), max(values)) if logarithmic else {}),
+                **({"tickformat": ",.6~p"} if share else {}),
+            },
+            "showlegend": len({trace["name"] for trace in data}) > 1,
+        },
+    )
+
+
+def _shares(record: Record) -> list[str]:
+    return [name for name, metric in record.metrics.items() if metric.unit == "%"]
+
+
+def _points(curve: list[dict[str, float]], axis: str, key: str) -> tuple[list[float], list[float]]:
+    there = [
+        (point.get(axis, index) if axis else index, point[key]) for index, point in enumerate(curve) if key in point
+    ]
+    x, y = thin([digits(a) for a, _ in there], [digits(b) for _, b in there], CURVE_POINTS)
+    return x, y
+
+
+def _seed_lines(label: str, lines: list[Line], index: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if len(x) <= 30 else "lines",
+            "name": plain(label),
+            "legendgroup": plain(label),
+            "showlegend": first == 0,
+            "x": x,
+            "y": y,
+            "marker": {"size": 4, "color": colour(index)},
+            "line": {"color": colour(index), "width": 1.6, "dash": "dot" if label == "train" else "solid"},
+            "hovertemplate": f"%{{y}}<extra>seed {seed}</extra>",
+        }
+        for first, (seed, x, y) in enumerate(lines)
+    ]
+
+
+def _seed_band(label: str, lines: list[Line], index: int) -> list[dict[str, Any]]:
+    at: dict[float, list[float]] = defaultdict(list)
+    for _, xs, ys in lines:
+        for a, b in zip(xs, ys, strict=True):
+            at[a].append(b)
+    x = sorted(at)
+    low, middle, high = ([digits(float(np.quantile(at[a], q))) for a in x] for q in (0.1, 0.5, 0.9))
+    line = {"color": colour(index), "width": 0, "dash": "dot" if label == "train" else "solid"}
+    shared = {"type": "scatter", "mode": "lines", "name": plain(label), "legendgroup": plain(label), "x": x}
+    edge = {**shared, "line": line, "showlegend": False, "hoverinfo": "skip"}
+    return [
+        {**edge, "y": low},
+        {**edge, "y": high, "fill": "tonexty", "fillcolor": f"{colour(index)}-band"},
+        {**shared, "y": middle, "line": {**line, "width": 2}, "showlegend": True},
+    ]
+
+
+def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
+    """How a metric lies over the seeds: each seed as a dot, or a histogram from 20 seeds on."""
+    there = [(run.seed, run.metrics[name]) for run in case.runs if name in run.metrics]
+    if len(there) < 2:
+        return None
+    metric = metric_of(record, name)
+    axis: dict[str, Any] = {"title": {"text": plain(metric.title)}}
+    axis |= {"tickformat": ",.6~p"} if metric.unit == "%" else {}
+    values = [value for _, value in there]
+    if len(there) < 20:
+        data: list[dict[str, Any]] = [
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [str(seed) for seed, _ in there],
+                "y": values,
+                "marker": {"size": 10, "color": "--series-1"},
+                "hovertemplate": "seed %{x}: %{y}<extra></extra>",
+            }
+        ]
+        layout: dict[str, Any] = {"xaxis": {"title": {"text": "seed"}, "type": "category"}, "yaxis": axis}
+    else:
+        counts, edges = np.histogram(values, bins=20)
+        width = digits(float(edges[1] - edges[0]))
+        centres = [digits(float(edge)) for edge in (edges[:-1] + edges[1:]) / 2]
+        data = [
+            {
+                "type": "bar",
+                "x": centres,
+                "y": counts.tolist(),
+                "width": [width] * len(centres),
+                "marker": {"color": "--series-1"},
+                "hovertemplate": "%{y} seeds near %{x}<extra></extra>",
+            }
+        ]
+        layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
+    says = f"{case.title}: {len(there)} seeds, each trained in a process of its own."
+    return Plot(f"{metric.title} over seeds", says, data, {**layout, "showlegend": False})
