@@ -18,7 +18,14 @@ from tito.errors import RunError
 
 INHERITED = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "512"}
 OTHER = "Nehalem" if platform.machine() in ("x86_64", "AMD64") else "ARMV8"  # every such CPU can run it
-HASWELL = [Probe("Haswell", 200.0, 5e-5), Probe("Haswell", 190.0), Probe("Haswell", 210.0)]
+
+
+def probes(kernel: str, *gflops: float, error: float = 5e-5) -> list[Probe]:
+    """One that checked, and one for each figure that timed."""
+    return [Probe(kernel, error=error), *(Probe(kernel, gflops=value) for value in gflops)]
+
+
+HASWELL = probes("Haswell", 200.0, 190.0, 210.0)
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +35,8 @@ def _inherited(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def candidates(gflops: float, error: float = 5e-5) -> list[Probe]:
-    return [Probe("SkylakeX", gflops, error)] * 3
-
-
 def test_a_faster_kernel_with_right_products_is_used() -> None:
-    choice = decide(HASWELL, candidates(380.0))
+    choice = decide(HASWELL, probes("SkylakeX", 380.0))
     assert choice.record.used == "SkylakeX"
     assert choice.record.default == "Haswell"
     assert choice.record.speedup == pytest.approx(1.9)
@@ -42,20 +45,20 @@ def test_a_faster_kernel_with_right_products_is_used() -> None:
 
 
 def test_speed_is_the_median_so_that_one_busy_moment_decides_nothing() -> None:
-    told = [Probe("SkylakeX", 380.0), Probe("SkylakeX", 20.0), Probe("SkylakeX", 380.0)]
+    told = probes("SkylakeX", 380.0, 20.0, 390.0)
     assert decide(HASWELL, told).record.speedup == pytest.approx(1.9)
 
 
 @pytest.mark.parametrize("gflops", [150.0, 200.0, 209.0])
 def test_a_kernel_that_gains_less_than_5_percent_is_not_used(gflops: float) -> None:
-    choice = decide(HASWELL, candidates(gflops))
+    choice = decide(HASWELL, probes("SkylakeX", gflops))
     assert (choice.record.used, choice.record.speedup, choice.environment) == ("Haswell", 1.0, INHERITED)
     assert "too little" in choice.record.why
 
 
 @pytest.mark.parametrize("error", [0.5, math.nan, math.inf])
 def test_a_fast_kernel_with_wrong_products_is_refused(error: float) -> None:
-    choice = decide(HASWELL, candidates(400.0, error))
+    choice = decide(HASWELL, probes("SkylakeX", error=error))
     assert (choice.record.used, choice.environment) == ("Haswell", INHERITED)
     assert "refused: it gives wrong products" in choice.record.why
 
@@ -67,7 +70,7 @@ def test_a_kernel_that_crashes_is_refused_with_the_reason() -> None:
 
 
 def test_a_present_kernel_with_wrong_products_gives_way() -> None:
-    choice = decide([Probe("Haswell", 500.0, 0.7)], candidates(300.0))
+    choice = decide(probes("Haswell", error=0.7), probes("SkylakeX"))
     assert choice.record.used == "SkylakeX"
     assert "wrong products" in choice.record.why
     assert choice.record.speedup is None
@@ -75,7 +78,7 @@ def test_a_present_kernel_with_wrong_products_gives_way() -> None:
 
 def test_no_right_kernel_is_an_error() -> None:
     with pytest.raises(RunError, match=r"no BLAS kernel can be used.*wrong products.*SkylakeX crashed"):
-        decide([Probe("Haswell", 500.0, 0.7)], [Probe(problem="crashed (SIGSEGV)")])
+        decide(probes("Haswell", error=0.7), [Probe(problem="crashed (SIGSEGV)")])
 
 
 def test_inherit_leaves_everything_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,46 +108,45 @@ def test_where_nothing_can_be_gained_nothing_is_measured(
     assert why in choice.record.why
 
 
-def test_probes_are_interleaved_and_only_the_first_of_each_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_come_first_and_timed_probes_are_interleaved(monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = "Haswell", "SkylakeX"
-    asked: list[tuple[str, bool]] = []
+    asked: list[tuple[str, str]] = []
 
-    def probe(variables: dict[str, str], check: bool) -> Probe:
+    def probe(variables: dict[str, str], question: blas.Question) -> Probe:
         kernel = variables["OPENBLAS_CORETYPE"]
-        asked.append((kernel, check))
-        return Probe(kernel, 400.0 if kernel == new else 200.0)
+        asked.append((kernel, question))
+        return Probe(kernel, gflops=400.0 if kernel == new else 200.0)
 
     _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx512f",))
     monkeypatch.setattr(blas, "run_probe", probe)
     assert choose_kernel().record.speedup == pytest.approx(2.0)
-    assert asked == [(old, True), (new, True), (new, False), (old, False), (old, False), (new, False)]
+    assert asked[:2] == [(old, "error"), (new, "error")]
+    assert asked[2:] == [(kernel, "gflops") for kernel in (old, new, new, old, old, new)]
 
 
-def test_after_a_wrong_product_nothing_more_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+def test_a_kernel_with_wrong_products_is_not_even_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
-    def probe(variables: dict[str, str], check: bool) -> Probe:
-        asked.append(check)
-        return (
-            Probe("SkylakeX", 400.0, 1.0) if variables["OPENBLAS_CORETYPE"] == "SkylakeX" else Probe("Haswell", 200.0)
-        )
+    def probe(variables: dict[str, str], question: blas.Question) -> Probe:
+        asked.append(question)
+        return Probe("any", error=1.0 if variables["OPENBLAS_CORETYPE"] == "SkylakeX" else 0.0)
 
     _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx512f",))
     monkeypatch.setattr(blas, "run_probe", probe)
     assert choose_kernel().environment == INHERITED
-    assert len(asked) == 2
+    assert asked == ["error", "error"]
 
 
 def test_a_forced_kernel_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "Skylark")
-    monkeypatch.setattr(blas, "run_probe", lambda variables, check: Probe("Haswell", 200.0, 5e-5))
+    monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("Haswell", 5e-5))
     with pytest.raises(RunError, match="TINYTORCH_BLAS_KERNEL=Skylark: OpenBLAS used Haswell instead"):
         choose_kernel()
 
 
 def test_a_forced_kernel_with_wrong_products_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "SkylakeX")
-    monkeypatch.setattr(blas, "run_probe", lambda variables, check: Probe("SkylakeX", 400.0, 0.3))
+    monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", 0.3))
     with pytest.raises(RunError, match="it gives wrong products"):
         choose_kernel()
 
@@ -153,7 +155,7 @@ def test_a_forced_kernel_with_wrong_products_is_an_error(monkeypatch: pytest.Mon
 def test_a_forced_kernel_is_the_one_the_children_get(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", present_blas().kernel)
     choice = choose_kernel()
-    told = run_probe(choice.environment, check=False)
+    told = run_probe(choice.environment, "gflops")
     assert told.problem is None
     assert told.kernel == choice.record.used == present_blas().kernel
     assert told.gflops > 0
@@ -164,7 +166,7 @@ def test_a_probe_that_dies_says_how(exit_line: str, monkeypatch: pytest.MonkeyPa
     run = subprocess.run
     command = [sys.executable, "-c", exit_line]
     monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
-    assert run_probe({}, check=True).problem in ("crashed (SIGILL)", "ended with code 1 (no kernel)")
+    assert run_probe({}, "error").problem in ("crashed (SIGILL)", "ended with code 1 (no kernel)")
 
 
 def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,33 +174,37 @@ def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "SECONDS", 0.2)
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
-    assert "gave no answer" in (run_probe({}, check=True).problem or "")
+    assert "gave no answer" in (run_probe({}, "error").problem or "")
 
 
 @pytest.mark.skipif(present_blas().threads is None, reason="NumPy's BLAS here is not its bundled OpenBLAS")
 def test_a_probe_has_none_of_the_inherited_kernel_variables() -> None:
     """The fixture's OPENBLAS_L2_SIZE and Haswell would reach the process otherwise."""
-    told = run_probe({"OPENBLAS_CORETYPE": OTHER}, check=False)
+    told = run_probe({"OPENBLAS_CORETYPE": OTHER}, "error")
     assert told.kernel == OTHER
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("transposed", [False, True])
-def test_right_products_pass_the_check(dtype: type, transposed: bool) -> None:
-    assert blas_probe.relative_error(60, 70, 80, dtype, transposed) < blas.TOLERANCE
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def test_one_wrong_entry_in_a_product_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = blas_probe._columns
+def test_right_products_pass_the_check() -> None:
+    assert blas_probe.worst_error() < blas.TOLERANCE
 
-    def wrong_in_one_entry(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        if matrix.shape == (60, 80):  # the product itself
-            matrix = matrix.copy()
-            matrix[17, 33] += 1.0
-        return right(matrix, columns)
 
-    monkeypatch.setattr(blas_probe, "_columns", wrong_in_one_entry)
-    assert blas_probe.relative_error(60, 70, 80, np.float32, False) > 10 * blas.TOLERANCE
+@pytest.mark.parametrize("wrong", [0.5, -3.0, np.nan])
+def test_one_wrong_entry_in_a_product_fails_the_check(wrong: float) -> None:
+    class Faulty(np.ndarray):
+        """A matrix whose products are wrong in one entry."""
+
+        def __matmul__(self, other: np.ndarray) -> np.ndarray:  # type: ignore[override]
+            product = np.asarray(self) @ other
+            product[17, 33] += wrong
+            return product
+
+    A, B = normal(60, 70), normal(70, 80)
+    assert blas_probe.relative_error(A, B) < blas.TOLERANCE
+    assert not blas_probe.relative_error(A.view(Faulty), B) <= 10 * blas.TOLERANCE
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, info: BlasInfo, features: tuple[str, ...]) -> None:
@@ -208,5 +214,5 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, info: BlasInfo, features: tuple[st
     monkeypatch.setattr(blas, "machine", lambda: MachineInfo("CPU", 2, 2**33, "Linux", features, "0" * 12))
 
 
-def _not_called(variables: dict[str, str], check: bool) -> Probe:
+def _not_called(variables: dict[str, str], question: blas.Question) -> Probe:
     raise AssertionError("nothing should be measured here")
