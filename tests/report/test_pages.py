@@ -10,7 +10,8 @@ from tests.report.sample import make_record
 from tito.bench.record import Record
 from tito.errors import ReportError
 from tito.report import pages, units
-from tito.report.pages import embed, headline, newest, provenance, verdict_rows, write_pages
+from tito.report.pages import embed, fill_rows, headline, newest, provenance, verdict_rows, write_pages
+from tito.report.pieces import Absent
 
 
 def texts(folder: Path, records: list[Record]) -> dict[str, str]:
@@ -125,6 +126,19 @@ def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> Non
     assert facts["Seeds"] == "mlp: 1–3"
     page = texts(tmp_path, [make_record()])["sample.html"]
     assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))
+
+
+def test_no_row_of_two_is_left_half_empty() -> None:
+    narrow, wide = Absent("n", ""), Absent("w", "", wide=True)
+
+    def widths(*pieces: Absent) -> list[bool]:
+        return [piece.wide for piece in fill_rows(pieces)]
+
+    assert widths(narrow) == [True]
+    assert widths(narrow, narrow) == [False, False]
+    assert widths(narrow, narrow, narrow) == [False, False, False]  # three share one row
+    assert widths(narrow, wide, narrow, narrow, wide) == [True, True, False, False, True]
+    assert widths(*[narrow] * 5, wide) == [False] * 4 + [True, True]
 
 
 def test_history_of_another_machine_is_left_out(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
 
 def _pictures(exhibit: Pictures, origin: str) -> Piece:
     images = [Image(data_png(pixels_of(picture)), picture.caption) for picture in exhibit.pictures]
-    return Images(exhibit.title, f"{len(images)} images, enlarged without smoothing. {origin}", images)
+    count = "One image" if len(images) == 1 else f"{len(images)} images"
+    return Images(exhibit.title, f"{count}, enlarged without smoothing. {origin}", images)
 
 
 def pixels_of(picture: Picture) -> np.ndarray:

@@ -12,7 +12,7 @@ import json
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
 from tito.report.flame import flame_graph
 from tito.report.history import history, primary, spark
+from tito.report.pieces import Piece, Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
 SUITE_NAME = re.compile(r"^[a-z0-9_]+$")  # it becomes a file name
@@ -127,10 +128,24 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
         word=WORD[record.status],
         rows=verdict_rows(record),
         tiles=headline(record),
-        sections=sections,
+        sections=[(heading, fill_rows(pieces)) for heading, pieces in sections],
         provenance=provenance(record),
         several=len(record.cases) > 1,
     )
+
+
+def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces of a section, those wide that would stand alone in a row of two; three in all share a row."""
+    if len(pieces) == 3 and not any(piece.wide for piece in pieces):
+        return list(pieces)
+    filled: list[Piece] = []
+    half = False  # whether the row being filled has one narrow piece
+    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+        alone = not piece.wide and not half and (after is None or after.wide)
+        half = not piece.wide and not half and not alone
+        square = isinstance(piece, Plot) and piece.shape == "square"
+        filled.append(replace(piece, wide=True) if alone and not square else piece)
+    return filled
 
 
 def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
