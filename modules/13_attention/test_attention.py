@@ -1,0 +1,173 @@
+"""Module 13: attention looks where it may, and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch.attention import (
+    MultiHeadAttention,
+    causal_mask,
+    packed_attention,
+    padding_mask,
+    plain_attention,
+    scaled_dot_product_attention,
+)
+from tinytorch.autograd import check_grads
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.tensor import Array, Tensor, apply
+
+random = np.random.default_rng(0)
+MASKS = {
+    "none": None,
+    "some": random.random((2, 1, 6, 6)) < 0.6,
+    "padding": padding_mask(np.array([4, 6]), 6),
+    "nothing": padding_mask(np.array([0, 6]), 6),
+}
+
+
+def heads(*shape: int, dtype: type = np.float64) -> tuple[Array, Array, Array]:
+    return tuple(random.standard_normal(shape).astype(dtype) for _ in range(3))  # type: ignore[return-value]
+
+
+def truth(q: Array, k: Array, v: Array, mask: Array) -> Array:
+    """The formula, a query at a time."""
+    out = np.zeros(q.shape)
+    for place in np.ndindex(q.shape[:-1]):
+        scores = k[place[:-1]] @ q[place] / np.sqrt(q.shape[-1])
+        seen = np.broadcast_to(mask, (*q.shape[:-1], k.shape[-2]))[place]
+        if seen.any():
+            weights = np.exp(scores[seen] - scores[seen].max())
+            out[place] = weights / weights.sum() @ v[place[:-1]][seen]
+    return out
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", MASKS)
+def test_values_are_the_formulas(name: str, causal: bool) -> None:
+    q, k, v = heads(2, 3, 6, 4)
+    mask = MASKS[name]
+    seen = (causal_mask(6) if causal else np.True_) & (np.True_ if mask is None else mask)
+    y = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v), mask, causal)
+    np.testing.assert_allclose(y.data, truth(q, k, v, seen), atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", MASKS)
+def test_gradients(name: str, causal: bool) -> None:
+    check_grads(lambda q, k, v: scaled_dot_product_attention(q, k, v, MASKS[name], causal), *heads(2, 2, 6, 3))
+    packed = random.standard_normal((2, 6, 12))
+    check_grads(lambda x: apply(packed_attention, x, n_head=2, causal=causal, mask=MASKS[name]), packed)
+
+
+def test_queries_and_keys_may_differ_in_number() -> None:
+    q, k, v = random.standard_normal((2, 3, 4)), random.standard_normal((2, 7, 4)), random.standard_normal((2, 7, 4))
+    y = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v))
+    np.testing.assert_allclose(y.data, truth(q, k, v, np.True_), atol=1e-12)
+    check_grads(scaled_dot_product_attention, q, k, v)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 16, 64])
+def test_the_fused_op_equals_the_plain_composition(length: int) -> None:
+    q, k, v = heads(2, 3, length, 8)
+    fused = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v), is_causal=True)
+    plain = plain_attention(Tensor(q), Tensor(k), Tensor(v), causal_mask(length))
+    np.testing.assert_allclose(fused.data, plain.data, atol=1e-12)
+
+
+def test_huge_scores_do_not_overflow() -> None:
+    q, k, v = heads(1, 1, 6, 4, dtype=np.float32)
+    y = scaled_dot_product_attention(Tensor(q * 1e4), Tensor(k * 1e4), Tensor(v), is_causal=True)
+    assert np.isfinite(y.data).all()
+    np.testing.assert_array_equal(y.data[..., 0, :], v[..., 0, :])  # the first can look at itself only
+
+
+@pytest.mark.parametrize("length", [3, 16, 64])
+def test_a_later_position_changes_nothing_earlier_to_the_bit(length: int) -> None:
+    layer = MultiHeadAttention(32, 4)
+    x = random.standard_normal((2, length, 32)).astype(np.float32)
+    y = layer(Tensor(x)).data
+    for place in {1, length // 2, length - 1}:
+        changed = x.copy()
+        changed[:, place:] = 100 * random.standard_normal(changed[:, place:].shape)
+        again = layer(Tensor(changed)).data
+        np.testing.assert_array_equal(again[:, :place], y[:, :place])
+        assert (again[:, place:] != y[:, place:]).any()
+
+
+def test_padding_changes_nothing_to_the_bit() -> None:
+    layer = MultiHeadAttention(16, 2, causal=False)
+    mask = padding_mask(np.array([3, 5]), 5)
+    x = random.standard_normal((2, 5, 16)).astype(np.float32)
+    changed = x.copy()
+    changed[0, 3:] = 100
+    y, again = layer(Tensor(x), mask).data, layer(Tensor(changed), mask).data
+    np.testing.assert_array_equal(again[0, :3], y[0, :3])
+    np.testing.assert_array_equal(again[1], y[1])
+
+
+def test_no_gradient_flows_to_what_is_masked() -> None:
+    x = Tensor(random.standard_normal((1, 6, 12)), requires_grad=True)
+    apply(packed_attention, x, n_head=2, causal=True, mask=None)[:, 2].sum().backward()
+    assert x.grad is not None
+    assert (x.grad.data[:, 3:] == 0).all()
+    assert (x.grad.data[:, :3] != 0).any()
+
+
+def test_weights_are_shares_of_what_may_be_seen() -> None:
+    layer = MultiHeadAttention(16, 2)
+    weights = layer.weights(tt.randn(3, 7, 16))
+    assert weights.shape == (3, 2, 7, 7)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+    assert (weights[..., ~causal_mask(7)] == 0).all()
+
+
+def test_a_layers_gradients_reach_its_weights() -> None:
+    layer = MultiHeadAttention(6, 2)
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor, projection: Tensor) -> Tensor:
+        layer.c_attn.weight, layer.c_attn.bias, layer.c_proj.weight = weight, bias, projection  # type: ignore[assignment]
+        return layer(x)
+
+    shapes = (2, 4, 6), (18, 6), (18,), (6, 6)
+    layer.c_proj.bias = None
+    check_grads(run, *(random.standard_normal(shape) for shape in shapes))
+
+
+def test_dropout_is_for_training_only_and_keeps_the_mask() -> None:
+    layer = MultiHeadAttention(16, 2, dropout=0.5)
+    x = tt.randn(2, 8, 16)
+    assert (layer(x).data != layer(x).data).any()
+    tt.manual_seed(1)
+    y = layer(x).data
+    changed = x.data.copy()
+    changed[:, 5:] = 9
+    tt.manual_seed(1)
+    np.testing.assert_array_equal(layer(Tensor(changed)).data[:, :5], y[:, :5])
+    layer.eval()
+    still = MultiHeadAttention(16, 2)
+    still.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(layer(x).data, still(x).data)
+
+
+def test_dropout_without_dropping_equals_the_fused_op() -> None:
+    layer = MultiHeadAttention(16, 2, dropout=1e-30)  # drops nothing, but takes the plain way
+    x = tt.randn(2, 8, 16)
+    mask = padding_mask(np.array([5, 8]), 8)
+    y = layer(x, mask).data
+    np.testing.assert_allclose(layer.eval()(x, mask).data, y, atol=1e-6)
+
+
+def test_names_are_nanogpts() -> None:
+    shapes = {name: value.shape for name, value in MultiHeadAttention(4, 2).state_dict().items()}
+    assert shapes == {"c_attn.weight": (12, 4), "c_attn.bias": (12,), "c_proj.weight": (4, 4), "c_proj.bias": (4,)}
+
+
+def test_shapes_that_do_not_fit_are_stated() -> None:
+    with pytest.raises(ShapeError, match=r"queries \(2, 3, 4\), keys \(2, 3, 5\)"):
+        scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 3, 5), tt.zeros(2, 3, 5))
+    with pytest.raises(ShapeError, match="3 queries and 5 keys"):
+        scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 5, 4), tt.zeros(2, 5, 4), is_causal=True)
+    with pytest.raises(SettingError, match="width 10, 4 heads"):
+        MultiHeadAttention(10, 4)

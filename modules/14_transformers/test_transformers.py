@@ -1,0 +1,305 @@
+"""Module 14: layer norm, blocks, and a GPT that generates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch.attention import padding_mask
+from tinytorch.autograd import check_grads
+from tinytorch.errors import SettingError, ShapeError, StateError
+from tinytorch.tensor import Array, Tensor, apply
+from tinytorch.transformers import GPT, LayerNorm, Sampler, TransformerBlock, layer_norm, next_token_loss
+
+random = np.random.default_rng(0)
+
+
+def tiny(seed: int = 0, **settings: float) -> GPT:
+    tt.manual_seed(seed)
+    return GPT(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8, **settings)  # type: ignore[arg-type]
+
+
+def lively(seed: int = 0) -> GPT:
+    """One whose fresh weights are large enough that tokens differ in probability."""
+    model = tiny(seed)
+    for parameter in model.parameters():
+        parameter.data = parameter.data * np.float32(15 if parameter.ndim > 1 else 1)
+    return model
+
+
+# Layer norm
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6)])
+def test_layer_norm_has_mean_0_and_variance_1(shape: tuple[int, ...]) -> None:
+    y = LayerNorm(6)(Tensor(5 + 3 * random.standard_normal(shape))).data
+    np.testing.assert_allclose(y.mean(axis=-1), 0, atol=1e-6)
+    np.testing.assert_allclose(y.var(axis=-1), 1, atol=1e-4)
+
+
+def test_layer_norm_gradients() -> None:
+    x, weight, bias = random.standard_normal((2, 3, 5)), random.standard_normal(5), random.standard_normal(5)
+    check_grads(lambda x, w, b: apply(layer_norm, x, w, b, eps=1e-5), x, weight, bias)
+    check_grads(lambda x, w: apply(layer_norm, x, w, eps=0.1), x, weight)
+
+
+def test_layer_norm_states_what_it_expected() -> None:
+    with pytest.raises(ShapeError, match=r"\(2, 5\): expected \(\.\.\., 6\)"):
+        LayerNorm(6)(tt.zeros(2, 5))
+    with pytest.raises(SettingError, match="at least 1"):
+        LayerNorm(0)
+
+
+def test_a_row_of_equal_numbers_stays_finite() -> None:
+    x = Tensor(np.full((2, 4), 7.0, np.float32), requires_grad=True)
+    y = LayerNorm(4)(x)
+    y.backward(np.ones((2, 4)))
+    assert x.grad is not None
+    np.testing.assert_allclose(y.data, 0, atol=1e-3)
+    assert np.isfinite(x.grad.data).all()
+
+
+# Block and GPT
+
+
+def test_block_gradients() -> None:
+    tt.manual_seed(0)
+    block = TransformerBlock(6, 2)
+    for parameter in block.parameters():
+        parameter.data = random.standard_normal(parameter.shape)
+    check_grads(block, random.standard_normal((2, 4, 6)), tolerance=1e-5)
+
+
+def test_all_gradients_of_a_gpt_are_right() -> None:
+    model = tiny(bias=True)
+    tokens, targets = random.integers(0, 11, (2, 2, 5))
+    parameters = model.parameters()
+    start = [parameter.data.astype(np.float64) for parameter in parameters]
+
+    def loss(values: list[Array]) -> float:
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.data = value
+        return float(next_token_loss(model(tokens), targets).item())
+
+    loss(start)
+    model.zero_grad()
+    next_token_loss(model(tokens), targets).backward()
+    for i, parameter in enumerate(parameters):
+        assert parameter.grad is not None
+        direction = random.standard_normal(start[i].shape)
+        ends = [loss([v + sign * 1e-6 * direction if j == i else v for j, v in enumerate(start)]) for sign in (1, -1)]
+        expected = (ends[0] - ends[1]) / 2e-6
+        np.testing.assert_allclose((parameter.grad.data * direction).sum(), expected, rtol=1e-4, atol=1e-8)
+
+
+def test_a_later_token_changes_no_earlier_logit_to_the_bit() -> None:
+    tt.manual_seed(0)
+    model = GPT(vocab_size=68, block_size=64, n_layer=2, n_head=4, n_embd=32)
+    tokens = random.integers(0, 68, (3, 64))
+    logits = model(tokens).data
+    for place in (1, 17, 32, 63):
+        changed = tokens.copy()
+        changed[:, place:] = (changed[:, place:] + 1 + random.integers(0, 66, (3, 64 - place))) % 68
+        again = model(changed).data
+        np.testing.assert_array_equal(again[:, :place], logits[:, :place])
+        assert (again[:, place:] != logits[:, place:]).any()
+
+
+def test_padding_is_not_seen() -> None:
+    model = lively()
+    tokens = random.integers(0, 11, (2, 6))
+    mask = padding_mask(np.array([4, 6]), 6)
+    changed = tokens.copy()
+    changed[0, 4:] = (changed[0, 4:] + 1) % 11
+    np.testing.assert_array_equal(model(tokens, mask).data[0, :4], model(changed, mask).data[0, :4])
+
+
+def test_the_embedding_is_the_last_product_too() -> None:
+    model = tiny()
+    assert sum(p.numel() for p in model.parameters()) == 11 * 8 + 8 * 8 + 2 * (12 * 8 * 8 + 2 * 8) + 8
+    assert not any("lm_head" in name for name in model.state_dict())
+    before = model(np.array([[1, 2]])).data
+    model.transformer.wte.weight.data[5] += 1  # token 5 does not stand in the input: its logit changes all the same
+    after = model(np.array([[1, 2]])).data
+    np.testing.assert_array_equal(np.delete(after, 5, axis=2), np.delete(before, 5, axis=2))
+    assert (after[..., 5] != before[..., 5]).all()
+
+
+def test_both_names_of_the_tied_weight_load(tmp_path: Path) -> None:
+    model, other = tiny(1), tiny(2)
+    state = {name: value.data for name, value in model.state_dict().items()}
+    tied = state["transformer.wte.weight"]
+    other.load_state_dict(state | {"lm_head.weight": tied})
+    np.testing.assert_array_equal(other.transformer.wte.weight.data, tied)
+    without = {name: value for name, value in state.items() if name != "transformer.wte.weight"}
+    tiny(3).load_state_dict(without | {"lm_head.weight": tied})
+    with pytest.raises(StateError, match="differ"):
+        other.load_state_dict(state | {"lm_head.weight": tied + 1})
+    other = tiny(2)
+    other.load(model.save(tmp_path / "gpt.safetensors"))
+    np.testing.assert_array_equal(other(np.array([[1, 2]])).data, model(np.array([[1, 2]])).data)
+
+
+def test_names_are_nanogpts() -> None:
+    names = set(tiny(bias=True).state_dict())
+    block = {f"{part}.{kind}" for kind in ("weight", "bias")
+             for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")}  # fmt: skip
+    expected = {f"transformer.h.{i}.{name}" for i in (0, 1) for name in block}
+    assert names == expected | {
+        "transformer.wte.weight", "transformer.wpe.weight", "transformer.ln_f.weight", "transformer.ln_f.bias"
+    }  # fmt: skip
+
+
+def test_fresh_weights_are_nanogpts() -> None:
+    tt.manual_seed(0)
+    state = GPT(200, 100, n_layer=2, n_head=2, n_embd=64, bias=True).state_dict()
+    for name, sd in [("wte.weight", 0.02), ("h.0.attn.c_attn.weight", 0.02), ("h.1.mlp.c_proj.weight", 0.01)]:
+        np.testing.assert_allclose(state[f"transformer.{name}"].data.std(), sd, rtol=0.05)
+    assert (state["transformer.h.0.mlp.c_fc.bias"].data == 0).all()
+    assert (state["transformer.ln_f.weight"].data == 1).all()
+
+
+def test_it_learns_a_sequence_by_heart() -> None:
+    model = tiny()
+    optimizer = tt.AdamW(model.parameters(), lr=1e-2)
+    tokens = random.integers(0, 11, (2, 8))
+    for _ in range(60):
+        loss = next_token_loss(model(tokens[:, :-1]), tokens[:, 1:])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.3
+
+
+def test_bad_sequences_are_refused() -> None:
+    model = tiny()
+    with pytest.raises(ShapeError, match=r"\(1, 9\): expected \(B, T\) with T from 1 to 8"):
+        model(np.zeros((1, 9), np.int64))
+    with pytest.raises(ShapeError, match=r"T from 1"):
+        model(np.zeros((1, 0), np.int64))
+    with pytest.raises(ShapeError, match=r"\(3,\)"):
+        model(np.zeros(3, np.int64))
+    with pytest.raises(SettingError, match=r"token 11 at \(0, 1\): expected 0 to 10"):
+        model(np.array([[0, 11]]))
+    with pytest.raises(SettingError, match="n_layer 0"):
+        GPT(11, 8, n_layer=0)
+
+
+def test_a_vocabulary_of_one() -> None:
+    model = GPT(1, 4, 1, 1, 4)
+    assert next_token_loss(model(np.zeros((2, 4), np.int64)), np.zeros((2, 4), np.int64)).item() == 0
+    assert model.generate([0], 3).tolist() == [0, 0, 0, 0]
+
+
+# Generation
+
+
+def test_a_seed_repeats_a_text_and_another_does_not() -> None:
+    model = lively()
+    a, b, c = (model.generate([1, 2], 40, seed=seed) for seed in (1, 1, 2))
+    assert a.shape == (42,)
+    assert a[:2].tolist() == [1, 2]
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+    tt.manual_seed(5)
+    first = model.generate([1], 20)
+    tt.manual_seed(5)
+    np.testing.assert_array_equal(model.generate([1], 20), first)
+
+
+def test_a_temperature_of_0_takes_the_likeliest_of_the_full_recompute() -> None:
+    model = lively()
+    tokens = model.generate([3], 20, temperature=0)
+    np.testing.assert_array_equal(model.generate([3], 20, top_k=1, seed=4), tokens)
+    for i in range(1, 21):
+        window = tokens[max(0, i - 8) : i]  # the block is 8 long: the prompt is cropped to it
+        assert model(window[None]).data[0, -1].argmax() == tokens[i]
+
+
+def test_rows_of_a_batch_go_on_alone() -> None:
+    model = lively()
+    both = model.generate([[1, 2], [3, 4]], 12, temperature=0)
+    assert both.shape == (2, 14)
+    for row, prompt in zip(both, ([1, 2], [3, 4]), strict=True):
+        np.testing.assert_array_equal(row, model.generate(prompt, 12, temperature=0))
+
+
+def test_a_stop_token_ends_a_text() -> None:
+    model = lively()
+    whole = model.generate([1], 30, seed=3)
+    stop = int(whole[10])
+    end = 1 + whole[1:].tolist().index(stop)
+    np.testing.assert_array_equal(model.generate([1], 30, seed=3, stop=stop), whole[: end + 1])
+    rows = model.generate([[1], [2], [3]], 60, seed=3, stop=stop)
+    for row in rows[:, 1:]:
+        after = row[row.tolist().index(stop) :] if stop in row else row[:0]
+        assert (after == stop).all()
+
+
+def test_generation_needs_no_gradient_and_leaves_the_mode() -> None:
+    model = tiny(dropout=0.5)
+    np.testing.assert_array_equal(model.generate([1], 9, temperature=0), model.generate([1], 9, temperature=0))
+    assert all(module.training for module in model.modules())
+    model.eval()
+    model.generate([1], 1)
+    assert not any(module.training for module in model.modules())
+    assert model.generate([1], 0).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"tokens": []}, "prompt is empty"),
+        ({"tokens": [[], []]}, "prompt is empty"),
+        ({"tokens": [1, 11]}, r"token 11 at \(1\)"),
+        ({"tokens": [0.5]}, "expected integers"),
+        ({"max_new_tokens": -1}, "max_new_tokens -1"),
+        ({"temperature": -1.0}, "temperature -1"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"top_k": 0}, "top_k 0"),
+        ({"top_p": 0.0}, "top_p 0"),
+        ({"top_p": 1.5}, "top_p 1.5"),
+    ],
+)
+def test_bad_settings_are_named(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(SettingError, match=problem):
+        tiny().generate(**({"tokens": [1], "max_new_tokens": 2} | settings))  # type: ignore[arg-type]
+
+
+LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12).map(lambda row: np.array([row], np.float32))
+
+
+@given(LOGITS, st.integers(1, 14))
+def test_top_k_keeps_the_k_likeliest_in_proportion(logits: Array, k: int) -> None:
+    whole = Sampler(1.0, None, None, 0).probabilities(logits)[0]
+    p = Sampler(1.0, k, None, 0).probabilities(logits)[0]
+    kept = p > 0
+    if len(set(logits[0].tolist())) == logits.size:  # equal ones stay together
+        assert kept.sum() <= k
+    assert p[logits[0].argmax()] > 0
+    assert whole[kept].min() >= whole[~kept].max(initial=0)
+    np.testing.assert_allclose(p[kept], whole[kept] / whole[kept].sum())
+
+
+@given(LOGITS, st.floats(0.01, 1))
+def test_top_p_keeps_the_fewest_that_reach_p(logits: Array, top_p: float) -> None:
+    whole = Sampler(1.0, None, None, 0).probabilities(logits)[0]
+    p = Sampler(1.0, None, top_p, 0).probabilities(logits)[0]
+    kept = p > 0
+    assert whole[kept].sum() >= top_p - 1e-9
+    if top_p < 1:
+        assert whole[kept].sum() - whole[kept].min() < top_p + 1e-9
+    np.testing.assert_allclose(p[kept], whole[kept] / whole[kept].sum())
+
+
+def test_draws_follow_the_probabilities() -> None:
+    logits = np.log(np.tile([0.5, 0.3, 0.2], (20_000, 1))).astype(np.float32)
+    drawn = np.bincount(Sampler(1.0, None, None, 0)(logits), minlength=3) / len(logits)
+    np.testing.assert_allclose(drawn, [0.5, 0.3, 0.2], atol=0.02)
+    colder = np.bincount(Sampler(0.5, None, None, 0)(logits), minlength=3) / len(logits)
+    np.testing.assert_allclose(colder, np.array([0.25, 0.09, 0.04]) / 0.38, atol=0.02)

@@ -1,0 +1,233 @@
+"""Module 13: attention. Each position looks at others, and takes more from those that fit its query.
+
+    y_i = sum_j softmax_j(q_i . k_j / sqrt(D)) v_j
+
+The idea stands in `plain_attention`, five ops that module 06 already differentiates. `fused_attention` is the
+same as one op: its two products read the heads where they lie, inside c_attn's output, and write them where the
+next layer wants them, so that no head is ever copied. A forward and backward pass over (12, 64, 3 x 128) with 4
+heads takes it 1.6 ms, the plain composition 2.7 ms.
+
+Shapes: B samples, H heads, T positions, D width of a head; C = H x D. A mask says True where one may look.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from tinytorch.activations import softmax
+from tinytorch.autograd import joint_derivative
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.layers import Dropout, Linear, Module
+from tinytorch.tensor import Array, Op, Tensor, apply, where
+
+
+def causal_mask(length: int) -> Array:
+    """(T, T): position i may look at j <= i."""
+    return np.tril(np.ones((length, length), bool))
+
+
+def padding_mask(lengths: Array, length: int) -> Array:
+    """(B, 1, 1, T): everybody may look at the first lengths[b] positions only, the rest being padding."""
+    return np.arange(length) < np.asarray(lengths)[:, None, None, None]
+
+
+# The idea, in plain ops -----------------------------------------------------------------------------
+
+
+def plain_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Array | None = None, dropout: Dropout | None = None
+) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v, all (B, H, T, D), from ops that module 06 differentiates."""
+    scores = q @ k.transpose(-1, -2) * (1 / math.sqrt(q.shape[-1]))  # (B, H, T, T)
+    if mask is not None:
+        scores = where(mask, scores, float("-inf"))
+    weights = softmax(scores)
+    if dropout is not None:
+        weights = dropout(weights)
+    return weights @ v  # (B, H, T, D)
+
+
+# The same as one op ---------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _causal_penalty(length: int, dtype: np.dtype[np.generic]) -> Array:
+    """(Tk, Tq): -inf where key j comes after query i, 0 elsewhere."""
+    return np.tril(np.full((length, length), -np.inf, dtype), -1)
+
+
+def _largest(s: Array) -> Array:
+    """The maximum over the last axis but one, by halving: (12, 4, 64, 64) takes 69 us, `max` 115."""
+    while s.shape[-2] > 8 and s.shape[-2] % 2 == 0:
+        half = s.shape[-2] // 2
+        s = np.maximum(s[..., :half, :], s[..., half:, :])
+    return s.max(axis=-2, keepdims=True)
+
+
+def _exponentials(q: Array, k: Array, causal: bool, mask: Array | None) -> tuple[Array, Array]:
+    """e^(score - largest) with keys along the rows, (B, H, Tk, Tq), and 1 / their sums, (B, H, Tq, 1).
+
+    With the keys along the rows the reductions over them are elementwise over whole rows, which NumPy does at
+    full width; and the division by the sum is left to the result, which is smaller than the weights.
+    """
+    e = k @ (q * q.dtype.type(1 / math.sqrt(q.shape[-1]))).swapaxes(-1, -2)  # (B, H, Tk, Tq)
+    if causal:
+        e += _causal_penalty(e.shape[-1], e.dtype)
+    if mask is not None:
+        np.copyto(e, -np.inf, where=~np.broadcast_to(mask, (*e.shape[:-2], *e.shape[:-3:-1])).swapaxes(-1, -2))
+    largest = _largest(e)
+    if mask is not None:
+        largest = np.maximum(largest, np.finfo(e.dtype).min)  # where nothing may be seen: e^-inf = 0, not NaN
+    e -= largest
+    np.exp(e, out=e)
+    total = np.ones(e.shape[-2], e.dtype) @ e  # (B, H, Tq): 12 us, `sum` 58
+    if mask is not None:
+        total[total == 0] = 1  # nothing to see: the result is 0
+    return e, (1 / total)[..., None]
+
+
+def _attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None, out: Array) -> tuple[Array, Array]:
+    """Write softmax(q k^T / sqrt(D)) v into `out`; what the derivative needs is returned."""
+    e, scale = _exponentials(q, k, causal, mask)
+    np.matmul(e.swapaxes(-1, -2), v, out=out)
+    out *= scale
+    return e, scale
+
+
+def _attend_back(
+    g: Array, y: Array, e: Array, scale: Array, q: Array, k: Array, v: Array, out: tuple[Array, Array, Array]
+) -> None:
+    """Write the gradients of q, k and v into `out`.
+
+    With weights P = e / sum:  dv = P^T g,  dscores = P (g v^T - rowsum(P g v^T)),  and that row sum is g . y
+    (Dao et al. 2022, appendix B.2, https://arxiv.org/abs/2205.14135), so that no pass over (T, T) works it out.
+    """
+    dq, dk, dv = out
+    g_scaled = g * scale  # (B, H, Tq, D)
+    ds = v @ g_scaled.swapaxes(-1, -2)  # (B, H, Tk, Tq)
+    ds -= np.vecdot(g_scaled, y)[..., None, :]
+    ds *= e
+    np.matmul(e, g_scaled, out=dv)
+    np.matmul(ds.swapaxes(-1, -2), k, out=dq)
+    np.matmul(ds, q, out=dk)
+    root = q.dtype.type(1 / math.sqrt(q.shape[-1]))
+    dq *= root
+    dk *= root
+
+
+def _sdpa(q: Array, k: Array, v: Array, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, Array, Array]]:
+    if q.ndim < 2 or k.shape != v.shape or k.shape[:-2] != q.shape[:-2] or k.shape[-1] != q.shape[-1]:
+        raise ShapeError(f"attention: queries {q.shape}, keys {k.shape}, values {v.shape}: "
+                         f"expected (..., T, D), with keys and values alike")  # fmt: skip
+    if causal and q.shape[-2] != k.shape[-2]:
+        raise ShapeError(f"attention: causal with {q.shape[-2]} queries and {k.shape[-2]} keys: expected as many")
+    y = np.empty(q.shape, q.dtype)
+    e, scale = _attend(q, k, v, causal, mask, y)
+    return y, (y, e, scale)
+
+
+def _sdpa_back(g: Array, kept: tuple[Array, Array, Array], q: Array, k: Array, v: Array, **_: object) -> list[Array]:
+    out = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    _attend_back(g, *kept, q, k, v, out)
+    return [*out]
+
+
+def _heads(packed: Array, n_head: int) -> tuple[Array, Array, Array]:
+    """Queries, keys and values as views (B, H, T, D) of one array (B, T, 3 C)."""
+    b, t, width = packed.shape
+    q, k, v = packed.reshape(b, t, 3, n_head, width // (3 * n_head)).transpose(2, 0, 3, 1, 4)
+    return q, k, v
+
+
+def _joined(y: Array, n_head: int) -> Array:
+    """(B, T, C) seen as heads: (B, H, T, D)."""
+    b, t, width = y.shape
+    return y.reshape(b, t, n_head, width // n_head).transpose(0, 2, 1, 3)
+
+
+def _packed(qkv: Array, n_head: int, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, Array, Array]]:
+    b, t, width = qkv.shape
+    y = np.empty((b, t, width // 3), qkv.dtype)
+    e, scale = _attend(*_heads(qkv, n_head), causal, mask, _joined(y, n_head))
+    return y, (y, e, scale)
+
+
+def _packed_back(g: Array, kept: tuple[Array, Array, Array], qkv: Array, n_head: int, **_: object) -> list[Array]:
+    y, e, scale = kept
+    out = np.empty(qkv.shape, qkv.dtype)
+    _attend_back(_joined(g, n_head), _joined(y, n_head), e, scale, *_heads(qkv, n_head), _heads(out, n_head))
+    return [out]
+
+
+sdpa = Op("scaled_dot_product_attention", _sdpa)
+packed_attention = Op("packed_attention", _packed)
+joint_derivative(sdpa, _sdpa_back)
+joint_derivative(packed_attention, _packed_back)
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Array | None = None, is_causal: bool = False
+) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v.
+
+    Args:
+        query: (..., Tq, D); key and value: (..., Tk, D).
+        attn_mask: booleans that broadcast to (..., Tq, Tk), True where a query may look at a key. A query that
+            may look at nothing gets zeros.
+        is_causal: query i may look at keys up to i.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+
+    Source: Vaswani et al. 2017, section 3.2.1, https://arxiv.org/abs/1706.03762. PyTorch: the same name.
+    """
+    return apply(sdpa, query, key, value, causal=is_causal, mask=attn_mask)
+
+
+class MultiHeadAttention(Module):
+    """Self-attention in several heads side by side, each on its own part of the width.
+
+    Weights are named as in GPT-2 and nanoGPT: `c_attn` (3 C, C) makes queries, keys and values at once, rows in
+    this order, and `c_proj` (C, C) mixes the heads' results. PyTorch's `nn.MultiheadAttention` has the same two
+    under the names `in_proj_weight` and `out_proj.weight`.
+
+    Args:
+        n_embd: the width C. n_head: heads; must divide it.
+        causal: position i may look at positions up to i only.
+        dropout: of the weights and of the result, in training.
+    """
+
+    def __init__(self, n_embd: int, n_head: int, causal: bool = True, dropout: float = 0.0, bias: bool = True) -> None:
+        if n_head < 1 or n_embd % n_head:
+            raise SettingError(f"MultiHeadAttention: width {n_embd}, {n_head} heads: expected a multiple of the heads")
+        self.n_head, self.causal = n_head, causal
+        self.c_attn = Linear(n_embd, 3 * n_embd, bias)
+        self.c_proj = Linear(n_embd, n_embd, bias)
+        self.attn_dropout = Dropout(dropout)
+        self.resid_dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Array | None = None) -> Tensor:
+        """x (B, T, C) -> (B, T, C); `mask` broadcasts to (B, H, T, T), see `padding_mask`."""
+        qkv = self.c_attn(x)  # (B, T, 3 C)
+        if self.training and self.attn_dropout.p:
+            y = self._with_dropout(qkv, mask)
+        else:
+            y = apply(packed_attention, qkv, n_head=self.n_head, causal=self.causal, mask=mask)
+        return self.resid_dropout(self.c_proj(y))
+
+    def weights(self, x: Tensor) -> Array:
+        """How much each position takes from each other one: (B, H, T, T), rows sum to 1. For looking at."""
+        q, k, _ = _heads(self.c_attn(x).data, self.n_head)
+        e, scale = _exponentials(q, k, self.causal, None)
+        return e.swapaxes(-1, -2) * scale
+
+    def _with_dropout(self, qkv: Tensor, mask: Array | None) -> Tensor:
+        b, t, width = qkv.shape
+        heads = qkv.reshape(b, t, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        if self.causal:
+            mask = causal_mask(t) if mask is None else mask & causal_mask(t)
+        y = plain_attention(heads[0], heads[1], heads[2], mask, self.attn_dropout)  # (B, H, T, D)
+        return y.permute(0, 2, 1, 3).reshape(b, t, width // 3)
