@@ -119,6 +119,11 @@ def test_progress_is_thinned_but_the_last_report_arrives(reporter):
     assert len(progress) < 100
 
 
+def test_a_report_that_is_no_number_is_the_workloads_error(reporter):
+    with pytest.raises(ValueError, match="high"):
+        reporter.progress(1, 1, accuracy="high")
+
+
 @pytest.fixture
 def profile(workload, reporter, tmp_path):
     weights = str(tmp_path / "w.safetensors")

@@ -73,7 +73,8 @@ class Reporter:
         now = time.monotonic()
         if now >= self._next or done == total:
             self._next = now + PROGRESS_INTERVAL
-            self.send("progress", phase=self._phase, done=done, total=total, figures=figures)
+            numbers = {name: float(value) for name, value in figures.items()}
+            self.send("progress", phase=self._phase, done=int(done), total=int(total), figures=numbers)
 
 
 def main() -> None:

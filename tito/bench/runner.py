@@ -95,8 +95,7 @@ class _Run:
         return process.Child(job, self.pinned, self.loaded.suite.limits)
 
     def progress(self, case: Case, seed: int, event: process.Event) -> None:
-        figures = {name: float(value) for name, value in event["figures"].items()}
-        self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], figures))
+        self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], event["figures"]))
 
 
 def run_suite(
