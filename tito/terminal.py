@@ -149,11 +149,12 @@ def _training_times(record: Record) -> list[str]:
 
 
 def list_records(records: Sequence[Record]) -> RenderableType:
-    """One line a record, newest last."""
-    table = _table("record", "suite", "status", "figure", "", right=["figure"])
+    """One line a record, newest last; its id names the suite, and stays whole to be copied."""
+    table = _table("record", "status", "figure", "")
+    table.columns[0].no_wrap = True
     for record in records:
         status = Text(record.status, style=STATUS_STYLE[record.status])
-        table.add_row(record.id, record.suite, status, _first_gate(record), "quick" if record.quick else "")
+        table.add_row(record.id, status, _first_gate(record), "quick" if record.quick else "")
     return table
 
 
@@ -223,13 +224,13 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def list_data(states: Sequence[DataState]) -> RenderableType:
-    """One line a data set."""
-    table = _table("data set", "", "in the cache", "folder")
+    """One line a data set, and where they lie."""
+    table = _table("data set", "", "in the cache")
     for state in states:
         there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
         style = "green" if state.present else "yellow"
-        table.add_row(Text(state.name, style="bold"), state.what, Text(there, style=style), str(state.folder))
-    return table
+        table.add_row(Text(state.name, style="bold"), state.what, Text(there, style=style))
+    return Group(table, *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1]))
 
 
 def list_files(files: Sequence[FileState]) -> RenderableType:

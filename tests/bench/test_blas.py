@@ -94,7 +94,6 @@ def test_inherit_leaves_everything_and_measures_nothing(monkeypatch: pytest.Monk
     [
         (BlasInfo("accelerate", "unknown", "unknown", None), ("avx512f",), "accelerate, whose kernel cannot"),
         (BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx2",), "no AVX-512"),
-        (BlasInfo("OpenBLAS", "0.3", "SkylakeX", 2), ("avx512f",), "in use already"),
     ],
 )
 def test_where_nothing_can_be_gained_nothing_is_measured(
@@ -106,6 +105,15 @@ def test_where_nothing_can_be_gained_nothing_is_measured(
     assert choice.record.speedup is None
     assert choice.environment == INHERITED
     assert why in choice.record.why
+
+
+def test_a_kernel_that_needs_no_rival_is_still_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "SkylakeX", 2), ("avx512f",))
+    monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", error=5e-5))
+    assert "in use already" in choose_kernel().record.why
+    monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", error=0.5))
+    with pytest.raises(RunError, match=r"SkylakeX gives wrong products.*TINYTORCH_BLAS_KERNEL=Haswell"):
+        choose_kernel()
 
 
 def test_checks_come_first_and_timed_probes_are_interleaved(monkeypatch: pytest.MonkeyPatch) -> None:

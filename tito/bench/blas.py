@@ -81,7 +81,7 @@ def choose_kernel() -> KernelChoice:
     if "avx512f" not in machine().features:
         return _keep(present.kernel, "OpenBLAS's own choice; the CPU has no AVX-512, nothing else was tried")
     if present.kernel in AVX512_KERNELS:
-        return _keep(present.kernel, "in use already, and no faster one is known")
+        return _checked(present.kernel)
     return decide(*_compare(_inherited(), _variables(CANDIDATE)))
 
 
@@ -107,6 +107,14 @@ def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
 
 def _keep(kernel: str, why: str) -> KernelChoice:
     return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=None, why=why), _inherited())
+
+
+def _checked(kernel: str) -> KernelChoice:
+    """The present kernel, in which there is nothing to gain, after one process has checked its products."""
+    problem = _problem([run_probe(_inherited(), "error")])
+    if problem:
+        raise RunError(f"the BLAS kernel {kernel} {problem}; {VARIABLE}=Haswell uses another")
+    return _keep(kernel, "in use already, its products are right, and no faster one is known")
 
 
 def _forced(kernel: str, default: str) -> KernelChoice:
