@@ -29,7 +29,7 @@ import numpy as np
 
 from tinytorch.errors import SettingError
 
-__all__ = ["BlasInfo", "MachineInfo", "blas", "machine", "tuned_environment"]
+__all__ = ["BlasInfo", "MachineInfo", "blas", "machine", "tuned_environment", "usable_cores"]
 
 # The instructions that decide how fast a small network runs, narrow to wide, under Linux's names for them.
 FEATURES = (

@@ -103,7 +103,9 @@ def kernel_finding() -> Finding:
     if choice.used == choice.default:
         return Finding("BLAS kernel", "ok", f"{choice.used}; {choice.why}")
     advice = f"suites use {choice.used} by themselves; elsewhere set OPENBLAS_CORETYPE={choice.used}"
-    return Finding("BLAS kernel", "note", f"{choice.default}; {choice.why}", f"{advice} before Python starts")
+    return Finding(
+        "BLAS kernel", "note", f"{choice.default}; {choice.why}, measured just now", f"{advice} before Python starts"
+    )
 
 
 def stacks_finding() -> Finding:

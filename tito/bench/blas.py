@@ -100,7 +100,7 @@ def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
     if gain < WORTHWHILE:
         why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel}, too little to change"
         return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=1.0, why=why), _inherited())
-    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel}, measured just now"
+    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel}, and its products are right"
     record = BlasChoice(used=CANDIDATE, default=kernel, speedup=gain, why=why)
     return KernelChoice(record, _variables(CANDIDATE))
 
