@@ -39,6 +39,18 @@ def test_a_curve_with_seconds_is_also_drawn_against_time() -> None:
     assert by_time.data[0]["x"] == [0, 0.5, 1, 1.5, 2]
 
 
+def test_only_the_judged_quantity_is_drawn_against_time_and_settings_come_last() -> None:
+    case = make_case(np.random.default_rng(0), seeds=1)
+    for rate, last in ((0.1, []), (None, ["Learning rate by epoch"])):  # a rate that never changes is no curve
+        curve = [
+            {"lr": rate or 1 / (1 + i), "epoch": i, "seconds": i * 0.5, "train_loss": 1.0, "accuracy": 0.9}
+            for i in range(5)
+        ]
+        case = case.model_copy(update={"runs": [case.runs[0].model_copy(update={"curve": curve})]})
+        titles = [piece.title for piece in learning_curves(make_record(cases=[case]))]
+        assert titles == ["Loss by epoch", "Accuracy by epoch", "Accuracy by time", *last]
+
+
 def test_the_spread_over_seeds_counts_every_seed() -> None:
     record = make_record()
     rng = np.random.default_rng(0)

@@ -122,7 +122,7 @@ def test_headline_figures_are_those_of_the_record() -> None:
 def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> None:
     facts = dict(provenance(make_record()))
     assert facts["Commit"] == "0123456789abcdef, with uncommitted changes"
-    assert facts["BLAS kernel"].startswith("SkylakeX (by default Haswell); 1.86 times")
+    assert facts["BLAS kernel"].startswith("SkylakeX in place of Haswell, 1.86 times its speed: ")
     assert facts["Seeds"] == "mlp: 1–3"
     page = texts(tmp_path, [make_record()])["sample.html"]
     assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))

@@ -17,6 +17,7 @@ SEPARATE_SEEDS = 6  # more curves than this are shown as their median and a band
 STEP_KEYS = ("epoch", "step", "iteration", "update")
 TIME_KEY = "seconds"
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+SETTINGS = {"lr": "learning rate", "learning_rate": "learning rate"}  # what was set, shown after what came of it
 
 Line = tuple[int, list[float], list[float]]  # seed, x, y
 
@@ -33,16 +34,24 @@ def _curves_of(record: Record, case: CaseResult) -> list[Piece]:
         return []
     keys = {key: None for _, curve in runs for point in curve for key in point}
     steps = next((key for key in STEP_KEYS if key in keys), None)
-    axes = [key for key in (steps, TIME_KEY if TIME_KEY in keys else None) if key] or [""]
+    # Against time, points of different seeds share no x, so that many seeds have no band.
+    time = TIME_KEY if TIME_KEY in keys and (len(runs) <= SEPARATE_SEEDS or not steps) else None
+    axes = [key for key in (steps, time) if key] or [""]
     quantities: dict[str, list[str]] = defaultdict(list)
     for key in keys:
         if key not in STEP_KEYS and key != TIME_KEY:
             quantities[_split(key)[1]].append(key)
+    for name in SETTINGS.keys() & quantities.keys():
+        if len({point[key] for _, curve in runs for point in curve for key in quantities[name] if key in point}) < 2:
+            del quantities[name]  # a setting that never changed is no curve
+    judged = case.verdicts[0].criterion.metric if case.verdicts else ""
+    timed = judged if judged in quantities else next(iter(quantities), "")  # one against time is enough
     several = len(record.cases) > 1
     return [
-        _curve_plot(record, case, runs, axis, name, members, several)
-        for name, members in quantities.items()
+        _curve_plot(record, case, runs, axis, name, quantities[name], several)
+        for name in sorted(quantities, key=lambda name: name in SETTINGS)
         for axis in axes
+        if axis != TIME_KEY or name == timed or len(axes) == 1
     ]
 
 
@@ -66,13 +75,14 @@ def _curve_plot(
     for index, key in enumerate(sorted(keys, key=lambda key: _split(key)[0] == "train")):
         lines = [(seed, *_points(curve, axis, key)) for seed, curve in runs]
         lines = [line for line in lines if line[1]]
-        label = _split(key)[0] or key.replace("_", " ")
-        draw = _seed_lines if len(lines) <= SEPARATE_SEEDS else _seed_band
-        data += draw(label, lines, index)
+        label = _split(key)[0] or SETTINGS.get(key, key.replace("_", " "))
+        draw = _seed_lines if len(lines) <= SEPARATE_SEEDS or axis == TIME_KEY else _seed_band
+        data += draw(label, lines, index, "dot" if label == "train" and len(keys) > 1 else "solid")
     values = [value for trace in data for value in trace["y"] if value > 0]
     logarithmic = "loss" in name and bool(values) and max(values) > 30 * min(values)
     by = "point" if not axis else "time" if axis == TIME_KEY else axis
-    title = f"{name.replace('_', ' ').capitalize()} by {by}" + (f": {case.title}" if several else "")
+    words = SETTINGS.get(name, name.replace("_", " "))
+    title = f"{words[:1].upper()}{words[1:]} by {by}" + (f": {case.title}" if several else "")
     seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in a process of its own"
     spread = "; line: median, band: 10th to 90th percentile" if len(runs) > SEPARATE_SEEDS else ""
     return Plot(
@@ -82,7 +92,7 @@ def _curve_plot(
         {
             "xaxis": {"title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")}},
             "yaxis": {
-                "title": {"text": plain(name.replace("_", " "))},
+                "title": {"text": plain(words)},
                 **(log_axis(min(values), max(values)) if logarithmic else {}),
                 **({"tickformat": ",.6~p"} if share else {}),
             },
@@ -103,7 +113,7 @@ def _points(curve: list[dict[str, float]], axis: str, key: str) -> tuple[list[fl
     return x, y
 
 
-def _seed_lines(label: str, lines: list[Line], index: int) -> list[dict[str, Any]]:
+def _seed_lines(label: str, lines: list[Line], index: int, dash: str) -> list[dict[str, Any]]:
     return [
         {
             "type": "scatter",
@@ -114,21 +124,21 @@ def _seed_lines(label: str, lines: list[Line], index: int) -> list[dict[str, Any
             "x": x,
             "y": y,
             "marker": {"size": 4, "color": colour(index)},
-            "line": {"color": colour(index), "width": 1.6, "dash": "dot" if label == "train" else "solid"},
+            "line": {"color": colour(index), "width": 1.6, "dash": dash},
             "hovertemplate": f"%{{y}}<extra>seed {seed}</extra>",
         }
         for first, (seed, x, y) in enumerate(lines)
     ]
 
 
-def _seed_band(label: str, lines: list[Line], index: int) -> list[dict[str, Any]]:
+def _seed_band(label: str, lines: list[Line], index: int, dash: str) -> list[dict[str, Any]]:
     at: dict[float, list[float]] = defaultdict(list)
     for _, xs, ys in lines:
         for a, b in zip(xs, ys, strict=True):
             at[a].append(b)
     x = sorted(at)
     low, middle, high = ([digits(float(np.quantile(at[a], q))) for a in x] for q in (0.1, 0.5, 0.9))
-    line = {"color": colour(index), "width": 0, "dash": "dot" if label == "train" else "solid"}
+    line = {"color": colour(index), "width": 0, "dash": dash}
     shared = {"type": "scatter", "mode": "lines", "name": plain(label), "legendgroup": plain(label), "x": x}
     edge = {**shared, "line": line, "showlegend": False, "hoverinfo": "skip"}
     return [
@@ -147,6 +157,8 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
     axis: dict[str, Any] = {"title": {"text": plain(metric.title)}}
     axis |= {"tickformat": ",.6~p"} if metric.unit == "%" else {}
     values = [value for _, value in there]
+    if min(values) == max(values):
+        axis["range"] = [values[0] - 0.1 * (abs(values[0]) or 1), values[0] + 0.1 * (abs(values[0]) or 1)]
     if len(there) < 20:
         data: list[dict[str, Any]] = [
             {

@@ -181,11 +181,11 @@ def _surface(exhibit: Points) -> list[dict[str, Any]]:
     rows, columns = (slice(None, None, -(-side // GRID_SIDE)) for side in z.shape)
     z = z[rows, columns]
     middle = 0.0 if z.min() < 0 else 0.5
-    reach = float(max(abs(z - middle).max(), 1e-9))
+    reach = 0.5 if z.min() >= 0 and z.max() <= 1 else float(max(abs(z - middle).max(), 1e-9))
     shared = {
         "x": [digits(value) for value in exhibit.grid_x[columns]],
         "y": [digits(value) for value in exhibit.grid_y[rows]],
-        "z": [[digits(value, 3) for value in row] for row in z.tolist()],
+        "z": [[digits(value, 4) for value in row] for row in z.tolist()],
         "showscale": False,
         "hoverinfo": "skip",
         "showlegend": False,

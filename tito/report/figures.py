@@ -37,7 +37,7 @@ def log_axis(low: float, high: float, span: bool = False) -> dict[str, Any]:
     `span` fixes the axis to low ... high.
     """
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high < 500 * low else (1,)
+    steps = (1, 2, 5) if high < 100 * low else (1,)
     ticks = [digits(step * 10.0**decade) for decade in decades for step in steps]
     fixed = {"range": [digits(math.log10(low)), digits(math.log10(high))]} if span else {}
     return {"type": "log", "tickvals": ticks, "ticktext": [units.short(tick) for tick in ticks], **fixed}
@@ -193,10 +193,12 @@ def memory(trace: MemoryTrace | None) -> Piece:
         "x": [digits(highest.seconds)],
         "y": [digits(highest.rss / 1e6)],
         "marker": {"size": 9, "color": "--text"},
+        "cliponaxis": False,
         "name": f"peak {units.size(trace.peak)}",
         "hoverinfo": "name",
     }
-    end = max(samples[-1].seconds, *(phase.end for phase in trace.phases), 0.0)
+    start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
+    end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
     top = max(sample.rss for sample in samples) / 1e6
     told = ", ".join(f"{phase.name} {units.seconds(phase.end - phase.start)}" for phase in trace.phases)
     return Plot(
@@ -206,7 +208,7 @@ def memory(trace: MemoryTrace | None) -> Piece:
         f"loaded. Phases: {told or 'none reported'}.",
         [*data, peak],
         {
-            "xaxis": {"title": {"text": "seconds since the process began"}, "range": [0, digits(end)]},
+            "xaxis": {"title": {"text": "seconds since the process began"}, "range": [digits(start), digits(end)]},
             "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.1)]},
             "shapes": [
                 {
@@ -224,7 +226,9 @@ def memory(trace: MemoryTrace | None) -> Piece:
                 for index, phase in enumerate(trace.phases)
             ],
             "annotations": [
-                label for phase in trace.phases if (label := _phase_label(phase.name, phase.start, phase.end, end))
+                label
+                for phase in trace.phases
+                if (label := _phase_label(phase.name, phase.start, phase.end, end - start))
             ],
         },
         wide=True,

@@ -12,6 +12,7 @@ from tito.report.pieces import Absent, Piece, Plot, cut, plain
 
 SMALLEST = 0.002  # a frame with a smaller share is not drawn (it stays within its parent's total)
 ROW = 24  # pixels for a level
+CHARACTER, WIDTH = 6.5, 1100  # pixels of a letter and of the widest page
 FRAME = re.compile(r"^(?P<function>.*?) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)$")
 
 Path = tuple[str, ...]
@@ -41,7 +42,7 @@ def flame_graph(stacks: Stacks | None) -> Piece:
         {
             "height": 60 + ROW * (depth + 1),
             "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-            "uniformtext": {"minsize": 11, "mode": "hide"},
+            "uniformtext": {"minsize": 10, "mode": "hide"},
         },
         shape="tall",
         wide=True,
@@ -84,6 +85,8 @@ def _icicle(kept: list[Path], totals: dict[Path, int]) -> dict[str, Any]:
         "ids": [number[path] for path in kept],
         "parents": [number[path[:-1]] if path else "" for path in kept],
         "labels": [plain(cut(label(path[-1]), 120)) if path else "all" for path in kept],
+        "text": [plain(_fitting(path[-1], totals[path] / totals[()])) if path else "all" for path in kept],
+        "textinfo": "text",
         "values": [totals[path] for path in kept],
         "marker": {
             "colors": [_colour(path[-1]) if path else "--flame-root" for path in kept],
@@ -96,6 +99,13 @@ def _icicle(kept: list[Path], totals: dict[Path, int]) -> dict[str, Any]:
         "hovertemplate": "%{label}<br>%{value} samples, %{percentRoot:.1%} of all<extra></extra>",
         "sort": False,
     }
+
+
+def _fitting(frame: str, share: float) -> str:
+    """What is written into a box: the whole label where it fits on a wide page, else the function alone."""
+    whole = label(frame)
+    found = FRAME.match(frame)
+    return found["function"] if found and len(whole) * CHARACTER > share * WIDTH else cut(whole, 120)
 
 
 def _colour(frame: str) -> str:

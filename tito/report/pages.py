@@ -222,14 +222,17 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     """Where all of it came from, as name and value."""
     source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
     state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
-    gain = f"; {units.significant(blas.speedup)} times as fast as {blas.default}" if blas.speedup else ""
+    gain = f", {units.significant(blas.speedup)} times its speed" if blas.speedup else ""
+    kernel = (
+        f"{blas.used}, the default" if blas.used == blas.default else f"{blas.used} in place of {blas.default}{gain}"
+    )
     seeds = [f"{case.name}: {_ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
     return [
         ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
         ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
         ("CPU features", ", ".join(machine.features) or "none that matter here"),
         ("Machine fingerprint", machine.fingerprint),
-        ("BLAS kernel", f"{blas.used} (by default {blas.default}){gain}. {blas.why}"),
+        ("BLAS kernel", f"{kernel}: {blas.why}"),
         ("Seeds", "; ".join(seeds) or "none ran"),
         ("Versions", f"tinytorch {source.tinytorch}, Python {source.python}, NumPy {source.numpy}"),
         ("Suite SHA-256", source.suite_sha256),

@@ -50,7 +50,9 @@ def size(count: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Things per second: 182 000 /s, to three digits."""
+    """Things per second, to three digits: 182 000 /s, 35.2 M/s."""
+    if value >= 1e6:
+        return f"{significant(value / 1e6)}{THIN}M/s"
     scale = 10.0 ** max(0, math.floor(math.log10(value)) - 2) if value > 0 else 1.0
     return f"{significant(round(value / scale) * scale if scale > 1 else value)}{THIN}/s"
 
