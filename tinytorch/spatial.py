@@ -1,0 +1,407 @@
+"""Module 09: layers that look at images through a sliding window, and batch normalisation.
+
+Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array (N, H, W, C), seen
+through a transpose. NumPy's elementwise functions keep that order, so it costs one copy at a network's first
+layer. How a convolution is computed stands in `convolution`, batch normalisation's sums in `normalization`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinytorch import convolution as cv
+from tinytorch.autograd import joint_derivative
+from tinytorch.convolution import Pair, Window
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.layers import Module, Parameter, kaiming_uniform
+from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels
+from tinytorch.tensor import Array, Op, Tensor, apply, is_grad_enabled
+
+PairLike = int | Pair
+
+WINOGRAD_CHANNELS = 16  # with fewer, the transforms cost more than the products they spare
+
+
+def _pair(name: str, value: PairLike, least: int) -> Pair:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or min(pair) < least:
+        raise SettingError(f"{name} {value}: expected a number of at least {least}, or two of them")
+    return pair
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, H, W) as a contiguous (N, H, W, C): a view where the memory already lies so."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def channels_first(x: Array) -> Array:
+    """(N, H, W, C) as a view of shape (N, C, H, W)."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def slide(
+    name: str, x: Tensor, kernel: PairLike, stride: PairLike, padding: PairLike, dilation: PairLike = 1
+) -> Window:
+    """The window's settings and how many positions it takes over images (N, C, H, W).
+
+    positions = floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1, in each direction.
+
+    Raises:
+        ShapeError: x has not four dimensions, or the window is larger than the padded image.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"{name}: input of shape {x.shape}: expected (N, C, H, W)")
+    k, s = _pair(f"{name}: kernel_size", kernel, 1), _pair(f"{name}: stride", stride, 1)
+    p, d = _pair(f"{name}: padding", padding, 0), _pair(f"{name}: dilation", dilation, 1)
+    padded = [x.shape[2 + i] + 2 * p[i] for i in (0, 1)]
+    reach = [d[i] * (k[i] - 1) + 1 for i in (0, 1)]
+    if padded[0] < reach[0] or padded[1] < reach[1]:
+        raise ShapeError(f"{name}: a window of {reach[0]} x {reach[1]} is larger than the padded image of "
+                         f"{padded[0]} x {padded[1]} (input {x.shape}, padding {p})")  # fmt: skip
+    return Window(k, s, p, d, ((padded[0] - reach[0]) // s[0] + 1, (padded[1] - reach[1]) // s[1] + 1))
+
+
+# Convolution ------------------------------------------------------------------------------------------
+
+
+def _method(w: Array, window: Window, groups: int) -> str:
+    """Which way is fastest for these shapes."""
+    if groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
+        return "pointwise"
+    plain = groups == 1 and window.stride == window.dilation == (1, 1)
+    if plain and window.kernel == (3, 3) and min(w.shape[:2]) >= WINOGRAD_CHANNELS:
+        return "winograd"
+    return "im2col"
+
+
+def _conv2d(
+    x: Array, w: Array, b: Array | None = None, *, window: Window, groups: int, input_gradient: bool
+) -> tuple[Array, None]:
+    images, method = channels_last(x), _method(w, window, groups)
+    if method == "pointwise":
+        y = cv.pointwise_forward(images, w, b, window.stride)
+    elif method == "winograd":
+        y = cv.winograd_forward(images, w, b, window)
+    else:
+        y = cv.im2col_forward(images, w, b, window, groups)
+    return channels_first(y), None
+
+
+def _conv2d_gradients(
+    g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, groups: int,
+    input_gradient: bool,
+) -> cv.Gradients:  # fmt: skip
+    g, images, method = channels_last(g), channels_last(x), _method(w, window, groups)
+    if method == "pointwise":
+        dx, dw, db = cv.pointwise_backward(g, images, w, window.stride, input_gradient)
+    elif method == "winograd":
+        dx, dw, db = cv.winograd_backward(g, images, w, window, input_gradient)
+    else:
+        dx, dw, db = cv.im2col_backward(g, images, w, window, groups, input_gradient)
+    return None if dx is None else channels_first(dx), dw, db
+
+
+conv2d_ = Op("conv2d", _conv2d)
+joint_derivative(conv2d_, _conv2d_gradients)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PairLike = 1,
+    padding: PairLike = 0,
+    dilation: PairLike = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n, k, i, j] = bias[k] + sum over c, u, v of weight[k, c, u, v] x[n, c, i stride + u dilation - padding, ...].
+
+    Shapes: x (N, C, H, W), weight (K, C/groups, kh, kw), bias (K,), y (N, K, OH, OW) with
+    OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, OW likewise. Outside the image x is 0.
+    Each of the groups' K/groups outputs sees only its own C/groups input channels.
+
+    Raises:
+        ShapeError: the channels or groups do not fit, or the kernel is larger than the padded image.
+        SettingError: a stride, padding or dilation out of its range.
+    """
+    if weight.ndim != 4:
+        raise ShapeError(f"conv2d: weight of shape {weight.shape}: expected (K, C/groups, kh, kw)")
+    window = slide("conv2d", x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
+    k, c = weight.shape[:2]
+    if groups < 1 or k % groups or x.shape[1] != c * groups:
+        raise ShapeError(f"conv2d: input of shape {x.shape} does not fit weight of shape {weight.shape} in {groups} "
+                         f"group(s): expected (N, {c * groups}, H, W), and {k} a multiple of the groups")  # fmt: skip
+    if bias is not None and bias.shape != (k,):
+        raise ShapeError(f"conv2d: bias of shape {bias.shape}: expected ({k},)")
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return apply(conv2d_, *inputs, window=window, groups=groups, input_gradient=x.requires_grad)
+
+
+class Conv2d(Module):
+    """A convolution with learned kernels; see `conv2d` for the formula and the output's size.
+
+    Shapes: weight (out_channels, in_channels/groups, kh, kw), bias (out_channels,).
+    Source: LeCun et al. 1989, https://doi.org/10.1162/neco.1989.1.4.541.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: PairLike,
+        stride: PairLike = 1,
+        padding: PairLike = 0,
+        dilation: PairLike = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
+            raise SettingError(f"Conv2d: {in_channels} to {out_channels} channels in {groups} groups: expected "
+                               f"numbers of at least 1, and both channels multiples of the groups")  # fmt: skip
+        kh, kw = _pair("Conv2d: kernel_size", kernel_size, 1)
+        self.stride, self.padding = _pair("Conv2d: stride", stride, 1), _pair("Conv2d: padding", padding, 0)
+        self.dilation, self.groups = _pair("Conv2d: dilation", dilation, 1), groups
+        fan_in = in_channels // groups * kh * kw
+        self.weight = kaiming_uniform((out_channels, in_channels // groups, kh, kw), fan_in)
+        self.bias = kaiming_uniform((out_channels,), fan_in) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+# Pooling ----------------------------------------------------------------------------------------------
+
+
+def _taps(padded: Array, window: Window) -> list[Array]:
+    """For each place in the window, what all positions see there: kh*kw views (N, OH, OW, C)."""
+    (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.positions
+    places = [(i, j) for i in range(kh) for j in range(kw)]
+    return [padded[:, i : i + sh * oh : sh, j : j + sw * ow : sw][:, :oh, :ow] for i, j in places]
+
+
+def _halves(window: Window, x: Array) -> bool:
+    """Whether it is the usual case, 2x2 windows side by side that cover the images."""
+    even = x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
+    return even and window.kernel == window.stride == (2, 2) and window.padding == (0, 0)
+
+
+def _max_pool2d(x: Array, window: Window) -> tuple[Array, tuple[Array, ...] | Array | None]:
+    images = channels_last(x)
+    if _halves(window, images):
+        return _max_halves(images)
+    y, *taps = _taps(cv.pad(images, window.padding, fill=-np.inf), window)
+    for tap in taps:
+        y = np.maximum(y, tap)
+    return channels_first(y.copy() if not taps else y), channels_first(y)
+
+
+def _max_halves(images: Array) -> tuple[Array, tuple[Array, Array] | None]:
+    """2x2 windows: the larger of two rows, then of two columns. Contiguous runs of a whole row make it 1.7
+    times as fast as four strided views; where each maximum came from is kept in bytes."""
+    n, height, width, c = images.shape
+    pairs = images.reshape(n, height // 2, 2, width * c)
+    rows = np.maximum(pairs[:, :, 0], pairs[:, :, 1])
+    columns = rows.reshape(n, height // 2, width // 2, 2, c)
+    y = channels_first(np.maximum(columns[..., 0, :], columns[..., 1, :]))
+    if not is_grad_enabled():
+        return y, None
+    return y, (pairs[:, :, 0] >= pairs[:, :, 1], columns[..., 0, :] >= columns[..., 1, :])
+
+
+def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, window: Window) -> tuple[Array]:
+    g = channels_last(g)
+    if isinstance(kept, tuple):
+        return (channels_first(_max_halves_x(g, *kept)),)
+    padded = cv.pad(channels_last(x), window.padding, fill=-np.inf)
+    y, dpadded = channels_last(kept), np.zeros_like(padded)
+    free = np.ones(y.shape, bool)  # windows whose maximum has not been met yet: the first one gets the gradient
+    for tap, dtap in zip(_taps(padded, window), _taps(dpadded, window), strict=True):
+        here = (tap == y) & free
+        free &= ~here
+        dtap += g * here
+    return (channels_first(_inside(dpadded, x, window)),)
+
+
+def _max_halves_x(g: Array, upper: Array, left: Array) -> Array:
+    n, oh, ow, c = g.shape
+    drows = np.empty((n, oh, ow, 2, c), g.dtype)
+    np.multiply(g, left, out=drows[..., 0, :])
+    np.subtract(g, drows[..., 0, :], out=drows[..., 1, :])  # what did not go left went right
+    drows = drows.reshape(n, oh, 2 * ow * c)
+    dx = np.empty((n, oh, 2, 2 * ow * c), g.dtype)
+    np.multiply(drows, upper, out=dx[:, :, 0])
+    np.subtract(drows, dx[:, :, 0], out=dx[:, :, 1])
+    return dx.reshape(n, 2 * oh, 2 * ow, c)
+
+
+def _avg_pool2d(x: Array, window: Window) -> tuple[Array, None]:
+    first, *taps = _taps(cv.pad(channels_last(x), window.padding), window)
+    y = first.copy()
+    for tap in taps:
+        y += tap
+    y *= 1 / (window.kernel[0] * window.kernel[1])
+    return channels_first(y), None
+
+
+def _avg_pool2d_x(g: Array, kept: None, x: Array, window: Window) -> tuple[Array]:
+    share = channels_last(g) * (1 / (window.kernel[0] * window.kernel[1]))
+    n, c, height, width = x.shape
+    (ph, pw) = window.padding
+    dpadded = np.zeros((n, height + 2 * ph, width + 2 * pw, c), g.dtype)
+    for tap in _taps(dpadded, window):
+        tap += share
+    return (channels_first(_inside(dpadded, x, window)),)
+
+
+def _inside(padded: Array, x: Array, window: Window) -> Array:
+    """Cut the padding off again."""
+    (ph, pw), (height, width) = window.padding, x.shape[2:]
+    return padded[:, ph : ph + height, pw : pw + width]
+
+
+max_pool2d_ = Op("max_pool2d", _max_pool2d)
+avg_pool2d_ = Op("avg_pool2d", _avg_pool2d)
+joint_derivative(max_pool2d_, _max_pool2d_x)
+joint_derivative(avg_pool2d_, _avg_pool2d_x)
+
+
+def max_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
+    """The largest value in each window; outside the image is -inf. Of equal values one gets the gradient.
+
+    Shapes: (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - kernel_size) / stride) + 1.
+
+    Raises:
+        ShapeError: the window is larger than the padded image.
+        SettingError: padding of more than half the window, so that a window could see nothing.
+    """
+    return apply(max_pool2d_, x, window=_pool_window("max_pool2d", x, kernel_size, stride, padding))
+
+
+def avg_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
+    """The mean of each window, the padding's zeros counted. Shapes and errors as `max_pool2d`."""
+    return apply(avg_pool2d_, x, window=_pool_window("avg_pool2d", x, kernel_size, stride, padding))
+
+
+def _pool_window(name: str, x: Tensor, kernel: PairLike, stride: PairLike | None, padding: PairLike) -> Window:
+    window = slide(name, x, kernel, kernel if stride is None else stride, padding)
+    if any(2 * p > k for p, k in zip(window.padding, window.kernel, strict=True)):
+        raise SettingError(f"{name}: padding {padding}: expected at most half of kernel_size {kernel}")
+    return window
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
+    """Means over windows that divide the image into `output_size`: from floor(i H/OH) to ceil((i + 1) H/OH).
+
+    Two products with averaging matrices, one for each direction.
+    """
+    if x.ndim != 4:
+        raise ShapeError(f"adaptive_avg_pool2d: input of shape {x.shape}: expected (N, C, H, W)")
+    oh, ow = _pair("adaptive_avg_pool2d: output_size", output_size, 1)
+    if (oh, ow) == (1, 1):
+        return x.mean((2, 3), keepdim=True)
+    down, across = _averaging(x.shape[2], oh, x.dtype), _averaging(x.shape[3], ow, x.dtype)
+    return Tensor(down) @ (x @ across.T)
+
+
+def _averaging(size: int, out: int, dtype: np.dtype) -> Array:
+    """(out, size): row i is 1/n on the n places that window i covers."""
+    start = np.arange(out) * size // out
+    end = -(-np.arange(1, out + 1) * size // out)
+    place = np.arange(size)
+    covered = (start[:, None] <= place) & (place < end[:, None])
+    return (covered / covered.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+class MaxPool2d(Module):
+    """`max_pool2d` as a layer."""
+
+    def __init__(self, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(Module):
+    """`avg_pool2d` as a layer."""
+
+    def __init__(self, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AdaptiveAvgPool2d(Module):
+    """`adaptive_avg_pool2d` as a layer."""
+
+    def __init__(self, output_size: PairLike) -> None:
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_avg_pool2d(x, self.output_size)
+
+
+# Batch normalisation ----------------------------------------------------------------------------------
+
+
+def _batch_norm(
+    x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array, training: bool
+) -> tuple[Array, None]:
+    scale = weight * inv_std
+    return channels_first(scale_channels(channels_last(x), scale, bias - mean * scale)), None
+
+
+def _batch_norm_gradients(
+    g: Array, kept: None, x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array, training: bool
+) -> tuple[Array, Array, Array]:
+    dx, *others = normalized_gradients(channels_last(g), channels_last(x), weight, mean, inv_std, training)
+    return channels_first(dx), others[0], others[1]
+
+
+batch_norm_ = Op("batch_norm", _batch_norm)
+joint_derivative(batch_norm_, _batch_norm_gradients)
+
+
+class BatchNorm2d(Module):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel.
+
+    In training, mean and (biased) variance are the batch's, and the running ones move towards them:
+    running = (1 - momentum) running + momentum batch, with the unbiased variance. In inference the running
+    ones are used.
+
+    Shapes: x (N, C, H, W); weight, bias, running_mean, running_var (C,).
+
+    Raises:
+        ShapeError: x has other channels, or in training only one value for each.
+
+    Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        if num_features < 1:
+            raise SettingError(f"BatchNorm2d: num_features {num_features}: expected at least 1")
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.running_mean = Tensor(np.zeros(num_features, np.float32))
+        self.running_var = Tensor(np.ones(num_features, np.float32))
+        self.num_batches_tracked = Tensor(np.array(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != self.num_features:
+            raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
+        mean, var = self._measure(x.data) if self.training else (self.running_mean.data, self.running_var.data)
+        inv_std = 1 / np.sqrt(var + self.eps)
+        return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=inv_std, training=self.training)
+
+    def _measure(self, x: Array) -> tuple[Array, Array]:
+        """The batch's statistics; the running ones take a step towards them."""
+        n = x.size // self.num_features
+        if n < 2:
+            raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: training needs more than one value per channel")
+        mean, var = channel_statistics(channels_last(x))
+        for running, batch in ((self.running_mean, mean), (self.running_var, var * (n / (n - 1)))):
+            running.data = (running.data + self.momentum * (batch - running.data)).astype(running.dtype)
+        self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)
+        return mean, var
