@@ -57,7 +57,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_environment(pinned),
+            env=child_environment(pinned),
             pass_fds=(write_end,),
             start_new_session=True,
         )
@@ -185,7 +185,7 @@ class Child:
             return  # it died before it listened; `events` says how
 
 
-def _environment(pinned: Mapping[str, str]) -> dict[str, str]:
+def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with the pinned settings, and none of those libraries' inherited ones."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS_OF_LIBRARIES)}
     home = str(Path(__file__).parents[2])  # the folder that holds tito and tinytorch, installed or not
