@@ -11,7 +11,7 @@ from tito.bench.record import Record
 from tito.errors import ReportError
 from tito.report import pages, units
 from tito.report.pages import embed, fill_rows, headline, newest, provenance, verdict_rows, write_pages
-from tito.report.pieces import Absent
+from tito.report.pieces import Absent, Images, Piece, Plot
 
 
 def texts(folder: Path, records: list[Record]) -> dict[str, str]:
@@ -122,7 +122,7 @@ def test_headline_figures_are_those_of_the_record() -> None:
 def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> None:
     facts = dict(provenance(make_record()))
     assert facts["Commit"] == "0123456789abcdef, with uncommitted changes"
-    assert facts["BLAS kernel"].startswith("SkylakeX in place of Haswell, 1.86 times its speed: ")
+    assert facts["BLAS kernel"].startswith("SkylakeX (default: Haswell, speed ratio 1.86). ")
     assert facts["Seeds"] == "mlp: 1–3"
     page = texts(tmp_path, [make_record()])["sample.html"]
     assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))
@@ -131,7 +131,7 @@ def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> Non
 def test_no_row_of_two_is_left_half_empty() -> None:
     narrow, wide = Absent("n", ""), Absent("w", "", wide=True)
 
-    def widths(*pieces: Absent) -> list[bool]:
+    def widths(*pieces: Piece) -> list[bool]:
         return [piece.wide for piece in fill_rows(pieces)]
 
     assert widths(narrow) == [True]
@@ -139,6 +139,9 @@ def test_no_row_of_two_is_left_half_empty() -> None:
     assert widths(narrow, narrow, narrow) == [False, False, False]  # three share one row
     assert widths(narrow, wide, narrow, narrow, wide) == [True, True, False, False, True]
     assert widths(*[narrow] * 5, wide) == [False] * 4 + [True, True]
+    square, pictures = Plot("s", "", [], {}, shape="square"), Images("p", "", [])
+    assert widths(square, pictures, pictures) == [False, False, True]
+    assert widths(narrow, square, pictures) == [False, False, True]
 
 
 def test_history_of_another_machine_is_left_out(tmp_path: Path) -> None:

@@ -90,7 +90,10 @@ def _curve_plot(
         f"As training reported it; {seeds}{spread}.",
         data,
         {
-            "xaxis": {"title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")}},
+            "xaxis": {
+                "title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")},
+                **({"dtick": 1} if axis != TIME_KEY and _reach(data) <= 10 else {}),  # no half epochs
+            },
             "yaxis": {
                 "title": {"text": plain(words)},
                 **(log_axis(min(values), max(values)) if logarithmic else {}),
@@ -99,6 +102,11 @@ def _curve_plot(
             "showlegend": len({trace["name"] for trace in data}) > 1,
         },
     )
+
+
+def _reach(data: list[dict[str, Any]]) -> float:
+    every = [x for trace in data for x in trace["x"]]
+    return max(every) - min(every)
 
 
 def _shares(record: Record) -> list[str]:

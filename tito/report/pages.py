@@ -28,7 +28,7 @@ from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
 from tito.report.flame import flame_graph
 from tito.report.history import history, primary, spark
-from tito.report.pieces import Piece, Plot
+from tito.report.pieces import Images, Piece, Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
 SUITE_NAME = re.compile(r"^[a-z0-9_]+$")  # it becomes a file name
@@ -135,16 +135,22 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
 
 
 def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces of a section, those wide that would stand alone in a row of two; three in all share a row."""
+    """The pieces of a section with no row of two half empty; three narrow ones share one row.
+
+    A piece that would stand alone is widened; beside a square one, which stays narrow, go the pictures after it.
+    """
     if len(pieces) == 3 and not any(piece.wide for piece in pieces):
         return list(pieces)
     filled: list[Piece] = []
     half = False  # whether the row being filled has one narrow piece
+    lonely = False  # whether it will have no other, and is square
     for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
         alone = not piece.wide and not half and (after is None or after.wide)
         half = not piece.wide and not half and not alone
         square = isinstance(piece, Plot) and piece.shape == "square"
-        filled.append(replace(piece, wide=True) if alone and not square else piece)
+        beside = isinstance(piece, Images) and lonely
+        lonely = alone and square
+        filled.append(replace(piece, wide=not beside) if beside or (alone and not square) else piece)
     return filled
 
 
@@ -214,7 +220,13 @@ def headline(record: Record, short: bool = False) -> list[Tile]:
         tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
     times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics] if case else []
     if times:
-        tiles.append(Tile("Training time", units.seconds(statistics.median(times)), f"median, {_seeds(len(times))}"))
+        tiles.append(
+            Tile(
+                "Training time",
+                units.seconds(statistics.median(times)),
+                "1 seed" if len(times) == 1 else f"median, {_seeds(len(times))}",
+            )
+        )
     return tiles
 
 
@@ -222,17 +234,14 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     """Where all of it came from, as name and value."""
     source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
     state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
-    gain = f", {units.significant(blas.speedup)} times its speed" if blas.speedup else ""
-    kernel = (
-        f"{blas.used}, the default" if blas.used == blas.default else f"{blas.used} in place of {blas.default}{gain}"
-    )
+    ratio = f", speed ratio {units.significant(blas.speedup)}" if blas.speedup else ""
     seeds = [f"{case.name}: {_ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
     return [
         ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
         ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
         ("CPU features", ", ".join(machine.features) or "none that matter here"),
         ("Machine fingerprint", machine.fingerprint),
-        ("BLAS kernel", f"{kernel}: {blas.why}"),
+        ("BLAS kernel", f"{blas.used} (default: {blas.default}{ratio}). {blas.why}"),
         ("Seeds", "; ".join(seeds) or "none ran"),
         ("Versions", f"tinytorch {source.tinytorch}, Python {source.python}, NumPy {source.numpy}"),
         ("Suite SHA-256", source.suite_sha256),
