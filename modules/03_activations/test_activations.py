@@ -34,6 +34,14 @@ def test_an_activation_is_its_formula(name: str) -> None:
     np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [5, 5000])
+def test_relu_is_the_same_for_few_and_for_many(size: int) -> None:
+    x = np.random.default_rng(0).standard_normal((3, size, 2)).astype(np.float32).transpose(2, 0, 1)
+    y = tt.relu(Tensor(x)).data
+    np.testing.assert_array_equal(y, np.where(x > 0, x, 0))
+    assert y.strides == np.empty_like(x).strides
+
+
 def test_gelu_is_near_the_exact_form() -> None:
     exact = [x * 0.5 * (1 + math.erf(x / math.sqrt(2))) for x in X]
     np.testing.assert_allclose(tt.gelu(Tensor(X)).data, exact, atol=5e-4)
