@@ -135,7 +135,7 @@ def im2col_backward(g: Array, x: Array, w: Array, window: Window, groups: int, i
                 dx[block] = col2im(rows @ matrix.transpose(0, 2, 1), x[block].shape, window)
         return dmatrix, dbias
 
-    dmatrix, dbias = _sum_parts(in_parallel(len(x), work))
+    dmatrix, dbias = sum_parts(in_parallel(len(x), work))
     return dx, weight_from_columns(dmatrix, w.shape), dbias
 
 
@@ -183,7 +183,7 @@ A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0
 # fmt: on
 
 ONE = 7  # A's row 1 is all ones, so element (1, 1) of 6x6 counts in each output alike: the bias goes in there
-FORWARD_TILES, BACKWARD_TILES = 64, 256  # of a block; dW's products sum over them, so they want more
+FORWARD_TILES, BACKWARD_TILES = 128, 256  # of a block; dW's products sum over them, so they want more
 
 
 @cache
@@ -256,7 +256,7 @@ def winograd_backward(g: Array, x: Array, w: Array, window: Window, input_gradie
                 dx[block] = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
         return dkernels, dbias
 
-    dkernels, dbias = _sum_parts(in_parallel(len(x), work))
+    dkernels, dbias = sum_parts(in_parallel(len(x), work))
     dw = (to_kernels.T @ dkernels.reshape(36, -1)).reshape(3, 3, -1, k).transpose(3, 2, 0, 1)
     return dx, np.ascontiguousarray(dw), dbias
 
@@ -282,9 +282,10 @@ def blocks(begin: int, end: int, step: int) -> list[slice]:
     return [slice(i, min(i + step, end)) for i in range(begin, end, step)]
 
 
-def _sum_parts(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """The weight's and the bias's gradients, summed over the parts of a batch."""
-    return sum((dw for dw, _ in parts[1:]), parts[0][0]), sum((db for _, db in parts[1:]), parts[0][1])
+def sum_parts(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """What `in_parallel` gives for work that returns two sums over its part: the sums over all."""
+    first, second = zip(*parts, strict=True)
+    return sum(first[1:], first[0]), sum(second[1:], second[0])
 
 
 # Channels: long inner loops ---------------------------------------------------------------------------

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinytorch.convolution import sum_channels
+from tinytorch.convolution import blocks, sum_channels, sum_parts
+from tinytorch.parallel import in_parallel
 from tinytorch.tensor import Array
 
 BLOCK = 2**17  # elements: half a megabyte of float32
 
 
-def _rows(x: Array) -> tuple[Array, int, range]:
-    """(N, H, W, C) as rows of whole lines of pixels, how many pixels one row holds, and where blocks of rows
-    begin. Long rows, because NumPy's cost is per row."""
+def _rows(x: Array) -> tuple[Array, int]:
+    """(N, H, W, C) as N*H rows of whole lines of pixels. Long rows, because NumPy's cost is per row; how many
+    make a block."""
     rows = x.reshape(-1, x.shape[2] * x.shape[3])
-    return rows, x.shape[2], range(0, len(rows), max(1, BLOCK // rows.shape[1]))
+    return rows, max(1, BLOCK // rows.shape[1])
 
 
 def channel_statistics(x: Array) -> tuple[Array, Array]:
@@ -28,26 +29,36 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
     var = mean((x - s)^2) - mean(x - s)^2 for any s; with s near the mean (here: of the first rows) nothing
     cancels.
     """
-    (rows, pixels, starts), c = _rows(x), x.shape[3]
+    (rows, step), (_, height, width, c) = _rows(x), x.shape
     n = x.size // c
-    near = rows[: starts.step].reshape(-1, c).mean(axis=0)
-    shift, sums, squares = np.tile(near, pixels), np.zeros(c), np.zeros(c)
-    for i in starts:
-        block = rows[i : i + starts.step] - shift
-        sums += sum_channels(block.reshape(-1, pixels, c))
-        block *= block
-        squares += sum_channels(block.reshape(-1, pixels, c))
+    near = rows[:step].reshape(-1, c).mean(axis=0)
+    shift = np.tile(near, width)
+
+    def work(begin: int, end: int) -> tuple[Array, Array]:
+        sums, squares = np.zeros(c), np.zeros(c)
+        for part in blocks(begin * height, end * height, step):
+            block = rows[part] - shift
+            sums += sum_channels(block.reshape(-1, width, c))
+            block *= block
+            squares += sum_channels(block.reshape(-1, width, c))
+        return sums, squares
+
+    sums, squares = sum_parts(in_parallel(len(x), work))
     offset = sums / n
     return (near + offset).astype(x.dtype), np.maximum(squares / n - offset**2, 0).astype(x.dtype)
 
 
 def scale_channels(x: Array, scale: Array, shift: Array) -> Array:
     """x scale + shift, with a number for each channel."""
-    rows, pixels, starts = _rows(x)
-    scale, shift, out = np.tile(scale, pixels), np.tile(shift, pixels), np.empty_like(rows)
-    for i in starts:
-        block = np.multiply(rows[i : i + starts.step], scale, out=out[i : i + starts.step])
-        block += shift
+    (rows, step), (height, width) = _rows(x), x.shape[1:3]
+    scale, shift, out = np.tile(scale, width), np.tile(shift, width), np.empty_like(rows)
+
+    def work(begin: int, end: int) -> None:
+        for part in blocks(begin * height, end * height, step):
+            block = np.multiply(rows[part], scale, out=out[part])
+            block += shift
+
+    in_parallel(len(x), work)
     return out.reshape(x.shape)
 
 
@@ -59,20 +70,38 @@ def normalized_gradients(
     dbias = sum g, dweight = sum g z, and dx = weight inv_std g; where mean and std are the batch's own, and so
     depend on x, dx = weight inv_std (g - mean(g) - z mean(g z)).
     """
-    (g_rows, pixels, starts), x_rows, c = _rows(g), _rows(x)[0], x.shape[3]
-    n, centre, dot = g.size // c, np.tile(mean, pixels), np.zeros(c, g.dtype)
-    for i in starts:
-        block = x_rows[i : i + starts.step] - centre
-        block *= g_rows[i : i + starts.step]
-        dot += sum_channels(block.reshape(-1, pixels, c))
-    dbias, dweight, scale = sum_channels(g), dot * inv_std, weight * inv_std
+    dot, dbias = _sums(g, x, mean)
+    dweight, scale = dot * inv_std, weight * inv_std
     if not batch_statistics:
         return scale_channels(g, scale, np.zeros_like(scale)), dweight, dbias
+    (g_rows, step), (x_rows, _), (height, width) = _rows(g), _rows(x), x.shape[1:3]
+    n = g.size // g.shape[3]
     slope = -scale * inv_std * dweight / n  # of x in dx; the rest is constant for a channel
-    shift = np.tile(-scale * dbias / n - slope * mean, pixels)
-    scale, slope, dx = np.tile(scale, pixels), np.tile(slope, pixels), np.empty_like(g_rows)
-    for i in starts:
-        block = np.multiply(x_rows[i : i + starts.step], slope, out=dx[i : i + starts.step])
-        block += shift
-        block += g_rows[i : i + starts.step] * scale
+    shift = np.tile(-scale * dbias / n - slope * mean, width)
+    scale, slope, dx = np.tile(scale, width), np.tile(slope, width), np.empty_like(g_rows)
+
+    def work(begin: int, end: int) -> None:
+        for part in blocks(begin * height, end * height, step):
+            block = np.multiply(x_rows[part], slope, out=dx[part])
+            block += shift
+            block += g_rows[part] * scale
+
+    in_parallel(len(x), work)
     return dx.reshape(g.shape), dweight, dbias
+
+
+def _sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """sum g (x - mean) and sum g, of each channel."""
+    (g_rows, step), (x_rows, _), (_, height, width, c) = _rows(g), _rows(x), x.shape
+    centre = np.tile(mean, width)
+
+    def work(begin: int, end: int) -> tuple[Array, Array]:
+        dot, total = np.zeros(c, g.dtype), np.zeros(c, g.dtype)
+        for part in blocks(begin * height, end * height, step):
+            block = x_rows[part] - centre
+            block *= g_rows[part]
+            dot += sum_channels(block.reshape(-1, width, c))
+            total += sum_channels(g_rows[part].reshape(-1, width, c))
+        return dot, total
+
+    return sum_parts(in_parallel(len(x), work))
