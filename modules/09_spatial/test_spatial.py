@@ -1,0 +1,374 @@
+"""Module 09: convolution, pooling and batch normalisation agree with loops that spell out their formulas."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinytorch import convolution, parallel
+from tinytorch.autograd import check_grads, no_grad
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.layers import Sequential
+from tinytorch.spatial import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    MaxPool2d,
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    conv2d,
+    max_pool2d,
+)
+from tinytorch.tensor import Tensor, manual_seed
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(9)
+
+
+def naive_windows(x, kernel, stride, padding, dilation, fill=0.0):
+    """Yields (i, j, window): what the window at position (i, j) sees, (N, C, kh, kw)."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+    padded = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)], constant_values=fill)
+    reach_h, reach_w = dh * (kh - 1) + 1, dw * (kw - 1) + 1
+    for i, top in enumerate(range(0, padded.shape[2] - reach_h + 1, sh)):
+        for j, left in enumerate(range(0, padded.shape[3] - reach_w + 1, sw)):
+            yield i, j, padded[:, :, top : top + reach_h : dh, left : left + reach_w : dw]
+
+
+def naive_conv2d(x, w, b, stride, padding, dilation, groups):
+    share_k, share_c = len(w) // groups, w.shape[1]
+    found = {}
+    for i, j, seen in naive_windows(x, w.shape[2:], stride, padding, dilation):
+        value = np.empty((len(x), len(w)))
+        for k in range(len(w)):
+            first = k // share_k * share_c
+            value[:, k] = (seen[:, first : first + share_c] * w[k]).sum((1, 2, 3)) + b[k]
+        found[i, j] = value
+    size = tuple(max(place[axis] for place in found) + 1 for axis in (0, 1))
+    y = np.empty((len(x), len(w), *size))
+    for (i, j), value in found.items():
+        y[:, :, i, j] = value
+    return y
+
+
+def naive_pool(x, kernel, stride, padding, function, fill):
+    found = {(i, j): function(seen) for i, j, seen in naive_windows(x, kernel, stride, padding, (1, 1), fill)}
+    size = tuple(max(place[axis] for place in found) + 1 for axis in (0, 1))
+    y = np.empty((*x.shape[:2], *size))
+    for (i, j), value in found.items():
+        y[:, :, i, j] = value
+    return y
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), pairs, pairs, pairs, pairs,
+       st.tuples(st.integers(0, 4), st.integers(0, 4)))  # fmt: skip
+def test_any_convolution_equals_the_loop(n, groups, share_c, share_k, kernel, stride, padding, dilation, spare):
+    # `spare` is how much larger than the smallest possible one the image is
+    padding = (padding[0] - 1, padding[1] - 1)
+    height, width = (max(1, dilation[i] * (kernel[i] - 1) + 1 + spare[i] - 2 * padding[i]) for i in (0, 1))
+    x = rng().standard_normal((n, groups * share_c, height, width))
+    w = rng().standard_normal((groups * share_k, share_c, *kernel))
+    b = rng().standard_normal(len(w))
+    expected = naive_conv2d(x, w, b, stride, padding, dilation, groups)
+    actual = conv2d(Tensor(x), Tensor(w), Tensor(b), stride, padding, dilation, groups)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual.data, expected, atol=1e-12)
+
+
+CASES = {  # x, weight, settings
+    "plain": ((2, 3, 5, 6), (4, 3, 3, 3), {}),
+    "stride": ((2, 2, 7, 6), (3, 2, 3, 3), {"stride": 2}),
+    "padding": ((2, 2, 4, 5), (3, 2, 3, 3), {"padding": 1}),
+    "dilation": ((2, 2, 7, 7), (2, 2, 3, 3), {"dilation": 2}),
+    "groups": ((2, 4, 5, 5), (6, 2, 3, 3), {"groups": 2}),
+    "depthwise": ((2, 4, 5, 5), (4, 1, 3, 3), {"groups": 4, "padding": 1}),
+    "all, uneven": ((2, 4, 9, 8), (4, 2, 3, 2), {"stride": (2, 1), "padding": (1, 2), "dilation": (2, 1), "groups": 2}),
+    "batch of 1": ((1, 2, 4, 4), (2, 2, 3, 3), {"padding": 1}),
+    "kernel as large as the image": ((2, 2, 3, 5), (2, 2, 3, 5), {}),
+    "even kernel": ((2, 2, 5, 5), (3, 2, 2, 2), {}),
+    "1x1": ((2, 3, 4, 5), (4, 3, 1, 1), {}),
+    "1x1, stride 2": ((2, 3, 5, 4), (4, 3, 1, 1), {"stride": 2}),
+    "1x1, padding": ((2, 3, 3, 3), (4, 3, 1, 1), {"padding": 1}),
+    "more than one thread": ((9, 2, 4, 4), (2, 2, 3, 3), {"padding": 1}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_of_conv2d_are_the_numeric_ones(name):
+    x, w, settings_ = CASES[name]
+    arrays = [rng().standard_normal(shape) for shape in (x, w, (w[0],))]
+    check_grads(lambda x, w, b: conv2d(x, w, b, **settings_), *arrays)
+    check_grads(lambda x, w: conv2d(x, w, **settings_), *arrays[:2])
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, (1, 0)])
+@pytest.mark.parametrize("size", [(4, 4), (8, 8), (3, 7), (5, 6)])
+def test_winograd_equals_im2col_forward_and_backward(size, padding):
+    x, w, b = (rng().standard_normal(shape) for shape in ((9, *size, 17), (16, 17, 3, 3), (16,)))
+    ph, pw = (padding, padding) if isinstance(padding, int) else padding
+    window = convolution.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
+    if min(window.positions) < 1:
+        pytest.skip("no window fits")
+    y = convolution.winograd_forward(x, w, b, window)
+    np.testing.assert_allclose(y, convolution.im2col_forward(x, w, b, window, 1), atol=1e-11)
+    g = rng().standard_normal(y.shape)
+    fast = convolution.winograd_backward(g, x, w, window, True)
+    for actual, expected in zip(fast, convolution.im2col_backward(g, x, w, window, 1, True), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-10)
+
+
+def test_conv2d_takes_the_winograd_path_for_wide_3x3_layers(monkeypatch):
+    taken = []
+    forward = convolution.winograd_forward
+    monkeypatch.setattr(convolution, "winograd_forward", lambda *args: taken.append(1) or forward(*args))
+    x, w = rng().standard_normal((2, 16, 6, 6)), rng().standard_normal((16, 16, 3, 3))
+    y = conv2d(Tensor(x), Tensor(w), padding=1)
+    expected = naive_conv2d(x, w, np.zeros(16), (1, 1), (1, 1), (1, 1), 1)
+    np.testing.assert_allclose(y.data, expected, atol=1e-11)
+    assert taken
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "settings_"),
+    [((64, 128), 8, {"padding": 1}), ((32, 64), 16, {"padding": 1}), ((16, 16), 15, {}), ((3, 32), 32, {"padding": 1}),
+     ((16, 32), 16, {"stride": 2, "padding": 1})],
+)  # fmt: skip
+def test_float32_is_within_1e_4_of_float64_forward_and_backward(channels, size, settings_):
+    x, w, b = (rng().standard_normal(s) for s in ((8, channels[0], size, size), (channels[1], channels[0], 3, 3),
+                                                  (channels[1],)))  # fmt: skip
+    results = []
+    for dtype in (np.float32, np.float64):
+        inputs = [Tensor(a.astype(dtype), requires_grad=True) for a in (x, w, b)]
+        y = conv2d(*inputs, **settings_)
+        y.backward(rng().standard_normal(y.shape).astype(dtype))
+        assert y.dtype == dtype
+        results.append([y.data, *(t.grad.data for t in inputs)])
+    for single, double in zip(*results, strict=True):
+        assert np.abs(single - double).max() <= 1e-4 * np.abs(double).max()
+
+
+def test_an_input_that_needs_no_gradient_gets_none():
+    layer, x = Conv2d(2, 3, 3), Tensor(rng().standard_normal((2, 2, 5, 5)).astype(np.float32))
+    layer(x).sum().backward()
+    assert x.grad is None
+    assert layer.weight.grad.shape == (3, 2, 3, 3)
+    np.testing.assert_allclose(layer.bias.grad.data, 2 * 9)
+
+
+def test_channels_last_memory_passes_from_layer_to_layer():
+    net = Sequential(Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), MaxPool2d(2), AvgPool2d(2))
+    y = net(Tensor(rng().standard_normal((2, 3, 8, 8)).astype(np.float32)))
+    assert y.shape == (2, 4, 2, 2)
+    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert y.dtype == np.float32
+
+
+def test_convolution_blocks_bound_the_memory(monkeypatch):
+    # one sample at a time gives the same numbers as all at once
+    x, w = rng().standard_normal((5, 2, 6, 6)), rng().standard_normal((3, 2, 3, 3))
+    expected = conv2d(Tensor(x), Tensor(w)).data
+    monkeypatch.setattr(convolution, "COLUMN_BYTES", 1)
+    np.testing.assert_allclose(conv2d(Tensor(x), Tensor(w)).data, expected, atol=1e-13)
+
+
+def test_parts_of_a_batch_come_back_in_order_and_cover_it():
+    parts = parallel.in_parallel(21, lambda begin, end: (begin, end))
+    assert parts[0][0] == 0
+    assert parts[-1][1] == 21
+    assert all(first[1] == second[0] for first, second in zip(parts, parts[1:], strict=False))
+    assert parallel.in_parallel(1, lambda begin, end: (begin, end)) == [(0, 1)]
+
+
+def test_an_error_in_a_part_is_raised_and_the_threads_are_given_back():
+    def work(begin: int, end: int) -> None:
+        raise ValueError(f"part from {begin}")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="part from"):
+            parallel.in_parallel(64, work)
+    assert parallel.in_parallel(64, lambda begin, end: end)[-1] == 64
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Conv2d(3, 4, 5), (2, 3, 4, 4), r"5 x 5 is larger than the padded image of 4 x 4"),
+        (Conv2d(3, 4, 3, dilation=3), (2, 3, 6, 6), r"7 x 7 is larger than the padded image of 6 x 6"),
+        (Conv2d(3, 4, 3), (2, 2, 8, 8), r"input of shape \(2, 2, 8, 8\).*expected \(N, 3, H, W\)"),
+        (Conv2d(4, 4, 3, groups=2), (2, 6, 8, 8), r"expected \(N, 4, H, W\)"),
+        (Conv2d(3, 4, 3), (3, 8, 8), r"\(3, 8, 8\): expected \(N, C, H, W\)"),
+        (MaxPool2d(4), (1, 1, 3, 8), r"4 x 4 is larger than the padded image of 3 x 8"),
+        (AvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
+        (AdaptiveAvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
+        (BatchNorm2d(3), (2, 4, 5, 5), r"expected \(N, 3, H, W\)"),
+        (BatchNorm2d(3), (1, 3, 1, 1), r"more than one value per channel"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_with_both_shapes(layer, shape, message):
+    with pytest.raises(ShapeError, match=message):
+        layer(Tensor(np.zeros(shape, np.float32)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Conv2d(3, 4, 3, groups=2),
+        lambda: Conv2d(4, 3, 3, groups=2),
+        lambda: Conv2d(0, 4, 3),
+        lambda: Conv2d(3, 4, 0),
+        lambda: Conv2d(3, 4, 3, stride=0),
+        lambda: Conv2d(3, 4, 3, padding=-1),
+        lambda: Conv2d(3, 4, (3, 3, 3)),
+        lambda: BatchNorm2d(0),
+        lambda: max_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 2, padding=2),
+        lambda: adaptive_avg_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 0),
+    ],
+)
+def test_settings_out_of_range_are_refused(make):
+    with pytest.raises(SettingError, match="expected"):
+        make()
+
+
+def test_bias_and_weight_shapes_are_checked():
+    x, w = Tensor(np.zeros((1, 2, 4, 4))), Tensor(np.zeros((3, 2, 3, 3)))
+    with pytest.raises(ShapeError, match=r"bias of shape \(2,\): expected \(3,\)"):
+        conv2d(x, w, Tensor(np.zeros(2)))
+    with pytest.raises(ShapeError, match="expected \\(K, C/groups, kh, kw\\)"):
+        conv2d(x, Tensor(np.zeros((3, 2, 3))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4))
+def test_any_pooling_equals_the_loop(n, c, kernel, stride, padded, more_h, more_w):
+    padding = tuple(k // 2 if padded else 0 for k in kernel)
+    x = rng().standard_normal((n, c, kernel[0] + more_h, kernel[1] + more_w))
+    largest = naive_pool(x, kernel, stride, padding, lambda seen: seen.max((2, 3)), -np.inf)
+    mean = naive_pool(x, kernel, stride, padding, lambda seen: seen.mean((2, 3)), 0.0)
+    np.testing.assert_array_equal(max_pool2d(Tensor(x), kernel, stride, padding).data, largest)
+    np.testing.assert_allclose(avg_pool2d(Tensor(x), kernel, stride, padding).data, mean, atol=1e-14)
+
+
+@pytest.mark.parametrize("settings_", [(2,), (2, 1), (3, 2, 1), ((2, 3), (1, 2)), (3,)])
+@pytest.mark.parametrize("shape", [(2, 2, 6, 6), (1, 2, 5, 7), (9, 1, 4, 4)])
+def test_gradients_of_pooling_are_the_numeric_ones(shape, settings_):
+    x = rng().permutation(np.prod(shape)).reshape(shape) / 10  # no ties, so that the maximum has a derivative
+    check_grads(lambda x: max_pool2d(x, *settings_), x)
+    check_grads(lambda x: avg_pool2d(x, *settings_), x)
+
+
+@pytest.mark.parametrize("settings_", [(2,), (2, 1)])
+def test_of_equal_largest_values_exactly_one_gets_the_gradient(settings_):
+    x = Tensor(np.ones((1, 1, 4, 4)), requires_grad=True)
+    y = max_pool2d(x, *settings_)
+    y.sum().backward()
+    assert x.grad.data.sum() == y.numel()
+
+
+def test_max_pool_takes_the_largest_of_negative_numbers_beside_padding():
+    x = Tensor(-np.ones((1, 1, 2, 2)))
+    assert max_pool2d(x, 2, 2, 1).data.max() == -1
+
+
+def test_pooling_without_recording_gives_the_same_numbers():
+    x = rng().standard_normal((2, 3, 4, 4))
+    recorded = max_pool2d(Tensor(x, requires_grad=True), 2).data
+    with no_grad():
+        np.testing.assert_array_equal(max_pool2d(Tensor(x), 2).data, recorded)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (2, 5), (4, 1), (7, 9)])
+def test_adaptive_average_pools_pytorchs_windows(size):
+    x = rng().standard_normal((2, 3, 6, 7))
+    oh, ow = (size, size) if isinstance(size, int) else size
+    expected = np.empty((2, 3, oh, ow))
+    for i, j in product(range(oh), range(ow)):
+        rows = slice(i * 6 // oh, -(-(i + 1) * 6 // oh))
+        columns = slice(j * 7 // ow, -(-(j + 1) * 7 // ow))
+        expected[:, :, i, j] = x[:, :, rows, columns].mean((2, 3))
+    np.testing.assert_allclose(AdaptiveAvgPool2d(size)(Tensor(x)).data, expected, atol=1e-14)
+    check_grads(lambda x: adaptive_avg_pool2d(x, size), x[:1])
+
+
+def formula(x, weight, bias, mean, var, eps):
+    by_channel = (None, slice(None), None, None)
+    z = (x - mean[by_channel]) / np.sqrt(var[by_channel] + eps)
+    return z * weight[by_channel] + bias[by_channel]
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 6), (9, 2, 4, 4), (2, 5, 1, 1), (1, 1, 3, 1)])
+def test_batch_norm_normalises_by_the_batch_in_training_and_by_the_running_statistics_after(shape):
+    c = shape[1]
+    layer, x = BatchNorm2d(c, eps=1e-3, momentum=0.2), rng().normal(3, 2, shape)
+    layer.weight.data, layer.bias.data = rng().standard_normal((2, c))
+    y = layer(Tensor(x))
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    expected = formula(x, layer.weight.data, layer.bias.data, mean, var, 1e-3)
+    np.testing.assert_allclose(y.data, expected, atol=1e-10)
+    n = x.size // c
+    np.testing.assert_allclose(layer.running_mean.data, 0.2 * mean, rtol=1e-6)
+    np.testing.assert_allclose(layer.running_var.data, 0.8 + 0.2 * var * n / (n - 1), rtol=1e-6)
+    assert layer.num_batches_tracked.item() == 1
+    layer.eval()
+    running = layer.running_mean.data, layer.running_var.data
+    expected = formula(x, layer.weight.data, layer.bias.data, *running, 1e-3)
+    np.testing.assert_allclose(layer(Tensor(x)).data, expected, atol=1e-6)
+    assert layer.num_batches_tracked.item() == 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_batch_norm_are_the_numeric_ones(training):
+    layer = BatchNorm2d(2)
+    layer.running_var.data = np.array([0.5, 2.0])
+    layer.train(training)
+
+    def f(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        layer.weight, layer.bias = weight, bias
+        return layer(x)
+
+    check_grads(f, rng().standard_normal((3, 2, 3, 4)), np.array([0.5, 1.5]), np.array([0.1, -0.2]), tolerance=1e-5)
+
+
+def test_batch_norm_measures_a_small_spread_around_a_large_mean():
+    x = (rng().standard_normal((16, 2, 8, 8)) * 0.01 + 1000).astype(np.float32)
+    y = BatchNorm2d(2, eps=1e-12)(Tensor(x)).data
+    assert np.abs(y.mean((0, 2, 3))).max() < 0.1
+    np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-2)
+
+
+def test_state_dict_has_pytorchs_names_and_shapes():
+    net = Sequential(Conv2d(3, 4, (3, 1), groups=1), BatchNorm2d(4))
+    shapes = {name: value.shape for name, value in net.state_dict().items()}
+    assert shapes == {
+        "0.weight": (4, 3, 3, 1), "0.bias": (4,), "1.weight": (4,), "1.bias": (4,),
+        "1.running_mean": (4,), "1.running_var": (4,), "1.num_batches_tracked": (),
+    }  # fmt: skip
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert net.state_dict()["1.num_batches_tracked"].dtype == np.int64
+
+
+def test_a_saved_network_gives_the_same_answers_when_loaded(tmp_path):
+    net, other = (Sequential(Conv2d(3, 4, 3), BatchNorm2d(4)) for _ in range(2))
+    x = Tensor(rng().standard_normal((2, 3, 6, 6)).astype(np.float32))
+    net(x)
+    other.load(net.save(tmp_path / "net.safetensors"))
+    np.testing.assert_array_equal(net.eval()(x).data, other.eval()(x).data)
+
+
+def test_initial_weights_are_uniform_within_pytorchs_bound():
+    manual_seed(0)
+    layer = Conv2d(8, 64, 3, groups=2)
+    bound = 1 / np.sqrt(8 // 2 * 9)
+    for values in (layer.weight.data, layer.bias.data):
+        assert np.abs(values).max() <= bound
+        assert np.abs(values).max() > 0.9 * bound
+    assert Conv2d(3, 4, 3, bias=False).bias is None
