@@ -113,6 +113,10 @@ def test_index_and_failed_page_open_without_complaint(tmp_path: Path) -> None:
 
 def test_text_from_a_record_is_shown_and_never_run(tmp_path: Path) -> None:
     page, index = write_pages([evil_record()], tmp_path)
+    # In figures too the text stands as written: axes, legends, bars, a phase, a frame of the flame graph.
+    figures = Elements()
+    figures.feed(browse(page, tmp_path / "profile")[0])
+    assert sum("<b>bold</b>" in text for text in figures.drawn) >= 8
     for path in (page, index):
         dom, console = browse(path, tmp_path / "profile")
         assert console == []  # a script or an event handler would be refused there, loudly
@@ -133,11 +137,21 @@ class Elements(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
         self.sources: set[tuple[str, str | None]] = set()
+        self.drawn: list[str] = []  # texts of drawings
+        self._drawing = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self._drawing += tag == "svg"
         self.attributes |= {name for name, _ in attrs}
         self.sources |= {(tag, value) for name, value in attrs if name == "src"}
+
+    def handle_endtag(self, tag: str) -> None:
+        self._drawing -= tag == "svg"
+
+    def handle_data(self, data: str) -> None:
+        if self._drawing:
+            self.drawn.append(data)
 
 
 def evil_record() -> Record:
