@@ -204,7 +204,7 @@ def memory(trace: MemoryTrace | None) -> Piece:
     return Plot(
         "Memory over time",
         f"One training (case {trace.case}, seed {trace.seed}) sampled by psutil every "
-        f"{units.demand(trace.interval, 's')} in a pass of its own; {units.size(trace.baseline)} before anything was "
+        f"{units.demand(trace.interval, 's')}; {units.size(trace.baseline)} before anything was "
         f"loaded. Phases: {told or 'none reported'}.",
         [*data, peak],
         {
