@@ -1,0 +1,95 @@
+"""Trains the same model in PyTorch as the suite trains in tinytorch, for the gate of case nanogpt_cpu.
+
+    python suites/2018_tinygpt/nanogpt_torch.py [SEED ...]
+
+The same initial weights, batches, optimizer, schedule and validation windows as workload.py: what it prints
+differs from the suite's own figures by rounding alone. Needs torch (dependency group `versus`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch.nn.functional import cross_entropy
+
+from tito.versus.nanogpt import NanoGPT, parameter_groups
+
+HERE = Path(__file__).parent
+
+
+def workload() -> ModuleType:
+    """The suite's workload.py, which has no importable name."""
+    spec = importlib.util.spec_from_file_location("workload", HERE / "workload.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["workload"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def train(work: ModuleType, corpus: Any, parameters: dict[str, Any], seed: int) -> tuple[float, float]:
+    """The final validation loss and the seconds of training."""
+    ours = work.build(parameters, seed)
+    _, schedule = work.optimizer_and_schedule(ours, parameters)
+    model = NanoGPT(**{name: parameters[name] for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")})
+    state = {name: torch.from_numpy(value.data.copy()) for name, value in ours.state_dict().items()}
+    model.load_state_dict(state, strict=False)  # lm_head.weight is tied
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=parameters["learning_rate"], betas=(0.9, 0.99))
+    batches = work.training_windows(corpus, parameters, seed)
+    began = time.perf_counter()
+    for step in range(parameters["iterations"]):
+        if step % len(batches) == 0:
+            epoch = batches.batches(step // len(batches))
+        inputs, targets = (torch.from_numpy(array.copy()) for array in next(epoch))
+        for group in optimizer.param_groups:
+            group["lr"] = parameters["learning_rate"] * schedule.factor(step)
+        loss = cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return judged_loss(work, corpus, model, parameters), time.perf_counter() - began
+
+
+@torch.no_grad()
+def judged_loss(work: ModuleType, corpus: Any, model: NanoGPT, parameters: dict[str, Any]) -> float:
+    """The mean loss over the windows on which the suite judges."""
+    windows = work.FixedWindows(corpus.validation, parameters["block_size"], work.JUDGED_WINDOWS)
+    total, count = 0.0, 0
+    for inputs, targets in windows.batches():
+        logits = model(torch.from_numpy(inputs.copy())).flatten(0, 1)
+        total += cross_entropy(logits, torch.from_numpy(targets.copy()).flatten(), reduction="sum").item()
+        count += targets.size
+    return total / count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("seeds", nargs="*", type=int, help="the suite's own, if none is given")
+    parser.add_argument("--iterations", type=int, help="fewer than the suite's")
+    arguments = parser.parse_args()
+    suite = yaml.safe_load((HERE / "suite.yaml").read_text())
+    case = next(case for case in suite["cases"] if case["name"] == "nanogpt_cpu")
+    parameters = case["parameters"] | ({"iterations": arguments.iterations} if arguments.iterations else {})
+    work = workload()
+    corpus = work.load(parameters)
+    losses = []
+    for seed in arguments.seeds or case["seeds"]:
+        loss, seconds = train(work, corpus, parameters, seed)
+        losses.append(loss)
+        sys.stdout.write(f"PyTorch {torch.__version__}, seed {seed}: val_loss {loss:.4f}, {seconds:.1f} s\n")
+    sys.stdout.write(f"mean {np.mean(losses):.4f}, highest {max(losses):.4f}\n")
+
+
+if __name__ == "__main__":
+    main()

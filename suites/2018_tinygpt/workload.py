@@ -1,0 +1,311 @@
+"""TinyGPT: a GPT learns Shakespeare's plays; what it writes is measured.
+
+The text is split as nanoGPT splits it, the first 90% to train. A training iteration is a batch of windows at
+random places, a validation loss the mean over windows that are always the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinytorch import datasets
+from tinytorch.activations import log_softmax
+from tinytorch.autograd import no_grad
+from tinytorch.optimizers import AdamW, CosineLR
+from tinytorch.tensor import Tensor, manual_seed
+from tinytorch.tokenization import BPETokenizer, CharTokenizer
+from tinytorch.training import Trainer
+from tinytorch.transformers import GPT, next_token_loss
+
+Parameters = dict[str, Any]
+Report = Callable[..., None]
+Windows = tuple[np.ndarray, np.ndarray]
+
+PROMPT = "\n"  # what ends a line and parts speeches: a text may begin anywhere
+ROWS = 16  # texts that are written side by side
+WATCHED_WINDOWS = 240  # validation windows while training
+JUDGED_WINDOWS = 1000  # and at the end
+SAMPLE_TOKENS = 400
+MAP_LENGTH = 24  # tokens of an attention map
+
+
+@dataclass
+class Corpus:
+    """The text as tokens, and what the training leaves behind for the exhibits."""
+
+    train_text: str
+    validation_text: str
+    tokenizer: CharTokenizer | BPETokenizer
+    stages: list[tuple[int, dict[str, np.ndarray]]] = field(default_factory=list)  # (iteration, weights)
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        return self.tokenizer.encode(self.train_text)
+
+    @cached_property
+    def validation(self) -> np.ndarray:
+        return self.tokenizer.encode(self.validation_text)
+
+
+class RandomWindows:
+    """Batches for the Trainer: windows of the text at random places, and the tokens that follow each position.
+
+    An epoch is a number of iterations, here the stretch between two looks at the validation loss.
+    """
+
+    def __init__(self, tokens: np.ndarray, block_size: int, batch_size: int, iterations: int, seed: int) -> None:
+        self.tokens, self.block_size, self.batch_size = tokens, block_size, batch_size
+        self.iterations, self.seed = iterations, seed
+
+    def __len__(self) -> int:
+        return self.iterations
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Windows]:
+        for i in range(start, self.iterations):
+            rng = np.random.default_rng((self.seed, epoch, i))
+            places = rng.integers(0, len(self.tokens) - self.block_size, self.batch_size)
+            yield windows(self.tokens, places, self.block_size)
+
+
+class FixedWindows:
+    """Windows at even distances over the whole text: the same for every model and every run."""
+
+    def __init__(self, tokens: np.ndarray, block_size: int, count: int, batch_size: int = 24) -> None:
+        self.tokens, self.block_size, self.batch_size = tokens, block_size, batch_size
+        self.places = np.linspace(0, len(tokens) - block_size - 1, count).astype(np.int64)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.places) / self.batch_size)
+
+    def batches(self, epoch: int = 0, start: int = 0) -> Iterator[Windows]:
+        for i in range(start * self.batch_size, len(self.places), self.batch_size):
+            yield windows(self.tokens, self.places[i : i + self.batch_size], self.block_size)
+
+
+def windows(tokens: np.ndarray, places: np.ndarray, block_size: int) -> Windows:
+    """Inputs and targets, (B, T) each, the targets one token later."""
+    spans = tokens[places[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+    return spans[:, :-1], spans[:, 1:]
+
+
+# The contract -------------------------------------------------------------------------------------------
+
+
+def load(parameters: Parameters) -> Corpus:
+    text = datasets.shakespeare()
+    if parameters["merges"]:
+        tokenizer: CharTokenizer | BPETokenizer = BPETokenizer.train(text.train, parameters["merges"])
+    else:
+        tokenizer = CharTokenizer(text.text)
+    corpus = Corpus(text.train, text.validation, tokenizer)
+    if tokenizer.vocab_size != parameters["vocab_size"]:
+        raise ValueError(f"the text has {tokenizer.vocab_size} tokens, parameters say {parameters['vocab_size']}")
+    return corpus
+
+
+def build(parameters: Parameters, seed: int) -> GPT:
+    manual_seed(seed)
+    sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+    return GPT(**{name: parameters[name] for name in sizes})
+
+
+def optimizer_and_schedule(model: GPT, parameters: Parameters) -> tuple[AdamW, CosineLR]:
+    """nanoGPT's: AdamW that decays matrices only, a linear warmup, then a cosine down to a tenth."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": 0.1},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = AdamW(groups, lr=parameters["learning_rate"], betas=(0.9, 0.99))
+    return optimizer, CosineLR(optimizer, parameters["iterations"], warmup=parameters["warmup"], final=0.1)
+
+
+def training_windows(corpus: Corpus, parameters: Parameters, seed: int) -> RandomWindows:
+    """The training's batches; their order depends on the seed alone."""
+    stretch = parameters["iterations"] // parameters["looks"]
+    return RandomWindows(corpus.train, parameters["block_size"], parameters["batch_size"], stretch, seed)
+
+
+def train(model: GPT, data: Corpus, parameters: Parameters, seed: int, report: Report) -> list[dict[str, float]]:
+    optimizer, schedule = optimizer_and_schedule(model, parameters)
+    batches = training_windows(data, parameters, seed)
+    watched = FixedWindows(data.validation, parameters["block_size"], WATCHED_WINDOWS)
+    trainer = Trainer(model, optimizer, next_token_loss, schedule, clip_norm=1.0)
+    looks = parameters["looks"]
+    data.stages = [(0, _copy(model))]
+    for look in sorted({1, math.ceil(looks / 4), looks}):
+        trainer.fit(batches, look, watched, report=lambda done, total, **f: report(done, looks * len(batches), **f))
+        data.stages.append((look * len(batches), _copy(model)))
+    return [{"iteration": row["epoch"] * len(batches)} | row for row in trainer.history]
+
+
+def evaluate(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]:
+    model.eval()
+    judged = FixedWindows(data.validation, parameters["block_size"], JUDGED_WINDOWS)
+    losses, characters = judge(model, data, judged)
+    words = Words(data.train_text)
+    written = write(model, data, parameters, parameters["judged_tokens"], seed=0)
+    own = words.measure(written)
+    real = words.measure(_same_length(data.validation_text, written))
+    metrics = {
+        "val_loss": float(losses.mean()),
+        "bits_per_character": float(losses.sum() / math.log(2) / characters),
+        **own,
+    }
+    exhibits = [
+        _coherence_table(own, real),
+        _samples(model, data, parameters),
+        _loss_by_position(losses),
+        *_attention_maps(model, data),
+    ]
+    return {"metrics": metrics, "exhibits": exhibits}
+
+
+def predictor(model: GPT) -> Callable[[np.ndarray], np.ndarray]:
+    """Windows (n, T) -> logits of the token that comes next, (n, V)."""
+    model.eval()
+    return model.next_logits
+
+
+def queries(data: Corpus, parameters: Parameters) -> np.ndarray:
+    """Windows of the validation text, (1000, block_size)."""
+    fixed = FixedWindows(data.validation, parameters["block_size"], 1000, batch_size=1000)
+    inputs, _ = next(fixed.batches())
+    return inputs
+
+
+# What is judged -----------------------------------------------------------------------------------------
+
+
+@no_grad()
+def judge(model: GPT, data: Corpus, judged: FixedWindows) -> tuple[np.ndarray, int]:
+    """The loss of each target, in nats, (windows, T), and how many characters the targets spell."""
+    losses, characters = [], 0
+    for inputs, targets in judged.batches():
+        log_probabilities = log_softmax(model(inputs)).data  # (B, T, V)
+        losses.append(-np.take_along_axis(log_probabilities, targets[..., None], axis=2)[..., 0])
+        characters += len(data.tokenizer.decode(targets.reshape(-1)))
+    return np.concatenate(losses), characters
+
+
+def write(model: GPT, data: Corpus, parameters: Parameters, tokens: int, seed: int, rows: int = ROWS) -> list[str]:
+    """`tokens` new tokens in so many texts, with the suite's settings for drawing."""
+    prompt = np.tile(data.tokenizer.encode(PROMPT), (rows, 1))
+    written = model.generate(prompt, tokens // rows, parameters["temperature"], top_p=parameters["top_p"], seed=seed)
+    return [data.tokenizer.decode(row[prompt.shape[1] :]) for row in written]
+
+
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
+
+
+class Words:
+    """The words of the training text, for telling how far a text is made of them or copied from it."""
+
+    def __init__(self, text: str) -> None:
+        words = WORD.findall(text.lower())
+        self.numbers = {word: i + 1 for i, word in enumerate(dict.fromkeys(words))}  # 0: not among them
+        self.eights = np.unique(self._runs(words, 8))
+
+    def measure(self, texts: list[str]) -> dict[str, float]:
+        """Shares over the texts; the first and last word of each may be cut and don't count."""
+        rows = [WORD.findall(text.lower())[1:-1] for text in texts]
+        fours = np.concatenate([self._runs(row, 4) for row in rows])
+        eights = np.concatenate([self._runs(row, 8) for row in rows])
+        known = [word in self.numbers for row in rows for word in row]
+        return {
+            "known_words": float(np.mean(known)) if known else 0.0,
+            "copied_8_grams": float(np.isin(eights, self.eights).mean()) if eights.size else 0.0,
+            "distinct_4_grams": len(np.unique(fours)) / fours.size if fours.size else 0.0,
+        }
+
+    def _runs(self, words: list[str], n: int) -> np.ndarray:
+        """A 64-bit hash of each run of n words; a word that is not known gets a number of its own spelling."""
+        numbers = np.array([self.numbers.get(word) or hash_of(word) for word in words], np.uint64)
+        runs = np.zeros(max(0, len(numbers) - n + 1), np.uint64)
+        for i in range(n):
+            runs = (runs ^ numbers[i : i + len(runs)]) * np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
+            runs ^= runs >> np.uint64(29)
+        return runs
+
+
+def hash_of(word: str) -> int:
+    """The same number for the same word in every process, unlike Python's `hash`."""
+    return int.from_bytes(word.encode()[:7], "little") + (len(word) << 56)
+
+
+def _same_length(text: str, like: list[str]) -> list[str]:
+    """Rows of a real text as long as those of `like`, from even distances, for a fair count of repetitions."""
+    places = np.linspace(0, len(text) - max(map(len, like)), len(like)).astype(int)
+    return [text[place : place + len(row)] for place, row in zip(places, like, strict=True)]
+
+
+# Exhibits -----------------------------------------------------------------------------------------------
+
+
+def _coherence_table(own: dict[str, float], real: dict[str, float]) -> dict[str, Any]:
+    titles = {
+        "known_words": "words that stand in the training text",
+        "copied_8_grams": "runs of 8 words copied from the training text",
+        "distinct_4_grams": "runs of 4 words that stand only once",
+    }
+    rows = [[title, f"{own[name]:.2%}", f"{real[name]:.2%}"] for name, title in titles.items()]
+    columns = ["share of", "the model's text", "held-out Shakespeare of the same length"]
+    return {"kind": "table", "title": "Is it text, and is it new?", "columns": columns, "rows": rows}
+
+
+def _samples(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]:
+    """What the model wrote at several stages of its training, from the same seed."""
+    final = _copy(model)
+    texts = []
+    for iteration, weights in data.stages:
+        model.load_state_dict(weights)
+        (text,) = write(model, data, parameters, SAMPLE_TOKENS, seed=1, rows=1)
+        texts.append((f"after {iteration:,} iterations", text))
+    model.load_state_dict(final)
+    return {"kind": "texts", "title": "What it writes, as it learns", "texts": texts}
+
+
+def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
+    mean = losses.mean(axis=0)
+    series = {"name": "validation", "x": list(range(1, len(mean) + 1)), "y": [round(float(y), 4) for y in mean]}
+    return {
+        "kind": "lines",
+        "title": "More context, better guesses",
+        "x_title": "tokens seen",
+        "y_title": "loss of the next token (nats)",
+        "series": [series],
+    }
+
+
+@no_grad()
+def _attention_maps(model: GPT, data: Corpus) -> list[dict[str, Any]]:
+    """For each layer, where each head looks while reading the validation text's first tokens."""
+    tokens = data.validation[None, :MAP_LENGTH]
+    shown = data.tokenizer.decode(tokens[0]).replace("\n", " / ")
+    body = model.transformer
+    x: Tensor = body.wpe(body.wte(tokens))
+    exhibits = []
+    for i, block in enumerate(body.h):
+        maps = block.attn.weights(block.ln_1(x))[0]  # (H, T, T)
+        exhibits.append(
+            {
+                "kind": "heatmaps",
+                "title": f'Layer {i + 1}: where each head looks, reading "{shown}"',
+                "x_title": "token looked at",
+                "y_title": "token reading",
+                "names": [f"head {h + 1}" for h in range(len(maps))],
+                "matrices": [[[round(float(v), 3) for v in row] for row in m] for m in maps],
+            }
+        )
+        x = block(x)
+    return exhibits
+
+
+def _copy(model: GPT) -> dict[str, np.ndarray]:
+    return {name: value.data.copy() for name, value in model.state_dict().items()}
