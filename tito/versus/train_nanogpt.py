@@ -1,43 +1,29 @@
-"""Trains the same model in PyTorch as the suite trains in tinytorch, for the gate of case nanogpt_cpu.
+"""Trains in PyTorch what the suite tinygpt trains in tinytorch, for the gate of its case nanogpt_cpu.
 
-    python suites/2018_tinygpt/nanogpt_torch.py [SEED ...]
+    python -m tito.versus.train_nanogpt [SEED ...]
 
-The same initial weights, batches, optimizer, schedule and validation windows as workload.py: what it prints
-differs from the suite's own figures by rounding alone. Needs torch (dependency group `versus`).
+The same initial weights, batches, optimizer, schedule and validation windows as the suite's workload.py: what it
+prints differs from the suite's own figures by rounding alone. Needs torch (dependency group `versus`).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import time
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.nn.functional import cross_entropy
 
+from tito.bench.child import load_workload
+from tito.bench.suite import find_suite
+from tito.project import find_project
 from tito.versus.nanogpt import NanoGPT, parameter_groups
 
-HERE = Path(__file__).parent
 
-
-def workload() -> ModuleType:
-    """The suite's workload.py, which has no importable name."""
-    spec = importlib.util.spec_from_file_location("workload", HERE / "workload.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["workload"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def train(work: ModuleType, corpus: Any, parameters: dict[str, Any], seed: int) -> tuple[float, float]:
+def train(work: Any, corpus: Any, parameters: dict[str, Any], seed: int) -> tuple[float, float]:
     """The final validation loss and the seconds of training."""
     ours = work.build(parameters, seed)
     _, schedule = work.optimizer_and_schedule(ours, parameters)
@@ -62,7 +48,7 @@ def train(work: ModuleType, corpus: Any, parameters: dict[str, Any], seed: int) 
 
 
 @torch.no_grad()
-def judged_loss(work: ModuleType, corpus: Any, model: NanoGPT, parameters: dict[str, Any]) -> float:
+def judged_loss(work: Any, corpus: Any, model: NanoGPT, parameters: dict[str, Any]) -> float:
     """The mean loss over the windows on which the suite judges."""
     windows = work.FixedWindows(corpus.validation, parameters["block_size"], work.JUDGED_WINDOWS)
     total, count = 0.0, 0
@@ -78,13 +64,13 @@ def main() -> None:
     parser.add_argument("seeds", nargs="*", type=int, help="the suite's own, if none is given")
     parser.add_argument("--iterations", type=int, help="fewer than the suite's")
     arguments = parser.parse_args()
-    suite = yaml.safe_load((HERE / "suite.yaml").read_text())
-    case = next(case for case in suite["cases"] if case["name"] == "nanogpt_cpu")
-    parameters = case["parameters"] | ({"iterations": arguments.iterations} if arguments.iterations else {})
-    work = workload()
+    loaded = find_suite(find_project().suites, "tinygpt")
+    case = loaded.suite.case("nanogpt_cpu")
+    parameters = case.parameters | ({"iterations": arguments.iterations} if arguments.iterations else {})
+    work = load_workload(loaded.folder / "workload.py")
     corpus = work.load(parameters)
     losses = []
-    for seed in arguments.seeds or case["seeds"]:
+    for seed in arguments.seeds or case.seeds:
         loss, seconds = train(work, corpus, parameters, seed)
         losses.append(loss)
         sys.stdout.write(f"PyTorch {torch.__version__}, seed {seed}: val_loss {loss:.4f}, {seconds:.1f} s\n")
