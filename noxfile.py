@@ -52,7 +52,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
         session.log("no Chromium found: the tests that open pages in a browser will be skipped")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session
