@@ -12,7 +12,6 @@ import numpy as np
 
 from tinytorch.tensor import Array, Op, Tensor, apply
 
-
 SCALAR_IS_QUICKER = 4096  # elements
 
 
