@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -185,7 +185,7 @@ def test_parts_of_a_batch_come_back_in_order_and_cover_it():
     parts = parallel.in_parallel(21, lambda begin, end: (begin, end))
     assert parts[0][0] == 0
     assert parts[-1][1] == 21
-    assert all(first[1] == second[0] for first, second in zip(parts, parts[1:], strict=False))
+    assert all(first[1] == second[0] for first, second in pairwise(parts))
     assert parallel.in_parallel(1, lambda begin, end: (begin, end)) == [(0, 1)]
 
 
