@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinytorch.convolution import blocks, sum_channels, sum_parts
+from tinytorch.convolution import blocks, repeat_channels, sum_channels, sum_parts
 from tinytorch.parallel import in_parallel
 from tinytorch.tensor import Array
 
@@ -32,7 +32,7 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
     (rows, step), (_, height, width, c) = _rows(x), x.shape
     n = x.size // c
     near = rows[:step].reshape(-1, c).mean(axis=0)
-    shift = np.tile(near, width)
+    shift = repeat_channels(near, width)
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
         sums, squares = np.zeros(c), np.zeros(c)
@@ -51,7 +51,7 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
 def scale_channels(x: Array, scale: Array, shift: Array) -> Array:
     """x scale + shift, with a number for each channel."""
     (rows, step), (height, width) = _rows(x), x.shape[1:3]
-    scale, shift, out = np.tile(scale, width), np.tile(shift, width), np.empty_like(rows)
+    scale, shift, out = repeat_channels(scale, width), repeat_channels(shift, width), np.empty_like(rows)
 
     def work(begin: int, end: int) -> None:
         for part in blocks(begin * height, end * height, step):
@@ -62,23 +62,19 @@ def scale_channels(x: Array, scale: Array, shift: Array) -> Array:
     return out.reshape(x.shape)
 
 
-def normalized_gradients(
-    g: Array, x: Array, weight: Array, mean: Array, inv_std: Array, batch_statistics: bool
-) -> tuple[Array, Array, Array]:
+def normalized_gradients(g: Array, x: Array, weight: Array, mean: Array, inv_std: Array) -> tuple[Array, Array, Array]:
     """Gradients of y = z weight + bias with z = (x - mean) inv_std, with respect to x, weight and bias.
 
-    dbias = sum g, dweight = sum g z, and dx = weight inv_std g; where mean and std are the batch's own, and so
-    depend on x, dx = weight inv_std (g - mean(g) - z mean(g z)).
+    dbias = sum g, dweight = sum g z, and, since mean and std are the batch's own and depend on x,
+    dx = weight inv_std (g - mean(g) - z mean(g z)).
     """
     dot, dbias = _sums(g, x, mean)
     dweight, scale = dot * inv_std, weight * inv_std
-    if not batch_statistics:
-        return scale_channels(g, scale, np.zeros_like(scale)), dweight, dbias
     (g_rows, step), (x_rows, _), (height, width) = _rows(g), _rows(x), x.shape[1:3]
     n = g.size // g.shape[3]
     slope = -scale * inv_std * dweight / n  # of x in dx; the rest is constant for a channel
-    shift = np.tile(-scale * dbias / n - slope * mean, width)
-    scale, slope, dx = np.tile(scale, width), np.tile(slope, width), np.empty_like(g_rows)
+    shift = repeat_channels(-scale * dbias / n - slope * mean, width)
+    scale, slope, dx = repeat_channels(scale, width), repeat_channels(slope, width), np.empty_like(g_rows)
 
     def work(begin: int, end: int) -> None:
         for part in blocks(begin * height, end * height, step):
@@ -90,10 +86,16 @@ def normalized_gradients(
     return dx.reshape(g.shape), dweight, dbias
 
 
+def scale_gradients(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Gradients of y = x scale + shift: dx = g scale, dscale = sum g x, dshift = sum g."""
+    dscale, dshift = _sums(g, x, np.zeros_like(scale))
+    return scale_channels(g, scale, np.zeros_like(scale)), dscale, dshift
+
+
 def _sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     """sum g (x - mean) and sum g, of each channel."""
     (g_rows, step), (x_rows, _), (_, height, width, c) = _rows(g), _rows(x), x.shape
-    centre = np.tile(mean, width)
+    centre = repeat_channels(mean, width)
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
         dot, total = np.zeros(c, g.dtype), np.zeros(c, g.dtype)

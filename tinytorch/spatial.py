@@ -8,6 +8,8 @@ batch normalisation in `normalization`; here are the ops, what they check, and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tinytorch import convolution as cv
@@ -16,7 +18,7 @@ from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.convolution import Pair, Window
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter, kaiming_uniform
-from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels
+from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
 from tinytorch.tensor import Array, Op, Tensor, apply, is_grad_enabled
 
 PairLike = int | Pair
@@ -66,45 +68,52 @@ def slide(
 # Convolution ------------------------------------------------------------------------------------------
 
 
-def _method(w: Array, window: Window, groups: int) -> str:
-    """Which way is fastest for these shapes."""
+# The weights are laid out by an op of their own, so that its gradient is a line and `trace` does it once.
+weight_columns_ = Op("weight_columns", cv.weight_columns)
+weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
+derivative(weight_columns_, lambda g, y, w, groups: cv.weight_from_columns(g, w.shape))
+derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
+
+
+def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
+    """An op's forward function: shapes (N, C, H, W) outside, channels-last inside."""
+
+    def forward(
+        x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
+    ) -> tuple[Array, None]:
+        return channels_first(kernel(channels_last(x), w, b, window)), None
+
+    return forward
+
+
+def _gradients(backward: Callable[..., cv.Gradients]) -> Callable[..., cv.Gradients]:
+    """Its rule for autograd, likewise."""
+
+    def rule(
+        g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
+    ) -> cv.Gradients:
+        dx, dw, db = backward(channels_last(g), channels_last(x), w, window, input_gradient)
+        return None if dx is None else channels_first(dx), dw, db
+
+    return rule
+
+
+im2col_ = Op("conv2d (im2col)", _forward(cv.im2col_forward))
+winograd_ = Op("conv2d (Winograd)", _forward(cv.winograd_forward))
+pointwise_ = Op("conv2d (pointwise)", _forward(cv.pointwise_forward))
+joint_derivative(im2col_, _gradients(cv.im2col_backward))
+joint_derivative(winograd_, _gradients(cv.winograd_backward))
+joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
+
+
+def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
+    """Which way to go for these shapes, and the weights as that way wants them."""
     if groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
-        return "pointwise"
+        return pointwise_, weight.reshape(weight.shape[:2])
     plain = groups == 1 and window.stride == window.dilation == (1, 1)
-    if plain and window.kernel == (3, 3) and min(w.shape[:2]) >= WINOGRAD_CHANNELS:
-        return "winograd"
-    return "im2col"
-
-
-def _conv2d(
-    x: Array, w: Array, b: Array | None = None, *, window: Window, groups: int, input_gradient: bool
-) -> tuple[Array, None]:
-    images, method = channels_last(x), _method(w, window, groups)
-    if method == "pointwise":
-        y = cv.pointwise_forward(images, w, b, window.stride)
-    elif method == "winograd":
-        y = cv.winograd_forward(images, w, b, window)
-    else:
-        y = cv.im2col_forward(images, w, b, window, groups)
-    return channels_first(y), None
-
-
-def _conv2d_gradients(
-    g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, groups: int,
-    input_gradient: bool,
-) -> cv.Gradients:  # fmt: skip
-    g, images, method = channels_last(g), channels_last(x), _method(w, window, groups)
-    if method == "pointwise":
-        dx, dw, db = cv.pointwise_backward(g, images, w, window.stride, input_gradient)
-    elif method == "winograd":
-        dx, dw, db = cv.winograd_backward(g, images, w, window, input_gradient)
-    else:
-        dx, dw, db = cv.im2col_backward(g, images, w, window, groups, input_gradient)
-    return None if dx is None else channels_first(dx), dw, db
-
-
-conv2d_ = Op("conv2d", _conv2d)
-joint_derivative(conv2d_, _conv2d_gradients)
+    if plain and window.kernel == (3, 3) and min(weight.shape[:2]) >= WINOGRAD_CHANNELS:
+        return winograd_, apply(weight_tiles_, weight)
+    return im2col_, apply(weight_columns_, weight, groups=groups)
 
 
 def conv2d(
@@ -135,8 +144,9 @@ def conv2d(
                          f"group(s): expected (N, {c * groups}, H, W), and {k} a multiple of the groups")  # fmt: skip
     if bias is not None and bias.shape != (k,):
         raise ShapeError(f"conv2d: bias of shape {bias.shape}: expected ({k},)")
-    inputs = (x, weight) if bias is None else (x, weight, bias)
-    return apply(conv2d_, *inputs, window=window, groups=groups, input_gradient=x.requires_grad)
+    op, laid_out = _fastest(weight, window, groups)
+    inputs = (x, laid_out) if bias is None else (x, laid_out, bias)
+    return apply(op, *inputs, window=window, input_gradient=x.requires_grad)
 
 
 class Conv2d(Module):
@@ -284,22 +294,31 @@ class AdaptiveAvgPool2d(Module):
 # Batch normalisation ----------------------------------------------------------------------------------
 
 
-def _batch_norm(
-    x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array, training: bool
-) -> tuple[Array, None]:
+def _batch_norm(x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array) -> tuple[Array, None]:
     scale = weight * inv_std
     return channels_first(scale_channels(channels_last(x), scale, bias - mean * scale)), None
 
 
 def _batch_norm_gradients(
-    g: Array, kept: None, x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array, training: bool
+    g: Array, kept: None, x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array
 ) -> tuple[Array, Array, Array]:
-    dx, *others = normalized_gradients(channels_last(g), channels_last(x), weight, mean, inv_std, training)
-    return channels_first(dx), others[0], others[1]
+    dx, dweight, dbias = normalized_gradients(channels_last(g), channels_last(x), weight, mean, inv_std)
+    return channels_first(dx), dweight, dbias
+
+
+def _scale(x: Array, scale: Array, shift: Array) -> tuple[Array, None]:
+    return channels_first(scale_channels(channels_last(x), scale, shift)), None
+
+
+def _scale_gradients(g: Array, kept: None, x: Array, scale: Array, shift: Array) -> tuple[Array, Array, Array]:
+    dx, dscale, dshift = scale_gradients(channels_last(g), channels_last(x), scale)
+    return channels_first(dx), dscale, dshift
 
 
 batch_norm_ = Op("batch_norm", _batch_norm)
+scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
+joint_derivative(scale_, _scale_gradients)
 
 
 class BatchNorm2d(Module):
@@ -330,9 +349,11 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
-        mean, var = self._measure(x.data) if self.training else (self.running_mean.data, self.running_var.data)
-        inv_std = 1 / np.sqrt(var + self.eps)
-        return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=inv_std, training=self.training)
+        if self.training:
+            mean, var = self._measure(x.data)
+            return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=1 / np.sqrt(var + self.eps))
+        scale = self.weight * (1 / np.sqrt(self.running_var.data + self.eps))
+        return apply(scale_, x, scale, self.bias - scale * self.running_mean.data)
 
     def _measure(self, x: Array) -> tuple[Array, Array]:
         """The batch's statistics; the running ones take a step towards them."""

@@ -119,23 +119,38 @@ def test_winograd_equals_im2col_forward_and_backward(size, padding):
     window = convolution.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
     if min(window.positions) < 1:
         pytest.skip("no window fits")
-    y = convolution.winograd_forward(x, w, b, window)
-    np.testing.assert_allclose(y, convolution.im2col_forward(x, w, b, window, 1), atol=1e-11)
+    kernels, matrix = convolution.weight_tiles(w), convolution.weight_columns(w, 1)
+    y = convolution.winograd_forward(x, kernels, b, window)
+    np.testing.assert_allclose(y, convolution.im2col_forward(x, matrix, b, window), atol=1e-11)
     g = rng().standard_normal(y.shape)
-    fast = convolution.winograd_backward(g, x, w, window, True)
-    for actual, expected in zip(fast, convolution.im2col_backward(g, x, w, window, 1, True), strict=True):
-        np.testing.assert_allclose(actual, expected, atol=1e-10)
+    dx, dkernels, db = convolution.winograd_backward(g, x, kernels, window, True)
+    expected = convolution.im2col_backward(g, x, matrix, window, True)
+    np.testing.assert_allclose(dx, expected[0], atol=1e-10)
+    np.testing.assert_allclose(
+        convolution.weight_from_tiles(dkernels), convolution.weight_from_columns(expected[1], w.shape), atol=1e-10
+    )
+    np.testing.assert_allclose(db, expected[2], atol=1e-10)
 
 
-def test_conv2d_takes_the_winograd_path_for_wide_3x3_layers(monkeypatch):
-    taken = []
-    forward = convolution.winograd_forward
-    monkeypatch.setattr(convolution, "winograd_forward", lambda *args: taken.append(1) or forward(*args))
-    x, w = rng().standard_normal((2, 16, 6, 6)), rng().standard_normal((16, 16, 3, 3))
-    y = conv2d(Tensor(x), Tensor(w), padding=1)
-    expected = naive_conv2d(x, w, np.zeros(16), (1, 1), (1, 1), (1, 1), 1)
+def test_wide_3x3_layers_of_stride_1_take_the_winograd_path():
+    def path(layer: Conv2d) -> str:
+        return layer(Tensor(rng().standard_normal((2, layer.weight.shape[1] * layer.groups, 6, 6)))).node.op.name
+
+    assert path(Conv2d(16, 16, 3, padding=1)) == "conv2d (Winograd)"
+    assert path(Conv2d(16, 16, 1)) == "conv2d (pointwise)"
+    for other in (Conv2d(3, 16, 3), Conv2d(16, 16, 3, stride=2), Conv2d(16, 16, 3, dilation=2), Conv2d(16, 16, 5),
+                  Conv2d(32, 32, 3, groups=2)):  # fmt: skip
+        assert path(other) == "conv2d (im2col)"
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_gradients_through_winograd_are_the_numeric_ones(padding):
+    x, w, b = rng().standard_normal((1, 16, 4, 5)), rng().standard_normal((16, 16, 3, 3)), rng().standard_normal(16)
+    y = conv2d(Tensor(x), Tensor(w), Tensor(b), padding=padding)
+    expected = naive_conv2d(x, w, b, (1, 1), (padding, padding), (1, 1), 1)
     np.testing.assert_allclose(y.data, expected, atol=1e-11)
-    assert taken
+    check_grads(lambda x: conv2d(x, Tensor(w), Tensor(b), padding=padding), x)
+    check_grads(lambda b: conv2d(Tensor(x), Tensor(w), b, padding=padding), b)
 
 
 @pytest.mark.parametrize(
