@@ -46,6 +46,23 @@ def milestone_mnist(session: nox.Session) -> None:
     milestone(session, "mnist")
 
 
+@nox.session(name="milestone-cifar10")
+def milestone_cifar10(session: nox.Session) -> None:
+    """2012: a CNN on all of CIFAR-10; `-- --reference` trains ResNet-8, `-- --record` goes for the most in 30 minutes."""
+    suites = {"--reference": "cifar10_resnet8", "--record": "cifar10_record"}
+    chosen = [suites[argument] for argument in session.posargs if argument in suites] or ["cifar10"]
+    rest = [argument for argument in session.posargs if argument not in suites]
+    install(session)
+    for suite in chosen:
+        session.run("tito", "suite", "run", suite, *rest)
+
+
+@nox.session(name="milestone-tinygpt")
+def milestone_tinygpt(session: nox.Session) -> None:
+    """2018: GPTs on Shakespeare's plays, judged by their loss and by what they write."""
+    milestone(session, "tinygpt")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
@@ -75,6 +92,13 @@ def report(session: nox.Session) -> None:
     """Make the HTML pages anew from the records in reports/; `-- --open` opens them."""
     install(session)
     session.run("tito", "report", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Values and gradients of each layer against PyTorch's, and weights loaded from it."""
+    install(session, "tests", "versus")
+    session.run("python", "-m", "pytest", "tests/parity", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -215,6 +216,22 @@ def test_a_failed_run_ends_with_1_and_keeps_its_record(tmp_path: Path) -> None:
     assert "the clouds" in done.stderr
     assert records(root)[0].status == "failed"
     assert (root / "reports" / "tiny.html").is_file()
+
+
+def test_kept_weights_say_where_they_came_from_and_are_the_records(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"))
+    assert done.returncode == 0, done.stderr
+    origin = json.loads((root / "kept" / "reference.json").read_text())
+    content = (root / "kept" / "model.safetensors").read_bytes()
+    assert origin["sha256"] == hashlib.sha256(content).hexdigest()
+    assert origin["command"] == "tito suite run tiny --quick"
+    assert origin["record"] in done.stdout
+
+
+def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=1.5", "--keep-weights", str(root / "none"))
+    assert done.returncode == 1
+    assert not (root / "none").exists()
 
 
 def test_reports_that_cannot_be_written_cost_the_record_not_the_answer(root: Path) -> None:

@@ -11,14 +11,13 @@ import json
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console, RenderableType
 
     from tito.bench.record import Record
@@ -177,16 +176,26 @@ def suite_run(
         list[str] | None,
         typer.Option(metavar="METRIC=VALUE", help="Try another value for each gate on a metric."),
     ] = None,
+    keep_weights: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="If it passes, keep the trained weights there.")
+    ] = None,
 ) -> None:
     """Run a suite, save its record, write its page; exit code 1 if a gate is missed."""
+    import tempfile
+
+    from tito.bench.reference import keep_reference
     from tito.bench.suite import find_suite
 
     project = _project()
     loaded = find_suite(project.suites, name)
     for override in gate or []:
         loaded = _with_gate(loaded, override)
-    record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or []))
-    problem = _keep_and_show(project, record)
+    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
+        weights = Path(folder) / "model.safetensors"
+        record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or []), weights)
+        problem = _keep_and_show(project, record)
+        if keep_weights is not None and record.status == "passed":
+            keep_reference(keep_weights, weights, record)
     if record.status != "passed":
         _say(f"{record.suite}: {record.status}: {record.reason}")
     if problem:
@@ -233,7 +242,7 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str]) -> str
     return shlex.join(words)
 
 
-def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str) -> Record:
+def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weights: Path) -> Record:
     from tito.bench.blas import choose_kernel
     from tito.bench.runner import run_suite
     from tito.terminal import RunProgress
@@ -243,7 +252,9 @@ def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str) -> R
     with console.status("  measuring BLAS kernels"):
         kernel = choose_kernel()
     with RunProgress(console, loaded.suite.metrics) as progress:
-        return run_suite(loaded, seeds=seeds, quick=quick, command=command, blas=kernel, report=progress.report)
+        return run_suite(
+            loaded, seeds=seeds, quick=quick, command=command, blas=kernel, report=progress.report, weights=weights
+        )
 
 
 def _keep_and_show(project: Project, record: Record) -> str | None:

@@ -99,7 +99,14 @@ class _Run:
 
 
 def run_suite(
-    loaded: LoadedSuite, *, seeds: int | None, quick: bool, command: str, blas: KernelChoice, report: Report
+    loaded: LoadedSuite,
+    *,
+    seeds: int | None,
+    quick: bool,
+    command: str,
+    blas: KernelChoice,
+    report: Report,
+    weights: Path | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds (the first `seeds` only, if given), then the profile.
 
@@ -108,6 +115,7 @@ def run_suite(
         command: what to type to run it again, for the record.
         blas: which kernels OpenBLAS uses in the children.
         report: called with each event.
+        weights: a file for the weights of the profiled case's first seed, where they are to be kept.
 
     Raises:
         RunError: `seeds` is below 1. All that goes wrong in a child is in the record instead.
@@ -123,7 +131,7 @@ def run_suite(
             plan=_quick_plan(suite.profile) if quick else suite.profile,
             pinned=process.pinned_environment(blas.environment),
             report=report,
-            weights=Path(folder) / "model.safetensors",
+            weights=weights or Path(folder) / "model.safetensors",
         )
         status, reason = _run_all(run, cases)
         profile = _profile(run)

@@ -1,0 +1,44 @@
+"""Trained weights that are worth keeping: the file, and beside it where it came from.
+
+FOLDER/model.safetensors    the weights of the profiled case's first seed
+FOLDER/reference.json       suite, case, seed, command, what was measured, SHA-256
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from tinytorch.serialization import atomic_write
+from tito.bench.record import Record
+from tito.errors import RecordError
+
+
+def keep_reference(folder: Path, weights: Path, record: Record) -> None:
+    """Copy the weights of a passed run, with a document of their origin.
+
+    Raises:
+        RecordError: the folder cannot be written; the message names it.
+    """
+    assert record.profile is not None
+    case = next(case for case in record.cases if case.name == record.profile.case)
+    content = weights.read_bytes()
+    origin = {
+        "suite": record.suite,
+        "case": case.name,
+        "parameters": case.parameters,
+        "seed": case.runs[0].seed,
+        "metrics": case.runs[0].metrics,
+        "command": record.provenance.command,
+        "commit": record.provenance.commit,
+        "suite_sha256": record.provenance.suite_sha256,
+        "record": record.id,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    try:
+        atomic_write(folder / "model.safetensors", content)
+        atomic_write(folder / "reference.json", (json.dumps(origin, indent=2) + "\n").encode())
+    except OSError as error:
+        raise RecordError(f"{folder}: the weights cannot be kept there ({error.strerror})") from None
