@@ -223,6 +223,7 @@ class GPT(Module):
         out = np.empty((len(context), length + max_new_tokens), np.int64)
         out[:, :length] = context
         done = np.zeros(len(context), bool)
+        was_training, _ = self.training, self.eval()
         while length < out.shape[1] and not done.all():
             new = sampler(self.next_logits(out[:, max(0, length - self.block_size) : length]))
             if stop is not None:
@@ -230,16 +231,14 @@ class GPT(Module):
                 done |= new == stop
             out[:, length] = new
             length += 1
+        self.train(was_training)
         out = out[:, :length]
         return out[0] if prompt.ndim == 1 else out
 
     @no_grad()
     def next_logits(self, tokens: Array) -> Array:
-        """Logits of the token after the last one: (B, T) -> (B, V), in inference mode."""
-        was_training, _ = self.training, self.eval()
-        logits = self.head(self.transformer(tokens)[:, -1])
-        self.train(was_training)
-        return logits.data
+        """Logits of the token after the last one: (B, T) -> (B, V). Records nothing; switch to `eval()` before."""
+        return self.head(self.transformer(tokens)[:, -1]).data
 
 
 class Sampler:
