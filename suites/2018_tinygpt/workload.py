@@ -252,7 +252,7 @@ def _coherence_table(own: dict[str, float], real: dict[str, float]) -> dict[str,
     titles = {
         "known_words": "words that stand in the training text",
         "copied_8_grams": "runs of 8 words copied from the training text",
-        "distinct_4_grams": "runs of 4 words that stand only once",
+        "distinct_4_grams": "runs of 4 words that differ from all others",
     }
     rows = [[title, f"{own[name]:.2%}", f"{real[name]:.2%}"] for name, title in titles.items()]
     columns = ["share of", "the model's text", "held-out Shakespeare of the same length"]
@@ -286,7 +286,7 @@ def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
 @no_grad()
 def _attention_maps(model: GPT, data: Corpus) -> list[dict[str, Any]]:
     """For each layer, where each head looks while reading the validation text's first tokens."""
-    tokens = data.validation[None, :MAP_LENGTH]
+    tokens = data.validation[None, : min(MAP_LENGTH, model.block_size)]
     shown = data.tokenizer.decode(tokens[0]).replace("\n", " / ")
     body = model.transformer
     x: Tensor = body.wpe(body.wte(tokens))
