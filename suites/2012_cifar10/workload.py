@@ -1,0 +1,356 @@
+"""CIFAR-10: convolutional networks on 50,000 small photographs, judged on the 10,000 they have never seen.
+
+Three models: a plain CNN, MLPerf Tiny's ResNet-8, and the network of airbench, made for learning fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tinytorch as tt
+from tinytorch import datasets
+from tinytorch.acceleration import trace
+from tinytorch.benchmarking import measure
+from tinytorch.spatial import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+
+MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]  # of the training images, by channel
+SPREAD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
+
+Layer = Callable[[tt.Tensor], tt.Tensor]
+
+
+class Data(NamedTuple):
+    train_x: np.ndarray  # (50000, 3, 32, 32), uint8
+    train_y: np.ndarray  # (50000,)
+    test_x: np.ndarray  # (10000, 3, 32, 32), uint8
+    test_y: np.ndarray  # (10000,)
+    classes: tuple[str, ...]
+
+
+def load(parameters: dict[str, Any]) -> Data:
+    """All of CIFAR-10."""
+    cifar = datasets.cifar10()
+    return Data(cifar.train_images, cifar.train_labels, cifar.test_images, cifar.test_labels, cifar.classes)
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """uint8 pixels to float32 of mean 0 and deviation 1 in each channel."""
+    return (images - MEAN) / SPREAD
+
+
+# Models -----------------------------------------------------------------------------------------------
+
+
+def cnn(widths: list[int]) -> tt.Module:
+    """3x3 convolution, pooling, batch norm and ReLU for each width. Pooling comes first: the largest of four is
+    the same before and after ReLU, and what follows has a quarter of the work."""
+    layers: list[Layer] = []
+    for into, out in pairwise([3, *widths]):
+        layers += [Conv2d(into, out, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(out), tt.ReLU()]
+    side = 32 >> len(widths)
+    return tt.Sequential(*layers, tt.Flatten(), tt.Linear(widths[-1] * side * side, 10))
+
+
+class Block(tt.Module):
+    """Two convolutions beside a shortcut (He et al. 2016, https://arxiv.org/abs/1512.03385)."""
+
+    def __init__(self, into: int, out: int, stride: int) -> None:
+        self.conv1, self.bn1 = Conv2d(into, out, 3, stride, 1), BatchNorm2d(out)
+        self.conv2, self.bn2 = Conv2d(out, out, 3, 1, 1), BatchNorm2d(out)
+        self.shortcut = Conv2d(into, out, 1, stride) if stride > 1 else tt.Sequential()
+
+    def forward(self, x: tt.Tensor) -> tt.Tensor:
+        y = self.bn2(self.conv2(tt.relu(self.bn1(self.conv1(x)))))
+        return tt.relu(y + self.shortcut(x))
+
+
+def resnet8() -> tt.Module:
+    """MLPerf Tiny's image classifier, 78,666 numbers: https://github.com/mlcommons/tiny (ResNet v1, 8 layers)."""
+    stem: list[Layer] = [Conv2d(3, 16, 3, 1, 1), BatchNorm2d(16), tt.ReLU()]
+    stacks = [Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
+    return tt.Sequential(*stem, *stacks, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(64, 10))
+
+
+def airbench(widths: list[int], activation: Layer) -> tt.Module:
+    """A fixed 2x2 convolution that whitens the patches, then for each width two 3x3 convolutions.
+
+    Batch norm has no scale, convolutions begin as the identity, the answer is scaled down by 9.
+    Source: Jordan 2024, https://arxiv.org/abs/2404.00498 (airbench94).
+    """
+    layers: list[Layer] = [Conv2d(3, 24, 2), activation]
+    for into, out in pairwise([24, *widths]):
+        layers += [_identity(into, out), MaxPool2d(2), _shift_norm(out), activation]
+        layers += [_identity(out, out), _shift_norm(out), activation]
+    return tt.Sequential(*layers, MaxPool2d(3), tt.Flatten(), tt.Linear(widths[-1], 10, bias=False), lambda x: x / 9)
+
+
+def _identity(into: int, out: int) -> Conv2d:
+    """A convolution whose first channels begin by passing the input on."""
+    layer = Conv2d(into, out, 3, padding=1, bias=False)
+    same = np.arange(min(into, out))
+    layer.weight.data[same] = 0
+    layer.weight.data[same, same, 1, 1] = 1
+    return layer
+
+
+def _shift_norm(channels: int) -> BatchNorm2d:
+    layer = BatchNorm2d(channels, momentum=0.4)
+    layer.weight.requires_grad = False
+    return layer
+
+
+def whiten(layer: Conv2d, images: np.ndarray) -> None:
+    """Give the first convolution the eigenvectors of 2x2 patches, each scaled to unit variance, and their negatives."""
+    patches = np.lib.stride_tricks.sliding_window_view(normalise(images), (2, 2), axis=(2, 3))[:, :, ::2, ::2]
+    rows = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    filters = (vectors / np.sqrt(values + 5e-4)).T[::-1].reshape(12, 3, 2, 2)
+    layer.weight.data = np.concatenate([filters, -filters]).astype(np.float32)
+    layer.weight.requires_grad = False
+
+
+def build(parameters: dict[str, Any], seed: int) -> tt.Module:
+    """The model that the parameters name."""
+    tt.manual_seed(seed)
+    if parameters["model"] == "resnet8":
+        return resnet8()
+    if parameters["model"] == "cnn":
+        return cnn(parameters["widths"])
+    return airbench(parameters["widths"], {"relu": tt.relu, "gelu": tt.gelu}[parameters["activation"]])
+
+
+# Training ---------------------------------------------------------------------------------------------
+
+
+class FlippingLoader(tt.DataLoader):
+    """Mirrors half of the images in even epochs and the other half in odd ones, so that in any two epochs each
+    image is seen from both sides once (Jordan 2024, section 3.6)."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
+        for images, labels, side in super().batches(epoch, start):
+            mirrored = (side + epoch) % 2 == 1
+            images[mirrored] = images[mirrored][..., ::-1]
+            yield images, labels
+
+
+def augmentation(pixels: int) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
+    """Normalise, then move by up to `pixels`; what comes in at the edge is the mean colour."""
+    shift = tt.random_shift(pixels)
+    return lambda batch, rng: shift((normalise(batch[0]), *batch[1:]), rng)
+
+
+class Lookahead(tt.SGD):
+    """SGD with Nesterov momentum whose weights are drawn back, every five steps, towards their slow average:
+    slow += (1 - 0.95^5 (t / total)^3) (fast - slow); fast = slow. Early the average follows, at the end it holds.
+
+    Source: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, with the schedule of airbench94.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], total: int, momentum: float) -> None:
+        super().__init__(groups, momentum=momentum, nesterov=True)
+        self.total = total
+        self.slow = [p.data.copy() for p in self.parameters()]
+
+    def step(self) -> None:
+        super().step()
+        if self.step_count % 5 == 0 or self.step_count == self.total:
+            hold = 0.95**5 * (self.step_count / self.total) ** 3 if self.step_count < self.total else 1.0
+            for parameter, slow in zip(self.parameters(), self.slow, strict=True):
+                slow += (1 - hold) * (parameter.data - slow)
+                parameter.data[...] = slow
+
+
+def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> tt.SGD:
+    """Nesterov momentum; airbench's network adds look-ahead, and its norm's shifts learn 64 times as fast."""
+    rate, decay, momentum = parameters["learning_rate"], parameters["weight_decay"], parameters["momentum"]
+    if parameters["model"] != "airbench":
+        return tt.SGD(model.parameters(), rate, momentum, decay, nesterov=True)
+    shifts = [module.bias for module in model.modules() if isinstance(module, BatchNorm2d)]
+    chosen = {id(shift) for shift in shifts}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+    groups = [
+        {"params": others, "lr": rate, "weight_decay": decay},
+        {"params": shifts, "lr": 64 * rate, "weight_decay": decay / 64},
+    ]
+    return Lookahead(groups, total, momentum)
+
+
+def train(
+    model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
+) -> list[dict[str, float]]:
+    """SGD; the learning rate rises over the first part of the steps and falls to nearly nothing over the rest."""
+    if parameters["model"] == "airbench":
+        whiten(model[0], data.train_x[:5000])  # type: ignore[index]
+    side = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
+    loader = FlippingLoader(
+        tt.TensorDataset(data.train_x, data.train_y, side),
+        parameters["batch_size"],
+        shuffle=True,
+        drop_last=True,
+        seed=seed,
+        transform=augmentation(parameters["shift"]),
+    )
+    test = tt.DataLoader(tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0))
+    total = parameters["epochs"] * len(loader)
+    optimizer = optimizer_for(model, parameters, total)
+    knots, factors = [0, parameters["warmup"] * total, total], [0.2, 1, 0.01]
+    trainer = tt.Trainer(
+        model,
+        optimizer,
+        tt.CrossEntropyLoss(parameters["label_smoothing"]),
+        schedule=tt.LambdaLR(optimizer, lambda step: float(np.interp(step, knots, factors))),
+        metrics={"accuracy": tt.accuracy},
+    )
+    return trainer.fit(loader, parameters["epochs"], validation=test, report=report)
+
+
+# Judging ----------------------------------------------------------------------------------------------
+
+
+def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy on the whole test split, by one view of each image and as the case asks for it, and exhibits."""
+    predict = predictor(model)
+    single = logits_of(predict, data.test_x)
+    logits = single + logits_of(predict, data.test_x[..., ::-1]) if parameters["mirrored_views"] else single
+    called = logits.argmax(axis=1)
+    counts = np.zeros((10, 10), np.int64)
+    np.add.at(counts, (data.test_y, called), 1)
+    return {
+        "metrics": {
+            "accuracy": float((called == data.test_y).mean()),
+            "accuracy_single": float((single.argmax(axis=1) == data.test_y).mean()),
+        },
+        "exhibits": [
+            {
+                "kind": "confusion",
+                "title": "Confusion matrix",
+                "classes": list(data.classes),
+                "counts": counts.tolist(),
+            },
+            worst_mistakes(data, logits, count=24),
+            filters(model),
+            feature_maps(model, data.test_x[:1]),
+            layer_costs(model, data.test_x[:128]),
+        ],
+    }
+
+
+def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """(N, 10), 500 images at a time."""
+    return np.concatenate([predict(normalise(images[i : i + 500])) for i in range(0, len(images), 500)])
+
+
+def worst_mistakes(data: Data, logits: np.ndarray, count: int) -> dict[str, Any]:
+    """The wrongly called images, those with the surest wrong answer first."""
+    probabilities = tt.softmax(tt.Tensor(logits)).data  # (N, 10)
+    called = probabilities.argmax(axis=1)
+    sureness = np.where(called != data.test_y, probabilities.max(axis=1), -1)
+    worst = [i for i in np.argsort(-sureness)[:count] if called[i] != data.test_y[i]]
+    name = data.classes
+    pictures = [
+        {
+            "caption": f"{name[data.test_y[i]]}, called {name[called[i]]} ({sureness[i]:.0%})",
+            "pixels": data.test_x[i].transpose(1, 2, 0).tolist(),
+        }
+        for i in worst
+    ]
+    return {"kind": "pictures", "title": "Worst mistakes", "pictures": pictures}
+
+
+def filters(model: tt.Module) -> dict[str, Any]:
+    """The first layer's kernels as colours, each stretched to the whole range."""
+    weight = model[0].weight.data.transpose(0, 2, 3, 1)  # type: ignore[index]  # (K, kh, kw, 3)
+    low, high = (f(weight, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
+    colours = ((weight - low) / (high - low + 1e-12) * 255).astype(int).repeat(8, axis=1).repeat(8, axis=2)
+    pictures = [{"caption": f"channel {i}", "pixels": pixels.tolist()} for i, pixels in enumerate(colours[:32])]
+    return {"kind": "pictures", "title": "What the first layer looks for", "pictures": pictures}
+
+
+def feature_maps(model: tt.Module, image: np.ndarray) -> dict[str, Any]:
+    """One test image and how strongly the first layer answers to it, black to white in each channel."""
+    with tt.no_grad():
+        maps = model[0](tt.Tensor(normalise(image))).data[0]  # type: ignore[index]  # (K, H, W)
+    low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    greys = ((maps - low) / (high - low + 1e-12) * 255).astype(int)
+    pictures = [{"caption": "the image", "pixels": image[0].transpose(1, 2, 0).tolist()}]
+    pictures += [{"caption": f"channel {i}", "pixels": grey.tolist()} for i, grey in enumerate(greys[:16])]
+    return {"kind": "pictures", "title": "What the first layer sees in it", "pictures": pictures}
+
+
+def layer_costs(model: tt.Module, images: np.ndarray) -> dict[str, Any]:
+    """Time and arithmetic of each layer on a batch, beside this machine's best matrix product, measured here."""
+    a = np.random.default_rng(0).random((1024, 1024), np.float32)
+    peak = 2 * 1024**3 / float(measure(lambda: a @ a, samples=15, warmup=3).seconds.min())  # operations a second
+    rows: list[list[str | float | None]] = []
+    for name, layer, x in inputs_of_layers(model, images):
+        with tt.no_grad():
+            y = layer(x)
+            seconds = measure(partial(layer, x), samples=9, warmup=2).median
+        work = operations(layer, y)
+        rate = work / seconds
+        share = round(rate / peak, 3) if work else None
+        shown = [round(work / 1e6, 1), round(seconds * 1e3, 3), round(rate / 1e9, 1) if work else None, share]
+        rows.append([name, type(layer).__name__, str(y.shape[1:]), *shown])
+    title = (
+        f"Inference of {len(images)} images, layer by layer; the best matrix product here: {peak / 1e9:.0f} GFLOP/s. "
+    )
+    return {
+        "kind": "table",
+        "title": title
+        + "Operations are those of the plain convolution; Winograd needs fewer, so its share can pass 1.",
+        "columns": ["name", "layer", "output", "MFLOP", "ms", "GFLOP/s", "share of peak"],
+        "rows": rows,
+    }
+
+
+def operations(layer: tt.Module, y: tt.Tensor) -> float:
+    """Multiplications and additions of a convolution or linear layer: two for each weight and place in the output."""
+    if not isinstance(layer, (Conv2d, tt.Linear)):
+        return 0.0
+    places = y.numel() // y.shape[1]
+    return 2.0 * layer.weight.numel() * places
+
+
+def inputs_of_layers(model: tt.Module, images: np.ndarray) -> list[tuple[str, tt.Module, tt.Tensor]]:
+    """(name, layer, its input) of each layer with a cost of its own, in the order in which they run."""
+    seen: list[tuple[str, tt.Module, tt.Tensor]] = []
+
+    def watch(name: str, layer: tt.Module) -> None:
+        forward = type(layer).forward
+
+        def noted(x: tt.Tensor) -> tt.Tensor:
+            seen.append((name, layer, x))
+            return forward(layer, x)
+
+        layer.forward = noted  # type: ignore[method-assign]
+
+    leaves = [(name, part) for name, part in named_parts(model) if not list(part.named_children())]
+    for name, part in leaves:
+        watch(name, part)
+    with tt.no_grad():
+        model.eval()(tt.Tensor(normalise(images)))
+    for _, part in leaves:
+        del part.forward  # the class's own again
+    return [entry for entry in seen if not isinstance(entry[1], (tt.Flatten, tt.Sequential))]
+
+
+def named_parts(module: tt.Module, prefix: str = "") -> Iterator[tuple[str, tt.Module]]:
+    """All parts, however deep, with their full names."""
+    for name, child in module.named_children():
+        yield prefix + name, child
+        yield from named_parts(child, f"{prefix}{name}.")
+
+
+def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """Normalised images (N, 3, 32, 32) to logits (N, 10)."""
+    return trace(model)
+
+
+def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:
+    """The first test images, normalised."""
+    return normalise(data.test_x[:2000])
