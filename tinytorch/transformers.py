@@ -224,14 +224,16 @@ class GPT(Module):
         out[:, :length] = context
         done = np.zeros(len(context), bool)
         was_training, _ = self.training, self.eval()
-        while length < out.shape[1] and not done.all():
-            new = sampler(self.next_logits(out[:, max(0, length - self.block_size) : length]))
-            if stop is not None:
-                new[done] = stop
-                done |= new == stop
-            out[:, length] = new
-            length += 1
-        self.train(was_training)
+        try:
+            while length < out.shape[1] and not done.all():
+                new = sampler(self.next_logits(out[:, max(0, length - self.block_size) : length]))
+                if stop is not None:
+                    new[done] = stop
+                    done |= new == stop
+                out[:, length] = new
+                length += 1
+        finally:
+            self.train(was_training)
         out = out[:, :length]
         return out[0] if prompt.ndim == 1 else out
 
