@@ -115,7 +115,7 @@ def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> 
             if b is not None:
                 add_channels(y[block], b)
 
-    in_parallel(n, work)
+    in_parallel(x, work)
     return y
 
 
@@ -135,7 +135,7 @@ def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gra
                 dx[block] = col2im(rows @ matrix.transpose(0, 2, 1), x[block].shape, window)
         return dmatrix, dbias
 
-    dmatrix, dbias = sum_parts(in_parallel(len(x), work))
+    dmatrix, dbias = sum_parts(in_parallel(x, work))
     return dx, dmatrix, dbias
 
 
@@ -240,7 +240,7 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
             else:
                 y[block] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
 
-    in_parallel(len(x), work)
+    in_parallel(x, work)
     return y
 
 
@@ -263,7 +263,7 @@ def winograd_backward(g: Array, x: Array, kernels: Array, window: Window, input_
                 dx[block] = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
         return dkernels, dbias
 
-    dkernels, dbias = sum_parts(in_parallel(len(x), work))
+    dkernels, dbias = sum_parts(in_parallel(x, work))
     return dx, dkernels, dbias
 
 
@@ -305,7 +305,7 @@ def add_channels(y: Array, b: Array) -> Array:
 
 
 def repeat_channels(b: Array, pixels: int) -> Array:
-    """A number for each channel, for a row of pixels. np.tile does it in 5 microseconds more, which counts for
+    """A number for each channel, for a row of pixels. np.tile takes three times as long (2.6 us), which counts for
     a single image."""
     row = np.empty((pixels, len(b)), b.dtype)
     row[...] = b

@@ -43,7 +43,7 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
             squares += sum_channels(block.reshape(-1, width, c))
         return sums, squares
 
-    sums, squares = sum_parts(in_parallel(len(x), work))
+    sums, squares = sum_parts(in_parallel(x, work))
     offset = sums / n
     return (near + offset).astype(x.dtype), np.maximum(squares / n - offset**2, 0).astype(x.dtype)
 
@@ -58,7 +58,7 @@ def scale_channels(x: Array, scale: Array, shift: Array) -> Array:
             block = np.multiply(rows[part], scale, out=out[part])
             block += shift
 
-    in_parallel(len(x), work)
+    in_parallel(x, work)
     return out.reshape(x.shape)
 
 
@@ -82,7 +82,7 @@ def normalized_gradients(g: Array, x: Array, weight: Array, mean: Array, inv_std
             block += shift
             block += g_rows[part] * scale
 
-    in_parallel(len(x), work)
+    in_parallel(x, work)
     return dx.reshape(g.shape), dweight, dbias
 
 
@@ -106,4 +106,4 @@ def _sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
             total += sum_channels(g_rows[part].reshape(-1, width, c))
         return dot, total
 
-    return sum_parts(in_parallel(len(x), work))
+    return sum_parts(in_parallel(x, work))

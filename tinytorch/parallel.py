@@ -23,7 +23,7 @@ import numpy as np
 
 Result = TypeVar("Result")
 
-SMALLEST = 8  # samples: a single image's steps take no longer than handing them to another thread
+SMALLEST = 2**17  # elements in a batch; with fewer, one thread is done before another has woken up
 
 _turn = threading.Lock()  # the number of BLAS threads is one setting for the whole process
 
@@ -63,16 +63,20 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_blas().threads - 1, thread_name_prefix="tinytorch")
 
 
-def in_parallel(samples: int, work: Callable[[int, int], Result]) -> list[Result]:
-    """`work(begin, end)` for consecutive parts of range(samples), one for each core; the results in order.
+def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[Result]:
+    """`work(begin, end)` for consecutive parts of range(len(batch)), one for each core; the results in order.
 
-    The parts depend on the numbers of samples and threads alone, so that sums over them are repeatable.
+    A small batch is one part, and BLAS stays on one thread for it as well. The parts depend on the batch's shape
+    and the number of threads alone, so that sums over them are repeatable.
     """
-    blas = _blas()
-    if blas.threads == 1 or samples < SMALLEST or not _turn.acquire(blocking=False):
+    blas, samples = _blas(), len(batch)
+    small = batch.size < SMALLEST
+    if blas.threads == 1 or (samples < blas.threads and not small) or not _turn.acquire(blocking=False):
         return [work(0, samples)]
     try:
         blas.set_threads(1)
+        if small:
+            return [work(0, samples)]
         cuts = [samples * i // blas.threads for i in range(blas.threads + 1)]
         others = [_pool().submit(work, begin, end) for begin, end in pairwise(cuts[1:])]
         first = work(0, cuts[1])

@@ -70,7 +70,7 @@ def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Ar
             np.greater_equal(top, bottom, out=upper[begin:end])
             np.greater_equal(columns[..., 0, :], columns[..., 1, :], out=left[begin:end])
 
-    in_parallel(n, work)
+    in_parallel(x, work)
     return y, (upper, left)
 
 
@@ -87,7 +87,7 @@ def max_pairs_backward(g: Array, upper: Array, left: Array) -> Array:
         np.multiply(runs, upper[begin:end], out=part[:, :, 0])
         np.subtract(runs, part[:, :, 0], out=part[:, :, 1])
 
-    in_parallel(n, work)
+    in_parallel(g, work)
     return dx.reshape(n, 2 * oh, 2 * ow, c)
 
 

@@ -99,7 +99,6 @@ CASES = {  # x, weight, settings
     "1x1": ((2, 3, 4, 5), (4, 3, 1, 1), {}),
     "1x1, stride 2": ((2, 3, 5, 4), (4, 3, 1, 1), {"stride": 2}),
     "1x1, padding": ((2, 3, 3, 3), (4, 3, 1, 1), {"padding": 1}),
-    "more than one thread": ((9, 2, 4, 4), (2, 2, 3, 3), {"padding": 1}),
 }
 
 
@@ -197,11 +196,29 @@ def test_convolution_blocks_bound_the_memory(monkeypatch):
 
 
 def test_parts_of_a_batch_come_back_in_order_and_cover_it():
-    parts = parallel.in_parallel(21, lambda begin, end: (begin, end))
+    parts = parallel.in_parallel(np.empty((21, parallel.SMALLEST)), lambda begin, end: (begin, end))
     assert parts[0][0] == 0
     assert parts[-1][1] == 21
     assert all(first[1] == second[0] for first, second in pairwise(parts))
-    assert parallel.in_parallel(1, lambda begin, end: (begin, end)) == [(0, 1)]
+    assert parallel.in_parallel(np.empty((21, 2)), lambda begin, end: (begin, end)) == [(0, 21)]
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_a_batch_shared_among_threads_gives_the_same_numbers(monkeypatch, channels):
+    def results() -> list[np.ndarray]:
+        manual_seed(0)
+        net = Sequential(
+            Conv2d(2, channels, 3, padding=1), Conv2d(channels, channels, 3), MaxPool2d(2), BatchNorm2d(channels)
+        )
+        x = Tensor(rng().standard_normal((9, 2, 10, 10)), requires_grad=True)
+        y = net(x)
+        y.backward(rng().standard_normal(y.shape))
+        return [y.data, x.grad.data, *(p.grad.data for p in net.parameters())]
+
+    alone = results()
+    monkeypatch.setattr(parallel, "SMALLEST", 0)
+    for one, shared in zip(alone, results(), strict=True):
+        np.testing.assert_allclose(shared, one, atol=1e-5 * np.abs(one).max() + 1e-12)
 
 
 def test_an_error_in_a_part_is_raised_and_the_threads_are_given_back():
@@ -210,8 +227,8 @@ def test_an_error_in_a_part_is_raised_and_the_threads_are_given_back():
 
     for _ in range(2):
         with pytest.raises(ValueError, match="part from"):
-            parallel.in_parallel(64, work)
-    assert parallel.in_parallel(64, lambda begin, end: end)[-1] == 64
+            parallel.in_parallel(np.empty((64, parallel.SMALLEST // 8)), work)
+    assert parallel.in_parallel(np.empty((64, parallel.SMALLEST // 8)), lambda begin, end: end)[-1] == 64
 
 
 @pytest.mark.parametrize(
