@@ -169,5 +169,8 @@ def test_shapes_that_do_not_fit_are_stated() -> None:
         scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 3, 5), tt.zeros(2, 3, 5))
     with pytest.raises(ShapeError, match="3 queries and 5 keys"):
         scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 5, 4), tt.zeros(2, 5, 4), is_causal=True)
+    for mask in (np.ones((5, 5), bool), np.ones((3, 3))):
+        with pytest.raises(ShapeError, match=r"attention: mask of .*expected bool that broadcasts to \(2, 3, 3\)$"):
+            scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 3, 4), tt.zeros(2, 3, 4), mask)
     with pytest.raises(SettingError, match="width 10, 4 heads"):
         MultiHeadAttention(10, 4)
