@@ -46,10 +46,15 @@ def max_backward(g: Array, x: Array, y: Array, window: Window) -> Array:
     return _inside(dpadded, x.shape, window)
 
 
-def covered_by_pairs(x: Array, window: Window) -> bool:
-    """Whether it is the usual case: 2x2 windows side by side that cover the images."""
-    even = x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
-    return even and window.kernel == window.stride == (2, 2) and window.padding == (0, 0)
+def side_by_side(window: Window) -> bool:
+    """Whether it is the usual case: 2x2 windows next to one another."""
+    return window.kernel == window.stride == (2, 2) and window.padding == (0, 0)
+
+
+def _rows_of_pairs(x: Array) -> tuple[Array, Array]:
+    """The upper and the lower row of each window, (N, OH, 2 OW, C); an odd last row or column is in no window."""
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    return x[:, 0:height:2, :width], x[:, 1:height:2, :width]
 
 
 def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Array]]:
@@ -58,37 +63,39 @@ def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Ar
 
     Whole rows are contiguous runs: 1.7 times as fast as the maximum of four strided views.
     """
-    n, height, width, c = x.shape
-    pairs, y = x.reshape(n, height // 2, 2, width * c), np.empty((n, height // 2, width // 2, c), x.dtype)
-    upper, left = np.empty((n, height // 2, width * c), bool), np.empty(y.shape, bool)
+    (n, height, width, c), (top, bottom) = x.shape, _rows_of_pairs(x)
+    y = np.empty((n, height // 2, width // 2, c), x.dtype)
+    upper, left = np.empty(top.shape, bool), np.empty(y.shape, bool)
 
     def work(begin: int, end: int) -> None:
-        top, bottom = pairs[begin:end, :, 0], pairs[begin:end, :, 1]
-        columns = np.maximum(top, bottom).reshape(end - begin, height // 2, width // 2, 2, c)
-        np.maximum(columns[..., 0, :], columns[..., 1, :], out=y[begin:end])
+        part = slice(begin, end)
+        columns = np.maximum(top[part], bottom[part]).reshape(end - begin, height // 2, width // 2, 2, c)
+        np.maximum(columns[..., 0, :], columns[..., 1, :], out=y[part])
         if recording:
-            np.greater_equal(top, bottom, out=upper[begin:end])
-            np.greater_equal(columns[..., 0, :], columns[..., 1, :], out=left[begin:end])
+            np.greater_equal(top[part], bottom[part], out=upper[part])
+            np.greater_equal(columns[..., 0, :], columns[..., 1, :], out=left[part])
 
     in_parallel(x, work)
     return y, (upper, left)
 
 
-def max_pairs_backward(g: Array, upper: Array, left: Array) -> Array:
+def max_pairs_backward(g: Array, shape: tuple[int, ...], upper: Array, left: Array) -> Array:
     """The gradient goes left or right, then up or down: what did not go the one way went the other."""
-    n, oh, ow, c = g.shape
-    dx = np.empty((n, oh, 2, 2 * ow * c), g.dtype)
+    (_, oh, ow, c), dx = g.shape, np.empty(shape, g.dtype)
+    dtop, dbottom = _rows_of_pairs(dx)
+    dx[:, 2 * oh :], dx[:, :, 2 * ow :] = 0, 0
 
     def work(begin: int, end: int) -> None:
+        part = slice(begin, end)
         drows = np.empty((end - begin, oh, ow, 2, c), g.dtype)
-        np.multiply(g[begin:end], left[begin:end], out=drows[..., 0, :])
-        np.subtract(g[begin:end], drows[..., 0, :], out=drows[..., 1, :])
-        runs, part = drows.reshape(end - begin, oh, 2 * ow * c), dx[begin:end]
-        np.multiply(runs, upper[begin:end], out=part[:, :, 0])
-        np.subtract(runs, part[:, :, 0], out=part[:, :, 1])
+        np.multiply(g[part], left[part], out=drows[..., 0, :])
+        np.subtract(g[part], drows[..., 0, :], out=drows[..., 1, :])
+        runs = drows.reshape(end - begin, oh, 2 * ow, c)
+        np.multiply(runs, upper[part], out=dtop[part])
+        np.subtract(runs, dtop[part], out=dbottom[part])
 
     in_parallel(g, work)
-    return dx.reshape(n, 2 * oh, 2 * ow, c)
+    return dx
 
 
 def mean_forward(x: Array, window: Window) -> Array:

@@ -186,7 +186,7 @@ class Conv2d(Module):
 
 def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array] | Array]:
     images = channels_last(x)
-    if pooling.covered_by_pairs(images, window):
+    if pooling.side_by_side(window):
         y, sides = pooling.max_pairs_forward(images, is_grad_enabled())
         return channels_first(y), sides
     y = pooling.max_forward(images, window)
@@ -195,7 +195,8 @@ def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array]
 
 def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, *, window: Window) -> Array:
     if isinstance(kept, tuple):
-        return channels_first(pooling.max_pairs_backward(channels_last(g), *kept))
+        shape = (x.shape[0], *x.shape[2:], x.shape[1])
+        return channels_first(pooling.max_pairs_backward(channels_last(g), shape, *kept))
     return channels_first(pooling.max_backward(channels_last(g), channels_last(x), kept, window))
 
 
