@@ -13,9 +13,9 @@ import tinytorch
 
 ROOT = Path(__file__).parents[1]
 
-# Which course module a file belongs to; 0 is what all may use, and nobody's lesson
+# Which course module a file belongs to; what is below 1 may be used by all, and is nobody's lesson
 MODULE_OF = {
-    "errors": 0,
+    "errors": -1,
     "serialization": 0,
     "environment": 1,
     "tensor": 2,
@@ -64,13 +64,30 @@ def imported(path: Path) -> set[str]:
 def test_a_module_imports_only_modules_before_it(path: Path) -> None:
     own = MODULE_OF[path.stem]
     used = {name.split(".")[1] for name in imported(path) if name.startswith("tinytorch.")}
-    later = {name: MODULE_OF[name] for name in used if MODULE_OF[name] > own or (MODULE_OF[name] == own and own == 0)}
-    assert later == {} or set(later) == {"errors"}, f"{path.name} (module {own}) imports what comes later: {later}"
+    later = {name: MODULE_OF[name] for name in used if MODULE_OF[name] > own}
+    assert later == {}, f"{path.name} (module {own}) imports what comes later: {later}"
+    assert "tinytorch" not in imported(path), f"{path.name} imports the whole package"
 
 
 @pytest.mark.parametrize("path", FRAMEWORK, ids=lambda path: path.stem)
 def test_the_framework_never_imports_the_harness(path: Path) -> None:
     assert [name for name in imported(path) if name.split(".")[0] == "tito"] == []
+
+
+# What each room of tito may import of tito's other rooms
+ROOMS = {
+    "bench": {"bench", "errors"},
+    "report": {"bench.record", "bench.suite", "report", "errors"},
+    "versus": {"bench", "project", "versus", "errors"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    for path in sorted((ROOT / "tito" / room).rglob("*.py")):
+        used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
+        outside = {name for name in used if not any((name + ".").startswith(allowed + ".") for allowed in ROOMS[room])}
+        assert outside == set(), f"{path.relative_to(ROOT)} imports {outside}"
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: path.parent.name)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinytorch.autograd import topological_order
+import numpy as np
+
+from tinytorch.autograd import no_grad, topological_order
 from tinytorch.errors import GradientError
 from tinytorch.layers import Module
 from tinytorch.tensor import Array, Tensor, is_grad_enabled, set_grad_enabled
@@ -49,7 +51,7 @@ class Plan:
             if node is None or not any(id(i) in on_input for i in node.inputs):
                 continue  # depends on parameters alone: its value now is its value always
             on_input.add(id(tensor))
-            inputs = tuple(slots.get(id(i), i.data) if isinstance(i, Tensor) else i for i in node.inputs)
+            inputs = tuple(slots.get(id(i)) or i.data.copy() if isinstance(i, Tensor) else i for i in node.inputs)
             self.steps.append((node.op.forward, inputs, node.attrs))
             slots[id(tensor)] = Slot(len(self.steps))
 
@@ -64,18 +66,39 @@ class Plan:
 def trace(model: Module) -> Callable[[Array], Array]:
     """A function from input array to output array that computes what `model.eval()` does, with less overhead.
 
-    Each new input shape is traced once. As with `torch.jit.trace`, what Python decided then (branches, loops)
-    stays decided, and the parameters' arrays are those of that moment.
+    Each new input shape is traced once, with the weights of that moment: a trace is a snapshot. As with
+    `torch.jit.trace`, what was worked out from the input outside the recorded operations (a branch, a comparison,
+    `detach`, a random number) would stay as it was then; so each plan is tried on a second input before it is used.
 
     Raises:
-        GradientError: the model's output does not come from its input through recorded operations.
+        GradientError: the input is not floating-point, or what the model computes is not a fixed sequence of
+            recorded operations on it.
     """
     plans: dict[tuple[int, ...], Plan] = {}
 
     def predict(x: Array) -> Array:
         plan = plans.get(x.shape)
         if plan is None:
-            plan = plans[x.shape] = Plan(model.eval(), x)
+            plan = plans[x.shape] = checked_plan(model, x)
         return plan(x)
 
     return predict
+
+
+def checked_plan(model: Module, x: Array) -> Plan:
+    """A plan that gives the model's own numbers on x and on another input; the model's mode stays as it was."""
+    if x.dtype.kind != "f":
+        raise GradientError(f"trace: input of dtype {x.dtype}: only floating-point inputs can be traced")
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        plan = Plan(model, x)
+        other = np.flip(-x).copy()
+        with no_grad():
+            expected = model(Tensor(other)).data
+    finally:
+        for module in training:
+            module.training = True
+    if not np.allclose(plan(other), expected, rtol=1e-5, atol=1e-6, equal_nan=True):
+        raise GradientError("trace: the model does not compute the same operations for every input of a shape")
+    return plan

@@ -36,7 +36,7 @@ def _gelu(x: Array) -> tuple[Array, Array]:
     t *= GELU_CUBIC * GELU_SCALE
     t += GELU_SCALE
     t *= x
-    np.tanh(t, out=t)
+    t = np.tanh(t, out=t if t.ndim else None)
     y = t + 1
     y *= x
     y *= 0.5

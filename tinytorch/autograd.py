@@ -15,8 +15,9 @@ Later modules add their rules beside their ops with `derivative`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import ContextDecorator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
 def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
     """1 where x is the largest, shared between equals."""
     largest = x == _spread(y, x, dim, keepdim)
-    return largest / largest.sum(axis=dim, keepdims=True)
+    return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
 
 
 def _scatter(g: Array, x: Array, index: Any) -> Array:
@@ -71,7 +72,7 @@ def _matmul_b(g: Array, a: Array, b: Array) -> Array:
 
 def _rows(x: Array) -> Array:
     """(..., D) -> (N, D)."""
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _softmax_x(g: Array, y: Array, dim: int) -> Array:
@@ -100,8 +101,12 @@ def _split(g: Array, y: Array, *arrays: Array, dim: int) -> list[Array]:
 DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.add:         (lambda g, y, a, b: g,
                     lambda g, y, a, b: g),
+    T.sub:         (lambda g, y, a, b: g,
+                    lambda g, y, a, b: -g),
     T.mul:         (lambda g, y, a, b: g * b,
                     lambda g, y, a, b: g * a),
+    T.div:         (lambda g, y, a, b: g / b,
+                    lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
     T.power:       (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
@@ -109,16 +114,16 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.exp:         (lambda g, y, x: g * y,),
     T.log:         (lambda g, y, x: g / x,),
     T.absolute:    (lambda g, y, x: g * np.sign(x),),
-    T.maximum:     (lambda g, y, a, b: g * ((a > b) + 0.5 * (a == b)),
-                    lambda g, y, a, b: g * ((b > a) + 0.5 * (a == b))),
+    T.maximum:     (lambda g, y, a, b: g * np.heaviside(np.subtract(a, b), 0.5),
+                    lambda g, y, a, b: g * np.heaviside(np.subtract(b, a), 0.5)),
     T.where_:      (None,
-                    lambda g, y, c, a, b: g * c,
-                    lambda g, y, c, a, b: g * np.logical_not(c)),
+                    lambda g, y, c, a, b: np.where(c, g, 0),
+                    lambda g, y, c, a, b: np.where(c, 0, g)),
     T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
-    T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / x.size), x, dim, keepdim),),
+    T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
     T.amax:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
-    T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort(dims)),),
+    T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),
     T.getitem:     (lambda g, y, x, index: _scatter(g, x, index),),
     T.cast:        (lambda g, y, x, dtype: g,),
@@ -247,21 +252,21 @@ def _first_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
         if output.numel() != 1:
             raise GradientError(f"backward: shape {output.shape} is not a single number; pass its gradient")
         return np.ones(output.shape, output.dtype)
-    array = gradient.data if isinstance(gradient, Tensor) else np.asarray(gradient, output.dtype)
+    array = np.array(gradient, output.dtype)  # a copy: the caller may use theirs again
     if array.shape != output.shape:
         raise ShapeError(f"backward: gradient of shape {array.shape} for a tensor of shape {output.shape}")
     return array
 
 
-class no_grad(ContextDecorator):  # noqa: N801 (PyTorch's name)
-    """Records nothing inside: `with no_grad(): ...` or `@no_grad()`."""
-
-    def __enter__(self) -> None:
-        self.before = T.is_grad_enabled()
-        T.set_grad_enabled(False)
-
-    def __exit__(self, *exc: object) -> None:
-        T.set_grad_enabled(self.before)
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Records nothing inside, in this thread: `with no_grad(): ...` or `@no_grad()`."""
+    before = T.is_grad_enabled()
+    T.set_grad_enabled(False)
+    try:
+        yield
+    finally:
+        T.set_grad_enabled(before)
 
 
 # Checking -------------------------------------------------------------------------------------------

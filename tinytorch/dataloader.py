@@ -18,6 +18,7 @@ from tinytorch.errors import SettingError, ShapeError
 from tinytorch.tensor import Array
 
 Batch = tuple[Array, ...]
+ORDER, AUGMENTATION = 1, 2  # streams of random numbers of their own
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
 
@@ -76,6 +77,8 @@ class DataLoader:
             raise SettingError("DataLoader: the data set is empty")
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
+        if seed < 0:
+            raise SettingError(f"DataLoader: seed {seed}: expected at least 0")
         self.seed, self.transform = seed, transform
         self.epoch = 0
 
@@ -92,11 +95,11 @@ class DataLoader:
         """The batches of a given epoch, from batch `start` on."""
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+            order = np.random.default_rng((self.seed, ORDER, epoch)).permutation(order)
         for i in range(start, len(self)):
             batch = self.dataset[order[i * self.batch_size : (i + 1) * self.batch_size]]
             if self.transform is not None:
-                batch = self.transform(batch, np.random.default_rng((self.seed, epoch, i)))
+                batch = self.transform(batch, np.random.default_rng((self.seed, AUGMENTATION, epoch, i)))
             yield batch
 
 

@@ -59,6 +59,8 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 yield prefix + name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{prefix}{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor))
         for name, child in self.named_children():
             yield from child.named_tensors(f"{prefix}{name}.")
 
@@ -96,26 +98,39 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """Copy values into the parameters and buffers, keeping each one's dtype.
 
+        A shared tensor needs only one of its names.
+
         Raises:
-            StateError: names are missing or unknown, or a shape differs; all are listed, nothing is changed.
+            StateError: names are missing or unknown, a shape differs, or two names of a shared tensor have
+                different values; all are listed, nothing is changed.
         """
         own = self.state_dict()
         arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
-        problems = [f"missing {name}" for name in own if name not in arrays]
-        problems += [f"unknown {name}" for name in arrays if name not in own]
-        problems += [
-            f"{name} has shape {arrays[name].shape}, expected {value.shape}"
-            for name, value in own.items()
-            if name in arrays and arrays[name].shape != value.shape
-        ]
+        problems = [f"unknown {name}" for name in arrays if name not in own]
+        chosen: dict[int, str] = {}  # which name each tensor takes its values from
+        for name, value in own.items():
+            if name not in arrays:
+                continue
+            if arrays[name].shape != value.shape:
+                problems.append(f"{name} has shape {arrays[name].shape}, expected {value.shape}")
+            elif not np.array_equal(arrays[chosen.setdefault(id(value), name)], arrays[name], equal_nan=True):
+                problems.append(f"{name} and {chosen[id(value)]} are one tensor but differ")
+        given = {id(own[name]) for name in arrays if name in own}
+        problems += [f"missing {name}" for name, value in own.items() if id(value) not in given]
         if problems:
             raise StateError(f"{type(self).__name__}: state does not fit: {'; '.join(problems)}")
-        for name, value in own.items():
-            value.data = np.array(arrays[name], value.dtype)
+        for value in own.values():
+            value.data = np.array(arrays[chosen[id(value)]], value.dtype)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the state_dict as safetensors; a file that was there stays whole until the new one is."""
-        return save_arrays(path, {name: value.data for name, value in self.state_dict().items()})
+        """Write the state_dict as safetensors; a file that was there stays whole until the new one is.
+
+        A shared tensor is written once, under the first of its names.
+        """
+        once: dict[int, tuple[str, Tensor]] = {}
+        for name, value in self.named_tensors():
+            once.setdefault(id(value), (name, value))
+        return save_arrays(path, {name: value.data for name, value in once.values()})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read what `save` (or PyTorch, as safetensors) wrote.
@@ -145,7 +160,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise ShapeError(f"linear: input of shape {x.shape} does not fit weight of shape {weight.shape}: "
                          f"expected (..., {weight.shape[1]})")  # fmt: skip
     if x.ndim > 2:  # one large product instead of many small ones
-        return _linear(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], -1)
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
     y = x @ weight.T
     if bias is not None:
         y += bias
@@ -208,6 +224,7 @@ class Sequential(Module):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Parts are named by their place alone, `0`, `1`, ..., as in PyTorch."""
         yield from ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
+        yield from ((name, child) for name, child in super().named_children() if not name.startswith("layers."))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:

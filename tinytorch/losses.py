@@ -13,6 +13,8 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
         raise ShapeError(f"cross_entropy: logits of shape {logits.shape} and targets of shape {targets.shape}: "
                          f"expected (N, C) and (N,)")  # fmt: skip
+    if targets.dtype.kind not in "iu":
+        raise SettingError(f"cross_entropy: targets of dtype {targets.dtype}: expected integers, the classes")
     n, classes = logits.shape
     if targets.min(initial=0) < 0 or targets.max(initial=0) >= classes:
         raise ShapeError(f"cross_entropy: targets from {targets.min()} to {targets.max()}: "
@@ -53,13 +55,15 @@ def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: floa
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
     """mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), for logits x and targets t of one shape."""
-    targets = _constant(targets)
+    targets = _constant(targets).astype(logits.dtype, copy=False)
     _same_shape("binary_cross_entropy_with_logits", logits, targets)
     return apply(bce_with_logits_, logits, targets)
 
 
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """mean of (prediction - target)^2, for two tensors of one shape."""
+    if not isinstance(target, Tensor):
+        target = np.asarray(target).astype(prediction.dtype, copy=False)
     _same_shape("mse_loss", prediction, target)
     return ((prediction - target) ** 2).mean()
 

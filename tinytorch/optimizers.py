@@ -1,7 +1,7 @@
 """Module 07: what to do with a gradient.
 
 An optimizer holds parameters and changes them in `step()`; a schedule changes the optimizer's learning rate.
-The updates run in place, through one scratch array per parameter: a step allocates nothing.
+The updates run in place, through one scratch array for each parameter.
 """
 
 from __future__ import annotations
@@ -27,23 +27,35 @@ class Optimizer:
             `{"params": [...], "weight_decay": 0.1, ...}` whose settings override the defaults.
     """
 
-    def __init__(self, parameters: Iterable[Parameter] | Iterable[ParameterGroup], **defaults: float) -> None:
-        given = list(parameters)
+    def __init__(self, parameters: Iterable[Parameter] | Iterable[ParameterGroup], **defaults: Any) -> None:
+        given: list[Any] = list(parameters)
         groups = given if given and isinstance(given[0], dict) else [{"params": given}]
-        self.param_groups: list[ParameterGroup] = [{**defaults, **group} for group in groups]  # type: ignore[dict-item]
-        if not any(group["params"] for group in self.param_groups):
-            raise SettingError(f"{type(self).__name__}: no parameters were given")
-        self.step_count = 0
-        self.state: list[dict[str, Array]] = [self.new_state(p.data) for p in self.parameters()]
+        self.param_groups: list[ParameterGroup] = [
+            {**defaults, **group, "params": list(group["params"])} for group in groups
+        ]
+        self._check_groups(defaults.keys() | {"params"})
+        self.state: list[dict[str, Array]] = [
+            self.new_state(p.data, group) for group in self.param_groups for p in group["params"]
+        ]
         self._scratch = [np.empty_like(p.data) for p in self.parameters()]
 
-    def new_state(self, data: Array) -> dict[str, Array]:
+    def new_state(self, data: Array, group: ParameterGroup) -> dict[str, Array]:
         """The arrays that the update rule carries from step to step for one parameter."""
         return {}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
         """Change one parameter in place."""
         raise NotImplementedError(f"{type(self).__name__} must define update()")
+
+    def _check_groups(self, known: set[str]) -> None:
+        name, ids = type(self).__name__, [id(p) for p in self.parameters()]
+        unknown = {key for group in self.param_groups for key in group} - known
+        if unknown:
+            raise SettingError(f"{name}: unknown settings {', '.join(sorted(unknown))}: expected {sorted(known)}")
+        if not ids:
+            raise SettingError(f"{name}: no parameters were given")
+        if len(ids) != len(set(ids)):
+            raise SettingError(f"{name}: a parameter was given twice")
 
     def parameters(self) -> list[Parameter]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -55,7 +67,6 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self.step_count += 1
         i = 0
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -64,10 +75,10 @@ class Optimizer:
                 i += 1
 
     def state_dict(self) -> dict[str, Array]:
-        """All that a resumed run needs: `step`, each group's learning rate, and the state arrays."""
+        """All that a resumed run needs: each group's learning rate, and the state arrays."""
         rates = [float(group["lr"]) for group in self.param_groups]
         arrays = {f"{i}.{name}": array for i, state in enumerate(self.state) for name, array in state.items()}
-        return {"step": np.array(self.step_count), "lr": np.array(rates), **arrays}
+        return {"lr": np.array(rates), **arrays}
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
         """Take over what `state_dict` gave.
@@ -80,7 +91,6 @@ class Optimizer:
                    if name not in own or name not in state or own[name].shape != state[name].shape]  # fmt: skip
         if misfits:
             raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(misfits))}")
-        self.step_count = int(state["step"])
         for group, rate in zip(self.param_groups, state["lr"], strict=True):
             group["lr"] = float(rate)
         for i, arrays in enumerate(self.state):
@@ -106,23 +116,21 @@ class SGD(Optimizer):
         _check(self, lr=lr, weight_decay=weight_decay)
         if not 0 <= momentum < 1 or (nesterov and momentum == 0):
             raise SettingError(f"SGD: momentum {momentum}: expected 0 <= momentum < 1, and > 0 for Nesterov")
-        self.nesterov = nesterov
-        self.momentum = momentum
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
-    def new_state(self, data: Array) -> dict[str, Array]:
-        return {"velocity": np.zeros_like(data)} if self.momentum else {}
+    def new_state(self, data: Array, group: ParameterGroup) -> dict[str, Array]:
+        return {"velocity": np.zeros_like(data)} if group["momentum"] else {}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
         if group["weight_decay"]:
             np.multiply(data, group["weight_decay"], out=scratch)
             scratch += g
             g = scratch
-        if self.momentum:
+        if group["momentum"]:
             velocity = state["velocity"]
-            velocity *= self.momentum
+            velocity *= group["momentum"]
             velocity += g
-            g = np.add(g, self.momentum * velocity) if self.nesterov else velocity
+            g = g + group["momentum"] * velocity if group["nesterov"] else velocity
         np.multiply(g, group["lr"], out=scratch)
         data -= scratch
 
@@ -150,14 +158,15 @@ class Adam(Optimizer):
         _check(self, lr=lr, weight_decay=weight_decay, eps=eps)
         if not all(0 <= b < 1 for b in betas):
             raise SettingError(f"{type(self).__name__}: betas {betas}: expected 0 <= beta < 1")
-        self.betas, self.eps = betas, eps
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def new_state(self, data: Array) -> dict[str, Array]:
-        return {"mean": np.zeros_like(data), "square": np.zeros_like(data)}
+    def new_state(self, data: Array, group: ParameterGroup) -> dict[str, Array]:
+        return {"mean": np.zeros_like(data), "square": np.zeros_like(data), "step": np.zeros((), np.int64)}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
-        (beta1, beta2), t, lr = self.betas, self.step_count, group["lr"]
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        state["step"] += 1  # its own count: a parameter that was idle until now starts afresh
+        t = int(state["step"])
         if group["weight_decay"]:
             if self.decoupled:
                 data *= 1 - lr * group["weight_decay"]
@@ -172,7 +181,7 @@ class Adam(Optimizer):
         # With m = (1 - b1) mean and v = (1 - b2) square, both bias corrections become one factor each
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
         np.sqrt(square, out=scratch)
-        scratch += self.eps / root
+        scratch += group["eps"] / root
         np.divide(mean, scratch, out=scratch)
         scratch *= lr * (1 - beta1) / (1 - beta1**t) / root
         data -= scratch
@@ -235,7 +244,7 @@ class StepLR(LambdaLR):
 
 
 class CosineLR(LambdaLR):
-    """Linear from 0 to lr over `warmup` steps, then half a cosine down to lr * final at `total` steps.
+    """Up to lr in `warmup` equal steps, (t + 1) / (warmup + 1), then half a cosine down to lr * final at `total`.
 
     Source: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """
@@ -262,8 +271,10 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
         GradientError: the norm is NaN or infinite, so that no scale would help.
     """
     with_grad = [p for p in parameters if p.grad is not None]
-    squares: list[float] = [float(np.vdot(p.grad.data, p.grad.data)) for p in with_grad if p.grad is not None]
-    norm = math.sqrt(sum(squares))
+    gradients = [p.grad.data for p in with_grad if p.grad is not None]
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    if norm == math.inf:  # their squares may be too large for float32 where they are not
+        norm = math.hypot(*(float(np.linalg.norm(g.astype(np.float64))) for g in gradients))
     if not math.isfinite(norm):
         raise GradientError(f"clip_grad_norm_: the gradients' norm is {norm}")
     if norm > max_norm:

@@ -5,14 +5,17 @@ Knows nothing of models; `layers` and `training` say what is saved.
 
 from __future__ import annotations
 
+import glob
 import os
-import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from tinytorch.errors import StateError
+
+ABANDONED_SECONDS = 3600  # no write takes that long
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -24,18 +27,20 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
     Raises:
         OSError: as the system gives it (no space, no permission); the temporary file is removed.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # through a link, to the file itself
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        if path.exists():
+            temporary.chmod(path.stat().st_mode)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
     return path
@@ -69,10 +74,14 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         raise StateError(f"{path}: not a whole safetensors file ({error})") from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while writing this file left, once it is an hour old."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+        except OSError:
+            continue  # another writer was quicker, or it is not ours to remove
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,15 +9,16 @@ Shapes in comments, here and everywhere: N samples, C channels, H height, W widt
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinytorch.errors import GradientError, SettingError, ShapeError
+from tinytorch.errors import GradientError, SettingError, ShapeError, TinyTorchError
 
 Array = np.ndarray
 Axis = int | tuple[int, ...] | None
@@ -72,12 +73,13 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     Raises:
         ShapeError: the inputs' shapes do not fit the op; the message states them all.
     """
-    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    # a NumPy scalar becomes a Python number, which leaves the tensor's dtype as it is
+    arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
     try:
         result = op.forward(*arrays, **attrs)
-    except ShapeError:
+    except TinyTorchError:
         raise
-    except ValueError as error:
+    except (ValueError, np.exceptions.AxisError) as error:
         shapes = " and ".join(str(np.shape(a)) for a in arrays)
         settings = "".join(f", {name}={value}" for name, value in attrs.items())
         raise ShapeError(f"{op.name}: shapes {shapes}{settings} do not fit ({error})") from None
@@ -115,7 +117,8 @@ class Tensor:
 
     Attributes:
         data: the NumPy array.
-        grad: a Tensor of the same shape, or None; only leaves that require it get one.
+        grad: a Tensor of the same shape, or None; only leaves that require it get one. Its array may be shared
+            with another tensor's gradient, so it is replaced (`t.grad = ...`) and never written into.
         node: how it was made; None for a leaf.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -183,6 +186,12 @@ class Tensor:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self.data)))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.data, dtype, copy=copy)
+
     def __bool__(self) -> bool:
         return bool(self.data)
 
@@ -191,7 +200,7 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # Arithmetic: four ops, the rest derived ---------------------------------------------------------
+    # Arithmetic ---------------------------------------------------------------------------------------
 
     def __add__(self, other: Operand) -> Tensor:
         return apply(add, self, other)
@@ -212,42 +221,42 @@ class Tensor:
         return apply(matmul, other, self)
 
     def __sub__(self, other: Operand) -> Tensor:
-        return self + -other
+        return apply(sub, self, other)
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return -self + other
+        return apply(sub, other, self)
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return self * _reciprocal(other)
+        return apply(div, self, other)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return self**-1 * other
+        return apply(div, other, self)
 
     __radd__, __rmul__ = __add__, __mul__
 
     # Comparisons: no derivative, so plain results ------------------------------------------------------
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return Tensor(self.data == _raw(other))
+        return apply(Op("equal", np.equal), self.data, _raw(other))
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return Tensor(self.data != _raw(other))
+        return apply(Op("not_equal", np.not_equal), self.data, _raw(other))
 
     def __lt__(self, other: Operand) -> Tensor:
-        return Tensor(self.data < _raw(other))
+        return apply(Op("less", np.less), self.data, _raw(other))
 
     def __le__(self, other: Operand) -> Tensor:
-        return Tensor(self.data <= _raw(other))
+        return apply(Op("less_equal", np.less_equal), self.data, _raw(other))
 
     def __gt__(self, other: Operand) -> Tensor:
-        return Tensor(self.data > _raw(other))
+        return apply(Op("greater", np.greater), self.data, _raw(other))
 
     def __ge__(self, other: Operand) -> Tensor:
-        return Tensor(self.data >= _raw(other))
+        return apply(Op("greater_equal", np.greater_equal), self.data, _raw(other))
 
     def argmax(self, dim: int | None = None) -> Tensor:
         """Where the largest element is, along `dim` or in the flattened tensor."""
-        return Tensor(np.asarray(self.data.argmax(axis=dim)))
+        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.data)
 
     # Elementwise ------------------------------------------------------------------------------------
 
@@ -284,9 +293,9 @@ class Tensor:
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """sum((x - mean)^2) / (n - correction)."""
-        squares = (self - self.mean(dim, keepdim=True)) ** 2
-        n = self.numel() // max(1, squares.sum(dim).numel())
-        return squares.sum(dim, keepdim) / (n - correction)
+        mean = self.mean(dim, keepdim=True)
+        n = self.numel() // max(1, mean.numel())
+        return ((self - mean) ** 2).sum(dim, keepdim) / (n - correction)
 
     # Shape: views where NumPy gives views ------------------------------------------------------------
 
@@ -295,7 +304,7 @@ class Tensor:
 
     def flatten(self, start_dim: int = 0) -> Tensor:
         """Join all dimensions from `start_dim` on."""
-        return self.reshape((*self.shape[:start_dim], -1))
+        return self.reshape((*self.shape[:start_dim], math.prod(self.shape[start_dim:])))
 
     def permute(self, *dims: int | tuple[int, ...]) -> Tensor:
         return apply(permute, self, dims=_flat(dims))
@@ -303,7 +312,8 @@ class Tensor:
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Exchange two dimensions."""
         dims = list(range(self.ndim))
-        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+        i, j = self._dim(dim0, self.ndim), self._dim(dim1, self.ndim)
+        dims[i], dims[j] = j, i
         return self.permute(*dims)
 
     @property
@@ -317,21 +327,29 @@ class Tensor:
 
     def unsqueeze(self, dim: int) -> Tensor:
         """Insert a dimension of size 1."""
-        dim = dim + self.ndim + 1 if dim < 0 else dim
+        dim = self._dim(dim, self.ndim + 1)
         return self.reshape((*self.shape[:dim], 1, *self.shape[dim:]))
 
     def squeeze(self, dim: int) -> Tensor:
         """Remove the dimension `dim`, of size 1."""
+        dim = self._dim(dim, self.ndim)
         if self.shape[dim] != 1:
             raise ShapeError(f"squeeze: dimension {dim} of shape {self.shape} has size {self.shape[dim]}, not 1")
-        dim = dim % self.ndim
         return self.reshape(self.shape[:dim] + self.shape[dim + 1 :])
+
+    def _dim(self, dim: int, count: int) -> int:
+        """A dimension counted from the front; -1 is the last."""
+        if not -count <= dim < count:
+            raise ShapeError(f"dimension {dim} for shape {self.shape}: expected {-count} to {count - 1}")
+        return dim % count
 
     def __getitem__(self, index: Any) -> Tensor:
         return apply(getitem, self, index=_raw_index(index))
 
     def to(self, dtype: DTypeLike) -> Tensor:
-        """The same numbers in another dtype."""
+        """The same numbers in another dtype; a gradient passes only between floating-point ones."""
+        if np.dtype(dtype).kind != "f":
+            return Tensor(self.data.astype(dtype))
         return apply(cast, self, dtype=np.dtype(dtype))
 
 
@@ -344,7 +362,7 @@ def _power(x: Array, exponent: float) -> Array:
     if exponent == 0.5:
         return np.sqrt(x)
     if exponent == -1:
-        return np.reciprocal(x)
+        return 1 / x
     return x**exponent
 
 
@@ -363,7 +381,9 @@ def _getitem(x: Array, index: Any) -> Array:
 
 
 add = Op("add", np.add)
+sub = Op("sub", np.subtract)
 mul = Op("mul", np.multiply)
+div = Op("div", np.true_divide)
 neg = Op("neg", np.negative)
 power = Op("power", _power)
 matmul = Op("matmul", _matmul)
@@ -450,13 +470,16 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     if isinstance(data, Tensor):
         data = data.data
-    if isinstance(data, (np.ndarray, np.generic)):
-        return np.asarray(data, dtype)
+    given = isinstance(data, (np.ndarray, np.generic))
     try:
-        array = np.array(data, dtype)
+        array = np.asarray(data, dtype)
     except ValueError as error:
         raise ShapeError(f"Tensor: rows of different lengths ({error})") from None
-    return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
+    if array.dtype.kind not in "fiub":
+        raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
+    if dtype is None and not given and array.dtype == np.float64:
+        return array.astype(np.float32)  # Python floats; an array keeps its dtype
+    return array
 
 
 def _raw(x: Any) -> Any:
@@ -465,10 +488,6 @@ def _raw(x: Any) -> Any:
 
 def _raw_index(index: Any) -> Any:
     return tuple(_raw(i) for i in index) if isinstance(index, tuple) else _raw(index)
-
-
-def _reciprocal(x: Operand) -> Operand:
-    return 1.0 / x if isinstance(x, (int, float)) else x**-1.0
 
 
 def _flat(shape: tuple[Any, ...]) -> tuple[SupportsIndex, ...]:

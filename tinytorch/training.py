@@ -32,6 +32,7 @@ History = list[dict[str, float]]
 Loss = Callable[[Tensor, Array], Tensor]
 Measure = Callable[[Array, Array], float]
 CHECKPOINT_VERSION = "1"
+PROGRESS = ("epoch", "batch", "loss_sum", "samples", "gathered", "epoch_length", "seconds", "history")
 
 
 class Batches(Protocol):
@@ -91,6 +92,8 @@ class Trainer:
         self.batch = 0  # batches done of the epoch under way
         self.loss_sum = 0.0  # of those batches' losses, times their sizes
         self.samples = 0
+        self.gathered = 0  # batches whose gradients wait for the next step
+        self.epoch_length = 0  # batches in the epoch under way
         self.seconds = 0.0  # training time of all runs so far
 
     def fit(
@@ -100,28 +103,40 @@ class Trainer:
 
         Ctrl-C finishes the step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
         """
-        if self.patience is not None and validation is None:
-            raise SettingError("Trainer: patience needs a validation loader to watch")
+        self._check_loaders(loader, validation)
         report = report or _default_report()
-        total = epochs * len(loader)
+        length = self.epoch_length = len(loader)
         with _deferred_interrupt() as interrupted:
             while self.epoch < epochs and not self._out_of_patience():
                 began = time.perf_counter()
                 for batch in loader.batches(self.epoch, start=self.batch):
-                    loss = self.train_batch(batch, last=self.batch + 1 == len(loader))
+                    first = self.batch - self.batch % self.accumulate  # of the group that makes one step
+                    loss = self.train_batch(batch, group=min(self.accumulate, length - first))
                     if report is not None:
-                        report(self.epoch * len(loader) + self.batch, total, epoch=self.epoch + 1, loss=loss)
+                        report(self.epoch * length + self.batch, epochs * length, epoch=self.epoch + 1, loss=loss)
                     if interrupted.is_set():
-                        self.seconds += time.perf_counter() - began
-                        self.save()
-                        raise KeyboardInterrupt
+                        break
                 self.seconds += time.perf_counter() - began
-                self._finish_epoch(validation)
+                if self.batch == length:
+                    self._finish_epoch(validation)
                 self.save()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
         return self.history
 
-    def train_batch(self, batch: tuple[Array, ...], last: bool = False) -> float:
-        """One forward and backward pass, and an optimizer step when enough gradients have come together."""
+    def _check_loaders(self, loader: Batches, validation: Batches | None) -> None:
+        if len(loader) == 0 or (validation is not None and len(validation) == 0):
+            raise SettingError("Trainer: a loader without batches (fewer samples than one batch, with drop_last?)")
+        if self.patience is not None and validation is None:
+            raise SettingError("Trainer: patience needs a validation loader to watch")
+        if self.batch and self.epoch_length != len(loader):
+            raise SettingError(
+                f"Trainer: the checkpoint stopped at batch {self.batch} of {self.epoch_length}, "
+                f"but this loader has {len(loader)} batches an epoch"
+            )
+
+    def train_batch(self, batch: tuple[Array, ...], group: int = 1) -> float:
+        """One forward and backward pass, and an optimizer step when `group` gradients have come together."""
         inputs, targets = batch
         self.model.train()
         loss = self.loss(self.model(Tensor(inputs)), targets)
@@ -129,11 +144,13 @@ class Trainer:
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}: "
                                  f"lower the learning rate or clip the gradients")  # fmt: skip
-        (loss * (1 / self.accumulate) if self.accumulate > 1 else loss).backward()
+        (loss * (1 / group) if group > 1 else loss).backward()
         self.batch += 1
         self.loss_sum += value * len(targets)
         self.samples += len(targets)
-        if self.batch % self.accumulate == 0 or last:
+        self.gathered += 1
+        if self.gathered == group:
+            self.gathered = 0
             if self.clip_norm is not None:
                 clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
             self.optimizer.step()
@@ -152,7 +169,7 @@ class Trainer:
                 outputs = self.model(Tensor(inputs))
                 sums["val_loss"] += self.loss(outputs, targets).item() * len(targets)
                 for name, measure in self.metrics.items():
-                    sums[name] += measure(outputs.data, targets) * len(targets)
+                    sums[name] += float(measure(outputs.data, targets)) * len(targets)
                 samples += len(targets)
         return {name: value / samples for name, value in sums.items()}
 
@@ -163,11 +180,8 @@ class Trainer:
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
         arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
         arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
-        progress = {
-            "epoch": self.epoch, "batch": self.batch, "loss_sum": self.loss_sum, "samples": self.samples,
-            "seconds": self.seconds, "history": self.history, "rng": get_rng_state(),
-            "schedule": self.schedule.step_count if self.schedule else None,
-        }  # fmt: skip
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        progress |= {"rng": get_rng_state(), "schedule": self.schedule.step_count if self.schedule else None}
         save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
 
     def resume(self) -> bool:
@@ -181,16 +195,18 @@ class Trainer:
         if self.checkpoint is None or not Path(self.checkpoint).exists():
             return False
         arrays, metadata = load_arrays(self.checkpoint)
-        if metadata.get("checkpoint") != CHECKPOINT_VERSION:
+        if metadata.get("checkpoint") != CHECKPOINT_VERSION or "progress" not in metadata:
             raise StateError(f"{self.checkpoint}: not a checkpoint of this version of the Trainer")
         parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "gradient": {}}
         for name, array in arrays.items():
             part, _, rest = name.partition(".")
-            parts[part][rest] = array
+            parts.setdefault(part, {})[rest] = array
+        before = {name: value.data.copy() for name, value in self.model.state_dict().items()}
         try:
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except StateError as error:
+            self.model.load_state_dict(before)  # a refused checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None
         for name, parameter in self.model.named_parameters():
             parameter.grad = Tensor(parts["gradient"][name]) if name in parts["gradient"] else None
@@ -198,9 +214,8 @@ class Trainer:
         return True
 
     def _take_progress(self, progress: dict[str, Any]) -> None:
-        self.epoch, self.batch = progress["epoch"], progress["batch"]
-        self.loss_sum, self.samples = progress["loss_sum"], progress["samples"]
-        self.seconds, self.history = progress["seconds"], progress["history"]
+        for name in PROGRESS:
+            setattr(self, name, progress[name])
         set_rng_state(progress["rng"])
         if self.schedule is not None and progress["schedule"] is not None:
             self.schedule.seek(progress["schedule"])
@@ -217,24 +232,26 @@ class Trainer:
         self.history.append(record | (self.evaluate(validation) if validation is not None else {}))
 
     def _out_of_patience(self) -> bool:
-        if self.patience is None or not self.history:
+        losses = [record["val_loss"] for record in self.history if "val_loss" in record]
+        if self.patience is None or not losses:
             return False
-        losses = [record["val_loss"] for record in self.history]
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 
 
 def progress_bar(stream: TextIO, interval: float = 0.1) -> Report:
     """A line that redraws itself: how far, the figures, and the time that is left."""
     began = last = time.monotonic()
+    first: int | None = None  # a resumed run does not begin at 0
 
     def report(done: int, total: int, **figures: float) -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
+        first = done - 1 if first is None else first
         if now - last < interval and done < total:
             return
         last = now
         filled = 30 * done // total
-        left = (now - began) / max(done, 1) * (total - done)
+        left = (now - began) / (done - first) * (total - done)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         end = "\n" if done == total else ""
         stream.write(f"\r[{'=' * filled}{' ' * (30 - filled)}] {done}/{total}  {shown}  {left:.0f} s left \x1b[K{end}")

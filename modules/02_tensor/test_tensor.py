@@ -25,6 +25,13 @@ VALUES = {
     "div": (lambda a, b: b / a, B / A),
     "div by a number": (lambda a, b: a / 4, A / 4),
     "div of a number": (lambda a, b: 6 / a, 6 / A),
+    "sub an array of bytes": (lambda a, b: a - np.uint8([1, 2, 3]), A - np.float32([1, 2, 3])),
+    "sub booleans": (lambda a, b: 1.5 - a * (a > 2), 1.5 - A * (A > 2)),
+    "div by an integer tensor": (lambda a, b: a / Tensor([2, 3, 4]), A / np.float64([2, 3, 4])),
+    "div of integers": (lambda a, b: Tensor([6, 3]) / Tensor([4, 2]), np.array([1.5, 1.5])),
+    "mul by a NumPy scalar": (lambda a, b: a * np.float64(2), A * 2),
+    "rows by iteration": (lambda a, b: tt.cat([row.unsqueeze(0) for row in a], dim=0), A),
+    "permute from the end": (lambda a, b: a.permute(-1, 0), A.T),
     "neg": (lambda a, b: -a, -A),
     "pow": (lambda a, b: a**3, A**3),
     "square": (lambda a, b: a**2, A**2),
@@ -94,8 +101,27 @@ def test_a_shape_error_states_both_shapes() -> None:
         Tensor(A)[5]
     with pytest.raises(ShapeError, match="size 3, not 1"):
         Tensor(A).squeeze(1)
+    with pytest.raises(ShapeError, match=r"dimension 7 for shape \(2, 3\): expected -3 to 2"):
+        Tensor(A).unsqueeze(7)
+    with pytest.raises(ShapeError, match=r"dimension 2 for shape"):
+        Tensor(A).transpose(0, 2)
+    with pytest.raises(ShapeError, match=r"greater: shapes \(2, 3\) and \(4,\)"):
+        _ = Tensor(A) > tt.zeros(4)
+    with pytest.raises(ShapeError, match=r"argmax: shapes \(2, 3\)"):
+        Tensor(A).argmax(5)
+    with pytest.raises(SettingError, match="dtype"):
+        Tensor(["a"])
     with pytest.raises(ShapeError, match="different lengths"):
         Tensor([[1.0, 2.0], [3.0]])
+
+
+def test_division_by_zero_is_infinite_as_in_numpy() -> None:
+    with np.errstate(divide="ignore"):
+        assert (Tensor([1.0]) / 0).item() == np.inf
+
+
+def test_numpy_reads_a_tensor_as_an_array() -> None:
+    np.testing.assert_array_equal(np.asarray(Tensor(A)), A)
 
 
 def test_only_floating_point_can_require_a_gradient() -> None:

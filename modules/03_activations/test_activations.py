@@ -42,6 +42,12 @@ def test_relu_is_the_same_for_few_and_for_many(size: int) -> None:
     assert y.strides == np.empty_like(x).strides
 
 
+@pytest.mark.parametrize("function", [tt.relu, tt.sigmoid, tt.tanh, tt.gelu])
+def test_a_single_number_and_no_number_pass(function: object) -> None:
+    assert function(Tensor(np.float32(0.5))).shape == ()  # type: ignore[operator]
+    assert function(tt.zeros(0, 3)).shape == (0, 3)  # type: ignore[operator]
+
+
 def test_gelu_is_near_the_exact_form() -> None:
     exact = [x * 0.5 * (1 + math.erf(x / math.sqrt(2))) for x in X]
     np.testing.assert_allclose(tt.gelu(Tensor(X)).data, exact, atol=5e-4)

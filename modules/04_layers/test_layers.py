@@ -71,6 +71,39 @@ def test_lists_are_walked_buffers_are_saved_and_shared_parameters_come_once() ->
     assert set(model.state_dict()) == {*names, "blocks.1.weight", "running"}
 
 
+def test_a_shared_tensor_is_saved_once_and_comes_back_under_all_its_names(tmp_path: Path) -> None:
+    model, other = Tied(), Tied()
+    path = model.save(tmp_path / "tied.safetensors")
+    assert "blocks.1.weight" not in load_arrays(path)[0]
+    other.load(path)
+    np.testing.assert_array_equal(other.blocks[1].weight.data, model.blocks[0].weight.data)
+    assert other.blocks[1].weight is other.blocks[0].weight
+    state = {name: value.data.copy() for name, value in model.state_dict().items()}
+    other.load_state_dict(state)
+    state["blocks.1.weight"] += 1
+    with pytest.raises(StateError, match=r"blocks\.1\.weight and blocks\.0\.weight are one tensor but differ"):
+        other.load_state_dict(state)
+
+
+class Scaled(tt.Sequential):
+    """A Sequential with a part and parameters of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(tt.Linear(2, 2))
+        self.last = tt.Linear(2, 1)
+        self.scales = [tt.Parameter(np.ones(1)), tt.Parameter(np.ones(1))]
+
+
+def test_parameters_in_lists_and_beside_a_sequentials_layers_are_found() -> None:
+    names = [name for name, _ in Scaled().named_parameters()]
+    assert names == ["scales.0", "scales.1", "0.weight", "0.bias", "last.weight", "last.bias"]
+
+
+def test_layers_take_batches_of_nothing() -> None:
+    assert tt.Linear(3, 2)(tt.zeros(0, 5, 3)).shape == (0, 5, 2)
+    assert tt.Flatten()(tt.zeros(0, 3, 4)).shape == (0, 12)
+
+
 def test_train_and_eval_reach_every_part() -> None:
     model = network()
     assert all(not part.training for part in model.eval().modules())
@@ -110,7 +143,7 @@ def test_loading_copies_and_keeps_the_dtype() -> None:
 def test_state_that_does_not_fit_lists_everything_and_changes_nothing() -> None:
     model = tt.Linear(2, 1)
     before = model.weight.data.copy()
-    with pytest.raises(StateError, match=r"missing bias; unknown extra; weight has shape \(3, 3\), expected \(1, 2\)"):
+    with pytest.raises(StateError, match=r"unknown extra; weight has shape \(3, 3\), expected \(1, 2\); missing bias"):
         model.load_state_dict({"weight": np.ones((3, 3)), "extra": np.ones(1)})
     np.testing.assert_array_equal(model.weight.data, before)
 

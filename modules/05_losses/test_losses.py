@@ -46,8 +46,11 @@ def test_even_logits_cost_the_logarithm_of_the_number_of_classes() -> None:
     np.testing.assert_allclose(tt.cross_entropy(tt.zeros(4, 10), np.arange(4)).item(), np.log(10), rtol=1e-6)
 
 
-def test_losses_keep_the_dtype() -> None:
+def test_losses_keep_the_dtype_whatever_the_targets() -> None:
     assert tt.cross_entropy(tt.zeros(2, 3), np.array([0, 1])).dtype == np.float32
+    assert tt.binary_cross_entropy_with_logits(tt.zeros(2), np.array([0, 1])).dtype == np.float32
+    assert tt.mse_loss(tt.zeros(2), np.array([0.0, 1.0])).dtype == np.float32
+    assert tt.mse_loss(Tensor([1.0, 2.0]), np.array([1, 2], np.uint8)).item() == 0
 
 
 def test_shapes_that_do_not_fit_are_stated() -> None:
@@ -59,5 +62,7 @@ def test_shapes_that_do_not_fit_are_stated() -> None:
         tt.cross_entropy(Tensor(LOGITS), np.array([0, 1, -1, 0, 0]))
     with pytest.raises(ShapeError, match=r"mse_loss: shapes \(3,\) and \(3, 1\) differ"):
         tt.mse_loss(tt.zeros(3), tt.zeros(3, 1))
+    with pytest.raises(SettingError, match="targets of dtype float64"):
+        tt.cross_entropy(Tensor(LOGITS), np.zeros(5))
     with pytest.raises(SettingError, match=r"label_smoothing 1"):
         tt.CrossEntropyLoss(1)

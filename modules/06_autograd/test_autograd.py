@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -52,6 +53,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], *tuple[np.ndarray, ...]]] = {
     "abs": (lambda a: a.abs(), positive(3) * [1, -1, 1]),
     "maximum": (lambda a, b: a.maximum(b), normal(4, 3), normal(3)),
     "where": (lambda a, b: tt.where(CONDITION, a, b), normal(2, 3), normal(3)),
+    "where by a number": (lambda a, b: tt.where(np.array([2, 0, 1]), a, b), normal(2, 3), normal(3)),
+    "sub from an array": (lambda a: np.arange(3.0) - a, normal(2, 3)),
+    "reciprocal": (lambda a: a**-1, positive(3)),
+    "mean of nothing": (lambda a: a[:0].sum() + a.mean(), normal(3)),
     "matmul": (lambda a, b: a @ b, normal(2, 3), normal(3, 4)),
     "matmul matrix vector": (lambda a, b: a @ b, normal(2, 3), normal(3)),
     "matmul vector matrix": (lambda a, b: a @ b, normal(3), normal(3, 4)),
@@ -72,6 +77,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], *tuple[np.ndarray, ...]]] = {
     "var": (lambda a: a.var(1, keepdim=True), normal(3, 4)),
     "reshape": (lambda a: a.reshape(3, 2), normal(2, 3)),
     "permute": (lambda a: a.permute(2, 0, 1), normal(2, 3, 4)),
+    "permute from the end": (lambda a: a.permute(0, -1, 1), normal(2, 3, 4)),
     "transpose": (lambda a: a.transpose(-1, 0), normal(2, 3, 4)),
     "expand": (lambda a: a.expand(4, 2, 3), normal(2, 1)),
     "unsqueeze squeeze": (lambda a: a.unsqueeze(1).squeeze(1) * 2, normal(2, 3)),
@@ -212,9 +218,38 @@ def test_no_grad_records_nothing_and_recording_comes_back_after_an_error() -> No
 
 def test_constants_and_integer_inputs_get_no_gradient() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
-    other = Tensor([3.0, 4.0])
-    (x * other).sum().backward()
-    assert other.grad is None
+    other, whole = Tensor([3.0, 4.0]), Tensor([1, 2])
+    (x * other * whole).sum().backward()
+    assert other.grad is whole.grad is None
+    assert not x.to(np.int64).requires_grad
+
+
+def test_the_callers_gradient_is_copied() -> None:
+    x, g = Tensor([1.0, 2.0], requires_grad=True), np.ones(2, np.float32)
+    (x + 0.0).backward(g)
+    g[:] = 7
+    assert x.grad is not None
+    assert x.grad.data.tolist() == [1, 1]
+
+
+def test_no_grad_nests_recurses_and_keeps_to_its_thread() -> None:
+    x = Tensor([1.0], requires_grad=True)
+    seen: list[bool] = []
+
+    @tt.no_grad()
+    def recurse(depth: int) -> None:
+        if depth:
+            recurse(depth - 1)
+        seen.append((x * 2).requires_grad)
+
+    recurse(3)
+    assert seen == [False] * 4
+    assert (x * 2).requires_grad
+    with tt.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert seen[-1]
 
 
 def test_mixed_precision_gradients_keep_each_inputs_dtype() -> None:

@@ -111,7 +111,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened() -> None:
 
 def test_state_of_another_optimizer_is_refused() -> None:
     state = tt.SGD([tt.Parameter(START)], momentum=0.9).state_dict()
-    with pytest.raises(StateError, match=r"Adam: state does not fit: 0\.mean, 0\.square, 0\.velocity"):
+    with pytest.raises(StateError, match=r"Adam: state does not fit: 0\.mean, 0\.square, 0\.step, 0\.velocity"):
         tt.Adam([tt.Parameter(START)]).load_state_dict(state)
 
 
@@ -169,6 +169,37 @@ def test_clipping_refuses_a_norm_that_is_not_finite() -> None:
 def test_settings_out_of_range_are_refused(make: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         make([tt.Parameter(START)], **settings)
+
+
+def test_groups_override_every_setting_and_unknown_ones_are_refused() -> None:
+    p = tt.Parameter(START.copy())
+    optimizer = tt.SGD([{"params": iter([p]), "momentum": 0.9, "nesterov": True}], lr=0.1)
+    for g in GRADIENTS:
+        p.grad = Tensor(g)
+        optimizer.step()
+    np.testing.assert_allclose(p.data, sgd(0.1, 0.9, nesterov=True))
+    with pytest.raises(SettingError, match="unknown settings typo"):
+        tt.SGD([{"params": [p], "typo": 1}])
+    with pytest.raises(SettingError, match="given twice"):
+        tt.SGD([p, p])
+
+
+def test_a_parameter_that_was_idle_starts_its_bias_correction_afresh() -> None:
+    busy, idle = tt.Parameter(np.zeros(1)), tt.Parameter(np.zeros(1))
+    optimizer = tt.Adam([busy, idle], lr=0.1)
+    for _ in range(9):
+        busy.grad = Tensor(np.ones(1))
+        optimizer.step()
+    idle.grad = Tensor(np.ones(1))
+    optimizer.step()
+    np.testing.assert_allclose(idle.data, -0.1, rtol=1e-6)
+
+
+def test_clipping_survives_squares_too_large_for_float32() -> None:
+    p = tt.Parameter(np.zeros(2, np.float32))
+    p.grad = Tensor(np.array([3e20, 4e20], np.float32))
+    np.testing.assert_allclose(tt.clip_grad_norm_([p], 1.0), 5e20, rtol=1e-6)
+    np.testing.assert_allclose(p.grad.data, [0.6, 0.8], rtol=1e-6)
 
 
 def test_an_optimizer_without_parameters_is_refused() -> None:

@@ -66,12 +66,27 @@ def test_training_learns_and_records_each_epoch() -> None:
 
 
 def test_the_same_seed_repeats_a_run_bit_for_bit() -> None:
-    first, second = trainer(), trainer()
+    first = trainer()
     first_history = first.fit(loader(), 3, report=quiet)
-    tt.manual_seed(0)
     second = trainer()
     assert figures(second.fit(loader(), 3, report=quiet)) == figures(first_history)
     assert weights(first.model) == weights(second.model)
+
+
+def test_two_fresh_processes_train_the_same_weights() -> None:
+    program = textwrap.dedent("""
+        import hashlib
+        import numpy as np
+        import tinytorch as tt
+        tt.manual_seed(1)
+        model = tt.Sequential(tt.Linear(20, 30), tt.GELU(), tt.Dropout(0.2), tt.Linear(30, 3))
+        data = tt.TensorDataset(np.random.default_rng(0).random((64, 20), np.float32), np.arange(64) % 3)
+        tt.Trainer(model, tt.AdamW(model.parameters()), tt.CrossEntropyLoss()).fit(
+            tt.DataLoader(data, 8, shuffle=True, seed=1), 3)
+        print(hashlib.sha256(b"".join(v.data.tobytes() for v in model.state_dict().values())).hexdigest())
+    """)
+    hashes = {subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(hashes) == 1
 
 
 def test_evaluation_does_not_change_the_run() -> None:
@@ -173,7 +188,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     trainer(path).fit(loader(), 1, report=quiet)
     other = tt.Linear(5, 2)
     t = tt.Trainer(other, tt.AdamW(other.parameters()), tt.CrossEntropyLoss(), checkpoint=path)
-    with pytest.raises(StateError, match=r"run\.safetensors: Linear: state does not fit: missing weight"):
+    with pytest.raises(StateError, match=r"run\.safetensors: Linear: state does not fit: unknown"):
         t.resume()
 
 
@@ -210,6 +225,79 @@ def test_accumulated_gradients_equal_one_large_batch() -> None:
         trainer(accumulate=0)
 
 
+def test_a_short_last_group_is_averaged_over_what_it_has() -> None:
+    """Five batches, two a step: the fifth alone moves the weights as far as it would without accumulation."""
+
+    def last_step(accumulate: int) -> np.ndarray:
+        tt.manual_seed(0)
+        model = tt.Linear(5, 2)
+        t = tt.Trainer(model, tt.SGD(model.parameters(), lr=0.0), tt.CrossEntropyLoss(), accumulate=accumulate)
+        steps: list[np.ndarray] = []
+        step = t.optimizer.step
+
+        def watched() -> None:
+            assert model.weight.grad is not None
+            steps.append(model.weight.grad.data)
+            step()
+
+        t.optimizer.step = watched  # type: ignore[method-assign]
+        t.fit(DataLoader(TensorDataset(X, Y), 14), 1, report=quiet)
+        assert len(steps) == -(-5 // accumulate)
+        return steps[-1]
+
+    np.testing.assert_allclose(last_step(2), last_step(1), rtol=1e-5)
+
+
+def test_an_interrupt_during_validation_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    t = trainer(path)
+    t.metrics["stop"] = lambda outputs, targets: float(os.kill(os.getpid(), signal.SIGINT) or 0)
+    with pytest.raises(KeyboardInterrupt):
+        t.fit(loader(), 1, validation=loader(batch_size=70), report=quiet)
+    resumed = trainer(path)
+    assert resumed.resume()
+    assert resumed.epoch == 1
+
+
+def test_a_metric_may_return_a_numpy_number(tmp_path: Path) -> None:
+    t = trainer(tmp_path / "run.safetensors")
+    t.metrics["single"] = lambda outputs, targets: np.float32(0.5)  # type: ignore[assignment, return-value]
+    assert t.fit(loader(), 1, validation=loader(), report=quiet)[0]["single"] == 0.5
+
+
+def test_a_refused_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    trainer(path).fit(loader(), 1, report=quiet)
+    t = trainer(path)
+    t.optimizer = tt.SGD(t.model.parameters(), lr=0.1)
+    before = weights(t.model)
+    with pytest.raises(StateError):
+        t.resume()
+    assert weights(t.model) == before
+
+
+def test_loaders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="without batches"):
+        trainer().fit(DataLoader(TensorDataset(X, Y), 100, drop_last=True), 1, report=quiet)
+    t = trainer(tmp_path / "run.safetensors")
+
+    def interrupt(done: int, total: int, **figures: float) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        t.fit(loader(), 1, report=interrupt)
+    with pytest.raises(SettingError, match="stopped at batch 1 of 5, but this loader has 2"):
+        t.fit(loader(batch_size=35), 1, report=quiet)
+
+
+def test_patience_looks_only_at_epochs_that_were_validated(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    trainer(path).fit(loader(), 1, report=quiet)
+    t = trainer(path, patience=2)
+    t.resume()
+    assert len(t.fit(loader(), 2, validation=loader(), report=quiet)) == 2
+
+
 def test_gradients_are_clipped() -> None:
     def moved(clip: float | None) -> float:
         tt.manual_seed(0)
@@ -235,6 +323,16 @@ def test_the_progress_bar_shows_how_far_and_ends_its_line() -> None:
     assert "1/4  loss 0.5" in text
     assert text.endswith("\n")
     assert "[==============================] 4/4  loss 0.25" in text
+
+
+def test_the_time_left_counts_from_where_a_resumed_run_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 2.0])
+    monkeypatch.setattr("tinytorch.training.time.monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    report = tt.progress_bar(stream, interval=0)
+    report(901, 1000)
+    report(902, 1000)
+    assert "98 s left" in stream.getvalue()
 
 
 def test_a_second_interrupt_breaks_in_at_once() -> None:

@@ -49,6 +49,14 @@ def test_an_epoch_can_go_on_from_any_batch_with_the_same_augmentation() -> None:
     assert order(loader, 2)[12:] == order(loader, 2, start=3)
 
 
+def test_order_augmentation_and_weights_draw_from_streams_of_their_own() -> None:
+    drawn = []
+    transform = lambda batch, rng: (drawn.append(rng.random()), batch)[1]  # type: ignore[func-returns-value]
+    list(tt.DataLoader(numbers(4), 2, shuffle=True, seed=1, transform=transform).batches(0))
+    drawn += [np.random.default_rng(seed).random() for seed in (1, (1, 1, 0))]
+    assert len(set(drawn)) == 4
+
+
 def test_a_batch_is_taken_with_one_index() -> None:
     class Counting:
         calls = 0
@@ -71,6 +79,8 @@ def test_what_does_not_fit_is_refused() -> None:
         tt.TensorDataset()
     with pytest.raises(SettingError, match="batch_size 0"):
         tt.DataLoader(numbers(3), 0)
+    with pytest.raises(SettingError, match="seed -1"):
+        tt.DataLoader(numbers(3), seed=-1)
     with pytest.raises(SettingError, match="empty"):
         tt.DataLoader(numbers(0))
 

@@ -42,9 +42,47 @@ def test_a_trace_runs_no_module_code_again() -> None:
         return x * 2
 
     predict = trace(tt.Sequential(count))
+    predict(np.ones((1, 2), np.float32))
+    traced = calls
     for _ in range(5):
         predict(np.ones((1, 2), np.float32))
-    assert calls == 1
+    assert calls == traced
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda x: tt.where(x > 0, x, 0.1 * x),
+        lambda x: x - x.detach().max(),
+        lambda x: x + tt.randn(1),
+        lambda x: x if x.data.sum() > 0 else x * 2,
+    ],
+    ids=["comparison", "detach", "randomness", "branch"],
+)
+def test_what_depends_on_the_input_outside_recorded_operations_is_refused(layer: object) -> None:
+    with pytest.raises(GradientError, match="same operations for every input"):
+        trace(tt.Sequential(layer))(np.array([[1.0, 2.0, 4.0]], np.float32))  # type: ignore[arg-type]
+
+
+def test_a_trace_is_a_snapshot_of_the_weights() -> None:
+    model = Branching()
+    predict, x = trace(model), np.ones((2, 4), np.float32)
+    before = predict(x)
+    for parameter in model.parameters():
+        parameter.data += 1
+    np.testing.assert_array_equal(predict(x), before)
+
+
+def test_tracing_leaves_the_models_mode_alone() -> None:
+    model = tt.Sequential(tt.Linear(2, 2), tt.Dropout(0.5))
+    model[1].training = False  # type: ignore[attr-defined]
+    trace(model)(np.ones((1, 2), np.float32))
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
+def test_integer_inputs_are_refused_in_words() -> None:
+    with pytest.raises(GradientError, match="dtype int64: only floating-point"):
+        trace(tt.Sequential(tt.ReLU()))(np.ones((1, 2), np.int64))
 
 
 def test_an_output_that_ignores_the_input_is_refused() -> None:
