@@ -121,10 +121,19 @@ import tinytorch
 def test_all_names_what_is_there_and_nothing_else() -> None:
     public = {
         name
-        for name, value in vars(tinytorch).items()
-        if not name.startswith("_") and getattr(value, "__module__", "").startswith("tinytorch.")
+        for name in dir(tinytorch)
+        if not name.startswith("_") and getattr(getattr(tinytorch, name), "__module__", "").startswith("tinytorch.")
     }
     assert set(tinytorch.__all__) == public
+
+
+def test_what_is_not_used_is_not_imported() -> None:
+    program = "import sys, tinytorch; print(*sys.modules); tinytorch.Conv2d; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    before, after = (line.split() for line in done.stdout.splitlines())
+    heavy = {"tinytorch.spatial", "tinytorch.transformers", "tinytorch.datasets", "tempfile", "safetensors"}
+    assert heavy & set(before) == set()
+    assert "tinytorch.spatial" in after
 
 
 def test_the_top_level_holds_what_the_design_says() -> None:

@@ -7,9 +7,13 @@
 >>> model[0].weight.grad.shape
 (8, 4)
 
-Importing it needs NumPy only. `tinytorch.datasets`, `tinytorch.benchmarking` and `tinytorch.environment` are
-imported by name.
+Importing it needs NumPy only. Convolutions, tokenizers and transformers are imported when one of their names is
+first used, so that they cost nothing to those who don't. `tinytorch.datasets`, `tinytorch.benchmarking`,
+`tinytorch.environment` and `tinytorch.acceleration` are imported by name.
 """
+
+from importlib import import_module
+from typing import Any
 
 from tinytorch.activations import (
     GELU,
@@ -93,24 +97,68 @@ from tinytorch.training import (
 
 __version__ = "0.1.0"
 
+_LATER = {
+    "attention": ("MultiHeadAttention", "scaled_dot_product_attention"),
+    "embeddings": ("Embedding", "LearnedPositions", "SinusoidalPositions"),
+    "spatial": (
+        "AdaptiveAvgPool2d",
+        "AvgPool2d",
+        "BatchNorm2d",
+        "Conv2d",
+        "MaxPool2d",
+        "adaptive_avg_pool2d",
+        "avg_pool2d",
+        "conv2d",
+        "max_pool2d",
+    ),
+    "tokenization": ("BPETokenizer", "CharTokenizer"),
+    "transformers": ("GPT", "LayerNorm", "TransformerBlock"),
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name of `_LATER`."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'tinytorch' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"tinytorch.{_MODULE_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])
+
+
 __all__ = [
     "GELU",
+    "GPT",
     "SGD",
     "Adam",
     "AdamW",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
+    "BPETokenizer",
+    "BatchNorm2d",
+    "CharTokenizer",
+    "Conv2d",
     "CosineLR",
     "CrossEntropyLoss",
     "DataError",
     "DataLoader",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GradientError",
     "LambdaLR",
+    "LayerNorm",
+    "LearnedPositions",
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
     "NonFiniteError",
     "Optimizer",
     "Parameter",
@@ -119,6 +167,7 @@ __all__ = [
     "SettingError",
     "ShapeError",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "StateError",
     "StepLR",
@@ -127,18 +176,23 @@ __all__ = [
     "TensorDataset",
     "TinyTorchError",
     "Trainer",
+    "TransformerBlock",
     "accuracy",
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
     "backward",
     "binary_cross_entropy_with_logits",
     "cat",
     "check_grads",
     "clip_grad_norm_",
+    "conv2d",
     "cross_entropy",
     "gelu",
     "get_rng_state",
     "is_grad_enabled",
     "log_softmax",
     "manual_seed",
+    "max_pool2d",
     "mse_loss",
     "no_grad",
     "ones",
@@ -148,6 +202,7 @@ __all__ = [
     "random_flip",
     "random_shift",
     "relu",
+    "scaled_dot_product_attention",
     "set_rng_state",
     "sigmoid",
     "softmax",
