@@ -97,9 +97,17 @@ class Trainer:
         self.seconds = 0.0  # training time of all runs so far
 
     def fit(
-        self, loader: Batches, epochs: int, validation: Batches | None = None, report: Report | None = None
+        self,
+        loader: Batches,
+        epochs: int,
+        validation: Batches | None = None,
+        report: Report | None = None,
+        split: str = "val",
     ) -> History:
         """Train until `epochs` epochs are done, counting those before a resume; returns one record an epoch.
+
+        `split` names the validation loader's samples in the records: "val", or "test" where the test split is
+        watched (it then chooses nothing: there is no patience on it).
 
         Ctrl-C finishes the step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
         """
@@ -118,7 +126,7 @@ class Trainer:
                         break
                 self.seconds += time.perf_counter() - began
                 if self.batch == length:
-                    self._finish_epoch(validation)
+                    self._finish_epoch(validation, split)
                 self.save()
                 if interrupted.is_set():
                     raise KeyboardInterrupt
@@ -159,15 +167,15 @@ class Trainer:
                 self.schedule.step()
         return value
 
-    def evaluate(self, loader: Batches) -> dict[str, float]:
-        """The mean loss (`val_loss`) and metrics over a loader, in inference mode."""
+    def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
+        """The mean loss (as `val_loss`, by the split's name) and metrics over a loader, in inference mode."""
         self.model.eval()
-        sums = dict.fromkeys(["val_loss", *self.metrics], 0.0)
+        sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
         with no_grad():
             for inputs, targets in loader.batches(0):
                 outputs = self.model(Tensor(inputs))
-                sums["val_loss"] += self.loss(outputs, targets).item() * len(targets)
+                sums[f"{split}_loss"] += self.loss(outputs, targets).item() * len(targets)
                 for name, measure in self.metrics.items():
                     sums[name] += float(measure(outputs.data, targets)) * len(targets)
                 samples += len(targets)
@@ -220,7 +228,7 @@ class Trainer:
         if self.schedule is not None and progress["schedule"] is not None:
             self.schedule.seek(progress["schedule"])
 
-    def _finish_epoch(self, validation: Batches | None) -> None:
+    def _finish_epoch(self, validation: Batches | None, split: str) -> None:
         self.epoch += 1
         record = {
             "epoch": self.epoch,
@@ -229,7 +237,7 @@ class Trainer:
             "seconds": self.seconds,
         }
         self.batch, self.loss_sum, self.samples = 0, 0.0, 0
-        self.history.append(record | (self.evaluate(validation) if validation is not None else {}))
+        self.history.append(record | (self.evaluate(validation, split) if validation is not None else {}))
 
     def _out_of_patience(self) -> bool:
         losses = [record["val_loss"] for record in self.history if "val_loss" in record]

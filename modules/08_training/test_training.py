@@ -65,6 +65,12 @@ def test_training_learns_and_records_each_epoch() -> None:
     assert history[-1]["accuracy"] > 0.9
 
 
+def test_a_watched_test_split_is_called_so() -> None:
+    history = trainer().fit(loader(), 1, validation=loader(), report=quiet, split="test")
+    assert "test_loss" in history[0]
+    assert "val_loss" not in history[0]
+
+
 def test_the_same_seed_repeats_a_run_bit_for_bit() -> None:
     first = trainer()
     first_history = first.fit(loader(), 3, report=quiet)

@@ -99,7 +99,7 @@ def gradient_descent(
         tt.BCEWithLogitsLoss(),
         metrics={"accuracy": lambda logits, targets: float(((logits > 0) == targets).mean())},
     )
-    return trainer.fit(loader, parameters["epochs"], validation=test, report=report)
+    return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
 
 
 def share_right(model: tt.Linear, x: np.ndarray, y: np.ndarray) -> float:

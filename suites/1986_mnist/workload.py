@@ -61,7 +61,7 @@ def train(
         schedule=tt.CosineLR(optimizer, steps, warmup=steps // 20),
         metrics={"accuracy": tt.accuracy},
     )
-    return trainer.fit(loader, parameters["epochs"], validation=test, report=report)
+    return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
 
 
 def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:

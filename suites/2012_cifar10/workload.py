@@ -206,7 +206,7 @@ def train(
         schedule=tt.LambdaLR(optimizer, lambda step: float(np.interp(step, knots, factors))),
         metrics={"accuracy": tt.accuracy},
     )
-    return trainer.fit(loader, parameters["epochs"], validation=test, report=report)
+    return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
 
 
 # Judging ----------------------------------------------------------------------------------------------
