@@ -77,7 +77,8 @@ def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[s
             return result
 
         ours, theirs = alternate(lambda: once("tinytorch"), lambda: once(yardstick), rounds=rounds)  # noqa: B023
-        _same_work(name, yardstick, np.array(ours[0]["check"]), np.array(theirs[0]["check"]))
+        for mine, other in zip(ours, theirs, strict=True):
+            _same_work(name, yardstick, np.array(mine["check"]), np.array(other["check"]))
         for measurement in ours[0]["medians"]:
             a, b = ([result["medians"][measurement] for result in side] for side in (ours, theirs))
             bar = work.BARS.get(measurement) if yardstick == "pytorch" else None
