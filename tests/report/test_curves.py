@@ -59,3 +59,23 @@ def test_the_spread_over_seeds_counts_every_seed() -> None:
     few = seed_spread(record, make_case(rng, seeds=3), "accuracy")
     assert plot(few).data[0]["x"] == ["1", "2", "3"]
     assert seed_spread(record, make_case(rng, seeds=1), "accuracy") is None
+
+
+@pytest.mark.parametrize("seeds", [3, 30])
+@pytest.mark.parametrize("same", [1.0, 0.0, None])
+def test_shares_over_seeds_stay_within_0_and_100_percent(seeds: int, same: float | None) -> None:
+    case = make_case(np.random.default_rng(0), seeds=seeds)
+    values = [same if same is not None else 1 - i / 100 for i in range(seeds)]
+    runs = [
+        run.model_copy(update={"metrics": {"accuracy": value}}) for run, value in zip(case.runs, values, strict=True)
+    ]
+    piece = plot(seed_spread(make_record(), case.model_copy(update={"runs": runs}), "accuracy"))
+    low, high = piece.layout["xaxis" if seeds >= 20 else "yaxis"]["range"]
+    assert 0 <= low < high <= 1
+    if seeds >= 20:
+        (bars,) = piece.data
+        edges = [x + sign * width / 2 for x, width in zip(bars["x"], bars["width"], strict=True) for sign in (-1, 1)]
+        assert low - 1e-4 <= min(edges) < max(edges) <= high + 1e-4
+        assert sum(bars["y"]) == seeds
+    else:
+        assert piece.data[0]["cliponaxis"] is False

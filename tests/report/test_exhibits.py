@@ -54,6 +54,10 @@ def test_points_get_a_surface_and_a_border_where_there_is_a_grid() -> None:
     assert isinstance(piece, Plot)
     assert [trace["type"] for trace in piece.data] == ["heatmap", "contour", "scatter", "scatter"]
     assert piece.data[1]["contours"]["start"] == 0.5
+    assert "where it changes its mind" in piece.says
+    sure = piece_of(points.model_copy(update={"grid": [[0.9] * 40] * 40}), "")
+    assert isinstance(sure, Plot)
+    assert "shade: the model's answer over the plane. " in sure.says
     bare = piece_of(points.model_copy(update={"grid": [], "grid_x": [], "grid_y": []}), "")
     assert isinstance(bare, Plot)
     assert sum(len(trace["x"]) for trace in bare.data) == 120
@@ -108,6 +112,7 @@ def test_texts_are_kept_word_for_word() -> None:
         Heatmaps(title="x", x_title="", y_title="", names=[], matrices=[]),
         Bars(title="x", y_title="", names=["a"], groups={"g": [1, 2]}),
         Table(title="x", columns=["a"], rows=[["1", "2"]]),
+        Bars(title="x", y_title="", names=["a"], groups={"g": [1.7976931348623157e308]}),  # past what a page can hold
     ],
 )
 def test_an_exhibit_that_does_not_fit_itself_gives_one_line_and_no_crash(exhibit) -> None:

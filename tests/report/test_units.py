@@ -25,6 +25,9 @@ def said(text: str) -> str:
         (182345.0, "/s", "182 000 /s"),
         (35.21e6, "/s", "35.2 M/s"),
         (0.0, "s", "0 s"),
+        (float("nan"), "count", "nan"),
+        (float("inf"), "bytes", "inf"),
+        (float("-inf"), "/s", "-inf"),
     ],
 )
 def test_a_quantity_is_shown_with_its_unit_and_sensible_digits(value: float, unit: str, text: str) -> None:

@@ -165,8 +165,8 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
     axis: dict[str, Any] = {"title": {"text": plain(metric.title)}}
     axis |= {"tickformat": ",.6~p"} if metric.unit == "%" else {}
     values = [value for _, value in there]
-    if min(values) == max(values):
-        axis["range"] = [values[0] - 0.1 * (abs(values[0]) or 1), values[0] + 0.1 * (abs(values[0]) or 1)]
+    low, high = _reach_of(values, share=metric.unit == "%")
+    axis["range"] = [low, high]
     if len(there) < 20:
         data: list[dict[str, Any]] = [
             {
@@ -175,12 +175,13 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
                 "x": [str(seed) for seed, _ in there],
                 "y": values,
                 "marker": {"size": 10, "color": "--series-1"},
+                "cliponaxis": False,
                 "hovertemplate": "seed %{x}: %{y}<extra></extra>",
             }
         ]
         layout: dict[str, Any] = {"xaxis": {"title": {"text": "seed"}, "type": "category"}, "yaxis": axis}
     else:
-        counts, edges = np.histogram(values, bins=20)
+        counts, edges = np.histogram(values, bins=20, range=(low, high))
         width = digits(float(edges[1] - edges[0]))
         centres = [digits(float(edge)) for edge in (edges[:-1] + edges[1:]) / 2]
         data = [
@@ -196,3 +197,12 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
         layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
     says = f"{case.title}: {len(there)} seeds, each trained in a process of its own."
     return Plot(f"{metric.title} over seeds", says, data, {**layout, "showlegend": False})
+
+
+def _reach_of(values: list[float], share: bool) -> tuple[float, float]:
+    """An axis with some air around the values, but none outside 0 to 100 % where they are shares."""
+    low, high = min(values), max(values)
+    air = 0.05 * (high - low) or 0.1 * (abs(low) or 1.0)
+    if share and low >= 0 and high <= 1:
+        return max(0.0, low - air), min(1.0, high + air)
+    return low - air, high + air

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,11 @@ def exhibits(record: Record) -> list[tuple[str, list[Piece]]]:
 def piece_of(exhibit: Exhibit, origin: str) -> Piece:
     """The piece that shows an exhibit; `origin` says in a few words where it comes from."""
     try:
-        return RENDER[exhibit.kind](exhibit, origin)
-    except (ValueError, TypeError, IndexError) as error:
+        piece = RENDER[exhibit.kind](exhibit, origin)
+        if isinstance(piece, Plot):
+            json.dumps([piece.data, piece.layout], allow_nan=False)  # as the page will hold it
+        return piece
+    except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         return Absent(exhibit.title, f"This exhibit cannot be drawn: {error}")
 
 
@@ -149,6 +153,7 @@ def _points(exhibit: Points, origin: str) -> Piece:
     if not len(exhibit.x) == len(exhibit.y) == len(exhibit.label):
         raise ValueError(f"{len(exhibit.x)} x, {len(exhibit.y)} y and {len(exhibit.label)} labels")
     data = _surface(exhibit) if exhibit.grid else []
+    surface = ["; shade: the model's answer over the plane", ", line: where it changes its mind"][: len(data)]
     symbols = ("circle", "square", "diamond", "cross", "triangle-up", "star")
     for index, label in enumerate(sorted(set(exhibit.label))):
         chosen = [i for i, other in enumerate(exhibit.label) if other == label]
@@ -167,10 +172,11 @@ def _points(exhibit: Points, origin: str) -> Piece:
                 },
             }
         )
-    surface = "; shade: the model's answer over the plane, line: where it changes its mind" if exhibit.grid else ""
     axis = {"zeroline": False, "showgrid": False}
     layout = {"xaxis": axis, "yaxis": axis}
-    return Plot(exhibit.title, f"{len(exhibit.x)} points by class{surface}. {origin}", data, layout, shape="square")
+    return Plot(
+        exhibit.title, f"{len(exhibit.x)} points by class{''.join(surface)}. {origin}", data, layout, shape="square"
+    )
 
 
 def _surface(exhibit: Points) -> list[dict[str, Any]]:

@@ -64,6 +64,8 @@ def integer(value: float) -> str:
 
 def quantity(value: float, unit: str) -> str:
     """A metric's value with its unit, as suite.yaml names units ("%" means that the value is a fraction)."""
+    if not math.isfinite(value):
+        return str(value)
     match unit:
         case "%":
             return f"{100 * value:.2f}{THIN}%"
