@@ -7,6 +7,10 @@ TitoError
 └── ReportError    a page that cannot be written
 """
 
+from __future__ import annotations
+
+import unicodedata
+
 
 class TitoError(Exception):
     """Base of all errors of the harness."""
@@ -26,3 +30,19 @@ class RecordError(TitoError):
 
 class ReportError(TitoError):
     """A report that cannot be made."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text without what a terminal could obey or a file could refuse: control signs and lone surrogates as escapes.
+
+    >>> printable("caf\\udce9 \\x1b[2J")
+    'caf\\\\udce9 \\\\x1b[2J'
+    """
+    return "".join(
+        sign if sign.isprintable() or unicodedata.category(sign) == "Zs" or sign in keep else _escaped(sign)
+        for sign in text
+    )
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")

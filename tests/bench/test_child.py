@@ -119,6 +119,12 @@ def test_progress_is_thinned_but_the_last_report_arrives(reporter):
     assert len(progress) < 100
 
 
+def test_figures_that_are_not_finite_are_sent_as_null(reporter):
+    reporter.progress(1, 1, loss=float("nan"), rate=float("inf"), accuracy=0.5)
+    assert "NaN" not in reporter._pipe.getvalue()
+    assert events(reporter)[-1]["figures"] == {"loss": None, "rate": None, "accuracy": 0.5}
+
+
 def test_a_report_that_is_no_number_is_the_workloads_error(reporter):
     with pytest.raises(ValueError, match="high"):
         reporter.progress(1, 1, accuracy="high")

@@ -79,7 +79,9 @@ def test_a_child_waits_for_go():
     ("behaviour", "reason"),
     [
         ("kill", r"^killed by signal 9 \(out of memory\?\)$"),
-        ("segfault", r"^killed by signal 11 \(SIGSEGV\)$"),
+        ("segfault", r"^killed by signal 11 \(Segmentation fault\)$"),
+        ("real-time signal", r"^killed by signal 40 \(.*signal.*\)$"),
+        ("raise odd", r"^ValueError: caf\\udce9 \\x1b\[2J\\x07 \(workload.py line \d+\)$"),
         ("leave", r"^ended with exit code 0 and no result$"),
         ("raise", r"^ValueError: the clouds have gone \(workload.py line \d+\)$"),
         ("exit", r"^SystemExit: 0 \(workload.py line \d+\)$"),
@@ -90,6 +92,21 @@ def test_a_child_that_dies_says_how(behaviour, reason):
     with pytest.raises(RunError, match=reason), start(behaviour) as child:
         follow(child)
     assert not psutil.pid_exists(child.pid)
+
+
+@pytest.mark.parametrize("event", ['{"event": "result"}', '{"event": "phase"}', '{"event": "charm"}', "[" * 5000])
+def test_a_forged_event_is_an_error_and_no_crash(event):
+    with pytest.raises(RunError, match=r"^wrote b'.*' where only the harness writes$"), start("forge", event) as child:
+        follow(child)
+
+
+def test_control_signs_of_the_last_printed_line_do_not_reach_the_terminal(monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nprintf 'a\\033[2Jb\\n'\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(RunError, match=r"no result: a\\x1b\[2Jb$"), start() as child:
+        follow(child)
 
 
 def test_printing_disturbs_nothing():
@@ -132,6 +149,18 @@ def test_a_sleeper_that_left_the_group_is_ended(tmp_path):
     with pytest.raises(RunError, match="time limit"), start("fork daemon", place, seconds=2.5) as child:
         follow(child)
     assert is_gone(int(place.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper")
+def test_a_daemon_whose_parent_has_ended_is_ended_and_others_are_left_alone(tmp_path):
+    bystander = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], start_new_session=True)
+    place = tmp_path / "place"
+    with start("double fork", place) as child:
+        assert follow(child)[-1]["event"] == "result"
+    assert not psutil.pid_exists(int(place.read_text()))  # not even as a zombie
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
 
 
 def test_ctrl_c_in_the_parent_ends_the_child_and_goes_on_up(tmp_path):

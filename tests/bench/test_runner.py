@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tito.bench import probes, runner
 from tito.bench.record import Record
-from tito.bench.suite import load_suite
+from tito.bench.suite import load_suite, with_gate
 from tito.errors import RunError
 
 TINY = Path(__file__).parent / "suites" / "2001_tiny"
@@ -51,6 +52,14 @@ def test_memory_was_traced_from_before_the_data_to_the_end(tiny_record):
     assert memory.samples[0].seconds <= memory.phases[0].start
     assert memory.samples[0].rss == memory.baseline <= memory.peak
     assert memory.baseline > 0.7 * memory.peak  # NumPy was there already, and this workload adds little
+
+
+def test_peak_memory_is_the_workloads_and_not_that_of_saving_its_weights(misbehaving, run_quick):
+    memory = run_quick(misbehaving("heavy state")).profile.memory
+    assert memory.peak - memory.baseline < 100 * 2**20  # saving takes 150 MB
+    assert memory.samples[-1].seconds < memory.phases[-1].end + 0.2  # saving takes 0.4 s
+    if sys.platform == "linux":
+        assert memory.peak >= max(phase.peak for phase in memory.phases) > 0
 
 
 def test_stacks_were_seen_or_the_record_says_why_not(tiny_record):
@@ -119,6 +128,7 @@ def test_a_missed_gate_is_no_pass_and_no_speed_is_quoted(suite_folder, run_quick
         ("rubbish", {}, "clouds, seed 1: evaluate returned str 'very good'"),
         ("wrong exhibit", {}, "clouds, seed 1: the workload returned a wrong exhibits.0"),
         ("unknown object", {}, "clouds, seed 1: the workload returned object <object object"),
+        ("raise odd", {}, "clouds, seed 1: ValueError: caf\\udce9 \\x1b[2J\\x07 (workload.py line "),
         ("kill", {}, "clouds, seed 1: killed by signal 9 (out of memory?)"),
         ("hang", {"seconds": 1.0}, "clouds, seed 1: ended at the time limit of 1 s"),
         ("eat", {"memory_mb": 200}, "clouds, seed 1: ended at "),
@@ -160,6 +170,66 @@ def test_forbidden_py_spy_leaves_a_reason_and_a_pass(run_quick, monkeypatch, tmp
     assert record.status == "passed"
     assert record.profile.stacks is None
     assert record.omitted[0].why == "py-spy could not look into the process: Permission Denied"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_a_py_spy_that_cannot_be_started_is_an_omission(run_quick, monkeypatch, tmp_path, mode):
+    broken = tmp_path / "py-spy"
+    broken.write_bytes(b"\x00no program")
+    broken.chmod(mode)
+    monkeypatch.setattr(probes, "find_py_spy", lambda: str(broken))
+    record = run_quick(load_suite(TINY))
+    assert record.status == "passed"
+    assert record.omitted[0].what == "stacks"
+    assert record.omitted[0].why.startswith("py-spy cannot be run: ")
+
+
+def test_odd_text_of_a_workload_costs_no_record(misbehaving, run_quick):
+    record = run_quick(misbehaving("odd text"))
+    assert record.status == "passed"
+    assert record.cases[0].runs[0].exhibits[0].title == "caf\\udce9 \\x1b[2J\\x07"
+    Record.model_validate_json(record.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"charm": 1.0}, "clouds, seed 1: gave the metrics charm; expected accuracy, "),
+        (
+            dict.fromkeys(("accuracy", "load_seconds", "train_seconds", "evaluate_seconds"), 1.0),
+            "clouds, seed 1: it ended without saving its weights",
+        ),
+    ],
+)
+def test_a_forged_result_is_a_failed_record(suite_folder, run_quick, metrics, reason):
+    forged = {"event": "result", "metrics": metrics, "curve": [], "exhibits": [], "parameter_count": 1}
+
+    def edit(document):
+        document["cases"][0]["parameters"] |= {"behaviour": "forge", "place": json.dumps(forged)}
+
+    record = run_quick(load_suite(suite_folder(edit)))
+    assert (record.status, record.profile) == ("failed", None)
+    assert record.reason.startswith(reason)
+
+
+def test_fewer_seeds_and_other_gates_are_told_in_the_record(run_quick, tiny_record):
+    assert tiny_record.full
+    loaded = with_gate(load_suite(TINY), "accuracy=0.5")
+    record = run_quick(loaded, seeds=1, quick=False)
+    assert record.altered == ["gate accuracy=0.5", "1 of 2 seeds"]
+    assert not record.full
+    assert run_quick(load_suite(TINY), seeds=1).altered == []  # quick has one seed anyway
+
+
+def test_another_suites_workload_runs(suite_folder, run_quick):
+    folder = suite_folder(lambda document: None)
+    other = suite_folder(lambda document: document.update(name="other", workload="../2001_tiny/workload.py"))
+    assert other == folder
+    other = folder.rename(folder.with_name("2001_other"))
+    (other / "workload.py").unlink()
+    suite_folder(lambda document: None)
+    record = run_quick(load_suite(other))
+    assert (record.suite, record.status) == ("other", "passed")
 
 
 def test_ctrl_c_goes_up_and_leaves_no_folder(run_quick, monkeypatch, tmp_path):

@@ -44,6 +44,20 @@ def newer(text):
     return json.dumps(json.loads(text) | {"schema_version": SCHEMA_VERSION + 1, "hologram": 1})
 
 
+def put(path, value):
+    """The record with something else at that place."""
+
+    def spoil(text):
+        document = json.loads(text)
+        place = document
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        return json.dumps(document)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -54,6 +68,21 @@ def newer(text):
         (lambda text: "[1, 2]", "not a record of tito"),
         (lambda text: json.dumps(json.loads(text) | {"status": "splendid"}), "status"),
         (lambda text: json.dumps(json.loads(text) | {"seconds": float("nan")}), "seconds"),
+        (lambda text: "[" * 200_000, "not whole JSON"),
+        (lambda text: json.dumps(json.loads(text) | {"schema_version": True}), "no schema_version"),
+        (lambda text: json.dumps(json.loads(text) | {"created": "2031-01-01T00:00:00"}), "created"),
+        (lambda text: json.dumps(json.loads(text) | {"suite": "../evil"}), "suite"),
+        (lambda text: json.dumps(json.loads(text) | {"suite": "tiny\n"}), "suite"),
+        (lambda text: json.dumps(json.loads(text) | {"suite": "index"}), "suite"),
+        (lambda text: json.dumps(json.loads(text) | {"year": 10**30}), "year"),
+        (put(["profile", "latency", 0, "samples_us"], []), "samples_us"),
+        (put(["profile", "latency", 0, "samples_us", 0], 0.0), "samples_us.0"),
+        (put(["profile", "latency", 0, "p50_us"], -1.0), "p50_us"),
+        (put(["profile", "throughput", 0, "samples_per_second"], []), "samples_per_second"),
+        (put(["profile", "throughput", 0, "samples_per_second", 0], 0.0), "samples_per_second.0"),
+        (put(["profile", "throughput", 0, "batch"], 0), "batch"),
+        (put(["profile", "stacks"], {"tool": "", "rate_hz": 1, "seconds": 1, "collapsed": [["a", 0]]}), "collapsed"),
+        (put(["cases", 0, "runs", 0, "exhibits", 0, "counts", 0, 0], -1), "counts.0.0"),
     ],
 )
 def test_a_bad_file_is_skipped_with_a_line_and_the_others_still_come(store, tiny_record, spoil, words):
@@ -100,6 +129,15 @@ def test_a_folder_that_cannot_be_made_is_named(store, tiny_record):
     store.folder.parent.write_text("a file where the folder should be")
     with pytest.raises(RecordError, match="cannot write the record into"):
         store.save(tiny_record)
+
+
+def test_whether_records_can_be_kept_is_known_beforehand(store):
+    store.check_writable()
+    assert list(store.folder.iterdir()) == []
+    store.folder.rmdir()
+    store.folder.write_text("in the way")
+    with pytest.raises(RecordError, match=f"cannot write records into {store.folder}: File exists"):
+        store.check_writable()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser writes everywhere")

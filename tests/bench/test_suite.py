@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from tito.bench.suite import find_suite, find_suites, load_suite
+from tito.bench.suite import find_suite, find_suites, load_suite, with_gate
 from tito.errors import SuiteError
 
 SUITES = Path(__file__).parent / "suites"
@@ -69,6 +70,15 @@ GATE = ("cases", 0, "gates", 0)
         (put("profile", "case", "rain"), ["profile.case: 'rain'", "expected one of clouds"]),
         (put("profile", "queries", 100), ["profile.queries: 100", "662"]),
         (put("profile", "batches", [0]), ["profile.batches: [0]", "at least 1"]),
+        (put("profile", "batches", [1, 8, 1]), ["profile.batches: [1, 8, 1]", "twice"]),
+        (put("name", "index"), ["name: 'index'", "is taken"]),
+        (put("name", "huge"), ["must lie in a folder 2001_huge"]),
+        (put("year", 2002), ["must lie in a folder 2002_tiny"]),
+        (put("year", 10**30), ["year: 1000", "9999"]),
+        (put("metrics", "train_seconds", {"title": "Mine", "unit": "%"}), ["metrics.train_seconds", "another name"]),
+        (put("workload", "../../workload.py"), ["workload: '../../workload.py'"]),
+        (put("workload", "/workload.py"), ["workload: '/workload.py'"]),
+        (put("workload", "other.py"), ["workload: 'other.py'"]),
         (put("limits", "seconds", 0), ["limits.seconds: 0", "greater than 0"]),
         (lambda d: d["cases"].append(d["cases"][0]), ["cases.1.name: 'clouds' stands twice"]),
     ],
@@ -97,6 +107,10 @@ def test_several_problems_are_counted(suite_folder):
         (b"name: a\nyear: 1\nname: b\n", "suite.yaml:3:1: not valid YAML: key 'name' stands twice"),
         (b"name: [a\n", "suite.yaml:2:1: not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor"),
+        (b"title: 2001-99-99\n", "a value that cannot be read: month must be"),
+        (b"year: " + b"1" * 5000, "a value that cannot be read"),
+        (b"0x" + b"f" * 5000, "a number of thousands of digits"),
+        (b"x: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
         (b"name: \xff\n", "not UTF-8 text"),
         (b"name: \x00\n", "not valid YAML"),
     ],
@@ -138,6 +152,61 @@ def test_a_malformed_suite_does_not_hide_another(suite_folder):
     assert find_suite(folder.parent, "tiny").suite.name == "tiny"
     with pytest.raises(SuiteError, match="1000_broken"):
         find_suites(folder.parent)
+
+
+def test_two_suites_of_one_name_are_refused(suite_folder):
+    folder = suite_folder(lambda document: None)
+    folder.rename(folder.with_name("1999_tiny"))
+    suite_folder(lambda document: None)
+    for look in (lambda: find_suites(folder.parent), lambda: find_suite(folder.parent, "tiny")):
+        with pytest.raises(SuiteError, match=r"two suites are called 'tiny': .*1999_tiny, .*2001_tiny"):
+            look()
+
+
+def test_another_suites_workload_is_hashed_with_the_yaml(suite_folder):
+    folder = suite_folder(lambda document: document.update(workload="../2000_base/workload.py"))
+    with pytest.raises(SuiteError, match=r"2000_base/workload.py: No such file"):
+        load_suite(folder)
+    base = folder.with_name("2000_base")
+    base.mkdir()
+    (folder / "workload.py").rename(base / "workload.py")
+    before = load_suite(folder)
+    assert before.workload == (base / "workload.py").resolve()
+    (base / "workload.py").write_text("another")
+    assert load_suite(folder).sha256 != before.sha256
+
+
+def storm(direction):
+    """The tiny suite with a second case, whose gate points that way."""
+
+    def edit(document):
+        second = json.loads(json.dumps(document["cases"][0]))
+        second["name"] = "storm"
+        second["gates"][0]["direction"] = direction
+        document["cases"].append(second)
+
+    return edit
+
+
+def gates(loaded):
+    return [case.gates[0].value for case in loaded.suite.cases]
+
+
+def test_a_gate_is_altered_everywhere_or_in_one_case(suite_folder):
+    loaded = load_suite(suite_folder(storm("at_least")))
+    altered = with_gate(loaded, "accuracy=50%")
+    assert (gates(altered), altered.altered) == ([0.5, 0.5], ["gate accuracy=50%"])
+    assert gates(with_gate(altered, "storm.accuracy=0.4")) == [0.5, 0.4]
+    assert gates(loaded) == [0.9, 0.9]
+
+
+def test_gates_that_point_both_ways_need_the_case(suite_folder):
+    loaded = load_suite(suite_folder(storm("at_most")))
+    with pytest.raises(SuiteError, match=r"both ways; say clouds.accuracy=VALUE or storm.accuracy=VALUE"):
+        with_gate(loaded, "accuracy=0.5")
+    assert gates(with_gate(loaded, "storm.accuracy=0.5")) == [0.9, 0.5]
+    with pytest.raises(SuiteError, match=r"no gate on 'rain.accuracy'; there are: accuracy, clouds.accuracy, storm"):
+        with_gate(loaded, "rain.accuracy=0.5")
 
 
 def test_suites_come_in_the_order_of_their_years():

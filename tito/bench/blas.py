@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinytorch.environment import blas, machine, tuned_environment
+from tito.bench.process import signal_name
 from tito.bench.record import BlasChoice
 from tito.errors import RunError
 
@@ -98,9 +98,9 @@ def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
         return KernelChoice(record, _variables(CANDIDATE))
     gain = _speed(candidate) / _speed(present)
     if gain < WORTHWHILE:
-        why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel}, too little to change"
-        return KernelChoice(BlasChoice(used=kernel, default=kernel, speedup=1.0, why=why), _inherited())
-    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel}, and its products are right"
+        why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel} on one thread, too little to change"
+        return _keep(kernel, why)
+    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel} on one thread, and its products are right"
     record = BlasChoice(used=CANDIDATE, default=kernel, speedup=gain, why=why)
     return KernelChoice(record, _variables(CANDIDATE))
 
@@ -189,7 +189,7 @@ def run_probe(kernel_variables: dict[str, str], question: Question) -> Probe:
 def _death(code: int, stderr: str) -> str:
     """How a process ended, in words."""
     if code < 0:
-        return f"crashed ({signal.Signals(-code).name})"
+        return f"crashed ({signal_name(-code)})"
     last = stderr.strip().splitlines()[-1:] or ["no message"]
     return f"ended with code {code} ({last[0]})"
 

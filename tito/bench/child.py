@@ -3,7 +3,7 @@
 Reads a job and then "go", a line each, on stdin; writes events as JSON lines on the pipe EVENTS_FD:
 
     {"event": "ready"}                       imported; waits for "go"
-    {"event": "phase", "name", "start", "end"}        clock: time.monotonic(), the same in every process
+    {"event": "phase", "name", "start", "end", "peak"}   clock: time.monotonic(), the same in every process
     {"event": "progress", "phase", "done", "total", "figures"}
     {"event": "result", ...}                 the job's figures; nothing follows
     {"event": "failed", "reason"}            one line; nothing follows
@@ -66,14 +66,17 @@ class Reporter:
         start, clock = time.monotonic(), time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - clock
-        self.send("phase", name=name, start=start, end=time.monotonic())
+        # The mark as it is now: what is kept or sent afterwards is the harness's, not the workload's.
+        self.send("phase", name=name, start=start, end=time.monotonic(), peak=_peak_memory())
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """The `report` that a workload's train gets."""
         now = time.monotonic()
         if now >= self._next or done == total:
             self._next = now + PROGRESS_INTERVAL
-            numbers = {name: float(value) for name, value in figures.items()}
+            numbers = {
+                name: number if math.isfinite(number := float(value)) else None for name, value in figures.items()
+            }
             self.send("progress", phase=self._phase, done=int(done), total=int(total), figures=numbers)
 
 
@@ -122,12 +125,13 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
     metrics = _check_metrics(answer, job["metrics"])
     _check_curve(curve)
     metrics |= {f"{name}_seconds": reporter.seconds[name] for name in ("load", "train", "evaluate")}
-    result = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits", [])}
+    parameter_count = None
     if job["weights"]:
         state = {name: _array(value) for name, value in model.state_dict().items()}
         save_arrays(job["weights"], state)
-        result["parameter_count"] = sum(_array(value).size for value in model.parameters())
-    return result | {"peak": _peak_memory()}
+        parameter_count = sum(_array(value).size for value in model.parameters())
+    exhibits = answer.get("exhibits", [])
+    return {"metrics": metrics, "curve": curve, "exhibits": exhibits, "parameter_count": parameter_count}
 
 
 def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Both look at a running process by its id and change nothing in it.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,8 +20,8 @@ import psutil
 
 from tito.bench.record import MemorySample, MemoryTrace, Phase, Stacks
 
-MEMORY_INTERVAL = 0.02  # seconds between looks at RSS, which costs some microseconds
-USS_INTERVAL = 0.25  # USS walks the page tables: milliseconds for a large process
+MEMORY_INTERVAL = 0.1  # seconds between looks at RSS, which costs some microseconds
+USS_INTERVAL = 1.0  # USS walks the page tables: milliseconds for a large process
 STACK_RATE = 200  # Hz; slows a NumPy network by about 3%, so never in a timed pass
 
 
@@ -51,20 +52,24 @@ class MemoryProbe:
         if rss:  # a process that has just ended has none
             self._samples.append(MemorySample(seconds=round(now - self._started, 4), rss=rss, uss=uss))
 
-    def phase(self, name: str, start: float, end: float) -> None:
-        """A phase that the child reported, on the clock that all processes share."""
-        start, end = round(start - self._started, 4), round(end - self._started, 4)
-        self._phases.append(Phase(name=name, start=start, end=end))
+    def phase(self, name: str, start: float, end: float, peak: int | None) -> None:
+        """A phase that the child reported, on the clock that all processes share.
 
-    def trace(self, case: str, seed: int, peak: int | None) -> MemoryTrace | None:
-        """All of it; `peak` is the kernel's own mark, which no sampling can miss. None without samples."""
+        `peak` is the kernel's own mark at its end, which no sampling can miss.
+        """
+        start, end = round(start - self._started, 4), round(end - self._started, 4)
+        self._phases.append(Phase(name=name, start=start, end=end, peak=peak))
+
+    def trace(self, case: str, seed: int) -> MemoryTrace | None:
+        """All of it; None without samples."""
         if not self._samples:
             return None
+        marks = [phase.peak for phase in self._phases if phase.peak is not None]
         return MemoryTrace(
             case=case,
             seed=seed,
             baseline=self._samples[0].rss,
-            peak=max([sample.rss for sample in self._samples] + [peak or 0]),
+            peak=max([sample.rss for sample in self._samples] + marks),
             interval=MEMORY_INTERVAL,
             samples=self._samples,
             phases=self._phases,
@@ -78,37 +83,46 @@ class MemoryProbe:
 
 
 class StackProbe:
-    """py-spy, attached to a running child for some seconds."""
+    """py-spy, attached to a running child for some seconds. Raises OSError where it cannot be started."""
 
     def __init__(self, executable: str, pid: int, seconds: float) -> None:
-        self._seconds = seconds
+        self._ended: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="tito-")
         self._output = Path(self._folder.name) / "stacks.txt"
         command = [executable, "record", "--pid", str(pid), "--format", "raw", "--function"]
         command += ["--rate", str(STACK_RATE), "--duration", str(max(1, round(seconds)))]
         self._errors = Path(self._folder.name) / "errors.txt"
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [*command, "--output", str(self._output)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
+        self._started = time.monotonic()
+        try:
+            with self._errors.open("wb") as errors:
+                self._process = subprocess.Popen(
+                    [*command, "--output", str(self._output)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                )
+        except OSError:
+            self._folder.cleanup()
+            raise
 
     def running(self) -> bool:
         """Whether py-spy is still looking."""
-        return self._process.poll() is None
+        if self._ended is None and self._process.poll() is not None:
+            self._ended = time.monotonic()
+        return self._ended is None
 
     def stacks(self, label: str) -> Stacks | str:
         """What it saw, or one line that says why it saw nothing."""
-        if self._process.wait() != 0:
+        code = self._process.wait()
+        seconds = (self._ended or time.monotonic()) - self._started
+        if code != 0:
             return f"py-spy could not look into the process: {_first_error(self._errors.read_text())}"
         if not self._output.is_file():
             return "py-spy wrote no stacks"
         collapsed = collapse(self._output.read_text().splitlines())
         if not collapsed:
             return "py-spy saw no running code of the workload"
-        return Stacks(tool=label, rate_hz=STACK_RATE, seconds=float(max(1, round(self._seconds))), collapsed=collapsed)
+        return Stacks(tool=label, rate_hz=STACK_RATE, seconds=round(seconds, 3), collapsed=collapsed)
 
     def close(self) -> None:
         """End py-spy if it still runs, and remove its file."""
@@ -121,7 +135,7 @@ class StackProbe:
 def find_py_spy() -> str | None:
     """The py-spy that was installed with this Python, or one on the PATH."""
     beside = Path(sys.executable).with_name("py-spy")
-    return str(beside) if beside.is_file() else shutil.which("py-spy")
+    return str(beside) if beside.is_file() and os.access(beside, os.X_OK) else shutil.which("py-spy")
 
 
 def py_spy_version(executable: str) -> str:

@@ -10,6 +10,7 @@ of their own, so that a workload that prints disturbs nothing. POSIX only (proce
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -25,14 +26,14 @@ from typing import Any
 import psutil
 
 from tinytorch.environment import tuned_environment, usable_cores
+from tito.bench.events import Event, decode
 from tito.bench.suite import Limits
-from tito.errors import RunError
-
-Event = dict[str, Any]
+from tito.errors import RunError, printable
 
 GRACE = 0.5  # seconds between the polite signal and the one that cannot be refused
 TREE_INTERVAL = 0.25  # walking the process tree reads all of /proc, so not at every tick
 TAIL = 4000  # bytes of output kept for the error line
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SETTINGS_OF_LIBRARIES = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "MALLOC_", "VECLIB_")
 
 
@@ -46,7 +47,10 @@ class Child:
 
     def __init__(self, job: Mapping[str, Any], pinned: Mapping[str, str], limits: Limits) -> None:
         self.limits = limits
-        self._members: set[psutil.Process] = set()  # all descendants ever seen, also those that left the group
+        self._kind = str(job["kind"])
+        self._members: set[psutil.Process] = set()  # all living descendants, also those that left the group
+        _adopt_orphans(True)
+        self._before = {process.pid for process in psutil.Process().children(recursive=True)}
         self._next_tree = 0.0
         self._tail = b""
         read_end, write_end = os.pipe()
@@ -99,7 +103,7 @@ class Child:
                     elif key.fileobj is self._events:
                         *lines, buffer = (buffer + chunk).split(b"\n")
                         for line in lines:
-                            event = _decode(line)
+                            event = decode(line, self._kind)
                             finished = finished or event["event"] == "result"
                             yield event
                         ended = False  # read on: there may be more in the pipe
@@ -122,15 +126,27 @@ class Child:
             while not self._is_over() and time.monotonic() < deadline:
                 time.sleep(0.01)
         _signal_group(self.pid, signal.SIGKILL)  # not yet reaped, the child still holds its group's id
-        for member in self._members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()  # psutil checks that it is still the same process
         self._process.wait()
+        self._end_members()
+        _adopt_orphans(False)
         self._events.close()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+    def _end_members(self) -> None:
+        """Kill all that is left; the dead may leave orphans in their turn, so look again until there are none."""
+        deadline = time.monotonic() + GRACE
+        self._look_at_tree()
+        while self._members and time.monotonic() < deadline:
+            for member in self._members:
+                with contextlib.suppress(psutil.Error):
+                    member.kill()  # psutil checks that it is still the same process
+                with contextlib.suppress(ChildProcessError):  # not adopted: its own parent reaps it
+                    os.waitpid(member.pid, os.WNOHANG)
+            time.sleep(0.005)
+            self._look_at_tree()
 
     def _is_over(self) -> bool:
         """Whether the child has ended; it is not reaped by asking."""
@@ -141,11 +157,11 @@ class Child:
         self.end()
         code = self._process.returncode
         if code < 0:
-            hint = " (out of memory?)" if -code == signal.SIGKILL else f" ({signal.Signals(-code).name})"
-            raise RunError(f"killed by signal {-code}{hint}")
+            hint = "out of memory?" if -code == signal.SIGKILL else signal_name(-code)
+            raise RunError(f"killed by signal {-code} ({hint})")
         if code > 0 or not finished:
             lines = self._tail.decode(errors="replace").strip().splitlines()
-            last = f": {lines[-1].strip()[:200]}" if lines else ""
+            last = f": {printable(lines[-1].strip()[:200])}" if lines else ""
             raise RunError(f"ended with exit code {code} and no result{last}")
 
     def _check_limits(self) -> None:
@@ -163,11 +179,7 @@ class Child:
 
     def _look_at_tree(self) -> int:
         """Remember who is there and return their memory together, in bytes."""
-        try:
-            self._members.update(self.memory.children(recursive=True))
-        except psutil.NoSuchProcess:
-            return 0
-        self._members = {member for member in self._members if member.is_running()}
+        self._members = {member for member in self._members | self._descendants() if member.is_running()}
         total = 0
         for process in (self.memory, *self._members):
             try:
@@ -175,6 +187,20 @@ class Child:
             except psutil.NoSuchProcess:
                 continue  # ended since it was listed
         return total
+
+    def _descendants(self) -> set[psutil.Process]:
+        """All that the child started, also orphans: on Linux this process has adopted them.
+
+        Everything below this process that was not there before the child, and is not of this process's own session:
+        the child began another one, and there is no way back from it.
+        """
+        own = os.getsid(0)
+        found = set()
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if process.pid != self.pid and process.pid not in self._before and os.getsid(process.pid) != own:
+                    found.add(process)
+        return found
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -193,16 +219,19 @@ def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
     return inherited | dict(pinned) | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _decode(line: bytes) -> Event:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        raise RunError(f"wrote {line[:60]!r} where only the harness writes")
-    if event["event"] == "failed":
-        raise RunError(event["reason"])
-    return event
+def signal_name(number: int) -> str:
+    """A signal in words; the real-time ones have a number only.
+
+    >>> signal_name(11)
+    'Segmentation fault'
+    """
+    return signal.strsignal(number) or f"signal {number}"
+
+
+def _adopt_orphans(wanted: bool) -> None:
+    """Whether orphans below this process become its children, so that none slips away (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

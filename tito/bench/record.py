@@ -8,13 +8,11 @@ all of it came from. Two records may be compared only if their machine fingerpri
 
 from __future__ import annotations
 
-import math
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tito.bench.suite import Criterion, Frozen, Metric, Parameters
+from tito.bench.suite import Criterion, Frozen, Metric, Parameters, SuiteName, Year
 
 SCHEMA_VERSION = 1
 
@@ -41,7 +39,7 @@ class Confusion(Frozen):
     kind: Literal["confusion"] = "confusion"
     title: str
     classes: list[str]
-    counts: list[list[int]]
+    counts: list[list[NonNegativeInt]]
 
 
 class Picture(Frozen):
@@ -155,17 +153,17 @@ class CaseResult(Frozen):
 class LatencyRun(Frozen):
     """Single-stream latency in one fresh process, all samples kept."""
 
-    samples_us: list[float]
-    p50_us: float
-    p90_us: float
-    p99_us: float
+    samples_us: list[PositiveFloat] = Field(min_length=1)
+    p50_us: PositiveFloat
+    p90_us: PositiveFloat
+    p99_us: PositiveFloat
 
 
 class Throughput(Frozen):
     """Offline throughput at one batch size: one figure for each fresh process."""
 
-    batch: int
-    samples_per_second: list[float]
+    batch: PositiveInt
+    samples_per_second: list[PositiveFloat] = Field(min_length=1)
 
 
 class MemorySample(Frozen):
@@ -178,6 +176,7 @@ class Phase(Frozen):
     name: str
     start: float  # seconds since the child began
     end: float
+    peak: int | None = None  # bytes: the kernel's high-water mark of the process at its end, where it keeps one
 
 
 class MemoryTrace(Frozen):
@@ -198,7 +197,7 @@ class Stacks(Frozen):
     tool: str
     rate_hz: int
     seconds: float
-    collapsed: list[tuple[str, int]]
+    collapsed: list[tuple[str, PositiveInt]]
 
 
 class Profile(Frozen):
@@ -225,7 +224,7 @@ class BlasChoice(Frozen):
 
     used: str
     default: str
-    speedup: float | None  # used / default, GFLOP/s; none where nothing else was tried
+    speedup: float | None  # used / default, GFLOP/s of one thread; none where the default is used
     why: str
 
 
@@ -256,13 +255,14 @@ class Record(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     id: str
-    suite: str
-    year: int
+    suite: SuiteName
+    year: Year
     title: str
     story: str
-    created: datetime
+    created: AwareDatetime
     seconds: float
     quick: bool
+    altered: list[str] = Field(default=[])  # how this run differs from its suite.yaml, e.g. "1 of 3 seeds"
     status: Literal["passed", "gate missed", "failed"]
     reason: str | None  # one line, unless passed
     metrics: dict[str, Metric]
@@ -271,10 +271,10 @@ class Record(Frozen):
     omitted: list[Omission]
     provenance: Provenance
 
-
-def is_number(value: float | None) -> bool:
-    """Whether a value is there and finite."""
-    return value is not None and math.isfinite(value)
+    @property
+    def full(self) -> bool:
+        """Whether it ran as its suite.yaml says; only such runs are results to be compared."""
+        return not self.quick and not self.altered
 
 
 Lines.model_rebuild()

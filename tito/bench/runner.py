@@ -35,7 +35,7 @@ from tito.bench.record import (
     Stacks,
     Throughput,
 )
-from tito.bench.suite import Case, LoadedSuite, ProfilePlan
+from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan, Suite
 from tito.errors import RunError
 
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
@@ -57,7 +57,7 @@ class Event:
     seed: int | None
     done: int
     total: int
-    figures: dict[str, float]
+    figures: dict[str, float | None]  # None for what is NaN or infinite
 
 
 Report = Callable[[Event], None]
@@ -68,6 +68,7 @@ class _Trained:
     """What the first seed of the profiled case leaves for the profile."""
 
     weights: Path
+    model_bytes: int
     parameter_count: int
     memory: MemoryTrace | None
 
@@ -90,8 +91,7 @@ class _Run:
 
     def start(self, kind: str, case: Case, seed: int, **more: Any) -> process.Child:
         """A child with its job, which waits for `go`."""
-        workload = self.loaded.folder.resolve() / "workload.py"
-        job = {"kind": kind, "workload": str(workload), "parameters": case.parameters, "seed": seed, **more}
+        job = {"kind": kind, "workload": str(self.loaded.workload), "parameters": case.parameters, "seed": seed, **more}
         return process.Child(job, self.pinned, self.loaded.suite.limits)
 
     def progress(self, case: Case, seed: int, event: process.Event) -> None:
@@ -144,6 +144,7 @@ def run_suite(
         created=created,
         seconds=time.perf_counter() - started,
         quick=quick,
+        altered=[*loaded.altered, *_fewer_seeds(suite.cases, seeds, quick)],
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -190,7 +191,7 @@ def _run_case(run: _Run, case: Case) -> str | None:
         except RunError as error:
             failure = f"{case.name}, seed {seed}: {error}"
             break
-        run.report(Event("seed done", case.name, seed, len(runs), len(case.seeds), runs[-1].metrics))
+        run.report(Event("seed done", case.name, seed, len(runs), len(case.seeds), {**runs[-1].metrics}))
     summary = summarise(runs)
     run.cases.append(
         CaseResult(
@@ -214,27 +215,38 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     with run.start("quality", case, seed, weights=weights, metrics=list(run.loaded.suite.metrics)) as child:
         # Only one child is looked at closely: the others' training times are then free of the looking.
         memory = probes.MemoryProbe(child.memory, child.started) if first else None
-        working = False
+        working = False  # the workload is, so that its memory is looked at
         for event in child.events(tick=probes.MEMORY_INTERVAL if first else QUIET_TICK):
             kind = event["event"] if event else None
-            working = working or kind == "ready"
+            working = (working or kind == "ready") and not (event and event.get("name") == "evaluate")
             if memory and working:
                 memory.sample()
             if kind == "ready":
                 child.go()  # only now: the first sample is the baseline, before anything is loaded
             elif memory and event and kind == "phase":
-                memory.phase(event["name"], event["start"], event["end"])
+                memory.phase(event["name"], event["start"], event["end"], event["peak"])
             elif event and kind == "progress":
                 run.progress(case, seed, event)
             elif event and kind == "result":
                 result = event
+    seed_run = _seed_run(run.loaded.suite, seed, result)
     if memory:
-        trace = memory.trace(case.name, seed, result["peak"])
-        run.trained = _Trained(run.weights, result["parameter_count"], trace)
-    return _seed_run(seed, result)
+        run.trained = _trained(run.weights, result["parameter_count"], memory.trace(case.name, seed))
+    return seed_run
 
 
-def _seed_run(seed: int, result: process.Event) -> SeedRun:
+def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
+    if parameter_count is None or not weights.is_file():
+        raise RunError("it ended without saving its weights")
+    return _Trained(weights, weights.stat().st_size, parameter_count, memory)
+
+
+def _seed_run(suite: Suite, seed: int, result: process.Event) -> SeedRun:
+    expected = {*suite.metrics, *ENGINE_METRICS}
+    if result["metrics"].keys() != expected:
+        raise RunError(
+            f"gave the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
+        )
     fields = {key: result[key] for key in ("metrics", "curve", "exhibits")}
     try:
         return SeedRun.model_validate({"seed": seed, **fields})
@@ -269,8 +281,17 @@ def _run_stacks(run: _Run, case: Case) -> None:
     """Train once more under py-spy. Nothing here is timed, and nothing that fails here fails the run."""
     executable = probes.find_py_spy()
     if executable is None:
-        run.omitted.append(Omission(what="stacks", why="py-spy is not installed: pip install py-spy"))
-        return
+        seen: Stacks | str = "py-spy is not installed: pip install py-spy"
+    else:
+        seen = _watch(run, case, executable)
+    if isinstance(seen, Stacks):
+        run.stacks = seen
+    else:
+        run.omitted.append(Omission(what="stacks", why=seen))
+
+
+def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
+    """What py-spy saw of a training, or why it saw nothing."""
     spy: probes.StackProbe | None = None
     run.report(Event("stacks", case.name, case.seeds[0], 0, 1, {}))
     try:
@@ -283,17 +304,16 @@ def _run_stacks(run: _Run, case: Case) -> None:
                     spy = probes.StackProbe(executable, child.pid, run.plan.stack_seconds)
                 if spy is not None and not spy.running():
                     break
-        assert spy is not None
-        seen = spy.stacks(probes.py_spy_version(executable))
+        if spy is None:
+            return "the process ended before its training began"
+        return spy.stacks(probes.py_spy_version(executable))
     except RunError as error:
-        seen = f"the process that py-spy watched failed: {error}"
+        return f"the process that py-spy watched failed: {error}"
+    except OSError as error:
+        return f"py-spy cannot be run: {error.strerror or error}"
     finally:
         if spy is not None:
             spy.close()
-    if isinstance(seen, Stacks):
-        run.stacks = seen
-    else:
-        run.omitted.append(Omission(what="stacks", why=seen))
 
 
 def _profile(run: _Run) -> Profile | None:
@@ -305,7 +325,7 @@ def _profile(run: _Run) -> Profile | None:
     return Profile(
         case=run.plan.case,
         parameter_count=run.trained.parameter_count,
-        model_bytes=run.trained.weights.stat().st_size,
+        model_bytes=run.trained.model_bytes,
         latency=run.latency,
         throughput=[Throughput(batch=b, samples_per_second=s) for b, s in run.throughput.items()],
         memory=run.trained.memory,
@@ -325,6 +345,12 @@ def _as_run(case: Case, seeds: int | None, quick: bool) -> Case:
         parameters = {**case.parameters, **case.quick.parameters}
         case = case.model_copy(update={"seeds": case.quick.seeds or case.seeds, "parameters": parameters})
     return case.model_copy(update={"seeds": case.seeds[:seeds]})
+
+
+def _fewer_seeds(cases: list[Case], seeds: int | None, quick: bool) -> list[str]:
+    """How `seeds` cuts the suite short, e.g. ["1 of 3 seeds"]; nothing where it has no more seeds anyway."""
+    totals = dict.fromkeys(len(_as_run(case, None, quick).seeds) for case in cases)
+    return [f"{seeds} of {total} seeds" for total in totals if seeds is not None and seeds < total]
 
 
 def _quick_plan(plan: ProfilePlan) -> ProfilePlan:

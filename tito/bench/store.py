@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ class Store:
 
     def __init__(self, reports_folder: Path) -> None:
         self.folder = reports_folder / "records"
+
+    def check_writable(self) -> None:
+        """Find out before a long run whether its record can be kept.
+
+        Raises:
+            RecordError: the folder cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise RecordError(f"cannot write records into {self.folder}: {error.strerror or error}") from None
 
     def save(self, record: Record) -> Path:
         """Write a new record, whole or not at all.
@@ -68,10 +82,10 @@ def read_record(path: Path) -> Record:
         document = json.loads(text)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RecordError(f"{path}: not whole JSON, so cut short or damaged") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:  # True would pass for 1
         raise RecordError(f"{path}: not a record of tito (it has no schema_version)")
     if version > SCHEMA_VERSION:
         newer = f"schema {version}; this one reads {SCHEMA_VERSION}"

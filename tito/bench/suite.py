@@ -3,8 +3,8 @@
     suites/1986_mnist/suite.yaml -> load_suite() -> Suite
 
 Says nothing of how it is run (`runner`), what came out (`record`) or how that is shown (`tito.report`).
-Beside each suite.yaml lies a workload.py with these functions, which import only tinytorch (and NumPy),
-time nothing and print nothing:
+Beside each suite.yaml lies a workload.py (or `workload` names another suite's) with these functions, which
+import only tinytorch (and NumPy), time nothing and print nothing:
 
     load(parameters) -> data                       the data set, ready to use
     build(parameters, seed) -> model               a fresh model: parameters(), state_dict(), load_state_dict()
@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
+import reprlib
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from tito.errors import SuiteError
@@ -40,6 +42,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _not_the_index(name: str) -> str:
+    if name == "index":
+        raise ValueError("the name of the report's first page, index.html, is taken")
+    return name
+
+
+# It becomes the name of a page and of a folder of records.
+SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_not_the_index)]
+Year = Annotated[int, Field(ge=1, le=9999)]
 Scalar = bool | int | float | str
 Parameters = dict[str, Scalar | list[Scalar]]
 
@@ -104,12 +115,13 @@ class Limits(Frozen):
 class Suite(Frozen):
     """A standardised benchmark, as its suite.yaml fixes it."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    year: int
+    name: SuiteName
+    year: Year
     title: str
     story: str
     modules: list[int]  # course modules whose code it runs
     data: Literal["none", "mnist", "cifar10", "shakespeare"]
+    workload: str = "workload.py"  # or another suite's, e.g. ../2012_cifar10/workload.py
     metrics: dict[str, Metric]
     cases: list[Case] = Field(min_length=1)
     profile: ProfilePlan
@@ -121,34 +133,42 @@ class Suite(Frozen):
 
 
 class LoadedSuite(Frozen):
-    """A suite with the folder it came from and the hash of its yaml and workload."""
+    """A suite with the folder and workload it came from, the hash of both files, and what was altered since."""
 
     suite: Suite
     folder: Path
+    workload: Path
     sha256: str
+    altered: list[str] = []  # e.g. "gate accuracy=0.01"; a run of it is then no full result
 
 
 def load_suite(folder: Path) -> LoadedSuite:
-    """Read and check one suite folder (suite.yaml and workload.py).
+    """Read and check one suite: its folder YEAR_NAME, its suite.yaml and its workload.
 
     Raises:
         SuiteError: one line that names the file, the key path, the value and what was expected.
     """
-    file, workload = folder / "suite.yaml", folder / "workload.py"
+    file = folder / "suite.yaml"
     content = _read(file)
-    code = _read(workload)
     try:
         suite = Suite.model_validate(_parse(file, content), strict=True)
     except ValidationError as error:
         raise SuiteError(_first_line(file, error)) from None
     for problem in _contradictions(suite):
         raise SuiteError(f"{file}: {problem}")
-    return LoadedSuite(suite=suite, folder=folder, sha256=hashlib.sha256(content + code).hexdigest())
+    if folder.resolve().name != f"{suite.year}_{suite.name}":
+        raise SuiteError(f"{file}: it must lie in a folder {suite.year}_{suite.name}, after its year and name")
+    workload = _workload(file, suite)
+    hashed = hashlib.sha256(content + _read(workload)).hexdigest()
+    return LoadedSuite(suite=suite, folder=folder, workload=workload, sha256=hashed)
 
 
 def find_suites(suites_folder: Path) -> list[LoadedSuite]:
     """Every suite in a folder of suites, by folder name (so by year)."""
-    return [load_suite(folder) for folder in _suite_folders(suites_folder)]
+    folders = _suite_folders(suites_folder)
+    for folder in folders:
+        _only_one(folders, folder.name.partition("_")[2])
+    return [load_suite(folder) for folder in folders]
 
 
 def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
@@ -156,6 +176,7 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
     folders = _suite_folders(suites_folder)
     for folder in folders:
         if name in (folder.name, folder.name.partition("_")[2]):
+            _only_one(folders, folder.name.partition("_")[2])
             return load_suite(folder)
     if (Path(name) / "suite.yaml").is_file():
         return load_suite(Path(name))
@@ -163,6 +184,48 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise SuiteError(f"no suite {name!r} in {suites_folder}; there are: {', '.join(names) or 'none'}{hint}")
+
+
+def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
+    """The suite with another value for each gate on a metric; its file stays as it is.
+
+    Args:
+        override: METRIC=VALUE, or CASE.METRIC=VALUE for the gates of one case. Where gates on a metric point
+            both ways, one value cannot be meant for all of them, and the case is required.
+
+    Raises:
+        SuiteError: it is neither, or there is no such gate.
+    """
+    target, _, text = override.partition("=")
+    only, _, metric = target.rpartition(".")
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise SuiteError(f"{override!r} is not METRIC=VALUE or CASE.METRIC=VALUE, e.g. accuracy=0.999") from None
+    if not math.isfinite(value):
+        raise SuiteError(f"{override!r}: the value must be a finite number")
+    suite = loaded.suite
+    gates = [(case.name, gate) for case in suite.cases for gate in case.gates]
+    chosen = [(case, gate) for case, gate in gates if gate.metric == metric and only in ("", case)]
+    if not chosen:
+        known = {name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")}
+        raise SuiteError(f"{suite.name} has no gate on {target!r}; there are: {', '.join(sorted(known))}")
+    if not only and len({gate.direction for _, gate in chosen}) > 1:
+        each = " or ".join(f"{case}.{metric}=VALUE" for case, _ in chosen)
+        raise SuiteError(f"{override!r}: the gates on {metric} point both ways; say {each}")
+    cases = [
+        case.model_copy(
+            update={
+                "gates": [
+                    gate.model_copy(update={"value": value}) if (case.name, gate) in chosen else gate
+                    for gate in case.gates
+                ]
+            }
+        )
+        for case in suite.cases
+    ]
+    altered = [*loaded.altered, f"gate {override}"]
+    return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})
 
 
 class _NoDuplicates(yaml.SafeLoader):
@@ -180,6 +243,22 @@ class _NoDuplicates(yaml.SafeLoader):
 
 def _suite_folders(suites_folder: Path) -> list[Path]:
     return sorted(file.parent for file in suites_folder.glob("*/suite.yaml"))
+
+
+def _only_one(folders: Iterable[Path], name: str) -> None:
+    """A suite's name names its page and its records, so that two suites cannot share one."""
+    same = [folder for folder in folders if folder.name.partition("_")[2] == name]
+    if len(same) > 1:
+        raise SuiteError(f"two suites are called {name!r}: {', '.join(map(str, same))}; rename one")
+
+
+def _workload(file: Path, suite: Suite) -> Path:
+    """The workload that a suite.yaml names: its own, or one of another suite beside it."""
+    path = (file.parent / suite.workload).resolve()
+    if path.name != "workload.py" or not path.is_relative_to(file.parent.resolve().parent):
+        expected = "expected workload.py or the path of another suite's, e.g. ../2012_cifar10/workload.py"
+        raise SuiteError(f"{file}: workload: {reprlib.repr(suite.workload)}: {expected}")
+    return path
 
 
 def _read(file: Path) -> bytes:
@@ -201,6 +280,10 @@ def _parse(file: Path, content: bytes) -> object:
         raise SuiteError(f"{where}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise SuiteError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # e.g. the day 2001-99-99, or a number of 5,000 digits
+        raise SuiteError(f"{file}: a value that cannot be read: {error}") from None
+    except RecursionError:
+        raise SuiteError(f"{file}: nested too deeply") from None
 
 
 def _first_line(file: Path, error: ValidationError) -> str:
@@ -219,8 +302,15 @@ def _in_words(problem: ErrorDetails) -> str:
         known = ", ".join(_keys_at(problem["loc"][:-1]))
         return f"unknown key; expected one of {known}"
     expected = problem["msg"].replace("Input should", "should").replace("should be", "expected")
-    value = repr(problem["input"])
-    return f"{value if len(value) <= 60 else value[:57] + '...'}: {expected}"
+    return f"{_shown(problem['input'])}: {expected}"
+
+
+def _shown(value: object) -> str:
+    """A value in few characters, however large or deep it is."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def _keys_at(location: Iterable[int | str]) -> list[str]:
@@ -248,7 +338,11 @@ def _contradictions(suite: Suite) -> Iterable[str]:
                 if criterion.metric not in (*suite.metrics, *ENGINE_METRICS):
                     known = ", ".join((*suite.metrics, *ENGINE_METRICS))
                     yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
+    for name in set(ENGINE_METRICS) & suite.metrics.keys():
+        yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
     if suite.profile.case not in names:
         yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
     if min(suite.profile.batches) < 1:
         yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"
+    if len(set(suite.profile.batches)) < len(suite.profile.batches):
+        yield f"profile.batches: {suite.profile.batches}: a size stands twice; expected different sizes"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+ODD = "caf\udce9 \x1b[2J\x07"  # a lone surrogate, and signs that a terminal obeys
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
 
@@ -23,12 +24,17 @@ class Model:
 
     def __init__(self, seed):
         self.weight = np.random.default_rng(seed).normal(size=(2,)).astype(np.float32)
+        self.heavy = False
         self.calls = np.zeros(1, np.float32)  # a buffer: saved, but not a parameter
 
     def parameters(self):
         return [self.weight]
 
     def state_dict(self):
+        if self.heavy:  # what only saving needs
+            hoard = np.ones(150 * 2**20, np.uint8)
+            time.sleep(0.4)
+            hoard.sum()
         return {"weight": self.weight, "calls": self.calls}
 
     def load_state_dict(self, state):
@@ -61,6 +67,7 @@ def train(model, data, parameters, seed, report):
         curve[1]["loss"] = float("nan")
     if parameters["behaviour"] == "slow":
         time.sleep(0.3)
+    model.heavy = parameters["behaviour"] == "heavy state"
     return "fine" if parameters["behaviour"] == "rubbish curve" else curve
 
 
@@ -73,6 +80,10 @@ def evaluate(model, data, parameters):
         "missing metric": {"metrics": {}},
         "undeclared metric": {"metrics": {"accuracy": 1.0, "charm": 1.0}},
         "wrong exhibit": {"metrics": {"accuracy": 1.0}, "exhibits": [{"kind": "hologram"}]},
+        "odd text": {
+            "metrics": {"accuracy": 1.0},
+            "exhibits": [{"kind": "texts", "title": ODD, "texts": [[ODD, ODD]]}],
+        },
         "unknown object": {"metrics": {"accuracy": 1.0}, "exhibits": [{"kind": object()}]},
     }
     counts = np.array([[1, 2], [3, 4]])
@@ -107,6 +118,23 @@ def _fork_daemon(parameters):
     time.sleep(60)
 
 
+def _double_fork(parameters):
+    """A daemon: in a session of its own, and its parent has ended."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(parameters["place"]).write_text(str(os.getpid()))
+            os.execv(SLEEPER[0], SLEEPER)
+        os._exit(0)
+    os.wait()
+    while not (Path(parameters["place"]).exists() and Path(parameters["place"]).read_text()):
+        time.sleep(0.01)
+
+
+def _raise_odd(parameters):
+    raise ValueError(ODD)
+
+
 def _hang_deaf(parameters):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(parameters["place"]).write_text(str(os.getpid()))
@@ -132,12 +160,18 @@ def _print_much(parameters):
         print('{"event": "result"}', file=sys.stderr)  # noqa: T201
 
 
-def _write_to_every_pipe(parameters):
+def _write_to_every_pipe(parameters, line=b"hello"):
     for descriptor in range(3, 20):
         try:
-            os.write(descriptor, b"hello\n")
+            os.write(descriptor, line + b"\n")
         except OSError:
             continue
+
+
+def _forge(parameters):
+    """The event that `place` holds, then the end."""
+    _write_to_every_pipe(parameters, parameters["place"].encode())
+    os._exit(0)
 
 
 MISDEEDS = {
@@ -147,6 +181,10 @@ MISDEEDS = {
     "hang": lambda parameters: time.sleep(60),
     "hang deaf": _hang_deaf,
     "kill": lambda parameters: os.kill(os.getpid(), signal.SIGKILL),
+    "real-time signal": lambda parameters: os.kill(os.getpid(), 40),
+    "raise odd": _raise_odd,
+    "double fork": _double_fork,
+    "forge": _forge,
     "segfault": lambda parameters: ctypes.string_at(0),
     "fork sleeper": _fork_sleeper,
     "fork daemon": _fork_daemon,
