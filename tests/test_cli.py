@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -131,8 +132,9 @@ def test_version_is_printed(root: Path) -> None:
         (["suite", "run", "tiny", "--fast"], "--fast"),
         (["suite", "run", "tiny", "--gate", "accuracy"], "'accuracy' is not METRIC=VALUE"),
         (["suite", "run", "tiny", "--gate", "accuracy=high"], "not METRIC=VALUE"),
+        (["suite", "run", "tiny", "--gate", "rain.accuracy=1"], "no gate on 'rain.accuracy'"),
         (["suite", "run", "tiny", "--gate", "accuracy=nan"], "finite"),
-        (["suite", "run", "tiny", "--gate", "charm=1"], "no gate on 'charm'; there are: accuracy"),
+        (["suite", "run", "tiny", "--gate", "charm=1"], "no gate on 'charm'"),
         (["sing"], "sing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -200,6 +202,9 @@ def test_a_missed_gate_ends_with_1_and_says_which(root: Path) -> None:
     assert record.cases[0].verdicts[0].criterion.value == pytest.approx(1.01)
     assert record.provenance.command == "tito suite run tiny --seeds 1 --gate accuracy=101%"
     assert len(record.cases[0].runs) == 1
+    assert record.altered == ["gate accuracy=101%", "1 of 2 seeds"]
+    assert "altered run" in (root / "reports" / "tiny.html").read_text()
+    assert tito(root, "record", "list").stdout.rstrip().endswith("altered")
 
 
 def test_a_gate_override_changes_no_file(root: Path) -> None:
@@ -234,8 +239,17 @@ def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:
     assert not (root / "none").exists()
 
 
-def test_reports_that_cannot_be_written_cost_the_record_not_the_answer(root: Path) -> None:
+def test_reports_that_cannot_be_written_end_a_run_before_it_begins(root: Path) -> None:
     (root / "reports").write_text("in the way")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"tito: cannot write records into {root / 'reports' / 'records'}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_record_that_cannot_be_kept_is_still_shown(root: Path) -> None:
+    (root / "reports" / "records").mkdir(parents=True)
+    (root / "reports" / "records" / "tiny").write_text("in the way")
     done = tito(root, "suite", "run", "tiny", "--quick")
     assert done.returncode == 1
     assert "latency" in done.stdout
@@ -244,26 +258,46 @@ def test_reports_that_cannot_be_written_cost_the_record_not_the_answer(root: Pat
     assert str(root / "reports") in last
 
 
+def test_a_page_that_cannot_be_written_costs_neither_the_record_nor_the_answer(root: Path) -> None:
+    (root / "reports" / "tiny.html").mkdir(parents=True)
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    assert len(records(root)) == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"tito: the record is kept in {root / 'reports' / 'records'}")
+    assert "but its page is not written: " in last
+
+
 def test_outside_a_terminal_progress_is_plain_lines(passed: Run) -> None:
     assert "\x1b" not in passed[1].stderr + passed[1].stdout
-    assert "clouds, seed 1   accuracy " in passed[1].stderr
+    assert "clouds, seed 1   Accuracy " in passed[1].stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_ends_with_130_and_one_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_ended_cleans_up_and_says_how(tmp_path: Path, number: int, code: int) -> None:
     root = make_root(tmp_path, behaviour="hang deaf", place=str(tmp_path / "place"))
+    (tmp_path / "temporary").mkdir()
     command = [sys.executable, "-m", "tito", "suite", "run", "tiny"]
     with subprocess.Popen(
-        command, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment(root) | {"TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
-        while not (tmp_path / "place").exists():
+        while not ((tmp_path / "place").exists() and (tmp_path / "place").read_text()):
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == "tito: interrupted"
+    assert process.returncode == code
+    if number == signal.SIGINT:
+        assert err.splitlines()[-1] == "tito: interrupted"
     assert "Traceback" not in out + err
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not psutil.pid_exists(int((tmp_path / "place").read_text()))
 
 
 # ---- records and reports

@@ -113,7 +113,8 @@ def test_a_record_shows_gate_speed_size_and_origin() -> None:
     for part in (
         "1986 mnist",
         "passed",
-        "98.61 % ± 0.05 %, mean of 3 seeds",
+        "MLP [bold]784-10[/bold], 1 seed",
+        "mean 98.61 ± 0.05 % sd",
         "at least 95 %",
         "p50 29.0 µs   p90 33.0 µs   p99 1,250.0 µs",
         "200 000 /s at batch size 512",
@@ -131,7 +132,7 @@ def test_a_missed_gate_says_so_in_words() -> None:
     )
     text = printed(terminal.show_record(missed))
     assert "gate missed: mlp: accuracy 0.9 is below 0.95" in text
-    assert "90.00 % ± 0.05 %" in text
+    assert "mean 90.00 ± 0.05 % sd" in text
     gate = next(line for line in text.splitlines() if line.strip().startswith("gate  "))
     assert gate.rstrip().endswith("missed")
     assert "latency" not in text
@@ -148,9 +149,9 @@ def test_what_was_not_measured_is_named_once_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("over", "n", "expected"),
     [
-        ("mean", 3, "98.61 % ± 0.05 %, mean of 3 seeds"),
-        ("min", 3, "98.61 %, min of 3 seeds"),
-        ("mean", 1, "98.61 %, 1 seed"),
+        ("mean", 3, "mean 98.61 ± 0.05 % sd"),
+        ("min", 3, "min 98.61 %"),
+        ("mean", 1, "98.61 %"),
     ],
 )
 def test_a_spread_stands_only_beside_a_mean_of_several(over: str, n: int, expected: str) -> None:
@@ -171,6 +172,24 @@ def test_everything_fits_the_width(width: int) -> None:
         terminal.list_findings([Finding("BLAS kernel", "note", "Haswell " * 20, "set it " * 30)]),
     ):
         assert max(map(len, printed(content, width).splitlines())) <= width
+
+
+def test_tables_of_records_have_one_line_a_row_in_80_columns() -> None:
+    (row,) = (line for line in printed(terminal.show_record(record()), 80).splitlines() if line.startswith("  gate"))
+    assert row.split() == ["gate", "Accuracy", "mean", "98.61", "±", "0.05", "%", "sd", "at", "least", "95", "%", "met"]
+    assert len(printed(terminal.list_records([record(quick=True, altered=["1 of 3 seeds"])]), 80).splitlines()) == 2
+
+
+def test_an_altered_run_says_how_it_differs() -> None:
+    altered = record(altered=["gate accuracy=0.01", "1 of 3 seeds"])
+    assert "no full result: gate accuracy=0.01, 1 of 3 seeds" in printed(terminal.show_record(altered))
+    assert printed(terminal.list_records([altered])).splitlines()[1].rstrip().endswith("altered")
+    assert "no full result" not in printed(terminal.show_record(record()))
+
+
+def test_figures_that_are_no_numbers_stop_no_progress() -> None:
+    event = Event("train", "mlp", 1, 1, 100, {"accuracy": None, "loss": float("nan")})
+    assert quiet_lines([(11.0, event)]) == ["  mlp, seed 1: train 1/100   Accuracy not a number   loss nan"]
 
 
 def test_numbers_use_spaces_that_every_encoding_has() -> None:
@@ -226,7 +245,7 @@ def test_without_a_terminal_a_line_comes_now_and_then() -> None:
 
 
 def test_each_of_a_few_seeds_gets_a_line_and_of_many_some() -> None:
-    assert quiet_lines([(0.0, seed_done(1, 3))]) == ["  mlp, seed 1   accuracy 98.61 %"]
+    assert quiet_lines([(0.0, seed_done(1, 3))]) == ["  mlp, seed 1   Accuracy 98.61 %"]
     assert len(quiet_lines([(0.0, seed_done(i, 3)) for i in (1, 2, 3)])) == 3
     assert len(quiet_lines([(0.0, seed_done(i, 100)) for i in range(1, 101)])) == 10
 
@@ -239,5 +258,5 @@ def test_in_a_terminal_a_bar_moves_and_leaves_nothing_behind() -> None:
         progress.report(seed_done(1, 3))
         progress.report(Event("latency", "mlp", 1, 0, 1, {}))
     text = out.getvalue()
-    assert "mlp, seed 1   accuracy 98.61 %" in text
+    assert "mlp, seed 1   Accuracy 98.61 %" in text
     assert text.endswith("\x1b[2K")  # the bar's line is cleared

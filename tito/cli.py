@@ -2,7 +2,7 @@
 
 Rooms are imported inside the commands, so that `tito --help` need not load NumPy, pydantic and the rest.
 Answers go to stdout; progress, warnings and errors (one line, `tito: ...`) to stderr. Exit codes: 0, 1 for a
-missed gate or an error, 2 for wrong arguments, 130 after Ctrl-C.
+missed gate or an error, 2 for wrong arguments, 130 after Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,7 @@ def main() -> None:
     """The console script's entry: errors meant for people become one line, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of an old encoding
+    _clean_up_when_ended()
     try:
         app(prog_name="tito")
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
@@ -79,6 +81,17 @@ def main() -> None:
             raise
         _say(_in_words(error))
         sys.exit(1)
+
+
+def _clean_up_when_ended() -> None:
+    """SIGTERM and a closed terminal end the command as Ctrl-C does: children and temporary files go with it."""
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+            signal.signal(number, leave)
 
 
 def _in_words(error: Exception) -> str:
@@ -174,7 +187,7 @@ def suite_run(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds, shorter training, same gates.")] = False,
     gate: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=VALUE", help="Try another value for each gate on a metric."),
+        typer.Option(metavar="[CASE.]METRIC=VALUE", help="Try another value for each gate on a metric."),
     ] = None,
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If it passes, keep the trained weights there.")
@@ -184,12 +197,18 @@ def suite_run(
     import tempfile
 
     from tito.bench.reference import keep_reference
-    from tito.bench.suite import find_suite
+    from tito.bench.store import Store
+    from tito.bench.suite import find_suite, with_gate
+    from tito.errors import SuiteError
 
     project = _project()
     loaded = find_suite(project.suites, name)
     for override in gate or []:
-        loaded = _with_gate(loaded, override)
+        try:
+            loaded = with_gate(loaded, override)
+        except SuiteError as error:
+            raise typer.BadParameter(str(error)) from None
+    Store(project.reports).check_writable()
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         weights = Path(folder) / "model.safetensors"
         record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or []), weights)
@@ -202,34 +221,6 @@ def suite_run(
         _say(problem)
     if problem or record.status != "passed":
         raise typer.Exit(1)
-
-
-def _with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
-    """The suite with another value for every gate on one metric; its file stays as it is."""
-    metric, _, text = override.partition("=")
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise typer.BadParameter(f"{override!r} is not METRIC=VALUE, e.g. accuracy=0.999") from None
-    if value != value or value in (float("inf"), float("-inf")):
-        raise typer.BadParameter(f"{override!r}: the value must be a finite number")
-    gates = {criterion.metric for case in loaded.suite.cases for criterion in case.gates}
-    if metric not in gates:
-        raise typer.BadParameter(
-            f"{loaded.suite.name} has no gate on {metric!r}; there are: {', '.join(sorted(gates))}"
-        )
-    cases = [
-        case.model_copy(
-            update={
-                "gates": [
-                    criterion.model_copy(update={"value": value}) if criterion.metric == metric else criterion
-                    for criterion in case.gates
-                ]
-            }
-        )
-        for case in loaded.suite.cases
-    ]
-    return loaded.model_copy(update={"suite": loaded.suite.model_copy(update={"cases": cases})})
 
 
 def _command(name: str, seeds: int | None, quick: bool, gates: list[str]) -> str:
@@ -258,22 +249,24 @@ def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weig
 
 
 def _keep_and_show(project: Project, record: Record) -> str | None:
-    """Save the record, write the pages, print the result; returns what kept it from being saved or shown."""
+    """Print the result, save the record, write the pages; returns what went wrong with the last two."""
     from tito.bench.store import Store
     from tito.errors import TitoError
     from tito.report.pages import write_pages
     from tito.terminal import show_record
 
-    store, page, problem = Store(project.reports), None, None
-    try:
-        store.save(record)
-        write_pages(_readable(store), project.reports)
-        page = project.reports / f"{record.suite}.html"
-    except (TitoError, OSError) as error:
-        problem = f"the result above is not kept: {error}"
     _show(show_record(record))
-    _show_path(page)
-    return problem
+    store = Store(project.reports)
+    try:
+        kept = store.save(record)
+    except (TitoError, OSError) as error:
+        return f"the result above is not kept: {error}"
+    try:
+        write_pages(_readable(store), project.reports)
+    except (TitoError, OSError) as error:
+        return f"the record is kept in {kept}, but its page is not written: {error}"
+    _show_path(project.reports / f"{record.suite}.html")
+    return None
 
 
 def _readable(store: Store) -> list[Record]:

@@ -70,8 +70,11 @@ def show_record(record: Record) -> RenderableType:
         parts[-1] = Text.assemble(status, f": {record.reason}")
     if record.quick:
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
+    if record.altered:
+        parts.append(Text(f"not as the suite says, so no full result: {', '.join(record.altered)}", style="dim"))
     for case in record.cases:
-        parts += [Text(), Text(case.title), _verdicts(record, case)]
+        seeds = f"{len(case.runs)} seed{'s' * (len(case.runs) != 1)}"
+        parts += [Text(), Text(f"{case.title}, {seeds}"), _verdicts(record, case)]
         if case.note:
             parts.append(_indented(Text(case.note, style="dim")))
     parts += [Text(), _lines(_figures(record))]
@@ -80,6 +83,7 @@ def show_record(record: Record) -> RenderableType:
 
 def _verdicts(record: Record, case: CaseResult) -> Padding:
     table = _table("", "", "measured", "asked for", "", right=["measured"])
+    table.padding = (0, 2, 0, 0)  # so that it fits 80 columns
     for verdict in case.verdicts:
         met = Text("met", style="green")
         if not verdict.met:
@@ -91,16 +95,15 @@ def _verdicts(record: Record, case: CaseResult) -> Padding:
 
 
 def measured(verdict: Verdict, case: CaseResult, metric: Metric) -> str:
-    """What stands against a gate; for a mean with its spread: 98.61 % ± 0.05 %, mean of 3 seeds."""
+    """What stands against a gate; for a mean with its spread: mean 98.61 ± 0.05 % sd."""
     over = verdict.criterion.over
     summary = case.summary.get(verdict.criterion.metric)
     if verdict.measured is None or summary is None:
         return "not measured"
+    if over == "mean" and summary.sd is not None:
+        return f"mean {plain(units.spread(verdict.measured, summary.sd, metric.unit))} sd"
     value = plain(units.quantity(verdict.measured, metric.unit))
-    if summary.n == 1:
-        return f"{value}, 1 seed"
-    spread = f" ± {plain(units.quantity(summary.sd, metric.unit))}" if over == "mean" and summary.sd is not None else ""
-    return f"{value}{spread}, {over} of {summary.n} seeds"
+    return value if summary.n == 1 else f"{over} {value}"
 
 
 def demand(criterion: Criterion, metric: Metric) -> str:
@@ -120,7 +123,8 @@ def _figures(record: Record) -> list[tuple[str, str]]:
     if best:
         pairs.append(("throughput", f"{units.rate(best[1])} at batch size {best[0].batch}"))
     if profile and profile.memory:
-        pairs.append(("peak memory", f"{units.size(profile.memory.peak)} while training"))
+        phase = figures.peak_phase(profile.memory)
+        pairs.append(("peak memory", units.size(profile.memory.peak) + (f", in phase {phase}" if phase else "")))
     if profile:
         count = units.integer(profile.parameter_count)
         pairs.append(("model file", f"{units.size(profile.model_bytes)}, {count} parameters"))
@@ -152,9 +156,11 @@ def list_records(records: Sequence[Record]) -> RenderableType:
     """One line a record, newest last; its id names the suite, and stays whole to be copied."""
     table = _table("record", "status", "figure", "")
     table.columns[0].no_wrap = True
+    table.padding = (0, 2, 0, 0)  # so that it fits 80 columns
     for record in records:
         status = Text(record.status, style=STATUS_STYLE[record.status])
-        table.add_row(record.id, status, _first_gate(record), "quick" if record.quick else "")
+        unlike = ["quick"] * record.quick + ["altered"] * bool(record.altered)
+        table.add_row(record.id, status, _first_gate(record), ", ".join(unlike))
     return table
 
 
@@ -321,11 +327,11 @@ class RunProgress:
         self._console.print(f"  {text}   {self._shown(event)}".rstrip(), style="dim", markup=False, soft_wrap=True)
 
     def _shown(self, event: Event) -> str:
-        """The figures in short: accuracy 98.61 %   train loss 0.012."""
+        """The figures in short: Test accuracy 98.61 %   train loss 0.012."""
         known = {**figures.BUILT_IN, **self._metrics}
         hidden = {"load_seconds", "build_seconds", "evaluate_seconds"}
         return "   ".join(
-            f"{name.replace('_', ' ')} {plain(_value(value, known.get(name)))}"
+            f"{known[name].title if name in known else name.replace('_', ' ')} {plain(_value(value, known.get(name)))}"
             for name, value in event.figures.items()
             if name not in hidden
         )
@@ -336,5 +342,7 @@ def _where(event: Event) -> str:
     return f"{event.case}{seed}: {event.stage}"
 
 
-def _value(value: float, metric: Metric | None) -> str:
+def _value(value: float | None, metric: Metric | None) -> str:
+    if value is None:
+        return "not a number"
     return units.quantity(value, metric.unit) if metric else units.significant(value)

@@ -27,6 +27,7 @@ from tito.bench.record import (
     Table,
     Texts,
 )
+from tito.bench.suite import Metric
 from tito.report.pages import write_pages
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -112,11 +113,11 @@ def test_index_and_failed_page_open_without_complaint(tmp_path: Path) -> None:
 
 
 def test_text_from_a_record_is_shown_and_never_run(tmp_path: Path) -> None:
-    page, index = write_pages([evil_record()], tmp_path)
+    page, index = write_pages([evil_record(0), evil_record(1)], tmp_path)
     # In figures too the text stands as written: axes, legends, bars, a phase, a frame of the flame graph.
     figures = Elements()
     figures.feed(browse(page, tmp_path / "profile")[0])
-    assert sum("<b>bold</b>" in text for text in figures.drawn) >= 8
+    assert sum("<b>bold</b>" in text for text in figures.drawn) >= 9  # the ninth is the unit beside the history
     for path in (page, index):
         dom, console = browse(path, tmp_path / "profile")
         assert console == []  # a script or an event handler would be refused there, loudly
@@ -154,7 +155,7 @@ class Elements(HTMLParser):
             self.drawn.append(data)
 
 
-def evil_record() -> Record:
+def evil_record(number: int) -> Record:
     """A record whose every free text tries to be markup."""
     rng = np.random.default_rng(0)
     exhibits = [
@@ -181,6 +182,8 @@ def evil_record() -> Record:
     memory = profile.memory.model_copy(update={"phases": [phase]})
     stacks = Stacks(tool="py-spy", rate_hz=100, seconds=1, collapsed=[("a;" + EVIL, 3), ("a;b", 2)])
     return make_record(
+        number=number,
+        metrics={"accuracy": Metric(title=EVIL, unit=EVIL)},
         title=EVIL,
         story=EVIL,
         reason=EVIL,

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tests.report.sample import make_record
-from tito.bench.record import Record
+from tito.bench.record import LatencyRun, Record
 from tito.errors import ReportError
-from tito.report import pages, units
+from tito.report import figures, pages, units
+from tito.report.figures import peak_phase
 from tito.report.pages import embed, fill_rows, headline, newest, provenance, verdict_rows, write_pages
 from tito.report.pieces import Absent, Images, Piece, Plot
 
@@ -201,7 +203,47 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_suite_name_that_is_no_file_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="cannot be a file name"):
-        write_pages([make_record(suite="../evil")], tmp_path / "inside")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("suite", ["../evil", "sample\n", "index", ""])
+def test_a_suite_name_that_is_no_page_is_no_record(suite: str) -> None:
+    with pytest.raises(ValidationError, match="suite"):
+        make_record(suite=suite)
+
+
+def test_a_record_that_cannot_be_drawn_costs_no_other_page(tmp_path: Path) -> None:
+    endless = LatencyRun(samples_us=[1e-3, 1.7e308], p50_us=1.7e308, p90_us=1.7e308, p99_us=1.7e308)
+    profile = make_record().profile
+    assert profile
+    odd = make_record(suite="odd", profile=profile.model_copy(update={"latency": [endless]}))
+    shown = texts(tmp_path, [make_record(), odd])
+    assert re.search(r"This record cannot be shown: \w+Error: ", shown["odd.html"])
+    assert "Confusion matrix" in shown["sample.html"]
+    assert re.findall(r'href="(\w+)\.html"', shown["index.html"]) == ["odd", "sample"]
+
+
+def test_an_altered_run_is_marked_and_gives_way_to_a_full_one(tmp_path: Path) -> None:
+    full, altered = make_record(number=1), make_record(number=2, altered=["1 of 3 seeds"])
+    assert newest([altered, full]) == [full]
+    assert newest([altered]) == [altered]
+    shown = texts(tmp_path, [altered])
+    assert all("altered run" in page for page in shown.values())
+    assert "no result to compare: 1 of 3 seeds." in shown["sample.html"]
+    assert not any("altered run" in page for page in texts(tmp_path, [full]).values())
+
+
+def test_peak_memory_is_told_with_its_phase() -> None:
+    record = make_record()
+    assert record.profile
+    assert record.profile.memory
+    marks = (10**8, 5 * 10**8, 5 * 10**8, 5 * 10**8)
+    phases = [p.model_copy(update={"peak": mark}) for p, mark in zip(record.profile.memory.phases, marks, strict=True)]
+    memory = record.profile.memory.model_copy(update={"phases": phases, "peak": 5 * 10**8})
+    assert peak_phase(memory) == "build"  # where the mark last rose; no sample saw it
+    record = make_record(profile=record.profile.model_copy(update={"memory": memory}))
+    (tile,) = (tile for tile in headline(record) if tile.title == "Peak memory")
+    assert tile.note == "resident, in phase build"
+    piece = figures.memory(memory)
+    assert isinstance(piece, Plot)
+    (x,), (y,) = piece.data[-1]["x"], piece.data[-1]["y"]
+    assert 2.0 <= x <= 2.05
+    assert y == 500
+    assert piece.layout["yaxis"]["range"][1] > 500

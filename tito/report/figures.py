@@ -186,12 +186,11 @@ def memory(trace: MemoryTrace | None) -> Piece:
     data = [_memory_line("resident (RSS)", x, [sample.rss for sample in samples], "--series-1")]
     if all(sample.uss is not None for sample in samples):
         data.append(_memory_line("its own alone (USS)", x, [sample.uss or 0 for sample in samples], "--series-2"))
-    highest = max(trace.samples, key=lambda sample: sample.rss)
     peak = {
         "type": "scatter",
         "mode": "markers",
-        "x": [digits(highest.seconds)],
-        "y": [digits(highest.rss / 1e6)],
+        "x": [digits(_peak_seconds(trace))],
+        "y": [digits(trace.peak / 1e6)],
         "marker": {"size": 9, "color": "--text"},
         "cliponaxis": False,
         "name": f"peak {units.size(trace.peak)}",
@@ -199,7 +198,7 @@ def memory(trace: MemoryTrace | None) -> Piece:
     }
     start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
     end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
-    top = max(sample.rss for sample in samples) / 1e6
+    top = max(trace.peak, *(sample.rss for sample in samples)) / 1e6
     told = ", ".join(f"{phase.name} {units.seconds(phase.end - phase.start)}" for phase in trace.phases)
     return Plot(
         "Memory over time",
@@ -233,6 +232,27 @@ def memory(trace: MemoryTrace | None) -> Piece:
         },
         wide=True,
     )
+
+
+def peak_phase(trace: MemoryTrace) -> str | None:
+    """The phase in which memory was highest: the first at whose end the kernel's mark stood where it stayed.
+
+    Where the kernel keeps no mark, the phase of the highest sample.
+    """
+    marks = [phase.peak for phase in trace.phases if phase.peak is not None]
+    if marks:
+        return next(phase.name for phase in trace.phases if phase.peak == max(marks))
+    highest = max(trace.samples, key=lambda sample: sample.rss).seconds
+    return next((phase.name for phase in trace.phases if phase.start <= highest <= phase.end), None)
+
+
+def _peak_seconds(trace: MemoryTrace) -> float:
+    """When the highest sample of the peak's phase was taken; the middle of a phase too short for a sample."""
+    phase = next((phase for phase in trace.phases if phase.name == peak_phase(trace)), None)
+    if phase is None:
+        return max(trace.samples, key=lambda sample: sample.rss).seconds
+    inside = [sample for sample in trace.samples if phase.start <= sample.seconds <= phase.end]
+    return max(inside, key=lambda sample: sample.rss).seconds if inside else (phase.start + phase.end) / 2
 
 
 def _memory_line(name: str, x: list[float], y: list[int], tint: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Earlier runs as a table (pandas) and as figures: only the same suite, the same machine, full runs."""
+"""Earlier runs as a table (pandas) and as figures: the same suite, unchanged, the same machine, full runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from tito.bench.record import CaseResult, Record
 from tito.report.figures import metric_of, percentiles
-from tito.report.pieces import Absent, Piece, Plot, digits
+from tito.report.pieces import Absent, Piece, Plot, digits, plain
 
 
 def primary(record: Record) -> tuple[CaseResult, str] | None:
@@ -22,73 +22,89 @@ def primary(record: Record) -> tuple[CaseResult, str] | None:
     return (case, gates[0].criterion.metric) if gates else None
 
 
-def table(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record, oldest first: id, created, suite, machine, quick, status, metric, p50_us, train_seconds.
+def table(records: Sequence[Record], case: str, metric: str) -> pd.DataFrame:
+    """One row a record, oldest first; the figures are those of one metric of one case.
 
-    `metric` is the mean over seeds of the suite's primary metric; what a record lacks is NaN.
+    `metric` is its mean over seeds, `version` the suite's hash, `full` Record.full; what a record lacks is NaN.
     """
     rows = [
         {
             "id": record.id,
             "created": record.created,
             "suite": record.suite,
+            "version": record.provenance.suite_sha256,
             "machine": record.provenance.machine.fingerprint,
-            "quick": record.quick,
+            "full": record.full,
             "status": record.status,
-            **_figures(record),
+            **_figures(record, case, metric),
         }
         for record in records
     ]
-    columns = ["id", "created", "suite", "machine", "quick", "status", "metric", "p50_us", "train_seconds"]
+    columns = ["id", "created", "suite", "version", "machine", "full", "status", "metric", "p50_us", "train_seconds"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["created"] = pd.to_datetime(frame["created"], utc=True)
     return frame.sort_values("created", kind="stable", ignore_index=True)
 
 
-def _figures(record: Record) -> dict[str, float | None]:
-    found = primary(record)
+def _figures(record: Record, name: str, metric: str) -> dict[str, float | None]:
     runs = record.profile.latency if record.profile else []
     figures: dict[str, float | None] = {"p50_us": percentiles(runs)["p50"] if runs else None}
-    if found:
-        case, metric = found
+    case = next((case for case in record.cases if case.name == name), None)
+    if case:
         times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics]
         figures["metric"] = case.summary[metric].mean if metric in case.summary else None
         figures["train_seconds"] = statistics.median(times) if times else None
     return figures
 
 
-def comparable(records: Sequence[Record], shown: Record) -> pd.DataFrame:
-    """The rows that may stand beside the shown record: its suite, its machine, full runs."""
-    frame = table(records)
+def comparable(records: Sequence[Record], shown: Record) -> tuple[pd.DataFrame, int]:
+    """The rows that may stand beside the shown record, and how many were left out for another version of its suite.
+
+    They are full runs of its suite on its machine that did not fail.
+    """
+    case, metric = primary(shown) or (None, "")
+    frame = table(records, case.name if case else "", metric)
     same = (frame["suite"] == shown.suite) & (frame["machine"] == shown.provenance.machine.fingerprint)
-    return frame[same & ~frame["quick"].astype(bool)]
+    runs = frame[same & frame["full"].astype(bool) & (frame["status"] != "failed")]
+    rows = runs[runs["version"] == shown.provenance.suite_sha256]
+    return rows, len(runs) - len(rows)
 
 
 def history(records: Sequence[Record], shown: Record) -> list[Piece]:
     """The primary metric, the median latency and the training time over the runs on this machine."""
-    rows = comparable(records, shown)
+    rows, others = comparable(records, shown)
+    left_out = f" Left out: {_runs(others)} of another version of the suite." if others else ""
     found = primary(shown)
     if len(rows) < 2 or found is None:
-        count = "no full run" if rows.empty else "one full run" if len(rows) == 1 else f"{len(rows)} full runs"
-        return [Absent("History", f"Nothing to compare yet: the store holds {count} of this suite on this machine.")]
+        says = f"Nothing to compare yet: the store holds {_runs(len(rows))} of this suite on this machine.{left_out}"
+        return [Absent("History", says)]
     metric = metric_of(shown, found[1])
     share = metric.unit == "%"
     panels = [
-        ("metric", f"{metric.title} over time", "Mean over seeds", "" if share else metric.unit),
+        ("metric", f"{metric.title} over time", f"{found[0].title}: mean over seeds", "" if share else metric.unit),
         ("p50_us", "Median latency over time", "The p50 of a single query", "µs"),
-        ("train_seconds", "Training time over time", "Median over seeds", "s"),
+        ("train_seconds", "Training time over time", f"{found[0].title}: median over seeds", "s"),
     ]
-    plots = [_panel(rows, *panel, tickformat=",.6~p" if share and panel[0] == "metric" else None) for panel in panels]
+    plots = [
+        _panel(rows, *panel, left_out, tickformat=",.6~p" if share and panel[0] == "metric" else None)
+        for panel in panels
+    ]
     return [plot for plot in plots if plot]
 
 
-def _panel(rows: pd.DataFrame, column: str, title: str, what: str, unit: str, tickformat: str | None) -> Plot | None:
+def _runs(count: int) -> str:
+    return {0: "no full run", 1: "one full run"}.get(count, f"{count} full runs")
+
+
+def _panel(
+    rows: pd.DataFrame, column: str, title: str, what: str, unit: str, left_out: str, tickformat: str | None
+) -> Plot | None:
     there = rows.dropna(subset=[column])
     if len(there) < 2:
         return None
     return Plot(
         title,
-        f"{what}, for each of {len(there)} full runs of this suite on this machine.",
+        f"{what}, for each of {len(there)} full runs of this suite on this machine.{left_out}",
         [
             {
                 "type": "scatter",
@@ -102,7 +118,7 @@ def _panel(rows: pd.DataFrame, column: str, title: str, what: str, unit: str, ti
         ],
         {
             "xaxis": {"type": "date"},
-            "yaxis": {"title": {"text": unit}, **({"tickformat": tickformat} if tickformat else {})},
+            "yaxis": {"title": {"text": plain(unit)}, **({"tickformat": tickformat} if tickformat else {})},
             "showlegend": False,
         },
     )
@@ -110,7 +126,7 @@ def _panel(rows: pd.DataFrame, column: str, title: str, what: str, unit: str, ti
 
 def spark(records: Sequence[Record], shown: Record, width: int = 120, height: int = 28) -> str | None:
     """The primary metric's history as the points of an SVG polyline, or None with fewer than two runs."""
-    values = [float(value) for value in comparable(records, shown)["metric"].dropna()]
+    values = [float(value) for value in comparable(records, shown)[0]["metric"].dropna()]
     if len(values) < 2:
         return None
     low, span = min(values), max(values) - min(values)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +30,10 @@ from tito.report.history import history, primary, spark
 from tito.report.pieces import Images, Piece, Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
-SUITE_NAME = re.compile(r"^[a-z0-9_]+$")  # it becomes a file name
 # What could end the script element it stands in, or a line of JavaScript.
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+# What drawing figures from foreign numbers can end in; a page that fails so is no reason to lose the others.
+UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 
 
@@ -65,21 +65,23 @@ class Card:
 
     record: Record
     word: str
+    reason: str | None
     tiles: list[Tile]
     spark: str | None
 
 
 def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Write <suite>.html for each suite's newest record, full runs before quick ones, and index.html.
+    """Write <suite>.html for each suite's newest record, full runs before others, and index.html.
 
-    Returns the paths, the index last.
+    A record that cannot be shown gets a page that says why, and costs no other page. Returns the paths, the
+    index last.
 
     Raises:
-        ReportError: the folder cannot be written, or a suite's name cannot be a file's.
+        ReportError: the folder cannot be written.
     """
     environment = _environment()
     shown = newest(records)
-    documents = {f"{record.suite}.html": suite_page(record, records, environment) for record in shown}
+    documents = {f"{record.suite}.html": _page_or_why_not(record, records, environment) for record in shown}
     documents["index.html"] = index_page(shown, records, environment)
     try:
         return [atomic_write(folder / name, page.encode("utf-8")) for name, page in documents.items()]
@@ -91,16 +93,22 @@ def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Of each suite the newest full run, or the newest quick one if there is no other; in historical order."""
+    """Of each suite the newest full run, or the newest other one if there is none; in historical order."""
     best: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: (not record.quick, record.created)):
-        if not SUITE_NAME.match(record.suite):
-            raise ReportError(
-                f"record {record.id}: suite {record.suite!r} cannot be a file name; expected lower-case letters, "
-                "digits and _; remove that record"
-            )
+    for record in sorted(records, key=lambda record: (record.full, record.created)):
         best[record.suite] = record
     return sorted(best.values(), key=lambda record: (record.year, record.suite))
+
+
+def _page_or_why_not(record: Record, records: Sequence[Record], environment: Environment) -> str:
+    try:
+        return suite_page(record, records, environment)
+    except UNSHOWABLE as error:
+        return _render(environment, "unshowable.html.j2", [], record=record, why=_why(error))
+
+
+def _why(error: Exception) -> str:
+    return f"This record cannot be shown: {type(error).__name__}: {error}"
 
 
 def suite_page(record: Record, records: Sequence[Record], environment: Environment) -> str:
@@ -156,10 +164,16 @@ def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
 
 def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
     """All suites as cards, in historical order."""
-    cards = [
-        Card(record, WORD[record.status], headline(record, short=True), spark(records, record)) for record in shown
-    ]
+    cards = [_card(record, records) for record in shown]
     return _render(environment, "index.html.j2", [], cards=cards)
+
+
+def _card(record: Record, records: Sequence[Record]) -> Card:
+    word = WORD[record.status]
+    try:
+        return Card(record, word, record.reason, headline(record, short=True), spark(records, record))
+    except UNSHOWABLE as error:
+        return Card(record, word, _why(error), [], None)
 
 
 def verdict_rows(record: Record) -> list[Row]:
@@ -214,7 +228,9 @@ def headline(record: Record, short: bool = False) -> list[Tile]:
     if best and not short:
         tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
     if profile and profile.memory and not short:
-        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), "resident, while training"))
+        phase = figures.peak_phase(profile.memory)
+        note = f"resident, in phase {phase}" if phase else "resident"
+        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), note))
     if profile:
         count = units.integer(profile.parameter_count)
         tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
