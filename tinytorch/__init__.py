@@ -98,7 +98,7 @@ from tinytorch.training import (
 __version__ = "0.1.0"
 
 _LATER = {
-    "attention": ("MultiHeadAttention", "scaled_dot_product_attention"),
+    "attention": ("MultiHeadAttention", "causal_mask", "padding_mask", "scaled_dot_product_attention"),
     "embeddings": ("Embedding", "LearnedPositions", "SinusoidalPositions"),
     "spatial": (
         "AdaptiveAvgPool2d",
@@ -112,7 +112,7 @@ _LATER = {
         "max_pool2d",
     ),
     "tokenization": ("BPETokenizer", "CharTokenizer"),
-    "transformers": ("GPT", "LayerNorm", "TransformerBlock"),
+    "transformers": ("GPT", "LayerNorm", "TransformerBlock", "next_token_loss"),
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 
@@ -183,6 +183,7 @@ __all__ = [
     "backward",
     "binary_cross_entropy_with_logits",
     "cat",
+    "causal_mask",
     "check_grads",
     "clip_grad_norm_",
     "conv2d",
@@ -194,8 +195,10 @@ __all__ = [
     "manual_seed",
     "max_pool2d",
     "mse_loss",
+    "next_token_loss",
     "no_grad",
     "ones",
+    "padding_mask",
     "progress_bar",
     "rand",
     "randn",

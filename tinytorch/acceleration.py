@@ -56,11 +56,16 @@ class Plan:
             slots[id(tensor)] = Slot(len(self.steps))
 
     def __call__(self, x: Array) -> Array:
-        values = [x]
-        for forward, inputs, attrs in self.steps:
-            result = forward(*[values[i.index] if type(i) is Slot else i for i in inputs], **attrs)
-            values.append(result[0] if type(result) is tuple else result)
-        return values[-1]
+        recording = is_grad_enabled()
+        set_grad_enabled(False)  # an op may then spare what only its derivative needs
+        try:
+            values = [x]
+            for forward, inputs, attrs in self.steps:
+                result = forward(*[values[i.index] if type(i) is Slot else i for i in inputs], **attrs)
+                values.append(result[0] if type(result) is tuple else result)
+            return values[-1]
+        finally:
+            set_grad_enabled(recording)
 
 
 def trace(model: Module) -> Callable[[Array], Array]:
