@@ -210,7 +210,7 @@ def test_a_suite_name_that_is_no_page_is_no_record(suite: str) -> None:
 
 
 def test_a_record_that_cannot_be_drawn_costs_no_other_page(tmp_path: Path) -> None:
-    endless = LatencyRun(samples_us=[1e-3, 1.7e308], p50_us=1.7e308, p90_us=1.7e308, p99_us=1.7e308)
+    endless = LatencyRun(samples_us=[1e-3, 1.79e308], p50_us=1.79e308, p90_us=1.79e308, p99_us=1.79e308)
     profile = make_record().profile
     assert profile
     odd = make_record(suite="odd", profile=profile.model_copy(update={"latency": [endless]}))
