@@ -154,6 +154,7 @@ def test_a_library_that_cannot_be_opened_is_passed_over(monkeypatch: pytest.Monk
 def test_tuned_threads_equal_the_cores() -> None:
     tuned = tuned_environment(3)
     assert {value for name, value in tuned.items() if "THREADS" in name} == {"3"}
+    assert tuned["OPENBLAS_THREAD_TIMEOUT"] == "20"
     assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= set(tuned)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -46,36 +47,32 @@ def main() -> int:
         sys.stderr.write("versus: interrupted\n")
         return 130
     finally:
-        if outcomes:
-            console.print(table(outcomes))
+        for title in dict.fromkeys(outcome.title for outcome in outcomes):
+            console.print(table(title, [outcome for outcome in outcomes if outcome.title == title]))
     threads = pinned.get("OMP_NUM_THREADS", "?")
     console.print(
         f"{arguments.rounds} fresh processes of each side in alternating order, {threads} threads each, "
-        f"OpenBLAS kernel {kernel.record.used}. Above 1 TinyTorch is faster; intervals are 95% bootstraps of rounds."
+        f"OpenBLAS kernel {kernel.record.used}.\nA ratio above 1: TinyTorch is faster. Intervals: 95%, bootstrapped over the rounds."
     )
     return 0
 
 
-def table(outcomes: list[Outcome]) -> Table:
-    """The ratios, a row for each measurement."""
-    made = Table(title="TinyTorch beside PyTorch", title_justify="left")
-    for column in ("work", "measurement", "beside"):
-        made.add_column(column)
+def table(title: str, outcomes: list[Outcome]) -> Table:
+    """The ratios of one work, a row for each measurement and yardstick."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    made.add_column("", min_width=24)
     for column in ("TinyTorch", "PyTorch", "ratio", "95% interval", "bar"):
         made.add_column(column, justify="right")
     for o in outcomes:
-        interval = o.comparison.interval
-        style = "" if o.met is None else "green" if o.met else "red"
-        bar = "" if o.bar is None else f"{o.bar:g} {'met' if o.met else 'missed'}"
+        colour = "default" if o.met is None else "green" if o.met else "red"
+        variant = o.yardstick.removeprefix("pytorch").strip("_").replace("_", " ")
         made.add_row(
-            o.title,
-            o.measurement,
-            o.yardstick,
+            f"{o.measurement}\n  PyTorch {variant}" if variant else o.measurement,
             duration(o.seconds),
             duration(o.yardstick_seconds),
-            f"[{style or 'default'}]{o.comparison.ratio:.2f}x[/]",
-            f"{interval.low:.2f} to {interval.high:.2f}",
-            f"[{style or 'default'}]{bar}[/]",
+            f"[{colour}]{o.comparison.ratio:.2f}[/]",
+            f"{o.comparison.interval.low:.2f} to {o.comparison.interval.high:.2f}",
+            "" if o.bar is None else f"[{colour}]{o.bar:g} {'met' if o.met else 'missed'}[/]",
         )
     return made
 
