@@ -52,7 +52,8 @@ def main() -> int:
     threads = pinned.get("OMP_NUM_THREADS", "?")
     console.print(
         f"{arguments.rounds} fresh processes of each side in alternating order, {threads} threads each, "
-        f"OpenBLAS kernel {kernel.record.used}.\nA ratio above 1: TinyTorch is faster. Intervals: 95%, bootstrapped over the rounds."
+        f"OpenBLAS kernel {kernel.record.used}.\nA ratio above 1: TinyTorch is faster. Intervals: 95%, bootstrapped "
+        "over the rounds."
     )
     return 0
 
