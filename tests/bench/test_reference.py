@@ -20,6 +20,7 @@ def test_the_origin_names_seed_and_metrics_of_the_weights(tmp_path: Path) -> Non
     origin = json.loads((tmp_path / "kept" / "reference.json").read_text())
     assert origin["bytes"] == len(b"content")
     assert origin["record"] == record.id
+    assert set(origin["metrics"]) == set(record.metrics)
     assert origin["seed"] in [run.seed for case in record.cases for run in case.runs]
 
 
