@@ -19,6 +19,7 @@ MODULE_OF = {
     "serialization": 0,
     "environment": 1,
     "tensor": 2,
+    "random": 2,
     "activations": 3,
     "layers": 4,
     "losses": 5,

@@ -75,20 +75,8 @@ from tinytorch.optimizers import (
     StepLR,
     clip_grad_norm_,
 )
-from tinytorch.tensor import (
-    Tensor,
-    cat,
-    get_rng_state,
-    is_grad_enabled,
-    manual_seed,
-    ones,
-    rand,
-    randn,
-    set_rng_state,
-    stack,
-    where,
-    zeros,
-)
+from tinytorch.random import get_rng_state, manual_seed, rand, randn, set_rng_state
+from tinytorch.tensor import Tensor, cat, is_grad_enabled, ones, stack, where, zeros
 from tinytorch.training import (
     Trainer,
     accuracy,

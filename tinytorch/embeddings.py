@@ -12,7 +12,8 @@ import numpy as np
 from tinytorch.autograd import derivative
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter
-from tinytorch.tensor import Array, Op, Tensor, apply, default_generator
+from tinytorch.random import default_generator
+from tinytorch.tensor import Array, Op, Tensor, apply
 
 SMALL_VOCABULARY = 256  # up to here a one-hot product is the faster gradient
 

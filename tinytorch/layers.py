@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tinytorch.errors import SettingError, ShapeError, StateError
+from tinytorch.random import default_generator
 from tinytorch.serialization import load_arrays, save_arrays
-from tinytorch.tensor import Array, Op, Tensor, apply, default_generator
+from tinytorch.tensor import Array, Op, Tensor, apply
 
 
 class Parameter(Tensor):

@@ -429,44 +429,6 @@ def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32
     return Tensor(np.ones(shape, dtype), requires_grad)
 
 
-def randn(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Standard normal float32 numbers from the default generator."""
-    return Tensor(default_generator().standard_normal(shape, np.float32), requires_grad)
-
-
-def rand(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Uniform float32 numbers in [0, 1) from the default generator."""
-    return Tensor(default_generator().random(shape, np.float32), requires_grad)
-
-
-# Randomness: one generator, so that one seed repeats a whole run ------------------------------------
-
-_generator = np.random.Generator(np.random.PCG64(0))
-
-
-def manual_seed(seed: int) -> None:
-    """Start the default generator anew. The same seed repeats a run bit for bit on one machine."""
-    global _generator
-    if seed < 0:
-        raise SettingError(f"manual_seed: seed {seed}: expected a number of at least 0")
-    _generator = np.random.Generator(np.random.PCG64(seed))
-
-
-def default_generator() -> np.random.Generator:
-    """The generator that initialisation, dropout and `randn` draw from."""
-    return _generator
-
-
-def get_rng_state() -> dict[str, Any]:
-    """The default generator's state, as plain data."""
-    return dict(_generator.bit_generator.state)
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Put the default generator back to a state that `get_rng_state` gave."""
-    _generator.bit_generator.state = state
-
-
 def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     if isinstance(data, Tensor):
         data = data.data

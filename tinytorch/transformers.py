@@ -22,7 +22,8 @@ from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.errors import SettingError, ShapeError, StateError
 from tinytorch.layers import Dropout, Linear, Module, Parameter, linear
 from tinytorch.losses import cross_entropy
-from tinytorch.tensor import Array, Op, Tensor, apply, default_generator
+from tinytorch.random import default_generator
+from tinytorch.tensor import Array, Op, Tensor, apply
 
 
 def _row_means(x: Array) -> Array:

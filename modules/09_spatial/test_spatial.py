@@ -13,6 +13,7 @@ from tinytorch import convolution, parallel
 from tinytorch.autograd import check_grads, no_grad
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Sequential
+from tinytorch.random import manual_seed
 from tinytorch.spatial import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -24,7 +25,7 @@ from tinytorch.spatial import (
     conv2d,
     max_pool2d,
 )
-from tinytorch.tensor import Tensor, manual_seed
+from tinytorch.tensor import Tensor
 
 
 def rng() -> np.random.Generator:

@@ -19,7 +19,8 @@ from tinytorch import datasets
 from tinytorch.activations import log_softmax
 from tinytorch.autograd import no_grad
 from tinytorch.optimizers import AdamW, CosineLR
-from tinytorch.tensor import Tensor, manual_seed
+from tinytorch.random import manual_seed
+from tinytorch.tensor import Tensor
 from tinytorch.tokenization import BPETokenizer, CharTokenizer
 from tinytorch.training import Trainer
 from tinytorch.transformers import GPT, next_token_loss
