@@ -47,8 +47,8 @@ def normalise(images: np.ndarray) -> np.ndarray:
 
 
 def cnn(widths: list[int]) -> tt.Module:
-    """3x3 convolution, pooling, batch norm and ReLU for each width. Pooling comes first: the largest of four is
-    the same before and after ReLU, and what follows has a quarter of the work."""
+    """3x3 convolution, pooling, batch norm and ReLU for each width. Pooling comes first: what follows has a quarter
+    of the work."""
     layers: list[Layer] = []
     for into, out in pairwise([3, *widths]):
         layers += [Conv2d(into, out, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(out), tt.ReLU()]
@@ -148,18 +148,22 @@ class Lookahead(tt.SGD):
     """SGD with Nesterov momentum whose weights are drawn back, every five steps, towards their slow average:
     slow += (1 - 0.95^5 (t / total)^3) (fast - slow); fast = slow. Early the average follows, at the end it holds.
 
+    The average is of the weights only, not of batch norm's running statistics. Neither it nor the count of steps
+    is in state_dict, so a training cannot be resumed.
+
     Source: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, with the schedule of airbench94.
     """
 
     def __init__(self, groups: list[dict[str, Any]], total: int, momentum: float) -> None:
         super().__init__(groups, momentum=momentum, nesterov=True)
-        self.total = total
+        self.total, self.steps_done = total, 0
         self.slow = [p.data.copy() for p in self.parameters()]
 
     def step(self) -> None:
         super().step()
-        if self.step_count % 5 == 0 or self.step_count == self.total:
-            hold = 0.95**5 * (self.step_count / self.total) ** 3 if self.step_count < self.total else 1.0
+        self.steps_done += 1
+        if self.steps_done % 5 == 0 or self.steps_done == self.total:
+            hold = 0.95**5 * (self.steps_done / self.total) ** 3 if self.steps_done < self.total else 1.0
             for parameter, slow in zip(self.parameters(), self.slow, strict=True):
                 slow += (1 - hold) * (parameter.data - slow)
                 parameter.data[...] = slow

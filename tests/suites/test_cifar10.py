@@ -1,0 +1,62 @@
+"""The suite 2012_cifar10: each of its models trained and judged on a few random images, and its optimizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tito.bench.child import load_workload
+from tito.bench.record import SeedRun
+from tito.bench.suite import load_suite
+
+FOLDER = Path(__file__).parents[2] / "suites" / "2012_cifar10"
+COMMON = {
+    "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "warmup": 0.25,
+    "label_smoothing": 0.1, "shift": 1, "mirrored_views": True, "activation": "gelu",
+}  # fmt: skip
+WIDTHS = {"cnn": [4, 8], "resnet8": [], "airbench": [24, 24, 24]}
+
+
+@pytest.fixture(scope="module")
+def work() -> Any:
+    return load_workload(FOLDER / "workload.py")
+
+
+def data(work: Any) -> Any:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (64, 3, 32, 32), np.uint8), rng.integers(0, 10, 64)
+    return work.Data(images, labels, images[:32], labels[:32], tuple("abcdefghij"))
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_small_training_from_beginning_to_end(work: Any, name: str) -> None:
+    parameters = {**COMMON, "model": name, "widths": WIDTHS[name]}
+    model, images = work.build(parameters, 1), data(work)
+    before = {key: value.data.copy() for key, value in model.state_dict().items()}
+    curve = work.train(model, images, parameters, 1, lambda *done, **figures: None)
+    assert len(curve) == 2
+    moved = [key for key, value in model.state_dict().items() if (value.data != before[key]).any()]
+    assert len(moved) >= len([p for p in model.parameters() if p.requires_grad])
+    answer = work.evaluate(model, images, parameters)
+    SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
+    assert set(answer["metrics"]) == set(load_suite(FOLDER).suite.metrics)
+    assert answer["metrics"]["accuracy_single"] == curve[-1]["accuracy"]
+    assert np.sum(answer["exhibits"][0]["counts"]) == 32
+    queries = work.queries(images, parameters)
+    assert work.predictor(model)(queries[:3]).shape == (3, 10)
+
+
+def test_lookahead_draws_the_weights_back_every_five_steps_and_holds_at_the_end(work: Any) -> None:
+    weight = tt.Parameter(np.zeros(1))
+    optimizer = work.Lookahead([{"params": [weight], "lr": 1.0}], total=7, momentum=1e-9)
+    seen = []
+    for _ in range(7):
+        weight.grad = tt.Tensor(np.array([-1.0]))
+        optimizer.step()
+        seen.append(weight.data.item())
+    drawn = 5 * (1 - 0.95**5 * (5 / 7) ** 3)
+    np.testing.assert_allclose(seen, [1, 2, 3, 4, drawn, drawn + 1, drawn])
