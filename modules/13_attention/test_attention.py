@@ -151,12 +151,28 @@ def test_dropout_is_for_training_only_and_keeps_the_mask() -> None:
     np.testing.assert_array_equal(layer(x).data, still(x).data)
 
 
-def test_dropout_without_dropping_equals_the_fused_op() -> None:
-    layer = MultiHeadAttention(16, 2, dropout=1e-30)  # drops nothing, but takes the plain way
-    x = tt.randn(2, 8, 16)
-    mask = padding_mask(np.array([5, 8]), 8)
-    y = layer(x, mask).data
-    np.testing.assert_allclose(layer.eval()(x, mask).data, y, atol=1e-6)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", MASKS)
+def test_dropout_without_dropping_equals_the_fused_op(name: str, causal: bool) -> None:
+    layer = MultiHeadAttention(16, 2, causal, dropout=1e-30)  # drops nothing, but takes the plain way
+    x, g = random.standard_normal((2, 6, 16)).astype(np.float32), random.standard_normal((2, 6, 16))
+    ways = []
+    for training in (True, False):
+        leaf = Tensor(x, requires_grad=True)
+        y = layer.train(training)(leaf, MASKS[name])
+        y.backward(g)
+        assert leaf.grad is not None
+        ways.append((y.data, leaf.grad.data))
+    for plain, fused in zip(*ways, strict=True):
+        np.testing.assert_allclose(plain, fused, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [np.ones((5, 5), bool), np.ones((4, 4))])
+def test_both_ways_refuse_the_same_masks(mask: Array) -> None:
+    layer = MultiHeadAttention(16, 2, dropout=0.5)
+    for training in (True, False):
+        with pytest.raises(ShapeError, match=r"attention: mask of .*expected bool that broadcasts to \(3, 2, 4, 4\)$"):
+            layer.train(training)(tt.randn(3, 4, 16), mask)
 
 
 def test_names_are_nanogpts() -> None:
