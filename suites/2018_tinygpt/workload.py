@@ -6,6 +6,7 @@ random places, a validation loss the mean over windows that are always the same.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -214,14 +215,17 @@ class Words:
         self.eights = np.unique(self._runs(words, 8))
 
     def measure(self, texts: list[str]) -> dict[str, float]:
-        """Shares over the texts; the first and last word of each may be cut and don't count."""
+        """Shares over the texts; the first and last word of each may be cut and don't count.
+
+        Where nothing was written each share is the worst: no word is known, and nothing was new.
+        """
         rows = [WORD.findall(text.lower())[1:-1] for text in texts]
         fours = np.concatenate([self._runs(row, 4) for row in rows])
         eights = np.concatenate([self._runs(row, 8) for row in rows])
         known = [word in self.numbers for row in rows for word in row]
         return {
             "known_words": float(np.mean(known)) if known else 0.0,
-            "copied_8_grams": float(np.isin(eights, self.eights).mean()) if eights.size else 0.0,
+            "copied_8_grams": float(np.isin(eights, self.eights).mean()) if eights.size else 1.0,
             "distinct_4_grams": len(np.unique(fours)) / fours.size if fours.size else 0.0,
         }
 
@@ -237,7 +241,7 @@ class Words:
 
 def hash_of(word: str) -> int:
     """The same number for the same word in every process, unlike Python's `hash`."""
-    return int.from_bytes(word.encode()[:7], "little") + (len(word) << 56)
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
 
 
 def _same_length(text: str, like: list[str]) -> list[str]:
@@ -253,7 +257,7 @@ def _coherence_table(own: dict[str, float], real: dict[str, float]) -> dict[str,
     titles = {
         "known_words": "words that stand in the training text",
         "copied_8_grams": "runs of 8 words copied from the training text",
-        "distinct_4_grams": "runs of 4 words that differ from all others",
+        "distinct_4_grams": "different runs of 4 words, out of all written",
     }
     rows = [[title, f"{own[name]:.2%}", f"{real[name]:.2%}"] for name, title in titles.items()]
     columns = ["share of", "the model's text", "held-out Shakespeare of the same length"]

@@ -60,8 +60,19 @@ def test_a_part_of_a_text_that_is_copied_counts_as_its_share(work: Any) -> None:
     assert work.Words(TEXT).measure(rows)["copied_8_grams"] == 0.5
 
 
-def test_no_words_give_no_shares(work: Any) -> None:
-    assert set(work.Words(TEXT).measure(["", "?!"]).values()) == {0.0}
+def test_a_model_that_writes_no_words_does_not_pass(work: Any) -> None:
+    measured = work.Words(TEXT).measure(["", "?!"])
+    assert measured == {"known_words": 0, "copied_8_grams": 1, "distinct_4_grams": 0}
+    gates = [gate for case in load_suite(FOLDER).suite.cases for gate in case.gates if gate.metric in measured]
+    assert gates
+    assert not any(gate.met_by(measured[gate.metric]) for gate in gates)
+
+
+def test_long_words_have_numbers_of_their_own(work: Any) -> None:
+    words = ["a" * 280, "a" * 281, "strangely", "strangels", "strange"]
+    assert len({work.hash_of(word) for word in words}) == len(words)
+    text = "one " + " ".join(f"{words[0]}{c} two" for c in "abcdefghij") + " end"
+    assert work.Words(TEXT).measure([text])["distinct_4_grams"] == 1
 
 
 def test_targets_are_one_token_later_and_windows_cover_the_text(work: Any) -> None:
