@@ -96,14 +96,10 @@ def _verdicts(record: Record, case: CaseResult) -> Padding:
 
 def measured(verdict: Verdict, case: CaseResult, metric: Metric) -> str:
     """What stands against a gate; for a mean with its spread: mean 98.61 ± 0.05 % sd."""
-    over = verdict.criterion.over
     summary = case.summary.get(verdict.criterion.metric)
-    if verdict.measured is None or summary is None:
+    if summary is None:
         return "not measured"
-    if over == "mean" and summary.sd is not None:
-        return f"mean {plain(units.spread(verdict.measured, summary.sd, metric.unit))} sd"
-    value = plain(units.quantity(verdict.measured, metric.unit))
-    return value if summary.n == 1 else f"{over} {value}"
+    return plain(units.measured(verdict.measured, verdict.criterion.over, summary.n, summary.sd, metric.unit))
 
 
 def demand(criterion: Criterion, metric: Metric) -> str:

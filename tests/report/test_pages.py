@@ -89,18 +89,19 @@ def test_gates_are_told_in_words() -> None:
     gate, aim, fast = verdict_rows(make_record())
     assert (gate.role, gate.met, gate.required.replace(units.THIN, " ")) == ("gate", True, "≥ 95 %")
     assert (aim.role, aim.met) == ("aim", False)
-    assert gate.over.replace(units.THIN, " ") == "98.20 ± 0.13 %, 3 seeds"
+    assert gate.measured.replace(units.THIN, " ") == "mean 98.20 ± 0.13 % sd"
+    assert gate.seeds == 3
     assert fast.metric == "Training time"
-    assert fast.measured.endswith("(max)")
+    assert fast.measured.startswith("max ")
 
 
-def test_a_gate_without_a_measurement_is_a_dash(tmp_path: Path) -> None:
+def test_a_gate_without_a_measurement_says_so(tmp_path: Path) -> None:
     case = make_record().cases[0]
     verdict = case.verdicts[0].model_copy(update={"measured": None, "met": False})
     case = case.model_copy(update={"verdicts": [verdict], "summary": {}, "runs": []})
     record = make_record(cases=[case], status="failed", reason="nothing measured")
     (row,) = verdict_rows(record)
-    assert (row.measured, row.over, row.met) == ("–", "not measured", False)
+    assert (row.measured, row.seeds, row.met) == ("not measured", 0, False)
     assert "not met" in texts(tmp_path, [record])["sample.html"]
 
 

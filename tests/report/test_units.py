@@ -44,6 +44,7 @@ def test_mean_and_sd_share_a_unit() -> None:
     assert said(units.spread(0.9845, 0.0013, "%")) == "98.45 ± 0.13 %"
     assert said(units.spread(38.8, 0.546, "s")) == "38.8 ± 0.55 s"
     assert said(units.spread(0.9845, None, "%")) == "98.45 %"
+    assert said(units.spread(1.8964, 0.007417, "nats per token")) == "1.896 ± 0.007 nats per token"
 
 
 def test_axis_numbers_carry_prefixes() -> None:

@@ -55,7 +55,7 @@ class Row:
     metric: str
     required: str
     measured: str
-    over: str
+    seeds: int
     met: bool
 
 
@@ -190,18 +190,16 @@ def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
     metric = figures.metric_of(record, criterion.metric)
     sign = "≥" if criterion.direction == "at_least" else "≤"
     summary = case.summary.get(criterion.metric)
-    over = "not measured"
+    measured = "not measured"
     if summary:
-        over = f"{units.spread(summary.mean, summary.sd, metric.unit)}, {_seeds(summary.n)}"
+        measured = units.measured(verdict.measured, criterion.over, summary.n, summary.sd, metric.unit)
     return Row(
         case=case.title,
         role=verdict.role,
         metric=metric.title,
         required=f"{sign} {units.demand(criterion.value, metric.unit)}",
-        measured="–"
-        if verdict.measured is None
-        else f"{units.quantity(verdict.measured, metric.unit)} ({criterion.over})",
-        over=over,
+        measured=measured,
+        seeds=summary.n if summary else 0,
         met=verdict.met,
     )
 
