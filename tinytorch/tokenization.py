@@ -79,7 +79,10 @@ class CharTokenizer:
     def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
         """Read what `save` wrote; raises StateError if the file is something else."""
         content = _load(path, "char", {"characters": str, "unknown": (str, type(None))})
-        return cls(content["characters"], content["unknown"])
+        try:
+            return cls(content["characters"], content.get("unknown"))
+        except SettingError as error:
+            raise StateError(f"{path}: {error}") from None
 
 
 # Words are split off first, and no token crosses their borders: a word with the space before it, a number,
@@ -262,7 +265,10 @@ def _code_points(text: str) -> Array:
 
 
 def _checked(tokens: Iterable[int] | Array, vocab_size: int, name: str) -> Array:
-    array = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
+    try:
+        array = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
+    except ValueError:  # rows of different lengths
+        raise SettingError(f"{name}: tokens in rows of different lengths: expected a row of integers") from None
     if not array.size:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -64,6 +64,8 @@ def test_tokens_outside_the_vocabulary_are_named(tokenizer: CharTokenizer | BPET
         tokenizer.decode([-1])
     with pytest.raises(SettingError, match="a row of integers"):
         tokenizer.decode(np.array([0.5]))
+    with pytest.raises(SettingError, match="different lengths: expected a row of integers"):
+        tokenizer.decode([[1, 2], [3]])  # type: ignore[list-item]
 
 
 def naive_bpe(text: str, merges: int) -> list[tuple[int, int]]:
@@ -168,6 +170,23 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: str, prob
     path.write_text(content)
     with pytest.raises(StateError, match=f"file.json.*{problem}"):
         BPETokenizer.load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"characters": ""}, "the alphabet is empty"),
+        ({"characters": "ab", "unknown": "??"}, r"unknown '\?\?': expected one character"),
+        ({"characters": "ab", "unknown": ""}, "unknown '': expected one character"),
+    ],
+)
+def test_an_alphabet_that_cannot_be_is_named_with_its_file(
+    tmp_path: Path, content: dict[str, str], problem: str
+) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"tokenizer": "char"} | content))
+    with pytest.raises(StateError, match=f"file.json: .*{problem}"):
+        CharTokenizer.load(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
