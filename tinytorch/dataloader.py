@@ -3,8 +3,9 @@
 A data set answers a whole array of indices at once; no Python loop runs over samples. An epoch's order and
 its augmentation depend on the seed and the epoch alone, so that a run stopped anywhere can go on exactly.
 
-There is no prefetching: taking a batch of 128 MNIST images costs about 1% of a training step on them, and a
-second thread would compete with the matrix products for the same cores.
+There is no prefetching. Measured on MNIST with one thread, a batch of 256 images takes 0.2 ms to gather, 0.7 ms with
+random shifts, beside 6 ms for the training step: a thread that prepared it could hide at most a tenth, and would
+do so on cores that the matrix products use.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@ channels-last."""
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -82,7 +81,6 @@ def pytorch_channels_last() -> Contender:
 def _pytorch(channels_last: bool) -> Contender:
     import torch
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     model = torch.nn.Sequential(*_layers(torch.nn))
     model.load_state_dict({name: torch.from_numpy(array) for name, array in _weights().items()})
     images, labels = (torch.from_numpy(array) for array in _data())
