@@ -19,7 +19,7 @@ from tinytorch.activations import gelu
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd import joint_derivative, no_grad
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
-from tinytorch.errors import SettingError, ShapeError, StateError
+from tinytorch.errors import NonFiniteError, SettingError, ShapeError, StateError
 from tinytorch.layers import Dropout, Linear, Module, Parameter, linear
 from tinytorch.losses import cross_entropy
 from tinytorch.random import default_generator
@@ -206,25 +206,32 @@ class GPT(Module):
         Args:
             tokens: the prompt, (T,) or (B, T); the result has as many dimensions.
             temperature: below 1 bolder, above 1 wilder; 0 takes the likeliest token.
-            top_k: draw among the k likeliest. top_p: draw among the fewest that together reach p.
+            top_k: draw among the k likeliest; equal ones stay together. top_p: draw among the fewest that together
+                reach p.
             seed: repeats a text; without one, the default generator goes on.
             stop: a token that ends a sequence; a row of several that is done is filled up with it.
 
         Raises:
             SettingError: an empty prompt, a token out of the vocabulary, or a setting out of its range.
+            ShapeError: the prompt is neither a row of tokens nor rows of them.
+            NonFiniteError: the model's logits are NaN or infinite.
         """
         sampler = Sampler(temperature, top_k, top_p, seed)
         prompt = np.asarray(tokens)
         if not prompt.size:
             raise SettingError("generate: the prompt is empty; expected at least one token")
+        if prompt.ndim not in (1, 2):
+            raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
         context = np.atleast_2d(checked_tokens(prompt, self.vocab_size))  # (B, T)
-        if max_new_tokens < 0:
-            raise SettingError(f"generate: max_new_tokens {max_new_tokens}: expected at least 0")
+        _check_integer("max_new_tokens", max_new_tokens, 0)
+        if stop is not None:
+            _check_integer("stop", stop, 0, self.vocab_size - 1)
         length = context.shape[1]
         out = np.empty((len(context), length + max_new_tokens), np.int64)
         out[:, :length] = context
         done = np.zeros(len(context), bool)
-        was_training, _ = self.training, self.eval()
+        were_training = [(module, module.training) for module in self.modules()]
+        self.eval()
         try:
             while length < out.shape[1] and not done.all():
                 new = sampler(self.next_logits(out[:, max(0, length - self.block_size) : length]))
@@ -234,7 +241,8 @@ class GPT(Module):
                 out[:, length] = new
                 length += 1
         finally:
-            self.train(was_training)
+            for module, training in were_training:
+                module.training = training
         out = out[:, :length]
         return out[0] if prompt.ndim == 1 else out
 
@@ -253,15 +261,19 @@ class Sampler:
     def __init__(self, temperature: float, top_k: int | None, top_p: float | None, seed: int | None) -> None:
         if not temperature >= 0:
             raise SettingError(f"generate: temperature {temperature}: expected at least 0")
-        if top_k is not None and top_k < 1:
-            raise SettingError(f"generate: top_k {top_k}: expected at least 1")
+        if top_k is not None:
+            _check_integer("top_k", top_k, 1)
         if top_p is not None and not 0 < top_p <= 1:
             raise SettingError(f"generate: top_p {top_p}: expected 0 < top_p <= 1")
+        if seed is not None:
+            _check_integer("seed", seed, 0)
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.rng = default_generator() if seed is None else np.random.default_rng(seed)
 
     def __call__(self, logits: Array) -> Array:
         """One token for each row: (B, V) -> (B,)."""
+        if not np.isfinite(logits).all():
+            raise NonFiniteError("generate: the model's logits are NaN or infinite; are its weights finite?")
         if self.temperature == 0:
             return logits.argmax(axis=1)
         steps = self.probabilities(logits).cumsum(axis=1)
@@ -270,11 +282,14 @@ class Sampler:
 
     def probabilities(self, logits: Array) -> Array:
         """What is drawn from: softmax(logits / temperature), without what top_k and top_p leave out."""
-        scaled = logits.astype(np.float64) / self.temperature
+        scaled = logits.astype(np.float64)
+        scaled -= scaled.max(axis=1, keepdims=True)  # first, so that a tiny temperature gives 0 and -inf, not NaN
+        with np.errstate(over="ignore"):
+            scaled /= self.temperature
         if self.top_k is not None and self.top_k < logits.shape[1]:
             kth = np.partition(scaled, -self.top_k, axis=1)[:, -self.top_k, None]
             scaled[scaled < kth] = -np.inf
-        p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        p = np.exp(scaled)
         p /= p.sum(axis=1, keepdims=True)
         if self.top_p is not None and self.top_p < 1:
             order = np.argsort(-p, axis=1, kind="stable")
@@ -283,6 +298,12 @@ class Sampler:
             np.put_along_axis(p, order, falling, axis=1)
             p /= p.sum(axis=1, keepdims=True)
         return p
+
+
+def _check_integer(name: str, value: int, least: int, most: int | None = None) -> None:
+    if not isinstance(value, int | np.integer) or value < least or (most is not None and value > most):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise SettingError(f"generate: {name} {value}: expected an integer {expected}")
 
 
 def next_token_loss(logits: Tensor, targets: Tensor | Array) -> Tensor:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import tinytorch as tt
 from tinytorch.attention import padding_mask
 from tinytorch.autograd import check_grads
-from tinytorch.errors import SettingError, ShapeError, StateError
+from tinytorch.errors import NonFiniteError, SettingError, ShapeError, StateError
+from tinytorch.random import get_rng_state
 from tinytorch.tensor import Array, Tensor, apply
 from tinytorch.transformers import GPT, LayerNorm, Sampler, TransformerBlock, layer_norm, next_token_loss
 
@@ -24,11 +25,12 @@ def tiny(seed: int = 0, **settings: float) -> GPT:
     return GPT(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8, **settings)  # type: ignore[arg-type]
 
 
-def lively(seed: int = 0) -> GPT:
-    """One whose fresh weights are large enough that tokens differ in probability."""
-    model = tiny(seed)
+def lively() -> GPT:
+    """One whose weights are large enough that even its likeliest tokens vary, with the whole context."""
+    model, rng = tiny(), np.random.default_rng(7)
     for parameter in model.parameters():
-        parameter.data = parameter.data * np.float32(15 if parameter.ndim > 1 else 1)
+        if parameter.ndim > 1:
+            parameter.data = rng.standard_normal(parameter.shape, np.float32)
     return model
 
 
@@ -206,15 +208,28 @@ def test_a_seed_repeats_a_text_and_another_does_not() -> None:
     assert a[:2].tolist() == [1, 2]
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
+    assert len(set(a.tolist())) > 5
     tt.manual_seed(5)
     first = model.generate([1], 20)
     tt.manual_seed(5)
     np.testing.assert_array_equal(model.generate([1], 20), first)
+    assert (model.generate([1], 20) != first).any()
+
+
+def test_a_seeded_text_and_the_default_generator_leave_each_other_alone() -> None:
+    model = lively()
+    tt.manual_seed(5)
+    before = get_rng_state()
+    text = model.generate([1], 20, seed=1)
+    assert get_rng_state() == before
+    tt.manual_seed(6)
+    np.testing.assert_array_equal(model.generate([1], 20, seed=1), text)
 
 
 def test_a_temperature_of_0_takes_the_likeliest_of_the_full_recompute() -> None:
     model = lively()
     tokens = model.generate([3], 20, temperature=0)
+    assert len(set(tokens.tolist())) > 5
     np.testing.assert_array_equal(model.generate([3], 20, top_k=1, seed=4), tokens)
     for i in range(1, 21):
         window = tokens[max(0, i - 8) : i]  # the block is 8 long: the prompt is cropped to it
@@ -241,14 +256,55 @@ def test_a_stop_token_ends_a_text() -> None:
         assert (after == stop).all()
 
 
-def test_generation_needs_no_gradient_and_leaves_the_mode() -> None:
+def test_generation_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively()
+    made: list[Tensor] = []
+    head = model.head
+
+    def kept(x: Tensor) -> Tensor:
+        made.append(head(x))
+        return made[-1]
+
+    monkeypatch.setattr(model, "head", kept)
+    model.generate([1], 3)
+    assert len(made) == 3
+    assert not any(logits.requires_grad for logits in made)
+    assert model(np.array([[1]])).requires_grad
+
+
+def test_generation_drops_nothing_and_leaves_each_modules_mode() -> None:
     model = tiny(dropout=0.5)
     np.testing.assert_array_equal(model.generate([1], 9, temperature=0), model.generate([1], 9, temperature=0))
     assert all(module.training for module in model.modules())
-    model.eval()
+    model.transformer.h[0].eval()
+    modes = [module.training for module in model.modules()]
     model.generate([1], 1)
-    assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
     assert model.generate([1], 0).tolist() == [1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_an_error(temperature: float) -> None:
+    model = tiny()
+    model.transformer.ln_f.weight.data[0] = np.nan
+    with pytest.raises(NonFiniteError, match=r"^generate: .*logits"):
+        model.generate([1], 2, temperature=temperature)
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("temperature", [1e-8, 1e-300, 1e-310, 5e-324])
+@pytest.mark.parametrize("narrowed", [{}, {"top_k": 3}, {"top_p": 0.9}])
+def test_a_tiny_temperature_takes_the_likeliest(temperature: float, narrowed: dict[str, float]) -> None:
+    model = lively()
+    with np.errstate(all="raise", under="ignore"):
+        text = model.generate([3], 20, temperature, seed=1, **narrowed)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(text, model.generate([3], 20, temperature=0))
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 2)])
+def test_a_prompt_is_a_row_or_rows(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"generate: prompt of shape .*: expected \(T,\) or \(B, T\)"):
+        tiny().generate(np.ones(shape, np.int64), 2)
 
 
 @pytest.mark.parametrize(
@@ -261,9 +317,17 @@ def test_generation_needs_no_gradient_and_leaves_the_mode() -> None:
         ({"max_new_tokens": -1}, "max_new_tokens -1"),
         ({"temperature": -1.0}, "temperature -1"),
         ({"temperature": float("nan")}, "temperature nan"),
-        ({"top_k": 0}, "top_k 0"),
+        ({"max_new_tokens": 2.0}, "max_new_tokens 2.0: expected an integer"),
+        ({"top_k": 0}, "top_k 0: expected an integer of at least 1"),
+        ({"top_k": 2.5}, "top_k 2.5: expected an integer"),
         ({"top_p": 0.0}, "top_p 0"),
         ({"top_p": 1.5}, "top_p 1.5"),
+        ({"seed": -1}, "seed -1: expected an integer of at least 0"),
+        ({"seed": 0.5}, "seed 0.5"),
+        ({"seed": "a"}, "seed a"),
+        ({"stop": 11}, "stop 11: expected an integer from 0 to 10"),
+        ({"stop": -1}, "stop -1"),
+        ({"stop": 1.5}, "stop 1.5"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, object], problem: str) -> None:
