@@ -283,12 +283,12 @@ class Sampler:
     def probabilities(self, logits: Array) -> Array:
         """What is drawn from: softmax(logits / temperature), without what top_k and top_p leave out."""
         scaled = logits.astype(np.float64)
-        scaled -= scaled.max(axis=1, keepdims=True)  # first, so that a tiny temperature gives 0 and -inf, not NaN
-        with np.errstate(over="ignore"):
-            scaled /= self.temperature
         if self.top_k is not None and self.top_k < logits.shape[1]:
             kth = np.partition(scaled, -self.top_k, axis=1)[:, -self.top_k, None]
             scaled[scaled < kth] = -np.inf
+        scaled -= scaled.max(axis=1, keepdims=True)  # first, so that a tiny temperature gives 0 and -inf, not NaN
+        with np.errstate(over="ignore"):
+            scaled /= self.temperature
         p = np.exp(scaled)
         p /= p.sum(axis=1, keepdims=True)
         if self.top_p is not None and self.top_p < 1:
