@@ -116,3 +116,13 @@ def test_figures_are_pure_and_plain_json() -> None:
     first, second = ([piece.data for piece in map(plot, learning_curves(record))] for _ in range(2))
     assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
     assert record.model_dump_json() == before
+
+
+def test_a_training_too_short_for_samples_still_shows_its_phases() -> None:
+    trace = make_record().profile.memory  # type: ignore[union-attr]
+    assert trace is not None
+    phases = [phase.model_copy(update={"peak": 10**7 * (i + 1)}) for i, phase in enumerate(trace.phases)]
+    short = trace.model_copy(update={"samples": trace.samples[:1], "phases": phases})
+    series = {line["name"]: line for line in plot(figures.memory(short)).data}
+    assert series["resident (RSS)"]["mode"] == "markers"
+    assert len(series["highest so far, at a phase's end"]["x"]) == len(phases)

@@ -196,6 +196,15 @@ def memory(trace: MemoryTrace | None) -> Piece:
         "name": f"peak {units.size(trace.peak)}",
         "hoverinfo": "name",
     }
+    marks = [phase for phase in trace.phases if phase.peak is not None]
+    if marks:  # however short a phase is, it has one
+        highest = _memory_line(
+            "highest so far, at a phase's end",
+            [digits(phase.end) for phase in marks],
+            [phase.peak or 0 for phase in marks],
+            "--series-3",
+        )
+        data.append(highest | {"mode": "lines+markers", "line": {"color": "--series-3", "width": 1.2, "dash": "dot"}})
     start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
     end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
     top = max(trace.peak, *(sample.rss for sample in samples)) / 1e6
@@ -258,7 +267,7 @@ def _peak_seconds(trace: MemoryTrace) -> float:
 def _memory_line(name: str, x: list[float], y: list[int], tint: str) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines" if len(x) > 1 else "markers",
         "name": name,
         "x": x,
         "y": [digits(value / 1e6) for value in y],
