@@ -19,6 +19,7 @@ import numpy as np
 from tinytorch import datasets
 from tinytorch.activations import log_softmax
 from tinytorch.autograd import no_grad
+from tinytorch.benchmarking import measure
 from tinytorch.optimizers import AdamW, CosineLR
 from tinytorch.random import manual_seed
 from tinytorch.tensor import Tensor
@@ -164,6 +165,7 @@ def evaluate(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]
         _coherence_table(own, real),
         _samples(model, data, parameters),
         _loss_by_position(losses),
+        _writing_speed(model, data, parameters),
         *_attention_maps(model, data),
     ]
     return {"metrics": metrics, "exhibits": exhibits}
@@ -289,6 +291,22 @@ def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
 
 
 @no_grad()
+def _writing_speed(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]:
+    """Tokens a second, one text at a time, the whole context worked out again for each token."""
+    tokens = 64 if parameters["judged_tokens"] < 10_000 else 256
+
+    def once() -> object:
+        return model.generate(data.tokenizer.encode(PROMPT), tokens, parameters["temperature"], seed=1)
+
+    seconds = measure(once, samples=5, warmup=1).median
+    return {
+        "kind": "table",
+        "title": "How fast it writes, without a cache: median of 5 texts",
+        "columns": ["tokens in a text", "seconds", "tokens a second"],
+        "rows": [[tokens, round(seconds, 4), round(tokens / seconds, 1)]],
+    }
+
+
 def _attention_maps(model: GPT, data: Corpus) -> list[dict[str, Any]]:
     """For each layer, where each head looks while reading the validation text's first tokens."""
     tokens = data.validation[None, : min(MAP_LENGTH, model.block_size)]
