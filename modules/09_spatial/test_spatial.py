@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinytorch import convolution, parallel
+from tinytorch import convolution
 from tinytorch.autograd import check_grads, no_grad
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Sequential
@@ -194,42 +194,6 @@ def test_convolution_blocks_bound_the_memory(monkeypatch):
     expected = conv2d(Tensor(x), Tensor(w)).data
     monkeypatch.setattr(convolution, "COLUMN_BYTES", 1)
     np.testing.assert_allclose(conv2d(Tensor(x), Tensor(w)).data, expected, atol=1e-13)
-
-
-def test_parts_of_a_batch_come_back_in_order_and_cover_it():
-    parts = parallel.in_parallel(np.empty((21, parallel.SMALLEST)), lambda begin, end: (begin, end))
-    assert parts[0][0] == 0
-    assert parts[-1][1] == 21
-    assert all(first[1] == second[0] for first, second in pairwise(parts))
-    assert parallel.in_parallel(np.empty((21, 2)), lambda begin, end: (begin, end)) == [(0, 21)]
-
-
-@pytest.mark.parametrize("channels", [2, 16])
-def test_a_batch_shared_among_threads_gives_the_same_numbers(monkeypatch, channels):
-    def results() -> list[np.ndarray]:
-        manual_seed(0)
-        net = Sequential(
-            Conv2d(2, channels, 3, padding=1), Conv2d(channels, channels, 3), MaxPool2d(2), BatchNorm2d(channels)
-        )
-        x = Tensor(rng().standard_normal((9, 2, 10, 10)), requires_grad=True)
-        y = net(x)
-        y.backward(rng().standard_normal(y.shape))
-        return [y.data, x.grad.data, *(p.grad.data for p in net.parameters())]
-
-    alone = results()
-    monkeypatch.setattr(parallel, "SMALLEST", 0)
-    for one, shared in zip(alone, results(), strict=True):
-        np.testing.assert_allclose(shared, one, atol=1e-5 * np.abs(one).max() + 1e-12)
-
-
-def test_an_error_in_a_part_is_raised_and_the_threads_are_given_back():
-    def work(begin: int, end: int) -> None:
-        raise ValueError(f"part from {begin}")
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="part from"):
-            parallel.in_parallel(np.empty((64, parallel.SMALLEST // 8)), work)
-    assert parallel.in_parallel(np.empty((64, parallel.SMALLEST // 8)), lambda begin, end: end)[-1] == 64
 
 
 @pytest.mark.parametrize(
