@@ -8,7 +8,8 @@ batch normalisation in `normalization`; here are the ops, what they check, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,10 +28,18 @@ WINOGRAD_CHANNELS = 16  # with fewer, the transforms cost more than the products
 
 
 def _pair(name: str, value: PairLike, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    try:
+        pair = tuple(operator.index(number) for number in (value if isinstance(value, Iterable) else (value, value)))
+    except TypeError:
+        pair = ()
     if len(pair) != 2 or min(pair) < least:
-        raise SettingError(f"{name} {value}: expected a number of at least {least}, or two of them")
+        raise SettingError(f"{name} {value}: expected a whole number of at least {least}, or two of them")
     return pair
+
+
+def _refuse_integers(name: str, x: Tensor) -> None:
+    if x.dtype.kind != "f":
+        raise SettingError(f"{name}: images of dtype {x.dtype}: expected floating point; convert them first")
 
 
 def channels_last(x: Array) -> Array:
@@ -52,9 +61,11 @@ def slide(
 
     Raises:
         ShapeError: x has not four dimensions, or the window is larger than the padded image.
+        SettingError: x is not floating point, or a setting is out of its range.
     """
     if x.ndim != 4:
         raise ShapeError(f"{name}: input of shape {x.shape}: expected (N, C, H, W)")
+    _refuse_integers(name, x)
     k, s = _pair(f"{name}: kernel_size", kernel, 1), _pair(f"{name}: stride", stride, 1)
     p, d = _pair(f"{name}: padding", padding, 0), _pair(f"{name}: dilation", dilation, 1)
     padded = [x.shape[2 + i] + 2 * p[i] for i in (0, 1)]
@@ -333,6 +344,7 @@ class BatchNorm2d(Module):
 
     Raises:
         ShapeError: x has other channels, or in training only one value for each.
+        SettingError: x is not floating point.
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
@@ -350,6 +362,7 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
+        _refuse_integers("BatchNorm2d", x)
         if self.training:
             mean, var = self._measure(x.data)
             return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=1 / np.sqrt(var + self.eps))

@@ -226,6 +226,8 @@ def test_shapes_that_do_not_fit_are_refused_with_both_shapes(layer, shape, messa
         lambda: Conv2d(3, 4, 3, stride=0),
         lambda: Conv2d(3, 4, 3, padding=-1),
         lambda: Conv2d(3, 4, (3, 3, 3)),
+        lambda: Conv2d(3, 4, 3.0),
+        lambda: Conv2d(3, 4, (3, 3.0)),
         lambda: BatchNorm2d(0),
         lambda: max_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 2, padding=2),
         lambda: adaptive_avg_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 0),
@@ -234,6 +236,21 @@ def test_shapes_that_do_not_fit_are_refused_with_both_shapes(layer, shape, messa
 def test_settings_out_of_range_are_refused(make):
     with pytest.raises(SettingError, match="expected"):
         make()
+
+
+def test_numpy_integers_are_settings():
+    assert Conv2d(3, 4, np.int64(3), padding=(np.int32(1), 0)).padding == (1, 0)
+
+
+@pytest.mark.parametrize("layer", [Conv2d(3, 4, 3), Conv2d(3, 4, 1), MaxPool2d(2), AvgPool2d(2), BatchNorm2d(3)])
+def test_images_of_integers_are_refused(layer):
+    with pytest.raises(SettingError, match="images of dtype uint8: expected floating point; convert them first"):
+        layer(Tensor(np.zeros((2, 3, 4, 4), np.uint8)))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_convolution_of_an_empty_batch_is_empty(kernel):
+    assert Conv2d(3, 4, kernel, padding=kernel // 2)(Tensor(np.zeros((0, 3, 5, 5), np.float32))).shape == (0, 4, 5, 5)
 
 
 def test_bias_and_weight_shapes_are_checked():
