@@ -8,9 +8,9 @@ All arrays here are channels-last, (N, H, W, C): the values of one pixel lie tog
 contiguous runs, and a product's rows are pixels. Nothing here knows of tensors; `spatial` checks shapes.
 
 The batch is taken in blocks of samples. A block's temporary arrays stay in the cache, and they, not the
-batch, decide the peak memory, as long as images are small: the smallest block is one image, and im2col's columns
-of it take kh kw / (sh sw) times its memory. A process that trains a 3-32-64-128 network with batches of 128 peaks at 139 MB,
-NumPy and Python included (PyTorch: 413 MB).
+batch, decide the peak memory as long as images are small: the smallest block is one image, whose im2col
+columns take about kh kw / (sh sw) times its memory. A process that trains a 3-32-64-128 network with batches of
+128 peaks at 139 MB, NumPy and Python included (PyTorch: 413 MB).
 """
 
 from __future__ import annotations
