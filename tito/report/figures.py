@@ -196,15 +196,7 @@ def memory(trace: MemoryTrace | None) -> Piece:
         "name": f"peak {units.size(trace.peak)}",
         "hoverinfo": "name",
     }
-    marks = [phase for phase in trace.phases if phase.peak is not None]
-    if marks:  # however short a phase is, it has one
-        highest = _memory_line(
-            "highest so far, at a phase's end",
-            [digits(phase.end) for phase in marks],
-            [phase.peak or 0 for phase in marks],
-            "--series-3",
-        )
-        data.append(highest | {"mode": "lines+markers", "line": {"color": "--series-3", "width": 1.2, "dash": "dot"}})
+    data += _highest_so_far(trace)
     start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
     end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
     top = max(trace.peak, *(sample.rss for sample in samples)) / 1e6
@@ -274,6 +266,16 @@ def _memory_line(name: str, x: list[float], y: list[int], tint: str) -> dict[str
         "line": {"color": tint, "width": 1.8},
         "hovertemplate": "%{y:.1f} MB at %{x:.1f} s<extra></extra>",
     }
+
+
+def _highest_so_far(trace: MemoryTrace) -> list[dict[str, Any]]:
+    """The kernel's mark at each phase's end; however short a phase is, it has one."""
+    marks = [(phase.end, phase.peak) for phase in trace.phases if phase.peak is not None]
+    if not marks:
+        return []
+    x, y = [digits(end) for end, _ in marks], [peak for _, peak in marks]
+    line = _memory_line("highest so far, at a phase's end", x, y, "--series-3")
+    return [line | {"mode": "lines+markers", "line": {"color": "--series-3", "width": 1.2, "dash": "dot"}}]
 
 
 def _thin_memory(samples: list[MemorySample]) -> list[MemorySample]:
