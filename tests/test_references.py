@@ -1,0 +1,26 @@
+"""The reference weights in submissions/: whole, and of the model that their suite builds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tinytorch.serialization import load_arrays
+from tito.bench.child import load_workload
+from tito.bench.suite import find_suite
+
+ROOT = Path(__file__).parents[1]
+REFERENCES = sorted((ROOT / "submissions" / "reference").iterdir())
+
+
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
+def test_a_reference_is_the_file_that_its_origin_names_and_fits_its_suites_model(folder: Path) -> None:
+    origin = json.loads((folder / "reference.json").read_text())
+    weights = folder / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == origin["sha256"]
+    workload = load_workload(find_suite(ROOT / "suites", origin["suite"]).workload)
+    model = workload.build(origin["parameters"], origin["seed"])
+    model.load_state_dict(load_arrays(weights)[0])
