@@ -192,6 +192,16 @@ def test_a_missed_aim_is_told_and_does_not_fail(passed: Run) -> None:
     assert line.rstrip().endswith("missed")
 
 
+def test_data_that_cannot_be_had_ends_the_command_before_any_training(root: Path) -> None:
+    suite = root / "suites" / "2001_tiny" / "suite.yaml"
+    suite.write_text(suite.read_text().replace("data: none", "data: mnist"))
+    (root / "data").write_text("a file where the data folder belongs")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert str(root / "data") in done.stderr
+    assert "trying" not in done.stderr, "it was known before any download"
+
+
 def test_a_missed_gate_ends_with_1_and_says_which(root: Path) -> None:
     done = tito(root, "suite", "run", "tiny", "--seeds", "1", "--gate", "accuracy=101%")
     assert done.returncode == 1

@@ -196,7 +196,7 @@ def test_a_read_only_root_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_file_where_the_folder_should_be_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "pair").write_text("in the way")
-    with pytest.raises(DataError, match=r"cannot write first\.bin"):
+    with pytest.raises(DataError, match=r"pair: cannot write into it"):
         fetch(data(GOOD), tmp_path)
 
 

@@ -138,8 +138,10 @@ def fetch(
     task.look()
     for source in data.sources:
         task.take_what_is_there(source)
-    for source in data.sources if download else ():
-        task.download(source)
+    if task.wanted and download:
+        task.make_folder()  # a folder that cannot be written is better known before the download
+        for source in data.sources:
+            task.download(source)
     if task.wanted and not download:
         task.tried.append("downloads were not allowed (download=False)")
     if task.wanted:
@@ -229,13 +231,23 @@ class _Fetch:
         try:
             atomic_write(self.folder / file, content)
         except OSError as error:
-            megabytes = sum(fact.size for fact in self.data.files.values()) / 1e6
-            raise DataError(
-                f"{self.folder}: cannot write {file} ({error.strerror or error}). {self.data.title} needs "
-                f"{megabytes:.0f} MB there: make room or give yourself the right to write, or name another "
-                "folder in the environment variable TINYTORCH_DATA"
-            ) from None
+            raise self._cannot_write(file, error) from None
         self.wanted.discard(file)
+
+    def make_folder(self) -> None:
+        """Make the data set's folder, if it is not there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_write("into it", error) from None
+
+    def _cannot_write(self, what: str, error: OSError) -> DataError:
+        megabytes = sum(fact.size for fact in self.data.files.values()) / 1e6
+        return DataError(
+            f"{self.folder}: cannot write {what} ({error.strerror or error}). {self.data.title} needs "
+            f"{megabytes:.0f} MB there: make room or give yourself the right to write, or name another "
+            "folder in the environment variable TINYTORCH_DATA"
+        )
 
 
 def _unpacked(source: Source, path: Path) -> Iterator[tuple[str, bytes]]:

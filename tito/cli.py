@@ -236,10 +236,13 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str]) -> str
 def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weights: Path) -> Record:
     from tito.bench.blas import choose_kernel
     from tito.bench.runner import run_suite
+    from tito.data import fetch
     from tito.terminal import RunProgress
 
     console = _console(stderr=True)
     console.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}")
+    if loaded.suite.data != "none":  # here, where it is told of, and outside any child's time limit
+        fetch(loaded.suite.data, lambda line: console.print(f"  {line}", soft_wrap=True))
     with console.status("  measuring BLAS kernels"):
         kernel = choose_kernel()
     with RunProgress(console, loaded.suite.metrics) as progress:
