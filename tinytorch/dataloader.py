@@ -20,7 +20,7 @@ from tinytorch.tensor import Array
 
 Batch = tuple[Array, ...]
 ORDER, AUGMENTATION = 1, 2  # streams of random numbers of their own
-Transform = Callable[[Batch, np.random.Generator], Batch]
+Transform = Callable[[Batch, "np.random.Generator"], Batch]
 
 
 class Dataset(Protocol):

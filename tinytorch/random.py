@@ -9,7 +9,7 @@ import numpy as np
 from tinytorch.errors import SettingError
 from tinytorch.tensor import Tensor
 
-_generator = np.random.Generator(np.random.PCG64(0))
+_generator: np.random.Generator | None = None  # made when first asked for: NumPy imports its own generators late, too
 
 
 def manual_seed(seed: int) -> None:
@@ -21,18 +21,21 @@ def manual_seed(seed: int) -> None:
 
 
 def default_generator() -> np.random.Generator:
-    """The generator that initialisation, dropout and `randn` draw from."""
+    """The generator that initialisation, dropout and `randn` draw from; it begins with seed 0."""
+    if _generator is None:
+        manual_seed(0)
+    assert _generator is not None
     return _generator
 
 
 def get_rng_state() -> dict[str, Any]:
     """The default generator's state, as plain data."""
-    return dict(_generator.bit_generator.state)
+    return dict(default_generator().bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Put the default generator back to a state that `get_rng_state` gave."""
-    _generator.bit_generator.state = state
+    default_generator().bit_generator.state = state
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
