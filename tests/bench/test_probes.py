@@ -108,7 +108,7 @@ def test_py_spy_sees_the_workload_or_says_why_not(tmp_path):
     if isinstance(seen, str):
         assert seen.startswith("py-spy could not look into the process: ")
         pytest.skip(seen)
-    assert seen.seconds >= 1.0
+    assert sum(count for _, count in seen.collapsed) > 1
     assert any("train (workload.py" in stack for stack, _ in seen.collapsed)
     assert not any(str(tmp_path) in stack for stack, _ in seen.collapsed)
 
