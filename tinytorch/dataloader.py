@@ -11,7 +11,7 @@ do so on cores that the matrix products use.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -104,8 +104,9 @@ class DataLoader:
             yield batch
 
 
-def random_shift(pixels: int) -> Transform:
-    """Augmentation: moves each image by up to `pixels` in both directions, zeros coming in.
+def random_shift(pixels: int, mode: Literal["constant", "reflect"] = "constant") -> Transform:
+    """Augmentation: moves each image by up to `pixels` in both directions. What comes in is zeros; with mode "reflect"
+    the image mirrored at its edge (the names are those of NumPy's `pad`).
 
     The batch's first array is the images, (N, H, W) or (N, C, H, W).
     """
@@ -113,7 +114,7 @@ def random_shift(pixels: int) -> Transform:
     def transform(batch: Batch, rng: np.random.Generator) -> Batch:
         images, *rest = batch
         n, height, width = len(images), *images.shape[-2:]
-        padded = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(pixels, pixels)] * 2)
+        padded = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(pixels, pixels)] * 2, mode=mode)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(-2, -1))
         dy, dx = rng.integers(0, 2 * pixels + 1, (2, n))
         shifted = windows[np.arange(n), ..., dy, dx, :, :]

@@ -100,6 +100,14 @@ def test_random_shift_moves_each_image_and_brings_zeros_in(shape: tuple[int, ...
     assert len(ways) > 5
 
 
+def test_random_shift_can_mirror_the_image_at_its_edge() -> None:
+    image = np.arange(1, 10.0).reshape(1, 3, 3)
+    out, *_ = tt.random_shift(1, mode="reflect")((image.repeat(50, 0),), np.random.default_rng(1))
+    mirrored = np.pad(image[0], 1, mode="reflect")
+    places = {mirrored[y : y + 3, x : x + 3].tobytes() for y in range(3) for x in range(3)}
+    assert {shifted.tobytes() for shifted in out} == places
+
+
 def test_random_flip_mirrors_about_half() -> None:
     images = np.random.default_rng(0).random((200, 1, 2, 3))
     before = images.copy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tinytorch.spatial import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]  # of the training images, by channel
 SPREAD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
 
+Edge = Literal["constant", "reflect"]
 Layer = Callable[[tt.Tensor], tt.Tensor]
 
 
@@ -112,6 +113,7 @@ def whiten(layer: Conv2d, images: np.ndarray) -> None:
     filters = (vectors / np.sqrt(values + 5e-4)).T[::-1].reshape(12, 3, 2, 2)
     layer.weight.data = np.concatenate([filters, -filters]).astype(np.float32)
     layer.weight.requires_grad = False
+    layer.bias.data[...] = 0  # type: ignore[union-attr]
 
 
 def build(parameters: dict[str, Any], seed: int) -> tt.Module:
@@ -138,9 +140,11 @@ class FlippingLoader(tt.DataLoader):
             yield images, labels
 
 
-def augmentation(pixels: int) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
-    """Normalise, then move by up to `pixels`; what comes in at the edge is the mean colour."""
-    shift = tt.random_shift(pixels)
+def augmentation(
+    pixels: int, edge: Edge
+) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
+    """Normalise, then move by up to `pixels`; at the edge comes in the mean colour ("constant") or a reflection."""
+    shift = tt.random_shift(pixels, mode=edge)
     return lambda batch, rng: shift((normalise(batch[0]), *batch[1:]), rng)
 
 
@@ -187,7 +191,7 @@ def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> t
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """SGD; the learning rate rises over the first part of the steps and falls to nearly nothing over the rest."""
+    """SGD; the learning rate rises over the first part of the steps and falls to `last` of its peak over the rest."""
     if parameters["model"] == "airbench":
         whiten(model[0], data.train_x[:5000])  # type: ignore[index]
     side = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
@@ -197,12 +201,12 @@ def train(
         shuffle=True,
         drop_last=True,
         seed=seed,
-        transform=augmentation(parameters["shift"]),
+        transform=augmentation(parameters["shift"], parameters["edge"]),
     )
-    test = tt.DataLoader(tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0))
+    test = tt.DataLoader(tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0, "constant"))
     total = parameters["epochs"] * len(loader)
     optimizer = optimizer_for(model, parameters, total)
-    knots, factors = [0, parameters["warmup"] * total, total], [0.2, 1, 0.01]
+    knots, factors = [0, parameters["warmup"] * total, total], [0.2, 1, parameters["last"]]
     trainer = tt.Trainer(
         model,
         optimizer,
@@ -220,7 +224,9 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
     """Accuracy on the whole test split, by one view of each image and as the case asks for it, and exhibits."""
     predict = predictor(model)
     single = logits_of(predict, data.test_x)
-    logits = single + logits_of(predict, data.test_x[..., ::-1]) if parameters["mirrored_views"] else single
+    logits = single.copy()
+    for share, view in more_views(data.test_x, parameters["views"]):
+        logits += share * logits_of(predict, view)
     called = logits.argmax(axis=1)
     counts = np.zeros((10, 10), np.int64)
     np.add.at(counts, (data.test_y, called), 1)
@@ -242,6 +248,18 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
             layer_costs(model, data.test_x[:128]),
         ],
     }
+
+
+def more_views(images: np.ndarray, views: int) -> Iterator[tuple[float, np.ndarray]]:
+    """(weight, images) of the views beside the image itself, whose weight is 1: of 2 its mirror image; of 6 both moved
+    one pixel up and left, and down and right, too, each for half (airbench94's test-time augmentation)."""
+    if views > 1:
+        yield 1.0, images[..., ::-1]
+    if views > 2:
+        padded = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")
+        for moved in (padded[..., :-2, :-2], padded[..., 2:, 2:]):
+            yield 0.5, moved
+            yield 0.5, moved[..., ::-1]
 
 
 def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from tito.bench.suite import load_suite
 FOLDER = Path(__file__).parents[2] / "suites" / "2012_cifar10"
 COMMON = {
     "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "warmup": 0.25,
-    "label_smoothing": 0.1, "shift": 1, "mirrored_views": True, "activation": "gelu",
+    "label_smoothing": 0.1, "shift": 1, "views": 6, "last": 0.01, "edge": "reflect", "activation": "gelu",
 }  # fmt: skip
 WIDTHS = {"cnn": [4, 8], "resnet8": [], "airbench": [24, 24, 24]}
 
