@@ -3,7 +3,7 @@
 Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array (N, H, W, C), seen
 through a transpose. NumPy's elementwise functions keep that order, so it costs one copy at a network's first
 layer. How a convolution is computed stands in `convolution`, pooling in `pooling`,
-batch normalisation in `normalization`; here are the ops, what they check, and the layers.
+batch normalisation in `normalization`; here are the ops, what they check, the layers, and ResNet's block of them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from tinytorch import convolution as cv
 from tinytorch import pooling
+from tinytorch.activations import relu
 from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.convolution import Pair, Window
 from tinytorch.errors import SettingError, ShapeError
-from tinytorch.layers import Module, Parameter, kaiming_uniform
+from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
 from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
 from tinytorch.tensor import Array, Op, Tensor, apply, is_grad_enabled
 
@@ -379,3 +380,21 @@ class BatchNorm2d(Module):
             running.data = (running.data + self.momentum * (batch - running.data)).astype(running.dtype)
         self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)
         return mean, var
+
+
+class BasicBlock(Module):
+    """ResNet's block: y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); conv1 has the stride.
+
+    The shortcut is x itself, an empty Sequential, where the shapes allow it, else a 1x1 convolution.
+    Source: He et al. 2016, section 3.3, https://arxiv.org/abs/1512.03385; with biases, as in MLPerf Tiny's ResNet-8.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        self.conv1, self.bn1 = Conv2d(in_channels, out_channels, 3, stride, 1), BatchNorm2d(out_channels)
+        self.conv2, self.bn2 = Conv2d(out_channels, out_channels, 3, 1, 1), BatchNorm2d(out_channels)
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = Sequential() if same else Conv2d(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        return relu(y + self.shortcut(x))

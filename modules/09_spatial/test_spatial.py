@@ -17,6 +17,7 @@ from tinytorch.random import manual_seed
 from tinytorch.spatial import (
     AdaptiveAvgPool2d,
     AvgPool2d,
+    BasicBlock,
     BatchNorm2d,
     Conv2d,
     MaxPool2d,
@@ -381,3 +382,33 @@ def test_initial_weights_are_uniform_within_pytorchs_bound():
         assert np.abs(values).max() <= bound
         assert np.abs(values).max() > 0.9 * bound
     assert Conv2d(3, 4, 3, bias=False).bias is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("settings_", [(4, 4), (4, 6), (4, 4, 2), (3, 5, 2)], ids=str)
+def test_a_residual_block_adds_what_its_layers_make_to_the_shortcut(settings_, training):
+    block = BasicBlock(*settings_)
+    x = Tensor(rng().standard_normal((3, settings_[0], 6, 5)).astype(np.float32))
+    block(x)  # moves the running statistics
+    block.train(training)
+    inner = Sequential(block.conv1, block.bn1, lambda x: Tensor(np.maximum(x.data, 0)), block.conv2, block.bn2)
+    beside = x if settings_ == (4, 4) else block.shortcut(x)
+    y = block(x)
+    assert y.shape == beside.shape
+    np.testing.assert_array_equal(y.data, np.maximum(inner(x).data + beside.data, 0))
+
+
+def test_a_residual_blocks_names_and_its_plain_shortcut():
+    names = list(BasicBlock(16, 32, 2).state_dict())
+    norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    parts = {"conv1": ["weight", "bias"], "bn1": norm, "conv2": ["weight", "bias"], "bn2": norm}
+    plain = [f"{part}.{name}" for part in parts for name in parts[part]]
+    assert names == [*plain, "shortcut.weight", "shortcut.bias"]
+    assert list(BasicBlock(16, 16).state_dict()) == plain
+    assert len(BasicBlock(16, 16).shortcut) == 0
+
+
+def test_gradients_reach_all_of_a_residual_block():
+    block = BasicBlock(2, 3, stride=2)
+    block(Tensor(rng().standard_normal((2, 2, 4, 4)))).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())

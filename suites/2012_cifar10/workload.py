@@ -16,7 +16,7 @@ import tinytorch as tt
 from tinytorch import datasets
 from tinytorch.acceleration import trace
 from tinytorch.benchmarking import measure
-from tinytorch.spatial import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 
 MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]  # of the training images, by channel
 SPREAD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
@@ -57,23 +57,10 @@ def cnn(widths: list[int]) -> tt.Module:
     return tt.Sequential(*layers, tt.Flatten(), tt.Linear(widths[-1] * side * side, 10))
 
 
-class Block(tt.Module):
-    """Two convolutions beside a shortcut (He et al. 2016, https://arxiv.org/abs/1512.03385)."""
-
-    def __init__(self, into: int, out: int, stride: int) -> None:
-        self.conv1, self.bn1 = Conv2d(into, out, 3, stride, 1), BatchNorm2d(out)
-        self.conv2, self.bn2 = Conv2d(out, out, 3, 1, 1), BatchNorm2d(out)
-        self.shortcut = Conv2d(into, out, 1, stride) if stride > 1 else tt.Sequential()
-
-    def forward(self, x: tt.Tensor) -> tt.Tensor:
-        y = self.bn2(self.conv2(tt.relu(self.bn1(self.conv1(x)))))
-        return tt.relu(y + self.shortcut(x))
-
-
 def resnet8() -> tt.Module:
     """MLPerf Tiny's image classifier, 78,666 numbers: https://github.com/mlcommons/tiny (ResNet v1, 8 layers)."""
     stem: list[Layer] = [Conv2d(3, 16, 3, 1, 1), BatchNorm2d(16), tt.ReLU()]
-    stacks = [Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
+    stacks = [BasicBlock(16, 16), BasicBlock(16, 32, stride=2), BasicBlock(32, 64, stride=2)]
     return tt.Sequential(*stem, *stacks, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(64, 10))
 
 
