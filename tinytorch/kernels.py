@@ -1,0 +1,158 @@
+"""Module 15: who multiplies. One small interface over two backends, chosen once by what is there:
+
+    numpy    always there. bfloat16, float16 and int8 have no BLAS, so that they are expanded and multiplied as
+             float32: right, and no faster
+    onednn   an optional extra, with the CPU's own instructions for int8 and bfloat16
+
+    pack(weight) -> Packed; Packed.product(x)    the weight is prepared once, products follow
+
+Modules 15 and 17 call it; module 16 measures how far it is from three nested loops.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tinytorch import onednn
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.tensor import Array
+
+BACKENDS = ("numpy", "onednn")
+VARIABLE = "TINYTORCH_BACKEND"
+EXACT_COLUMNS = 1024  # 127 * 128 * 1024 < 2^24: float32 holds every sum of so many int8 products exactly
+EXACT_BYTES = 512  # 255 * 128 * 512 < 2^24: the same for uint8 with int8
+
+_chosen: str | None = None
+
+
+def backend() -> str:
+    """The backend in use, "numpy" or "onednn".
+
+    The environment variable TINYTORCH_BACKEND forces one; else it is oneDNN where it can be loaded.
+
+    Raises:
+        SettingError: the one that is forced is unknown or not there.
+    """
+    if _chosen is None:
+        forced = os.environ.get(VARIABLE, "")
+        use_backend(forced or ("numpy" if onednn.why_not() else "onednn"))
+    assert _chosen is not None
+    return _chosen
+
+
+def use_backend(name: str) -> None:
+    """From now on, use this one. What was packed before stays with the backend that packed it.
+
+    Raises:
+        SettingError: there is no such backend, or it cannot be loaded.
+    """
+    global _chosen
+    if name not in BACKENDS:
+        raise SettingError(f"backend {name!r}: expected one of {', '.join(BACKENDS)} ({VARIABLE} may name it)")
+    if name == "onednn" and (problem := onednn.why_not()):
+        raise SettingError(problem)
+    _chosen = name
+
+
+def native(dtype: Any) -> bool:
+    """Whether products in this dtype have a kernel of their own here, and not only float32's."""
+    return backend() == "onednn" and np.dtype(dtype).name in onednn.native_dtypes()
+
+
+def why() -> str:
+    """One line: the backend, and why it is this one."""
+    if backend() == "onednn":
+        return f"oneDNN {onednn.version()} (native: {', '.join(sorted(onednn.native_dtypes()))})"
+    forced = f"{VARIABLE} says so" if os.environ.get(VARIABLE) else "chosen by the program"
+    return f"NumPy ({onednn.why_not() or forced})"
+
+
+class Packed:
+    """A weight (out, in) of float32, bfloat16, float16 or int8, prepared for products with it."""
+
+    def __init__(self, weight: Array) -> None:
+        if weight.ndim != 2 or weight.dtype.name not in ("float32", "bfloat16", "float16", "int8"):
+            raise ShapeError(f"pack: {weight.dtype} of shape {weight.shape}: expected (out, in) of float32, bfloat16, "
+                             f"float16 or int8")  # fmt: skip
+        self.shape, self.dtype = weight.shape, weight.dtype
+        self.backend = "onednn" if native(weight.dtype) else "numpy"
+        if self.backend == "numpy":
+            self._transposed = np.ascontiguousarray(weight.T, np.float32)
+        else:
+            self._weight, self._by_rows = np.ascontiguousarray(weight), cache(self._prepare)
+
+    def product(self, x: Array) -> Array:
+        """x W^T: (M, in) -> (M, out).
+
+        Floats give float32, summed in float32; x is rounded to the weight's dtype first. int8 and uint8 with an int8
+        weight give the exact integers, int32.
+
+        Raises:
+            ShapeError: x does not fit the weight.
+        """
+        integers = self.dtype == np.int8
+        fits = x.dtype in (np.int8, np.uint8) if integers else x.dtype.kind == "f" or x.dtype == self.dtype
+        if x.ndim != 2 or x.shape[1] != self.shape[1] or not fits:
+            expected = "int8 or uint8" if integers else "floating-point"
+            raise ShapeError(f"product: {x.dtype} of shape {x.shape}: expected (M, {self.shape[1]}) of {expected}")
+        if self.backend == "numpy":
+            return self._exact(x) if integers else _rounded(x, self.dtype) @ self._transposed
+        x = np.ascontiguousarray(x if integers else x.astype(self.dtype, copy=False))
+        y = np.empty((len(x), self.shape[0]), np.int32 if integers else np.float32)
+        if y.size:
+            primitive, packed = self._by_rows(len(x), x.dtype)
+            primitive.run({onednn.SRC: x, onednn.WEIGHTS: packed, onednn.DST: y})
+        return y
+
+    def _exact(self, x: Array) -> Array:
+        """Integer products by float32's BLAS: exact, for each block's sums are integers that float32 holds."""
+        step = EXACT_COLUMNS if x.dtype == np.int8 else EXACT_BYTES
+        y = np.zeros((len(x), self.shape[0]), np.int32)
+        for i in range(0, self.shape[1], step):
+            y += (x[:, i : i + step].astype(np.float32) @ self._transposed[i : i + step]).astype(np.int32)
+        return y
+
+    def _prepare(self, rows: int, dtype: np.dtype) -> tuple[onednn.Primitive, Array]:
+        """oneDNN's product for `rows` rows of x, and the weight in the layout that it wants."""
+        out, depth = self.shape
+        x, y = (
+            onednn.Descriptor((rows, depth), dtype),
+            onednn.Descriptor((rows, out), np.int32 if self.dtype == np.int8 else np.float32),
+        )
+        free = onednn.Descriptor((depth, out), self.dtype, "any")
+        primitive = onednn.Primitive(
+            "matmul", (x, free, None, y, None), {onednn.SRC: x, onednn.WEIGHTS: None, onednn.DST: y}
+        )
+        plain = onednn.Descriptor((depth, out), self.dtype, (1, depth))
+        return primitive, onednn.reorder(self._weight, plain, primitive.descriptor(onednn.WEIGHTS))
+
+
+def pack(weight: Array) -> Packed:
+    """Prepare a weight (out, in) for products; see `Packed`."""
+    return Packed(weight)
+
+
+def _rounded(x: Array, dtype: np.dtype) -> Array:
+    """float32 numbers that `dtype` holds."""
+    return x.astype(dtype, copy=False).astype(np.float32, copy=False)
+
+
+def bfloat16() -> np.dtype:
+    """The dtype: a float32 without its last 16 bits (8 of exponent, 7 of fraction), which NumPy lacks."""
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def to_bfloat16(x: Array) -> Array:
+    """Rounded to the nearest, halves to the even one. `astype` alone: ml_dtypes takes 0.36 ms for a million."""
+    return x.astype(bfloat16())
+
+
+def to_float32(x: Array) -> Array:
+    """Every bfloat16 is a float32: nothing is lost."""
+    return x.astype(np.float32)

@@ -1,0 +1,332 @@
+"""Module 15: oneDNN, Intel's library of kernels for neural networks, through its C interface.
+
+Optional: the extra `tinytorch[onednn]` brings it (PyPI package onednn-cpu-gomp). `kernels` decides whether it is
+used. Here is what all kernels share, in oneDNN's own terms:
+
+    Descriptor   shape, dtype and layout of an array; with layout "any" the primitive chooses the best
+    Primitive    one prepared operation, made once for its shapes, run many times
+    reorder      copies an array into the layout that a primitive has chosen
+
+It must be called from one thread at a time and not in a forked child: its OpenMP threads do not survive a fork.
+It uses as many threads as OMP_NUM_THREADS says. Source: https://uxlfoundation.github.io/oneDNN/ (C API, 3.x).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinytorch.errors import SettingError, TinyTorchError
+
+PACKAGE = "onednn-cpu-gomp"
+
+# dnnl_types.h: which array of a primitive an argument is
+SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
+MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE = 49, 50, 51, 52, 64
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
+ATTR_SCALES = 4096  # | the argument that is scaled
+
+# and the constants of its functions
+FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
+CONVOLUTION_AUTO, CONVOLUTION_DIRECT, POOLING_MAX = 0x3, 0x1, 0x1FF
+ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
+_QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135}
+_DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+_ANY = 1  # dnnl_format_tag_any
+_UNIMPLEMENTED = 3
+_STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: "last implementation reached",
+           5: "runtime error", 6: "not required"}  # fmt: skip
+_VNNI, _AVX_VNNI, _BF16 = 0x67, 0xF, 0xE7  # dnnl_cpu_isa_t: avx512_core_vnni, avx2_vnni, avx512_core_bf16
+
+Layout = Sequence[int] | str | None
+
+
+class UnsupportedError(TinyTorchError):
+    """oneDNN has no kernel for these shapes and dtypes on this CPU: do it another way."""
+
+
+class _Library:
+    """The loaded library, its one CPU engine and stream."""
+
+    def __init__(self) -> None:
+        self.c = ctypes.CDLL(str(_path()))
+        c = self.c
+        for name in ("memory_desc_get_size", "primitive_desc_query_md"):
+            getattr(c, f"dnnl_{name}").argtypes = [c_void_p, c_int, c_int] if name.startswith("p") else [c_void_p]
+        c.dnnl_memory_desc_get_size.restype = c_size_t
+        c.dnnl_primitive_desc_query_md.restype = c_void_p
+        c.dnnl_memory_set_data_handle.argtypes = [c_void_p, c_void_p]
+        c.dnnl_primitive_execute.argtypes = [c_void_p, c_void_p, c_int, c_void_p]
+        c.dnnl_stream_wait.argtypes = [c_void_p]
+        for name in ("primitive_destroy", "primitive_desc_destroy", "memory_destroy", "memory_desc_destroy"):
+            getattr(c, f"dnnl_{name}").argtypes = [c_void_p]
+        self.engine, self.stream = c_void_p(), c_void_p()
+        check(c.dnnl_engine_create(byref(self.engine), 1, c_size_t(0)), "the CPU engine")
+        check(c.dnnl_stream_create(byref(self.stream), self.engine, 1), "its stream")
+        self.isa = int(c.dnnl_get_effective_cpu_isa())
+
+
+def _path() -> Path:
+    """Where the package put the library.
+
+    Raises:
+        PackageNotFoundError: it is not installed. OSError: it is, without a library for this system.
+    """
+    for file in distribution(PACKAGE).files or []:
+        if file.name in ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll"):
+            return Path(str(file.locate())).resolve()
+    raise OSError(f"the package {PACKAGE} that is installed holds no libdnnl 3 for {sys.platform}")
+
+
+@cache
+def library() -> _Library:
+    """The library, loaded at the first call.
+
+    Raises:
+        SettingError: it is not there, or cannot be loaded; the message says how to get it.
+    """
+    try:
+        return _Library()
+    except PackageNotFoundError:
+        raise SettingError(f"oneDNN is not installed: python -m pip install {PACKAGE}") from None
+    except (OSError, AttributeError, TinyTorchError) as error:
+        raise SettingError(f"oneDNN cannot be loaded ({error})") from None
+
+
+def why_not() -> str:
+    """Why oneDNN cannot be used here, or "" if it can."""
+    try:
+        library()
+    except SettingError as error:
+        return str(error)
+    return ""
+
+
+def native_dtypes() -> frozenset[str]:
+    """For which dtypes this CPU has instructions of its own, so that a product in them is worth it."""
+    isa = library().isa
+    return frozenset(
+        ["float32"]
+        + ["int8"] * (isa & _VNNI == _VNNI or isa & _AVX_VNNI == _AVX_VNNI)
+        + ["bfloat16"] * (isa & _BF16 == _BF16)
+    )
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (("major", c_int), ("minor", c_int), ("patch", c_int))
+
+
+def version() -> str:
+    """The library's version, e.g. "3.2.0"."""
+    function = library().c.dnnl_version
+    function.restype = ctypes.POINTER(_Version)
+    told = function().contents
+    return f"{told.major}.{told.minor}.{told.patch}"
+
+
+def check(status: int, what: str) -> None:
+    """Turn a status that is not success into an error.
+
+    Raises:
+        UnsupportedError: there is no such kernel here. SettingError: anything else.
+    """
+    if status == _UNIMPLEMENTED:
+        raise UnsupportedError(f"oneDNN has no kernel for {what}")
+    if status:
+        raise SettingError(f"oneDNN: {what}: {_STATUS.get(status, status)}")
+
+
+def dims(values: Sequence[int]) -> Any:
+    """dnnl_dims_t: twelve 64-bit integers."""
+    return (c_int64 * 12)(*values)
+
+
+class Descriptor:
+    """Shape, dtype and layout.
+
+    Args:
+        layout: None for C order, "any" for the primitive to choose, "channels_last" for NCHW shapes on NHWC memory,
+            or strides in elements.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any, layout: Layout = None) -> None:
+        c, self._owned = library().c, c_void_p()
+        number, what = _DTYPES[np.dtype(dtype).name], f"an array of shape {tuple(shape)}, {np.dtype(dtype).name}"
+        if layout == "any":
+            status = c.dnnl_memory_desc_create_with_tag(byref(self._owned), len(shape), dims(shape), number, _ANY)
+        else:
+            strides = _strides(shape, layout)
+            status = c.dnnl_memory_desc_create_with_strides(
+                byref(self._owned), len(shape), dims(shape), number, dims(strides)
+            )
+        check(status, what)
+        self.handle = self._owned
+
+    def __del__(self) -> None:
+        if self._owned:
+            library().c.dnnl_memory_desc_destroy(self._owned)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(library().c.dnnl_memory_desc_get_size(self.handle))
+
+
+class _Borrowed(Descriptor):
+    """A descriptor that belongs to a primitive's description."""
+
+    def __init__(self, handle: int, owner: object) -> None:
+        self.handle, self._owner, self._owned = c_void_p(handle), owner, c_void_p()
+
+
+def _strides(shape: Sequence[int], layout: Layout) -> Sequence[int]:
+    if layout == "channels_last":
+        _, c, h, w = shape
+        return h * w * c, 1, w * c, c
+    if layout is not None:
+        return [int(stride) for stride in layout]
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.insert(0, strides[0] * size)
+    return strides
+
+
+class Attributes:
+    """What is done beside the operation itself.
+
+    Args:
+        scales: argument -> mask; 0 is one scale for all, 1 << d one for each index of dimension d. The scales are
+            given when the primitive runs, as the argument ATTR_SCALES | argument.
+        relu: apply ReLU to the result.
+    """
+
+    def __init__(self, scales: Mapping[int, int] | None = None, relu: bool = False) -> None:
+        c, self.handle = library().c, c_void_p()
+        check(c.dnnl_primitive_attr_create(byref(self.handle)), "attributes")
+        for argument, mask in (scales or {}).items():
+            check(c.dnnl_primitive_attr_set_scales_mask(self.handle, argument, mask), f"scales of argument {argument}")
+        if relu:
+            post = c_void_p()
+            check(c.dnnl_post_ops_create(byref(post)), "post-operations")
+            zero = ctypes.c_float(0)
+            check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "ReLU after it")
+            check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "ReLU after it")
+            c.dnnl_post_ops_destroy(post)
+
+    def __del__(self) -> None:
+        library().c.dnnl_primitive_attr_destroy(self.handle)
+
+
+class Primitive:
+    """One prepared operation.
+
+    Args:
+        function: the part of dnnl_FUNCTION_primitive_desc_create that names it, e.g. "matmul".
+        arguments: what follows the engine in that C function: Descriptor, Attributes, Primitive (as the hint of a
+            backward pass), None, int, or a sequence of ints for dimensions.
+        arrays: the descriptor of each array that `run` or `bind` will be given; None for one that the primitive
+            chose ("any"), which `descriptor` then tells.
+
+    Raises:
+        UnsupportedError: oneDNN has no such kernel.
+    """
+
+    def __init__(self, function: str, arguments: Sequence[Any], arrays: Mapping[int, Descriptor | None]) -> None:
+        loaded = library()
+        c, self._description, self._handle = loaded.c, c_void_p(), c_void_p()
+        self._memories: dict[int, c_void_p] = {}
+        create = getattr(c, f"dnnl_{function}_primitive_desc_create")
+        first = (loaded.engine,) if function != "reorder" else ()
+        check(create(byref(self._description), *first, *map(_as_c, arguments)), function)
+        check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
+        self.descriptors = {
+            argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()
+        }  # kept alive with the memories that refer to them
+        for argument, descriptor in self.descriptors.items():
+            memory = self._memories[argument] = c_void_p()
+            status = c.dnnl_memory_create(byref(memory), descriptor.handle, loaded.engine, None)
+            check(status, f"an array of {function}")
+        entries = [_Argument(argument, memory) for argument, memory in self._memories.items()]
+        self._table = (_Argument * len(entries))(*entries)
+        self._kept: Any = None
+        self._run = (c.dnnl_primitive_execute, self._handle, loaded.stream, len(self._table), self._table)
+        self._wait = c.dnnl_stream_wait
+
+    def __del__(self) -> None:
+        c = library().c
+        for memory in self._memories.values():
+            c.dnnl_memory_destroy(memory)
+        if self._handle:
+            c.dnnl_primitive_destroy(self._handle)
+        if self._description:
+            c.dnnl_primitive_desc_destroy(self._description)
+
+    @property
+    def hint(self) -> c_void_p:
+        """The description, which a backward pass asks for."""
+        return self._description
+
+    def _chosen(self, argument: int) -> Descriptor:
+        handle = library().c.dnnl_primitive_desc_query_md(self._description, _QUERY_MD[argument], 0)
+        return _Borrowed(handle, self)
+
+    def descriptor(self, argument: int) -> Descriptor:
+        """The layout that the primitive wants an array in (WEIGHTS, WORKSPACE, ...)."""
+        return self.descriptors[argument]
+
+    def bind(self, arrays: Mapping[int, np.ndarray]) -> None:
+        """Fix some or all arrays: the later runs read and write these, which are kept alive."""
+        set_handle = library().c.dnnl_memory_set_data_handle
+        for argument, array in arrays.items():
+            set_handle(self._memories[argument], array.__array_interface__["data"][0])
+        self._kept = {**(self._kept or {}), **arrays}
+
+    def run(self, arrays: Mapping[int, np.ndarray] | None = None) -> None:
+        """Do it, on the arrays given now and those bound before; dtype and layout must be the descriptors'."""
+        if arrays:
+            set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
+            for argument, array in arrays.items():
+                set_handle(memories[argument], array.__array_interface__["data"][0])
+        execute, handle, stream, count, table = self._run
+        status = execute(handle, stream, count, table)
+        if status:
+            check(status, "running a primitive")
+        self._wait(stream)
+
+
+class _Argument(ctypes.Structure):
+    """dnnl_exec_arg_t."""
+
+    _fields_ = (("argument", c_int), ("memory", c_void_p))
+
+
+def _as_c(value: Any) -> Any:
+    if isinstance(value, (Descriptor, Attributes)):
+        return value.handle
+    if isinstance(value, Primitive):
+        return value.hint
+    return dims(value) if isinstance(value, (tuple, list)) else value
+
+
+def aligned(size: int) -> np.ndarray:
+    """`size` bytes of zeros that begin at a cache line."""
+    room = np.zeros(size + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size]
+
+
+def reorder(array: np.ndarray, source: Descriptor, target: Descriptor) -> np.ndarray:
+    """The array's numbers in another layout or dtype, as the bytes of a new array."""
+    packed = aligned(target.size)
+    engine = library().engine
+    primitive = Primitive("reorder", (source, engine, target, engine, None), {SRC: source, DST: target})
+    primitive.run({SRC: array, DST: packed})
+    return packed
