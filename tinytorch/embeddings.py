@@ -11,7 +11,7 @@ import numpy as np
 
 from tinytorch.autograd import derivative
 from tinytorch.errors import SettingError, ShapeError
-from tinytorch.layers import Module, Parameter
+from tinytorch.layers import Module, Parameter, linear
 from tinytorch.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -55,6 +55,10 @@ class Embedding(Module):
 
     def forward(self, tokens: Tensor | Array) -> Tensor:
         return apply(embedding, self.weight, checked_tokens(tokens, self.num_embeddings))
+
+    def project(self, x: Tensor) -> Tensor:
+        """The product of vectors (..., D) with each row, (..., V): a language model's last step with tied weights."""
+        return apply(linear, x, self.weight)
 
 
 def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:

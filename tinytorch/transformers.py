@@ -20,7 +20,7 @@ from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd import joint_derivative, no_grad
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.errors import NonFiniteError, SettingError, ShapeError, StateError
-from tinytorch.layers import Dropout, Linear, Module, Parameter, linear
+from tinytorch.layers import Dropout, Linear, Module, Parameter
 from tinytorch.losses import cross_entropy
 from tinytorch.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -181,7 +181,7 @@ class GPT(Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Hidden states (..., C) -> logits (..., V), by the token embedding's weight."""
-        return apply(linear, x, self.transformer.wte.weight)
+        return self.transformer.wte.project(x)
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """As `Module.load_state_dict`; takes PyTorch's second name of the tied weight, `lm_head.weight`, too."""
