@@ -23,6 +23,7 @@ from tito.bench.suite import Criterion, LoadedSuite, Metric, Suite
 from tito.data import DataState, FileState
 from tito.doctor import Finding
 from tito.report import figures, units
+from tito.report.overview import Side, sides
 
 STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
@@ -72,13 +73,43 @@ def show_record(record: Record) -> RenderableType:
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
     if record.altered:
         parts.append(Text(f"not as the suite says, so no full result: {', '.join(record.altered)}", style="dim"))
+    for side in sides(record):
+        parts += [Text(), _side(side)]
     for case in record.cases:
+        if record.overview and all(verdict.met for verdict in case.verdicts):
+            continue  # its figures stand in the overview
         seeds = f"{len(case.runs)} seed{'s' * (len(case.runs) != 1)}"
         parts += [Text(), Text(f"{case.title}, {seeds}"), _verdicts(record, case)]
         if case.note:
             parts.append(_indented(Text(case.note, style="dim")))
+    if record.overview:
+        parts += [Text(), _tally(record)]
     parts += [Text(), _lines(_figures(record))]
     return Group(*parts)
+
+
+def _side(side: Side) -> RenderableType:
+    """A group of the overview: a line a case, what misses its demand in red and marked."""
+    table = _table(side.group, *side.heads, right=side.heads)
+    table.padding = (0, 2, 0, 0)
+    for line in side.lines:
+        title = Text(f"{line.title}{' *' if line.front else ''}")
+        cells = [
+            Text(f"{plain(cell)} ✗", style="red") if i in line.missed else Text(plain(cell))
+            for i, cell in enumerate(line.cells)
+        ]
+        table.add_row(title, *cells)
+    return _indented(table)
+
+
+def _tally(record: Record) -> RenderableType:
+    """How many of all demands were met."""
+    verdicts = [verdict for case in record.cases for verdict in case.verdicts]
+    words = []
+    for role in ("gate", "aim"):
+        met = [verdict.met for verdict in verdicts if verdict.role == role]
+        words += [f"{sum(met)} of {len(met)} {role}s met"] * bool(met)
+    return Text(f"{', '.join(words)}; * no other is as small, as quick and as good", style="dim")
 
 
 def _verdicts(record: Record, case: CaseResult) -> Padding:

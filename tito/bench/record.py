@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tito.bench.suite import Criterion, Frozen, Metric, Parameters, SuiteName, Year
+from tito.bench.suite import Criterion, Frozen, Metric, Overview, Parameters, SuiteName, Year
 
 SCHEMA_VERSION = 1
 
@@ -266,6 +266,7 @@ class Record(Frozen):
     status: Literal["passed", "gate missed", "failed"]
     reason: str | None  # one line, unless passed
     metrics: dict[str, Metric]
+    overview: Overview | None = None
     cases: list[CaseResult]
     profile: Profile | None
     omitted: list[Omission]

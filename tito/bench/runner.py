@@ -35,7 +35,7 @@ from tito.bench.record import (
     Stacks,
     Throughput,
 )
-from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan, Suite
+from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan
 from tito.errors import RunError
 
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
@@ -148,6 +148,7 @@ def run_suite(
         status=status,
         reason=reason,
         metrics=suite.metrics,
+        overview=suite.overview,
         cases=run.cases,
         profile=profile,
         omitted=run.omitted,
@@ -212,7 +213,7 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     first = case.name == run.plan.case and run.trained is None
     weights = str(run.weights) if first else None
     result: process.Event = {}
-    with run.start("quality", case, seed, weights=weights, metrics=list(run.loaded.suite.metrics)) as child:
+    with run.start("quality", case, seed, weights=weights, metrics=run.loaded.suite.metrics_of(case)) as child:
         # Only one child is looked at closely: the others' training times are then free of the looking.
         memory = probes.MemoryProbe(child.memory, child.started) if first else None
         working = False  # the workload is, so that its memory is looked at
@@ -229,7 +230,7 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
                 run.progress(case, seed, event)
             elif event and kind == "result":
                 result = event
-    seed_run = _seed_run(run.loaded.suite, seed, result)
+    seed_run = _seed_run(run.loaded.suite.metrics_of(case), seed, result)
     if memory:
         run.trained = _trained(run.weights, result["parameter_count"], memory.trace(case.name, seed))
     return seed_run
@@ -241,8 +242,8 @@ def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | N
     return _Trained(weights, weights.stat().st_size, parameter_count, memory)
 
 
-def _seed_run(suite: Suite, seed: int, result: process.Event) -> SeedRun:
-    expected = {*suite.metrics, *ENGINE_METRICS}
+def _seed_run(metrics: list[str], seed: int, result: process.Event) -> SeedRun:
+    expected = {*metrics, *ENGINE_METRICS}
     if result["metrics"].keys() != expected:
         raise RunError(
             f"gave the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"

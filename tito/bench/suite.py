@@ -73,6 +73,7 @@ class Metric(Frozen):
 
     title: str
     unit: str  # "%" (the value is then a fraction), "s", "bits", "count", ...
+    short: str = ""  # for the head of a column; the title where it is not given
 
 
 class Quick(Frozen):
@@ -91,6 +92,7 @@ class Case(Frozen):
     seeds: list[int] = Field(min_length=1)
     gates: list[Criterion] = Field(min_length=1)
     aims: list[Criterion] = []
+    metrics: list[str] | None = Field(default=None, min_length=1)  # of the suite's, those that it measures; else all
     note: str = ""  # e.g. why this case is expected to fail, shown beside its figures
     quick: Quick = Quick()
 
@@ -103,6 +105,18 @@ class ProfilePlan(Frozen):
     queries: int = Field(default=1000, ge=662)  # 662 samples are what p99 needs (MLPerf's rule)
     batches: list[int] = Field(default=[1, 8, 64, 512], min_length=1)
     stack_seconds: float = Field(default=5.0, gt=0)
+
+
+class Overview(Frozen):
+    """Cases side by side: for each value of one parameter a table, and who is beaten by nobody."""
+
+    group: str  # the parameter
+    columns: list[str] = Field(min_length=1)  # metrics
+    size: str  # the metrics of the front: of two, less is better
+    time: str
+    quality: dict[str, Literal["at_least", "at_most"]] = Field(
+        min_length=1
+    )  # a case has one of them; which way is better
 
 
 class Limits(Frozen):
@@ -125,7 +139,12 @@ class Suite(Frozen):
     metrics: dict[str, Metric]
     cases: list[Case] = Field(min_length=1)
     profile: ProfilePlan
+    overview: Overview | None = None
     limits: Limits
+
+    def metrics_of(self, case: Case) -> list[str]:
+        """The metrics that a case measures."""
+        return list(self.metrics if case.metrics is None else case.metrics)
 
     def case(self, name: str) -> Case:
         """The case of that name."""
@@ -333,16 +352,32 @@ def _contradictions(suite: Suite) -> Iterable[str]:
                 yield f"cases.{i}.{key}: {seeds}: a seed stands twice; expected different seeds"
         for key in case.quick.parameters.keys() - case.parameters.keys():
             yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its own"
+        for name in case.metrics or []:
+            if name not in suite.metrics:
+                yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"
         for role, criteria in (("gates", case.gates), ("aims", case.aims)):
             for j, criterion in enumerate(criteria):
-                if criterion.metric not in (*suite.metrics, *ENGINE_METRICS):
-                    known = ", ".join((*suite.metrics, *ENGINE_METRICS))
+                if criterion.metric not in (*suite.metrics_of(case), *ENGINE_METRICS):
+                    known = ", ".join((*suite.metrics_of(case), *ENGINE_METRICS))
                     yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
     for name in set(ENGINE_METRICS) & suite.metrics.keys():
         yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
+    if suite.overview:
+        yield from _overview_contradictions(suite, suite.overview)
     if suite.profile.case not in names:
         yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
     if min(suite.profile.batches) < 1:
         yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"
     if len(set(suite.profile.batches)) < len(suite.profile.batches):
         yield f"profile.batches: {suite.profile.batches}: a size stands twice; expected different sizes"
+
+
+def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
+    named = {"columns": overview.columns, "size": [overview.size], "time": [overview.time], "quality": overview.quality}
+    for key, metrics in named.items():
+        for name in metrics:
+            if name not in suite.metrics:
+                yield f"overview.{key}: {name!r}: expected one of {', '.join(suite.metrics)}"
+    for i, case in enumerate(suite.cases):
+        if not isinstance(case.parameters.get(overview.group), str):
+            yield f"cases.{i}.parameters.{overview.group}: expected a name: the overview groups cases by it"

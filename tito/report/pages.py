@@ -27,6 +27,7 @@ from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
 from tito.report.flame import flame_graph
 from tito.report.history import history, primary, spark
+from tito.report.overview import pieces as overview
 from tito.report.pieces import Images, Piece, Plot
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -123,6 +124,7 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
         figures.memory(profile.memory if profile else None),
     ]
     sections = [
+        *([("Side by side", overview(record))] if record.overview else []),
         ("Measurements", measured),
         *exhibits(record),
         ("Where the time goes", [flame_graph(profile.stacks if profile else None)]),

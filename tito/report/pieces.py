@@ -52,13 +52,14 @@ class Passages:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; the columns in `numeric` are set flush right."""
+    """A table; the columns in `numeric` are set flush right, the cells in `missed` (row, column) are in red."""
 
     title: str
     says: str
     columns: list[str]
     rows: list[list[str]]
     numeric: frozenset[int] = frozenset()
+    missed: frozenset[tuple[int, int]] = frozenset()
     wide: bool = False
     kind: Literal["table"] = field(default="table", init=False)
 

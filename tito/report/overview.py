@@ -1,0 +1,176 @@
+"""A suite's cases side by side, as its overview asks for: tables, and the front of size, time and quality.
+
+Pure functions of a record; the page and the terminal show the same tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tito.bench.record import CaseResult, Record
+from tito.report import units
+from tito.report.figures import log_axis, metric_of
+from tito.report.pieces import Grid, Piece, Plot, digits, plain
+
+LABELS_ABOVE, LABELS_BELOW = "top center", "bottom center"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A case: its title, a cell for each column ("–" where it measures no such thing), and what is to be seen."""
+
+    title: str
+    cells: list[str]
+    missed: frozenset[int]  # columns whose demand is not met
+    front: bool  # no other case of the group is as small, as quick and as good, and better in one of them
+
+
+@dataclass(frozen=True)
+class Side:
+    """The cases of one group."""
+
+    group: str
+    heads: list[str]
+    lines: list[Line]
+
+
+def sides(record: Record) -> list[Side]:
+    """A table for each group, in the order of the cases, with the columns that any of its cases measures."""
+    overview = record.overview
+    if overview is None:
+        return []
+    found = []
+    for group, cases in grouped(record).items():
+        columns = [name for name in overview.columns if any(name in case.summary for case in cases)]
+        metrics = [metric_of(record, name) for name in columns]
+        best = front(record, cases)
+        lines = [
+            Line(
+                case.title,
+                [
+                    units.quantity(case.summary[name].mean, metric.unit) if name in case.summary else "–"
+                    for name, metric in zip(columns, metrics, strict=True)
+                ],
+                frozenset(columns.index(name) for name in _missed(case) if name in columns),
+                case.name in best,
+            )
+            for case in cases
+        ]
+        found.append(Side(group, [metric.short or metric.title for metric in metrics], lines))
+    return found
+
+
+def grouped(record: Record) -> dict[str, list[CaseResult]]:
+    """The cases by the parameter that the overview names."""
+    groups: dict[str, list[CaseResult]] = {}
+    for case in record.cases if record.overview else []:
+        assert record.overview is not None
+        groups.setdefault(str(case.parameters[record.overview.group]), []).append(case)
+    return groups
+
+
+def front(record: Record, cases: list[CaseResult]) -> set[str]:
+    """The names of those that are beaten by no other in size, time and quality (the Pareto front).
+
+    Only a case that meets its gates and has all three figures takes part.
+    """
+    points = {case.name: point for case in cases if (point := _point(record, case)) is not None}
+    return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
+
+
+def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether a is nowhere worse and somewhere better; less is better in each."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+def _point(record: Record, case: CaseResult) -> tuple[float, float, float] | None:
+    """(size, time, how bad): less is better in each; None where one is missing or a gate is missed."""
+    overview = record.overview
+    assert overview is not None
+    quality = next((name for name in overview.quality if name in case.summary), None)
+    if quality is None or any(not verdict.met for verdict in case.verdicts if verdict.role == "gate"):
+        return None
+    if overview.size not in case.summary or overview.time not in case.summary:
+        return None
+    sign = -1 if overview.quality[quality] == "at_least" else 1
+    return case.summary[overview.size].mean, case.summary[overview.time].mean, sign * case.summary[quality].mean
+
+
+def _missed(case: CaseResult) -> list[str]:
+    return [verdict.criterion.metric for verdict in case.verdicts if not verdict.met]
+
+
+def pieces(record: Record) -> list[Piece]:
+    """For each group its table, and its cases by size and time."""
+    made: list[Piece] = []
+    for side, cases in zip(sides(record), grouped(record).values(), strict=True):
+        rows = [[f"{line.title}{' ★' if line.front else ''}", *line.cells] for line in side.lines]
+        missed = frozenset((y, x + 1) for y, line in enumerate(side.lines) for x in line.missed)
+        says = "Each case in a fresh process, beside its FP32 reference. Red: below what is asked for. "
+        says += "★: no other is as small, as quick and as good."
+        heads = ["", *side.heads]
+        made.append(Grid(side.group, says, heads, rows, frozenset(range(1, len(heads))), missed, wide=True))
+        plot = _plot(record, side, cases)
+        if plot:
+            made.append(plot)
+    return made
+
+
+def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
+    """The cases of a group that have a size and a time, those on the front filled."""
+    overview = record.overview
+    assert overview is not None
+    shown = [
+        (line, case)
+        for line, case in zip(side.lines, cases, strict=True)
+        if overview.size in case.summary and overview.time in case.summary
+    ]
+    if len(shown) < 2:
+        return None
+    sizes = [case.summary[overview.size].mean for _, case in shown]
+    times = [case.summary[overview.time].mean for _, case in shown]
+    labels = [_label(record, line, case) for line, case in shown]
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers+text",
+            "x": [digits(size) for size in sizes],
+            "y": [digits(time) for time in times],
+            "text": labels,
+            "textposition": [LABELS_ABOVE if i % 2 else LABELS_BELOW for i in _ranks(times)],
+            "cliponaxis": False,
+            "hovertemplate": "%{text}<br>%{x} bytes, %{y} µs<extra></extra>",
+            "marker": {
+                "size": 12,
+                "color": ["--series-1" if line.front else "--card" for line, _ in shown],
+                "line": {"width": 2, "color": "--series-1"},
+            },
+        }
+    ]
+    size, time = metric_of(record, overview.size), metric_of(record, overview.time)
+    layout = {
+        "xaxis": {
+            **log_axis(min(sizes) / 1.8, max(sizes) * 1.8, span=True),
+            "title": {"text": plain(f"{size.title}, bytes")},
+        },
+        "yaxis": {
+            **log_axis(min(times) / 1.4, max(times) * 1.4, span=True),
+            "title": {"text": plain(f"{time.title}, µs")},
+        },
+        "showlegend": False,
+    }
+    says = "Down and to the left is better; filled: on the front of size, time and quality."
+    return Plot(f"{side.group}: size, time and quality", says, data, layout, wide=True)
+
+
+def _label(record: Record, line: Line, case: CaseResult) -> str:
+    assert record.overview is not None
+    quality = next((name for name in record.overview.quality if name in case.summary), None)
+    figure = f", {units.quantity(case.summary[quality].mean, metric_of(record, quality).unit)}" if quality else ""
+    return plain(f"{line.title}{figure}")
+
+
+def _ranks(values: list[float]) -> list[int]:
+    """The place of each value among the sorted ones: neighbours in height get their labels on different sides."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return [order.index(i) for i in range(len(values))]
