@@ -6,7 +6,9 @@ Nothing here prints or decides what to run. Times are seconds, as `time.perf_cou
 
 from __future__ import annotations
 
+import gc
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -24,6 +26,7 @@ __all__ = [
     "compare",
     "measure",
     "measure_interleaved",
+    "peak_memory",
     "percentile",
     "samples_needed",
 ]
@@ -214,6 +217,32 @@ def measure_interleaved(
     alternate(a, b, rounds=warmup)
     times_a, times_b = alternate(lambda: _time(a), lambda: _time(b), rounds=samples)
     return Measurement(np.array(times_a)), Measurement(np.array(times_b))
+
+
+def peak_memory(f: Callable[[], object]) -> int:
+    """The most bytes that were allocated at one moment of a call of `f`, above what was there before it.
+
+    NumPy tells Python's tracemalloc of every array, so this counts arrays and Python's own objects to the byte,
+    and nothing that a library allocates for itself. The call runs slower than it would: time it apart.
+
+    >>> import numpy as np
+    >>> peak_memory(lambda: np.zeros(10**6)) > 8 * 10**6
+    True
+    """
+    gc.collect()
+    began_here = not tracemalloc.is_tracing()
+    if began_here:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        kept = f()
+        _, peak = tracemalloc.get_traced_memory()
+        del kept
+    finally:
+        if began_here:
+            tracemalloc.stop()
+    return max(0, peak - before)
 
 
 def _time(f: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import statistics
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tinytorch.benchmarking import (
     compare,
     measure,
     measure_interleaved,
+    peak_memory,
     percentile,
     samples_needed,
 )
@@ -155,3 +157,22 @@ def test_measure_interleaved_tells_the_slow_one_from_the_quick_one():
 def test_an_interval_holds_its_ends():
     assert 1.0 in Interval(1.0, 2.0)
     assert 2.1 not in Interval(1.0, 2.0)
+
+
+def test_peak_memory_counts_what_was_alive_at_once() -> None:
+    def two_in_turn() -> None:
+        for _ in range(2):
+            np.ones(10**5)  # the first is gone when the second is made
+
+    def two_at_once() -> float:
+        return float((np.ones(10**5) + np.ones(10**5)).sum())
+
+    one, both = peak_memory(two_in_turn), peak_memory(two_at_once)
+    assert 8e5 <= one < 1.2e6
+    assert 1.6e6 <= both < 3e6
+
+
+def test_peak_memory_passes_an_error_on_and_stops_tracing() -> None:
+    with pytest.raises(ZeroDivisionError):
+        peak_memory(lambda: 1 / 0)
+    assert not tracemalloc.is_tracing()

@@ -42,6 +42,13 @@ def put(*path_and_value):
 
 
 GATE = ("cases", 0, "gates", 0)
+OVERVIEW = {
+    "group": "no",
+    "columns": ["accuracy"],
+    "size": "accuracy",
+    "time": "accuracy",
+    "quality": {"accuracy": "at_least"},
+}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,34 @@ GATE = ("cases", 0, "gates", 0)
         (put(*GATE, "metric", "speed"), ["gates.0.metric: 'speed'", "accuracy, load_seconds"]),
         (put("cases", 0, "aims", 0, "metric", "speed"), ["aims.0.metric: 'speed'"]),
         (put("cases", 0, "gates", []), ["cases.0.gates: []", "at least 1"]),
+        (put("cases", 0, "metrics", ["speed"]), ["cases.0.metrics: 'speed'", "accuracy"]),
+        (put("cases", 0, "metrics", []), ["cases.0.metrics: []", "at least 1"]),
+        (
+            put(
+                "overview",
+                {
+                    "group": "n",
+                    "columns": ["x"],
+                    "size": "accuracy",
+                    "time": "accuracy",
+                    "quality": {"accuracy": "at_least"},
+                },
+            ),
+            ["overview.columns: 'x'", "accuracy"],
+        ),
+        (
+            put(
+                "overview",
+                {
+                    "group": "no",
+                    "columns": ["accuracy"],
+                    "size": "accuracy",
+                    "time": "accuracy",
+                    "quality": {"accuracy": "at_least"},
+                },
+            ),
+            ["cases.0.parameters.no", "the overview groups cases by it"],
+        ),
         (put("cases", 0, "seed", 3), ["cases.0.seed: unknown key", "seeds"]),
         (put("metrics", "accuracy", "colour", "red"), ["metrics.accuracy.colour: unknown key", "title, unit"]),
         (put("cases", 0, "quick", "seed", 3), ["cases.0.quick.seed: unknown key", "seeds, parameters"]),

@@ -1,0 +1,113 @@
+"""tito.report.overview: cases side by side, and who is beaten by nobody."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+
+from tests.report.sample import make_record
+from tito.bench.record import CaseResult, Record, Summary, Verdict
+from tito.bench.suite import Criterion, Metric, Overview
+from tito.report.overview import front, grouped, pieces, sides
+from tito.report.pieces import Grid, Plot
+from tito.terminal import show_record
+
+METRICS = {
+    "accuracy": Metric(title="Test accuracy", unit="%", short="accuracy"),
+    "loss": Metric(title="Loss", unit="nats"),
+    "file_bytes": Metric(title="File", unit="bytes"),
+    "p50_us": Metric(title="p50", unit="us"),
+}
+OVERVIEW = Overview(
+    group="track",
+    columns=["accuracy", "loss", "file_bytes", "p50_us"],
+    size="file_bytes",
+    time="p50_us",
+    quality={"accuracy": "at_least", "loss": "at_most"},
+)
+
+
+def case(name: str, track: str, met: bool = True, role: str = "gate", **figures: float) -> CaseResult:
+    summary = {
+        key: Summary(n=1, mean=value, sd=None, median=value, min=value, max=value) for key, value in figures.items()
+    }
+    gate = Criterion(metric=next(iter(figures)), direction="at_least", value=0)
+    verdict = Verdict(role=role, criterion=gate, measured=1.0, met=met)  # type: ignore[arg-type]
+    return CaseResult(
+        name=name,
+        title=name.upper(),
+        note="",
+        parameters={"track": track},
+        runs=[],
+        summary=summary,
+        verdicts=[verdict],
+    )
+
+
+def record(*cases: CaseResult) -> Record:
+    return make_record(cases=list(cases), metrics=METRICS, overview=OVERVIEW, profile=None)
+
+
+CASES = (
+    case("fp32", "digits", accuracy=0.99, file_bytes=400, p50_us=40),
+    case("int8", "digits", accuracy=0.99, file_bytes=100, p50_us=10),
+    case("tiny", "digits", accuracy=0.97, file_bytes=20, p50_us=10),
+    case("text", "plays", loss=4.0, file_bytes=4000, p50_us=900),
+)
+
+
+def test_cases_are_grouped_by_the_parameter_with_the_columns_that_they_measure() -> None:
+    shown = record(*CASES)
+    assert {group: [one.name for one in cases] for group, cases in grouped(shown).items()} == {
+        "digits": ["fp32", "int8", "tiny"],
+        "plays": ["text"],
+    }
+    digits, plays = sides(shown)
+    assert digits.heads == ["accuracy", "File", "p50"]
+    assert plays.heads == ["Loss", "File", "p50"]
+    assert [line.cells[0] for line in digits.lines] == ["99.00\u202f%", "99.00\u202f%", "97.00\u202f%"]
+
+
+def test_the_front_holds_those_that_nobody_beats() -> None:
+    shown = record(*CASES)
+    assert front(shown, shown.cases[:3]) == {"int8", "tiny"}
+
+
+def test_less_is_better_for_a_loss_and_equals_do_not_beat_each_other() -> None:
+    twins = [case(name, "plays", loss=4.0, file_bytes=10, p50_us=5) for name in ("one", "two")]
+    worse = case("worse", "plays", loss=4.1, file_bytes=10, p50_us=5)
+    assert front(record(*twins, worse), [*twins, worse]) == {"one", "two"}
+
+
+def test_a_case_that_misses_its_gate_is_on_no_front_but_an_aim_does_not_count() -> None:
+    missed = case("missed", "digits", met=False, accuracy=0.99, file_bytes=1, p50_us=1)
+    short = case("short", "digits", met=False, role="aim", accuracy=0.99, file_bytes=2, p50_us=2)
+    assert front(record(missed, short), [missed, short]) == {"short"}
+
+
+def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> None:
+    shown = record(*CASES[:2], case("bad", "digits", met=False, accuracy=0.5, file_bytes=1, p50_us=1))
+    grid, plot = pieces(shown)
+    assert isinstance(grid, Grid)
+    assert grid.missed == {(2, 1)}
+    assert [row[0] for row in grid.rows] == ["FP32", "INT8 ★", "BAD"]
+    assert isinstance(plot, Plot)
+    assert plot.data[0]["marker"]["color"] == ["--card", "--series-1", "--card"]
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(show_record(shown))
+    text = console.export_text()
+    assert "50.00 % ✗" in text
+    assert "2 of 3 gates met" in text
+
+
+def test_a_missing_figure_is_a_dash_and_one_case_makes_no_plot() -> None:
+    shown = record(case("only", "digits", accuracy=0.9), case("fast", "digits", accuracy=0.9, p50_us=3, file_bytes=3))
+    grid, *plots = pieces(shown)
+    assert isinstance(grid, Grid)
+    assert grid.rows[0] == ["ONLY", "90.00\u202f%", "–", "–"]
+    assert plots == []
+
+
+def test_without_an_overview_there_is_nothing() -> None:
+    assert sides(make_record()) == []
