@@ -12,7 +12,6 @@ Modules 15 and 17 call it; module 16 measures how far it is from three nested lo
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ BACKENDS = ("numpy", "onednn")
 VARIABLE = "TINYTORCH_BACKEND"
 EXACT_COLUMNS = 1024  # 127 * 128 * 1024 < 2^24: float32 holds every sum of so many int8 products exactly
 EXACT_BYTES = 512  # 255 * 128 * 512 < 2^24: the same for uint8 with int8
+MOST_PREPARED = 512  # row counts for which one weight keeps a primitive: a text of growing length has many
 
 _chosen: str | None = None
 
@@ -54,7 +54,7 @@ def use_backend(name: str) -> None:
     if name not in BACKENDS:
         raise SettingError(f"backend {name!r}: expected one of {', '.join(BACKENDS)} ({VARIABLE} may name it)")
     if name == "onednn" and (problem := onednn.why_not()):
-        raise SettingError(problem)
+        raise SettingError(f"backend 'onednn': {problem}")
     _chosen = name
 
 
@@ -67,12 +67,15 @@ def why() -> str:
     """One line: the backend, and why it is this one."""
     if backend() == "onednn":
         return f"oneDNN {onednn.version()} (native: {', '.join(sorted(onednn.native_dtypes()))})"
-    forced = f"{VARIABLE} says so" if os.environ.get(VARIABLE) else "chosen by the program"
+    forced = f"{VARIABLE} says so" if os.environ.get(VARIABLE) == "numpy" else "chosen by the program"
     return f"NumPy ({onednn.why_not() or forced})"
 
 
 class Packed:
-    """A weight (out, in) of float32, bfloat16, float16 or int8, prepared for products with it."""
+    """A weight (out, in) of float32, bfloat16, float16 or int8, prepared for products with it.
+
+    It keeps the numbers of this moment: what happens to `weight` later does not matter.
+    """
 
     def __init__(self, weight: Array) -> None:
         if weight.ndim != 2 or weight.dtype.name not in ("float32", "bfloat16", "float16", "int8"):
@@ -81,9 +84,17 @@ class Packed:
         self.shape, self.dtype = weight.shape, weight.dtype
         self.backend = "onednn" if native(weight.dtype) else "numpy"
         if self.backend == "numpy":
-            self._transposed = np.ascontiguousarray(weight.T, np.float32)
+            self._transposed = np.array(weight.T, np.float32, order="C")
         else:
-            self._weight, self._by_rows = np.ascontiguousarray(weight), cache(self._prepare)
+            self._weight = np.array(weight, order="C")
+            self._prepared: dict[tuple[int, np.dtype], tuple[onednn.Primitive, Array]] = {}
+            self.layouts: list[tuple[onednn.Descriptor, Array]] = []  # the weight in each that was asked for
+            if weight.dtype == np.int8:
+                self._offset = 128 * weight.sum(1, dtype=np.int32)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Packed:
+        """It never changes, so that copies share it."""
+        return self
 
     def product(self, x: Array) -> Array:
         """x W^T: (M, in) -> (M, out).
@@ -95,16 +106,26 @@ class Packed:
             ShapeError: x does not fit the weight.
         """
         integers = self.dtype == np.int8
-        fits = x.dtype in (np.int8, np.uint8) if integers else x.dtype.kind == "f" or x.dtype == self.dtype
+        fits = x.dtype in (np.int8, np.uint8) if integers else x.dtype.kind == "f" or x.dtype.name == "bfloat16"
         if x.ndim != 2 or x.shape[1] != self.shape[1] or not fits:
             expected = "int8 or uint8" if integers else "floating-point"
             raise ShapeError(f"product: {x.dtype} of shape {x.shape}: expected (M, {self.shape[1]}) of {expected}")
         if self.backend == "numpy":
-            return self._exact(x) if integers else _rounded(x, self.dtype) @ self._transposed
-        x = np.ascontiguousarray(x if integers else x.astype(self.dtype, copy=False))
-        y = np.empty((len(x), self.shape[0]), np.int32 if integers else np.float32)
+            return self._exact(x) if integers else to_float32(rounded(x, self.dtype)) @ self._transposed
+        if not x.shape[1]:
+            return np.zeros((len(x), self.shape[0]), np.int32 if integers else np.float32)
+        if x.dtype == np.int8 and x.shape[1] > EXACT_COLUMNS:
+            # oneDNN rounds int8's sums to float32, which past 2^24 is not exact; uint8's it leaves alone.
+            return self._run(x.view(np.uint8) ^ np.uint8(128)) - self._offset  # (x + 128) W^T - 128 (1 W^T)
+        return self._run(x if integers else rounded(x, self.dtype))
+
+    def _run(self, x: Array) -> Array:
+        """oneDNN's product."""
+        x = np.ascontiguousarray(x)
+        y = np.empty((len(x), self.shape[0]), np.int32 if self.dtype == np.int8 else np.float32)
         if y.size:
-            primitive, packed = self._by_rows(len(x), x.dtype)
+            key = (len(x), x.dtype)
+            primitive, packed = self._prepared.get(key) or self._prepare(*key)
             primitive.run({onednn.SRC: x, onednn.WEIGHTS: packed, onednn.DST: y})
         return y
 
@@ -119,16 +140,25 @@ class Packed:
     def _prepare(self, rows: int, dtype: np.dtype) -> tuple[onednn.Primitive, Array]:
         """oneDNN's product for `rows` rows of x, and the weight in the layout that it wants."""
         out, depth = self.shape
-        x, y = (
-            onednn.Descriptor((rows, depth), dtype),
-            onednn.Descriptor((rows, out), np.int32 if self.dtype == np.int8 else np.float32),
-        )
+        x = onednn.Descriptor((rows, depth), dtype)
+        y = onednn.Descriptor((rows, out), np.int32 if self.dtype == np.int8 else np.float32)
         free = onednn.Descriptor((depth, out), self.dtype, "any")
         primitive = onednn.Primitive(
             "matmul", (x, free, None, y, None), {onednn.SRC: x, onednn.WEIGHTS: None, onednn.DST: y}
         )
-        plain = onednn.Descriptor((depth, out), self.dtype, (1, depth))
-        return primitive, onednn.reorder(self._weight, plain, primitive.descriptor(onednn.WEIGHTS))
+        if len(self._prepared) >= MOST_PREPARED:
+            self._prepared.clear()
+        packed = self._prepared[rows, dtype] = primitive, self._in_layout(primitive.descriptor(onednn.WEIGHTS))
+        return packed
+
+    def _in_layout(self, wanted: onednn.Descriptor) -> Array:
+        """The weight as a primitive wants it, which is most often as another one did."""
+        for layout, packed in self.layouts:
+            if layout.equals(wanted):
+                return packed
+        plain = onednn.Descriptor(self.shape[::-1], self.dtype, (1, self.shape[1]))
+        self.layouts.append((wanted, onednn.reorder(self._weight, plain, wanted)))
+        return self.layouts[-1][1]
 
 
 def pack(weight: Array) -> Packed:
@@ -136,9 +166,9 @@ def pack(weight: Array) -> Packed:
     return Packed(weight)
 
 
-def _rounded(x: Array, dtype: np.dtype) -> Array:
-    """float32 numbers that `dtype` holds."""
-    return x.astype(dtype, copy=False).astype(np.float32, copy=False)
+def rounded(x: Array, dtype: Any) -> Array:
+    """The numbers in another floating-point dtype; x itself where it has it already."""
+    return to_bfloat16(x) if np.dtype(dtype).name == "bfloat16" else x.astype(dtype, copy=False)
 
 
 def bfloat16() -> np.dtype:
@@ -150,9 +180,10 @@ def bfloat16() -> np.dtype:
 
 def to_bfloat16(x: Array) -> Array:
     """Rounded to the nearest, halves to the even one. `astype` alone: ml_dtypes takes 0.36 ms for a million."""
-    return x.astype(bfloat16())
+    with np.errstate(invalid="ignore"):  # it warns of a NaN, which stays one
+        return x.astype(bfloat16(), copy=False)
 
 
 def to_float32(x: Array) -> Array:
-    """Every bfloat16 is a float32: nothing is lost."""
-    return x.astype(np.float32)
+    """Every bfloat16 is a float32: nothing is lost. x itself if it is one."""
+    return x.astype(np.float32, copy=False)

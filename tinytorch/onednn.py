@@ -63,6 +63,7 @@ class _Library:
             getattr(c, f"dnnl_{name}").argtypes = [c_void_p, c_int, c_int] if name.startswith("p") else [c_void_p]
         c.dnnl_memory_desc_get_size.restype = c_size_t
         c.dnnl_primitive_desc_query_md.restype = c_void_p
+        c.dnnl_memory_desc_equal.argtypes = [c_void_p, c_void_p]
         c.dnnl_memory_set_data_handle.argtypes = [c_void_p, c_void_p]
         c.dnnl_primitive_execute.argtypes = [c_void_p, c_void_p, c_int, c_void_p]
         c.dnnl_stream_wait.argtypes = [c_void_p]
@@ -178,6 +179,10 @@ class Descriptor:
     def size(self) -> int:
         """Bytes."""
         return int(library().c.dnnl_memory_desc_get_size(self.handle))
+
+    def equals(self, other: Descriptor) -> bool:
+        """Whether both are of the same shape, dtype and layout."""
+        return bool(library().c.dnnl_memory_desc_equal(self.handle, other.handle))
 
 
 class _Borrowed(Descriptor):
