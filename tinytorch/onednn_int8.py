@@ -1,0 +1,181 @@
+"""Module 17: INT8 products by oneDNN. Scales, bias, ReLU and rounding to the next layer's integers are part of the
+product: the int32 sums never leave the CPU's registers.
+
+Two ways through each kernel: `accumulate` gives the bare sums, `finished` the layer's output. oneDNN 3.2 knows one
+input scale for all rows; where each row has its own (dynamic quantization) NumPy multiplies by it afterwards.
+
+A primitive is made for each shape of input and kept, for the last few shapes. Its array pointers are set at each run,
+so that a kernel does one run at a time. oneDNN's own int8 results go down to -128, NumPy's here to -127.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinytorch import onednn
+from tinytorch.convolution import Window
+from tinytorch.onednn import BIAS, DST, SRC, WEIGHTS, Attributes, Descriptor, Primitive
+from tinytorch.tensor import Array, Tensor
+
+if TYPE_CHECKING:
+    from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+
+SHAPES = 16  # input shapes whose primitives are kept
+SUMS, FLOATS, OUTPUT = "sums", "floats", "output"  # what a primitive gives: int32; float32 without row scales; all
+
+
+class _Kernel:
+    """What the two kinds share."""
+
+    weight_mask: int  # which dimensions of the weight have scales of their own
+
+    def __init__(self, layer: QuantizedLayer) -> None:
+        self.layer = layer
+        self._turn = threading.Lock()
+        self._packed: list[tuple[Descriptor, Array]] = []
+        self.primitive = lru_cache(maxsize=SHAPES)(self.make)
+
+    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+        """The primitive for inputs of that shape and dtype; all but input and output are bound to it."""
+        raise NotImplementedError
+
+    def dtype_of(self, gives: str) -> Any:
+        if gives == OUTPUT:
+            return np.dtype(self.layer.output_dtype or np.float32)
+        return np.dtype(np.int32 if gives == SUMS else np.float32)
+
+    def run(self, primitive: Primitive, q: Array, y: Array) -> Array:
+        if y.size:
+            with self._turn:
+                primitive.run({SRC: q, DST: y})
+        return y
+
+    def attributes(self, gives: str) -> tuple[Attributes | None, dict[int, Array]]:
+        """What is done after the sums, and the arrays for it."""
+        if gives == SUMS:
+            return None, {}
+        layer, scales = self.layer, {WEIGHTS: self.layer.weight_scale}
+        if gives == FLOATS:
+            return Attributes({WEIGHTS: self.weight_mask}), _as_arguments(scales)
+        if layer.input_scale is not None:
+            scales[SRC] = layer.input_scale
+        if layer.output_scale is not None:
+            scales[DST] = layer.output_scale
+        constants = _as_arguments(scales)
+        if layer.bias is not None:
+            constants[BIAS] = np.ascontiguousarray(layer.bias.data)
+        masks = {argument: self.weight_mask if argument == WEIGHTS else 0 for argument in scales}
+        return Attributes(masks, relu=layer.relu), constants
+
+    def assembled(
+        self,
+        function: str,
+        arguments: Callable[[Any], list[Any]],
+        arrays: dict[int, Descriptor],
+        gives: str,
+        plain: Descriptor,
+    ) -> Primitive:
+        """The primitive, with its constants and packed weight bound. `arguments` takes the attributes."""
+        attributes, constants = self.attributes(gives)
+        told = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
+        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays})
+        primitive.bind(constants | {WEIGHTS: self._pack(primitive.descriptor(WEIGHTS), plain)})
+        return primitive
+
+    def _pack(self, wanted: Descriptor, plain: Descriptor) -> Array:
+        """The weight in that layout; primitives for different shapes share it where they agree."""
+        equal = onednn.library().c.dnnl_memory_desc_equal
+        for descriptor, packed in self._packed:
+            if equal(descriptor.handle, wanted.handle):
+                return packed
+        packed = onednn.reorder(np.ascontiguousarray(self.layer.weight.data), plain, wanted)
+        self._packed.append((wanted, packed))
+        return packed
+
+    def by_rows(self, y: Array, scale: Array) -> Array:
+        """What is left to do for dynamic quantization: y is sums times the weight's scales."""
+        y *= scale
+        if self.layer.bias is not None:
+            y += self.layer.bias.data
+        return np.maximum(y, np.float32(0), out=y) if self.layer.relu else y
+
+
+def _as_arguments(scales: dict[int, Tensor]) -> dict[int, Array]:
+    return {onednn.ATTR_SCALES | argument: scale.data.reshape(-1) for argument, scale in scales.items()}
+
+
+class Linear(_Kernel):
+    """Products of rows (M, in) with a weight (out, in)."""
+
+    weight_mask = 2  # the weight as (in, out)
+
+    def __init__(self, layer: QuantizedLinear) -> None:
+        super().__init__(layer)
+        self.out, self.depth = layer.weight.shape
+
+    def accumulate(self, q: Array) -> Array:
+        return self._product(q, SUMS)
+
+    def finished(self, q: Array, scale: Array) -> Array:
+        if self.layer.input_scale is not None:
+            return self._product(q, OUTPUT)
+        return self.by_rows(self._product(q, FLOATS), scale)
+
+    def _product(self, q: Array, gives: str) -> Array:
+        y = np.empty((len(q), self.out), self.dtype_of(gives))
+        return self.run(self.primitive(q.shape, q.dtype.name, gives), np.ascontiguousarray(q), y) if y.size else y
+
+    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+        x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
+        free = Descriptor((self.depth, self.out), np.int8, "any")
+        bias = Descriptor((1, self.out), np.float32) if gives == OUTPUT and self.layer.bias is not None else None
+        arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
+        plain = Descriptor((self.depth, self.out), np.int8, (1, self.depth))
+        return self.assembled("matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, plain)
+
+
+class Conv2d(_Kernel):
+    """Convolutions of images, channels-last (N, H, W, C)."""
+
+    def __init__(self, layer: QuantizedConv2d) -> None:
+        super().__init__(layer)
+        self.conv, self.channels = layer, layer.out_channels
+        self.weight_mask = 1 if layer.groups == 1 else 3
+
+    def accumulate(self, q: Array, window: Window) -> Array:
+        return self._product(q, window, SUMS)
+
+    def finished(self, q: Array, scale: Array, window: Window) -> Array:
+        if self.layer.input_scale is not None:
+            return self._product(q, window, OUTPUT)
+        return self.by_rows(self._product(q, window, FLOATS), scale)
+
+    def _product(self, q: Array, window: Window, gives: str) -> Array:
+        y = np.empty((len(q), *window.positions, self.channels), self.dtype_of(gives))
+        if not y.size:
+            return y
+        return self.run(self.primitive(q.shape, q.dtype.name, gives, window), np.ascontiguousarray(q), y)
+
+    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+        (n, height, width, c), window, layer = shape, settings[0], self.conv
+        x = Descriptor((n, c, height, width), dtype, "channels_last")
+        y = Descriptor((n, self.channels, *window.positions), self.dtype_of(gives), "channels_last")
+        sizes = layer.weight.shape
+        if layer.groups > 1:
+            sizes = (layer.groups, sizes[0] // layer.groups, *sizes[1:])
+        free, plain = Descriptor(sizes, np.int8, "any"), Descriptor(sizes, np.int8)
+        bias = Descriptor((self.channels,), np.float32) if gives == OUTPUT and layer.bias is not None else None
+        dilation = [d - 1 for d in window.dilation]  # oneDNN counts the gaps
+        arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
+
+        def arguments(attributes: Any) -> list[Any]:
+            kind = (onednn.FORWARD_INFERENCE, onednn.CONVOLUTION_DIRECT)
+            tail = (list(window.stride), dilation, list(window.padding), list(window.padding))
+            return [*kind, x, free, bias, y, *tail, attributes]
+
+        return self.assembled("convolution_forward", arguments, arrays, gives, plain)

@@ -1,0 +1,349 @@
+"""Module 17: layers whose arithmetic is integer.
+
+    q = round(x / input_scale)                        uint8 where x cannot be negative, else int8
+    acc[c] = sum_i q[i] weight[c, i]                  int8 weights, exact int32 sums
+    y[c] = acc[c] input_scale weight_scale[c] + bias[c]
+
+Scales are symmetric: zero is the integer 0, so that padding and ReLU need no special case. y leaves as float32 or,
+where the next layer is quantized too, as round(y / output_scale), which that layer takes as it is: a chain of
+layers passes integers on. The layers take floats and integers alike, so that they work inside any container.
+`quantization` makes them out of trained layers; who multiplies, `kernels.backend()` says. Weights are fixed: new ones
+come by `load_state_dict`, which replaces the arrays, and are not written into.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tinytorch import kernels, onednn_int8, pooling
+from tinytorch.convolution import Window, im2col, pad, windows
+from tinytorch.embeddings import checked_tokens
+from tinytorch.errors import SettingError, ShapeError
+from tinytorch.layers import Module
+from tinytorch.spatial import PairLike, channels_first, channels_last, max_pool2d, slide
+from tinytorch.tensor import Array, Op, Tensor, apply
+
+LARGEST = {"uint8": 255, "int8": 127}  # int8 goes from -127: symmetric
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below, float32 loses digits, and 1 / scale overflows
+MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # so many fit into an int32 sum whatever they are
+COLUMN_BYTES = 2**20  # of a block's columns, as in `convolution`
+
+
+def scales_for(largest: Array | float, steps: int) -> Array:
+    """The float32 scale at which `largest` becomes `steps`; 1 for zeros, and no smaller than float32 can hold well."""
+    scale = np.asarray(largest, np.float64) / steps
+    return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
+
+
+def quantize(x: Array, scale: Array, dtype: str) -> Array:
+    """round(x / scale), halves to the even number, saturated: uint8 0 to 255, int8 -127 to 127.
+
+    NaN, which no integer can be, becomes the lowest number.
+    """
+    high = LARGEST[dtype] * float(scale)  # saturated first: then the division cannot overflow
+    low = -high if dtype == "int8" else 0.0
+    most = float(np.finfo(np.float32).max)
+    y = np.fmin(np.fmax(x, np.float32(max(low, -most))), np.float32(min(high, most)))
+    y = np.asarray(y, np.float32)
+    np.divide(y, scale, out=y)
+    return np.rint(y, out=y).astype(dtype)
+
+
+def quantize_rows(x: Array) -> tuple[Array, Array]:
+    """int8, with a scale of its own for each index of the first axis: dynamic quantization.
+
+    The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
+    NaN or an infinite number gets a scale that is no number either, and so does what is made of it.
+    """
+    axes = tuple(range(1, x.ndim))
+    largest = np.maximum(x.max(axis=axes, initial=0, keepdims=True), -x.min(axis=axes, initial=0, keepdims=True))
+    scale = np.maximum(largest * np.float32(1 / 127), np.float32(SMALLEST_SCALE)).astype(np.float32, copy=False)
+    with np.errstate(invalid="ignore"):
+        return np.rint(x / scale).astype(np.int8), scale
+
+
+class QuantizedLayer(Module):
+    """What linear and convolution layers share. Fresh ones hold zeros; `quantization` or a file fills them.
+
+    Args:
+        shape: of the weight, output channels first. bias: whether there is one.
+        input_dtype: "uint8" or "int8", for a fixed `input_scale`; None for dynamic: int8 with a scale for each row,
+            worked out from the row.
+        output_dtype: "uint8" or "int8", for integers with `output_scale`; None for float32.
+        relu: apply ReLU before anything leaves.
+
+    Buffers: weight int8, weight_scale float32 (out,), bias float32 (out,), input_scale and output_scale float32 ().
+
+    Raises:
+        SettingError: a dtype is none of these, or a sum of so many products might not fit into int32.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], bias: bool, input_dtype: str | None, output_dtype: str | None, relu: bool
+    ) -> None:
+        name = type(self).__name__
+        if min(shape) < 1 or int(np.prod(shape[1:])) > MOST_PRODUCTS:
+            raise SettingError(f"{name}: weight of shape {shape}: expected sizes of at least 1, and at most "
+                               f"{MOST_PRODUCTS} products in a sum, which int32 holds")  # fmt: skip
+        if not {input_dtype, output_dtype} <= {None, *LARGEST} or (output_dtype and not input_dtype):
+            raise SettingError(f"{name}: input {input_dtype}, output {output_dtype}: expected uint8, int8 or None, "
+                               f"and no integer output of a dynamic layer")  # fmt: skip
+        self.input_dtype, self.output_dtype, self.relu = input_dtype, output_dtype, relu
+        self.weight = Tensor(np.zeros(shape, np.int8))
+        self.weight_scale = Tensor(np.ones(shape[0], np.float32))
+        self.bias = Tensor(np.zeros(shape[0], np.float32)) if bias else None
+        self.input_scale = Tensor(np.ones((), np.float32)) if input_dtype else None
+        self.output_scale = Tensor(np.ones((), np.float32)) if output_dtype else None
+        self._prepared: tuple[tuple[Array | None, ...], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy prepares its weights anew: a native kernel's memory cannot be copied."""
+        return {**vars(self), "_prepared": None}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return apply(Op(type(self).__name__, self.outputs), x)
+
+    def outputs(self, x: Array) -> Array:
+        """The layer's output for floats, or for integers that were quantized with its `input_scale`."""
+        raise NotImplementedError
+
+    def accumulators(self, q: Array) -> Array:
+        """The exact int32 sums for integers of the input's shape."""
+        raise NotImplementedError
+
+    def integers(self, x: Array) -> tuple[Array, Array]:
+        """The input as integers, and their scale: (), or one for each index of the first axis.
+
+        Raises:
+            SettingError: integers of another dtype than `input_dtype`.
+        """
+        if x.dtype.kind == "f":
+            if self.input_scale is None or self.input_dtype is None:
+                return quantize_rows(x)
+            return quantize(x, self.input_scale.data, self.input_dtype), self.input_scale.data
+        if self.input_scale is None or x.dtype != self.input_dtype:
+            expected = f"floating point or {self.input_dtype}" if self.input_dtype else "floating point"
+            raise SettingError(f"{type(self).__name__}: input of dtype {x.dtype}: expected {expected}")
+        return x, self.input_scale.data
+
+    def kernel(self) -> Any:
+        """The weights as the backend wants them, prepared once for these arrays."""
+        parts = (self.weight, self.weight_scale, self.bias, self.input_scale, self.output_scale)
+        arrays = tuple(None if part is None else part.data for part in parts)
+        if self._prepared is None or any(a is not b for a, b in zip(arrays, self._prepared[0], strict=True)):
+            self._prepared = arrays, self.make_kernel(onednn_int8 if kernels.native(np.int8) else None)
+        return self._prepared[1]
+
+    def make_kernel(self, native: Any) -> Any:
+        """`native` is the module with the native kernels, or None."""
+        raise NotImplementedError
+
+    def finish(self, acc: Array, scale: Array) -> Array:
+        """From sums (..., out) to the layer's output."""
+        y = acc.astype(np.float32)
+        y *= scale * self.weight_scale.data
+        if self.bias is not None:
+            y += self.bias.data
+        if self.relu:
+            np.maximum(y, np.float32(0), out=y)
+        if self.output_dtype is None or self.output_scale is None:
+            return y
+        return quantize(y, self.output_scale.data, self.output_dtype)
+
+
+class QuantizedLinear(QuantizedLayer):
+    """`Linear` with int8 weights (out_features, in_features); see `QuantizedLayer`."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        input_dtype: str | None = None,
+        output_dtype: str | None = None,
+        relu: bool = False,
+    ) -> None:
+        super().__init__((out_features, in_features), bias, input_dtype, output_dtype, relu)
+        self.in_features, self.out_features = in_features, out_features
+
+    def make_kernel(self, native: Any) -> Any:
+        return native.Linear(self) if native else NumpyLinear(self)
+
+    def outputs(self, x: Array) -> Array:
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ShapeError(f"QuantizedLinear: input of shape {x.shape}: expected (..., {self.in_features})")
+        q, scale = self.integers(x.reshape(-1, self.in_features))
+        return self.kernel().finished(q, scale).reshape(*x.shape[:-1], self.out_features)
+
+    def accumulators(self, q: Array) -> Array:
+        sums = self.kernel().accumulate(q.reshape(-1, self.in_features))
+        return sums.reshape(*q.shape[:-1], self.out_features)
+
+
+class NumpyLinear:
+    """Its products by NumPy."""
+
+    def __init__(self, layer: QuantizedLinear) -> None:
+        self.layer, self.packed = layer, kernels.pack(layer.weight.data)
+
+    def accumulate(self, q: Array) -> Array:
+        return self.packed.product(q)
+
+    def finished(self, q: Array, scale: Array) -> Array:
+        return self.layer.finish(self.accumulate(q), scale)
+
+
+class QuantizedConv2d(QuantizedLayer):
+    """`Conv2d` with int8 weights (out_channels, in_channels/groups, kh, kw); see `QuantizedLayer`.
+
+    A row, in the sense of dynamic quantization, is an image.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] = (0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        input_dtype: str | None = None,
+        output_dtype: str | None = None,
+        relu: bool = False,
+    ) -> None:
+        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
+            raise SettingError(f"QuantizedConv2d: {in_channels} to {out_channels} channels in {groups} groups: "
+                               f"expected at least 1 of each, and both channels multiples of the groups")  # fmt: skip
+        shape = (out_channels, in_channels // groups, *kernel_size)
+        super().__init__(shape, bias, input_dtype, output_dtype, relu)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    def window(self, shape: tuple[int, ...]) -> Window:
+        """How the kernel slides over images (N, C, H, W).
+
+        Raises:
+            ShapeError: they do not fit.
+        """
+        if len(shape) == 4 and shape[1] != self.in_channels:
+            raise ShapeError(f"QuantizedConv2d: input of shape {shape}: expected (N, {self.in_channels}, H, W)")
+        kernel = self.weight.shape[2], self.weight.shape[3]
+        return _window("QuantizedConv2d", shape, kernel, self.stride, self.padding, self.dilation)
+
+    def make_kernel(self, native: Any) -> Any:
+        return native.Conv2d(self) if native else NumpyConv2d(self)
+
+    def outputs(self, x: Array) -> Array:
+        window = self.window(x.shape)
+        q, scale = self.integers(channels_last(x))
+        return channels_first(self.kernel().finished(q, scale, window))
+
+    def accumulators(self, q: Array) -> Array:
+        return channels_first(self.kernel().accumulate(channels_last(q), self.window(q.shape)))
+
+
+@lru_cache(maxsize=256)
+def _window(name: str, shape: tuple[int, ...], *settings: Any) -> Window:
+    """`slide`, which refuses integers, asked about floats of that shape."""
+    return slide(name, Tensor(np.broadcast_to(np.float32(0), shape)), *settings)
+
+
+class NumpyConv2d:
+    """Its products by NumPy, a block of images at a time; arrays are channels-last."""
+
+    def __init__(self, layer: QuantizedConv2d) -> None:
+        self.layer = layer
+        columns = layer.weight.data.transpose(0, 2, 3, 1)  # (K, kh, kw, C/groups)
+        self.packed = [kernels.pack(part.reshape(len(part), -1)) for part in np.split(columns, layer.groups)]
+
+    def accumulate(self, q: Array, window: Window) -> Array:
+        y = np.empty((len(q), *window.positions, self.layer.out_channels), np.int32)
+        for part in self._blocks(q, window):
+            y[part] = self._products(q[part], window)
+        return y
+
+    def finished(self, q: Array, scale: Array, window: Window) -> Array:
+        shape = (len(q), *window.positions, self.layer.out_channels)
+        y = np.empty(shape, self.layer.output_dtype or np.float32)
+        for part in self._blocks(q, window):
+            y[part] = self.layer.finish(self._products(q[part], window), scale if scale.ndim == 0 else scale[part])
+        return y
+
+    def _products(self, q: Array, window: Window) -> Array:
+        columns = im2col(q, window, len(self.packed))
+        sums = [packed.product(rows) for packed, rows in zip(self.packed, columns, strict=True)]
+        return np.concatenate(sums, axis=1).reshape(len(q), *window.positions, -1)
+
+    def _blocks(self, q: Array, window: Window) -> list[slice]:
+        per_image = int(np.prod(window.positions) * np.prod(window.kernel)) * q.shape[3] * 4
+        step = max(1, COLUMN_BYTES // per_image)
+        return [slice(i, i + step) for i in range(0, len(q), step)]
+
+
+class QuantizedMaxPool2d(Module):
+    """`MaxPool2d` that takes integers as well: the largest integer is the largest number's."""
+
+    def __init__(self, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype.kind == "f":
+            return max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return apply(Op("QuantizedMaxPool2d", self.outputs), x)
+
+    def outputs(self, q: Array) -> Array:
+        stride = self.kernel_size if self.stride is None else self.stride
+        window = _window("QuantizedMaxPool2d", q.shape, self.kernel_size, stride, self.padding)
+        images = channels_last(q)
+        if pooling.side_by_side(window):
+            return channels_first(pooling.max_pairs_forward(images, False)[0])
+        padded = pad(images, window.padding, fill=int(np.iinfo(q.dtype).min))
+        return channels_first(windows(padded, window).max(axis=(3, 4)))
+
+
+class QuantizedEmbedding(Module):
+    """`Embedding` with int8 rows, a scale for each: y[b, t] = weight[tokens[b, t]] weight_scale[tokens[b, t]].
+
+    `project`, a GPT's last product, is an integer one with the same int8 weight, its input quantized dynamically.
+    Buffers: rows.weight int8 (num_embeddings, embedding_dim), rows.weight_scale float32 (num_embeddings,).
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.rows = QuantizedLinear(embedding_dim, num_embeddings, bias=False)
+
+    def forward(self, tokens: Tensor | Array) -> Tensor:
+        known = checked_tokens(tokens, self.num_embeddings)
+        vectors = self.rows.weight.data[known].astype(np.float32)
+        vectors *= self.rows.weight_scale.data[known][..., None]
+        return Tensor(vectors)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Hidden states (..., D) -> a product with each row, (..., V)."""
+        return self.rows(x)
+
+
+class QuantizedPositions(Module):
+    """`LearnedPositions` with int8 rows, a scale for each: (..., T, D) + weight[:T] weight_scale[:T].
+
+    Buffers: weight int8 (max_length, embedding_dim), weight_scale float32 (max_length,).
+    """
+
+    def __init__(self, max_length: int, embedding_dim: int) -> None:
+        self.max_length, self.embedding_dim = max_length, embedding_dim
+        self.weight = Tensor(np.zeros((max_length, embedding_dim), np.int8))
+        self.weight_scale = Tensor(np.ones(max_length, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim < 2 or x.shape[-2] > self.max_length or x.shape[-1] != self.embedding_dim:
+            raise ShapeError(f"QuantizedPositions: input of shape {x.shape}: expected (..., T, {self.embedding_dim}) "
+                             f"with T up to {self.max_length}")  # fmt: skip
+        length = x.shape[-2]
+        return x + self.weight.data[:length] * self.weight_scale.data[:length, None]
