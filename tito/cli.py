@@ -241,8 +241,8 @@ def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weig
 
     console = _console(stderr=True)
     console.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}")
-    if loaded.suite.data != "none":  # here, where it is told of, and outside any child's time limit
-        fetch(loaded.suite.data, lambda line: console.print(f"  {line}", soft_wrap=True))
+    for name in loaded.suite.data:  # here, where it is told of, and outside any child's time limit
+        fetch(name, lambda line: console.print(f"  {line}", soft_wrap=True))
     with console.status("  measuring BLAS kernels"):
         kernel = choose_kernel()
     with RunProgress(console, loaded.suite.metrics) as progress:

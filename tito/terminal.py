@@ -208,7 +208,7 @@ def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
     table = _table("suite", "year", "", "data")
     for loaded in suites:
         suite = loaded.suite
-        table.add_row(Text(suite.name, style="bold"), str(suite.year), suite.title, suite.data)
+        table.add_row(Text(suite.name, style="bold"), str(suite.year), suite.title, ", ".join(suite.data) or "none")
     return table
 
 
@@ -233,7 +233,7 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
     plan, limits = suite.profile, suite.limits
     profile = f"{plan.case}: {plan.queries} single queries and batches of {', '.join(map(str, plan.batches))}, "
     pairs = [
-        ("data", suite.data),
+        ("data", ", ".join(suite.data) or "none"),
         ("modules", ", ".join(f"{module:02}" for module in suite.modules)),
         ("profile", f"{profile}in {plan.repetitions} fresh processes"),
         ("limits", f"{limits.seconds:g} s and {limits.memory_mb} MB for each process"),

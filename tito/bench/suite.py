@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from tito.errors import SuiteError
@@ -48,9 +48,15 @@ def _not_the_index(name: str) -> str:
     return name
 
 
+def _as_list(data: object) -> object:
+    return [] if data == "none" else [data] if isinstance(data, str) else data
+
+
 # It becomes the name of a page and of a folder of records.
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_not_the_index)]
 Year = Annotated[int, Field(ge=1, le=9999)]
+# In suite.yaml "none", one name, or a list of names
+DataSets = Annotated[list[Literal["mnist", "cifar10", "shakespeare"]], BeforeValidator(_as_list)]
 Scalar = bool | int | float | str
 Parameters = dict[str, Scalar | list[Scalar]]
 
@@ -134,7 +140,7 @@ class Suite(Frozen):
     title: str
     story: str
     modules: list[int]  # course modules whose code it runs
-    data: Literal["none", "mnist", "cifar10", "shakespeare"]
+    data: DataSets
     workload: str = "workload.py"  # or another suite's, e.g. ../2012_cifar10/workload.py
     metrics: dict[str, Metric]
     cases: list[Case] = Field(min_length=1)
