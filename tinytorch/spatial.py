@@ -21,7 +21,7 @@ from tinytorch.convolution import Pair, Window
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
 from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
-from tinytorch.tensor import Array, Op, Tensor, apply, is_grad_enabled
+from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enabled
 
 PairLike = int | Pair
 
@@ -39,7 +39,7 @@ def _pair(name: str, value: PairLike, least: int) -> Pair:
 
 
 def _refuse_integers(name: str, x: Tensor) -> None:
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise SettingError(f"{name}: images of dtype {x.dtype}: expected floating point; convert them first")
 
 
@@ -307,6 +307,10 @@ class AdaptiveAvgPool2d(Module):
 # Batch normalisation ----------------------------------------------------------------------------------
 
 
+def _statistics(x: Array) -> Array:
+    return np.stack(channel_statistics(channels_last(x)))
+
+
 def _batch_norm(x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array) -> tuple[Array, None]:
     scale = weight * inv_std
     return channels_first(scale_channels(channels_last(x), scale, bias - mean * scale)), None
@@ -328,6 +332,7 @@ def _scale_gradients(g: Array, kept: None, x: Array, scale: Array, shift: Array)
     return channels_first(dx), dscale, dshift
 
 
+statistics_ = Op("channel_statistics", _statistics)  # an op, so that mixed precision can do it in float32
 batch_norm_ = Op("batch_norm", _batch_norm)
 scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
@@ -365,21 +370,21 @@ class BatchNorm2d(Module):
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
         _refuse_integers("BatchNorm2d", x)
         if self.training:
-            mean, var = self._measure(x.data)
+            mean, var = self._measure(x)
             return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=1 / np.sqrt(var + self.eps))
         scale = self.weight * (1 / np.sqrt(self.running_var.data + self.eps))
         return apply(scale_, x, scale, self.bias - scale * self.running_mean.data)
 
-    def _measure(self, x: Array) -> tuple[Array, Array]:
+    def _measure(self, x: Tensor) -> Array:
         """The batch's statistics; the running ones take a step towards them."""
-        n = x.size // self.num_features
+        n = x.numel() // self.num_features
         if n < 2:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: training needs more than one value per channel")
-        mean, var = channel_statistics(channels_last(x))
-        for running, batch in ((self.running_mean, mean), (self.running_var, var * (n / (n - 1)))):
-            running.data = (running.data + self.momentum * (batch - running.data)).astype(running.dtype)
+        mean, var = batch = apply(statistics_, x).data
+        for running, now in ((self.running_mean, mean), (self.running_var, var * (n / (n - 1)))):
+            running.data = (running.data + self.momentum * (now - running.data)).astype(running.dtype)
         self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)
-        return mean, var
+        return batch
 
 
 class BasicBlock(Module):

@@ -46,13 +46,23 @@ class Node:
         self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
 
 
+Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
+
+
 class _Mode(threading.local):
-    """Whether operations are recorded in this thread, for differentiating them later."""
+    """Of this thread: whether operations are recorded, for differentiating them later, and who may exchange an
+    operation or cast its inputs before it runs (see `autocast` in module 15)."""
 
     recording = True
+    policy: Policy | None = None
 
 
 _mode = _Mode()
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether these are floating-point numbers: NumPy's own, or ml_dtypes' bfloat16, which it counts among bytes."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def is_grad_enabled() -> bool:
@@ -65,6 +75,12 @@ def set_grad_enabled(enabled: bool) -> None:
     _mode.recording = enabled
 
 
+def set_policy(policy: Policy | None) -> Policy | None:
+    """From now on, in this thread, `apply` runs `policy(op, inputs)` in place of them; returns the one before."""
+    before, _mode.policy = _mode.policy, policy
+    return before
+
+
 def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     """Run `op` on the inputs and remember it, if any input wants a gradient.
 
@@ -73,6 +89,8 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     Raises:
         ShapeError: the inputs' shapes do not fit the op; the message states them all.
     """
+    if _mode.policy is not None:
+        op, inputs = _mode.policy(op, inputs)
     # a NumPy scalar becomes a Python number, which leaves the tensor's dtype as it is
     arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
     try:
@@ -131,7 +149,7 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         self.data: Array = _as_array(data, dtype)
-        if requires_grad and self.data.dtype.kind != "f":
+        if requires_grad and not is_floating(self.data.dtype):
             raise GradientError(f"only floating-point tensors can require a gradient, not {self.data.dtype}")
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -348,7 +366,7 @@ class Tensor:
 
     def to(self, dtype: DTypeLike) -> Tensor:
         """The same numbers in another dtype; a gradient passes only between floating-point ones."""
-        if np.dtype(dtype).kind != "f":
+        if not is_floating(np.dtype(dtype)):
             return Tensor(self.data.astype(dtype))
         return apply(cast, self, dtype=np.dtype(dtype))
 
@@ -437,7 +455,7 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
         array = np.asarray(data, dtype)
     except ValueError as error:
         raise ShapeError(f"Tensor: rows of different lengths ({error})") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
     if dtype is None and not given and array.dtype == np.float64:
         return array.astype(np.float32)  # Python floats; an array keeps its dtype
