@@ -347,7 +347,7 @@ def distillation_loss(
     hard = cross_entropy(logits, targets)
     scaled = Tensor(teacher.astype(logits.dtype) / logits.dtype.type(temperature))
     shares = softmax(scaled).data
-    own = np.where(shares > 0, shares * log_softmax(scaled).data, 0).sum()  # 0 log 0 is 0
+    own = (shares * np.where(shares > 0, log_softmax(scaled).data, 0)).sum()  # 0 log 0 is 0
     cross = (log_softmax(logits * (1 / temperature)) * shares).sum()
     soft = (float(own) - cross) * (temperature**2 / max(1, len(shares)))
     return soft * alpha + hard * (1 - alpha)
