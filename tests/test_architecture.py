@@ -44,6 +44,7 @@ MODULE_OF = {
     "kernels": 15,
     "mixed_precision": 15,
     "acceleration": 16,
+    "ladder": 16,
     "onednn_int8": 17,
     "quantized": 17,
     "quantization": 17,

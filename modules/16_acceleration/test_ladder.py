@@ -1,0 +1,60 @@
+"""Module 16: every rung of the ladder computes the same product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinytorch import kernels, ladder
+from tinytorch.ladder import RUNGS, Rung, matrices, rungs
+
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2.0**-7}  # of the sums of sizes; bfloat16 rounds both factors by 2^-9
+
+
+@pytest.fixture
+def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernels.VARIABLE, "numpy")
+    monkeypatch.setattr(kernels, "_chosen", None)
+
+
+@pytest.mark.parametrize("rung", rungs(), ids=lambda rung: rung.name)
+@pytest.mark.parametrize("size", [1, 2, 7, 17, 40, 65])
+def test_whole_numbers_give_the_same_result_to_the_bit(rung: Rung, size: int) -> None:
+    a, b = matrices(size, seed=size)
+    y = rung.multiply(*rung.prepare(a, b))
+    np.testing.assert_array_equal(y, a.astype(np.int64) @ b.astype(np.int64))
+
+
+@pytest.mark.parametrize("rung", [rung for rung in rungs() if rung.dtype in TOLERANCE], ids=lambda rung: rung.name)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 70, 2), (5, 4, 130), (66, 129, 9)])
+def test_any_numbers_and_shapes_are_within_the_dtypes_rounding(rung: Rung, shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+    y = rung.multiply(*rung.prepare(a, b))
+    exact, sizes = a.astype(np.float64) @ b.astype(np.float64), abs(a).astype(np.float64) @ abs(b)
+    assert y.dtype == np.float32
+    assert (abs(y - exact) <= TOLERANCE[rung.dtype] * sizes).all()
+
+
+def test_the_matrices_are_the_same_each_time_and_their_sums_fit_float32() -> None:
+    a, b = matrices(300)
+    np.testing.assert_array_equal(a, matrices(300)[0])
+    assert (a != matrices(300, seed=1)[0]).any()
+    assert (a == np.rint(a)).all()
+    assert abs(a).max() == abs(b).max() == 127
+    assert ladder.operations(300) == 2 * 27_000_000
+
+
+@pytest.mark.usefixtures("without_native")
+def test_without_a_native_backend_its_rungs_are_left_out_and_the_reason_is_said() -> None:
+    assert [rung.name for rung in rungs()] == ["Python loops", "inner products", "broadcast", "blocked", "BLAS"]
+    told = ladder.left_out()
+    assert told.startswith("oneDNN float32, oneDNN bfloat16, oneDNN int8: the backend here is NumPy (")
+    assert "\n" not in told
+
+
+def test_nothing_is_left_out_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "native", lambda dtype: True)
+    assert rungs() == RUNGS
+    assert ladder.left_out() == ""
