@@ -23,46 +23,12 @@ from tinytorch.convolution import Window, im2col, pad, windows
 from tinytorch.embeddings import checked_tokens
 from tinytorch.errors import SettingError, ShapeError
 from tinytorch.layers import Module
+from tinytorch.quantizers import LARGEST, quantize, quantize_rows
 from tinytorch.spatial import PairLike, channels_first, channels_last, max_pool2d, slide
 from tinytorch.tensor import Array, Op, Tensor, apply
 
-LARGEST = {"uint8": 255, "int8": 127}  # int8 goes from -127: symmetric
-SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below, float32 loses digits, and 1 / scale overflows
 MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # so many fit into an int32 sum whatever they are
 COLUMN_BYTES = 2**20  # of a block's columns, as in `convolution`
-
-
-def scales_for(largest: Array | float, steps: int) -> Array:
-    """The float32 scale at which `largest` becomes `steps`; 1 for zeros, and no smaller than float32 can hold well."""
-    scale = np.asarray(largest, np.float64) / steps
-    return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
-
-
-def quantize(x: Array, scale: Array, dtype: str) -> Array:
-    """round(x / scale), halves to the even number, saturated: uint8 0 to 255, int8 -127 to 127.
-
-    NaN, which no integer can be, becomes the lowest number.
-    """
-    high = LARGEST[dtype] * float(scale)  # saturated first: then the division cannot overflow
-    low = -high if dtype == "int8" else 0.0
-    most = float(np.finfo(np.float32).max)
-    y = np.fmin(np.fmax(x, np.float32(max(low, -most))), np.float32(min(high, most)))
-    y = np.asarray(y, np.float32)
-    np.divide(y, scale, out=y)
-    return np.rint(y, out=y).astype(dtype)
-
-
-def quantize_rows(x: Array) -> tuple[Array, Array]:
-    """int8, with a scale of its own for each index of the first axis: dynamic quantization.
-
-    The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
-    NaN or an infinite number gets a scale that is no number either, and so does what is made of it.
-    """
-    axes = tuple(range(1, x.ndim))
-    largest = np.maximum(x.max(axis=axes, initial=0, keepdims=True), -x.min(axis=axes, initial=0, keepdims=True))
-    scale = np.maximum(largest * np.float32(1 / 127), np.float32(SMALLEST_SCALE)).astype(np.float32, copy=False)
-    with np.errstate(invalid="ignore"):
-        return np.rint(x / scale).astype(np.int8), scale
 
 
 class QuantizedLayer(Module):

@@ -1,0 +1,380 @@
+"""Module 17: from a trained float32 model to one of INT8 layers, and the check that it is one.
+
+    quantize_dynamic    weights now; the scales of activations are worked out from each row as it comes
+    quantize_static     calibrated: the range of each layer's input is measured on a few batches, then fixed, so that
+                        layers can pass integers on
+    prepare_qat, convert    training goes on with rounded weights and activations first, then the same
+
+All give a new model and leave the old one as it is. Every Linear, Conv2d, Embedding and LearnedPositions, wherever it
+stands, is replaced by its counterpart in `quantized`; the containers stay. Source of the scheme: Jacob et al. 2018,
+https://arxiv.org/abs/1712.05877; per-channel weights, symmetric: Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
+
+import numpy as np
+
+from tinytorch.activations import ReLU, relu
+from tinytorch.autograd import derivative, no_grad
+from tinytorch.embeddings import Embedding, LearnedPositions
+from tinytorch.errors import SettingError
+from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential, linear
+from tinytorch.quantized import (
+    QuantizedConv2d,
+    QuantizedEmbedding,
+    QuantizedLayer,
+    QuantizedLinear,
+    QuantizedMaxPool2d,
+    QuantizedPositions,
+)
+from tinytorch.quantizers import LARGEST, Method, Observer, Watcher, named_modules, quantize, quantize_weight, watched
+from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d, conv2d
+from tinytorch.tensor import Array, Op, Tensor, apply
+
+MOMENTUM = 0.05  # of the ranges that quantization-aware training follows
+
+# Layers -------------------------------------------------------------------------------------------------
+
+
+def _with_weight(new: QuantizedLayer, layer: Linear | Conv2d, bits: int, input_scale: Array | None) -> QuantizedLayer:
+    new.weight.data, new.weight_scale.data = quantize_weight(layer.weight.data, bits)
+    if layer.bias is not None and new.bias is not None:
+        new.bias.data = layer.bias.data.astype(np.float32)
+    if new.input_scale is not None and input_scale is not None:
+        new.input_scale.data = input_scale
+    return new
+
+
+def quantized_layer(
+    layer: Linear | Conv2d, bits: int, input_dtype: str | None = None, input_scale: Array | None = None
+) -> QuantizedLayer:
+    """The INT8 counterpart; without an input dtype and scale a dynamic one."""
+    biased, sizes = layer.bias is not None, layer.weight.shape
+    if isinstance(layer, Linear):
+        new: QuantizedLayer = QuantizedLinear(sizes[1], sizes[0], biased, input_dtype=input_dtype)
+    else:
+        settings = ((sizes[2], sizes[3]), layer.stride, layer.padding, layer.dilation, layer.groups, biased)
+        new = QuantizedConv2d(sizes[1] * layer.groups, sizes[0], *settings, input_dtype=input_dtype)
+    return _with_weight(new, layer, bits, input_scale)
+
+
+def _quantized_table(layer: Module, bits: int) -> Module | None:
+    """The counterpart of an embedding or of positions; None for anything else."""
+    if type(layer) is Embedding:
+        rows = QuantizedEmbedding(layer.num_embeddings, layer.embedding_dim)
+        rows.rows.weight.data, rows.rows.weight_scale.data = quantize_weight(layer.weight.data, bits)
+        return rows
+    if type(layer) is LearnedPositions:
+        places = QuantizedPositions(*layer.weight.shape)
+        places.weight.data, places.weight_scale.data = quantize_weight(layer.weight.data, bits)
+        return places
+    return None
+
+
+# Calibration ------------------------------------------------------------------------------------------
+
+
+def _noting(observers: dict[int, Observer], look: Callable[[Observer, str, Array], None]) -> Watcher:
+    return lambda name, layer, x, y: look(observers[id(layer)], name, x.data)
+
+
+@no_grad()
+def _observed(model: Module, batches: Iterable[Array], method: Method) -> dict[int, Observer]:
+    """What reaches each Linear and Conv2d, by the layer's id. With a histogram the batches are gone through twice."""
+    layers = [(name, part) for name, part in named_modules(model) if type(part) in (Linear, Conv2d)]
+    observers = {id(layer): Observer() for _, layer in layers}
+    kept = [np.asarray(batch) for batch in batches]
+    if not any(batch.size for batch in kept):
+        raise SettingError("calibration: no data; expected at least one batch of the model's inputs")
+    looks = [Observer.see] if method == "minmax" else [Observer.see, Observer.count]
+    for look in looks:
+        with watched(layers, _noting(observers, look)):
+            for batch in kept:
+                model(Tensor(batch))
+    for name, layer in layers:
+        if observers[id(layer)].low > observers[id(layer)].high:
+            raise SettingError(f"calibration: nothing reached {name}; expected batches that use every layer")
+    return observers
+
+
+# Replacing layers ---------------------------------------------------------------------------------------
+
+
+def _copied(model: Module) -> Module:
+    """A copy in inference mode, without gradients."""
+    new = copy.deepcopy(model).eval()
+    new.zero_grad()
+    return new
+
+
+def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
+    """Put `make(part)` in the place of each part, from the whole inwards; where it gives the part itself, its own
+    parts are next. What is shared stays shared."""
+    made: dict[int, tuple[Module, Module]] = {}  # the old ones are kept: an id is its owner's while that lives
+
+    def visit(part: Module) -> Module:
+        if id(part) not in made:
+            new = make(part)
+            made[id(part)] = part, new
+            if new is part:
+                for name, value in list(vars(part).items()):
+                    if isinstance(value, Module):
+                        setattr(part, name, visit(value))
+                    elif isinstance(value, list):
+                        value[:] = [visit(entry) if isinstance(entry, Module) else entry for entry in value]
+                    elif isinstance(value, tuple):
+                        parts = tuple(visit(entry) if isinstance(entry, Module) else entry for entry in value)
+                        setattr(part, name, parts)
+        return made[id(part)][1]
+
+    return visit(model)
+
+
+def quantize_dynamic(model: Module, bits: int = 8) -> Module:
+    """INT8 weights; each row of a layer's input (each image of a convolution's) gets its own scale when it comes.
+
+    Needs no data. Layers pass float32 on. Fit for transformers, whose activations differ much in size.
+
+    Raises:
+        SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
+    """
+
+    def make(part: Module) -> Module:
+        if isinstance(part, Linear | Conv2d) and type(part) in (Linear, Conv2d):
+            return quantized_layer(part, bits)
+        return _quantized_table(part, bits) or part
+
+    return replaced(_copied(fold_batch_norm(model)), make)
+
+
+def quantize_static(model: Module, batches: Iterable[Array], method: Method = "minmax", bits: int = 8) -> Module:
+    """INT8 weights, and for each layer's input a fixed scale that the calibration batches decide.
+
+    An input that was never negative becomes uint8, else int8; what goes beyond the range later saturates. In a
+    Sequential and in a BasicBlock, layers that follow one another pass integers on, ReLU is part of the layer before,
+    and max-pooling and Flatten take the integers as they are. Batch normalisation is folded first. A token embedding's
+    product is dynamic.
+
+    Args:
+        batches: inputs for the model, as arrays; a few hundred samples do.
+        method: "minmax", the whole range; "percentile", all but the largest 0.01% of the sizes; "mse", the range with
+            the least squared error.
+
+    Raises:
+        SettingError: no data, a layer that no batch reaches, an unknown method, or bits that are not 2 to 8.
+        NonFiniteError: a weight or a layer's input is NaN or infinite.
+    """
+    if method not in get_args(Method):
+        raise SettingError(f"calibration: method {method!r}: expected one of {', '.join(get_args(Method))}")
+    folded = fold_batch_norm(model)
+    observers = _observed(folded, batches, method)
+
+    def make(part: Module) -> Module:
+        if isinstance(part, Linear | Conv2d) and id(part) in observers:
+            seen = observers[id(part)]
+            return quantized_layer(part, bits, seen.dtype, seen.scale(method))
+        return _quantized_table(part, bits) or part
+
+    return _chained(replaced(folded, make))
+
+
+# Batch normalisation ------------------------------------------------------------------------------------
+
+
+def fold_batch_norm(model: Module) -> Module:
+    """A copy, for inference, whose convolutions do what batch normalisation did after them.
+
+    With s = weight / sqrt(running_var + eps):  s (w * x + b - mean) + bias = (s w) * x + (s (b - mean) + bias).
+    In a Sequential a MaxPool2d may lie between where no s is negative: then max(s y) = s max(y). Where a convolution
+    is used in several places, or something else lies between, the norm stays.
+    """
+    new = _copied(model)
+    uses = Counter(id(part) for part in new.modules())
+    for part in list(new.modules()):
+        if type(part) is Sequential:
+            part.layers = _folded(part.layers, uses)
+        elif type(part) is BasicBlock:
+            for conv, norm in (("conv1", "bn1"), ("conv2", "bn2")):
+                if type(getattr(part, norm)) is BatchNorm2d and uses[id(getattr(part, conv))] == 1:
+                    _fold(getattr(part, conv), getattr(part, norm))
+                    setattr(part, norm, Sequential())
+    return new
+
+
+def _folded(layers: list[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
+    out: list[Callable[[Tensor], Tensor]] = []
+    conv: Conv2d | None = None  # the last one, while nothing but max-pooling has come after it
+    pooled = False
+    for layer in layers:
+        if type(layer) is BatchNorm2d and conv is not None and (not pooled or layer.weight.data.min() >= 0):
+            _fold(conv, layer)
+            continue
+        if type(layer) is MaxPool2d:
+            pooled = True
+        else:
+            conv, pooled = (layer if type(layer) is Conv2d and uses[id(layer)] == 1 else None), False
+        out.append(layer)
+    return out
+
+
+def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
+    s = norm.weight.data.astype(np.float64) / np.sqrt(norm.running_var.data.astype(np.float64) + norm.eps)
+    bias = 0.0 if conv.bias is None else conv.bias.data
+    shift = s * (bias - norm.running_mean.data) + norm.bias.data
+    conv.weight = Parameter((conv.weight.data * s[:, None, None, None]).astype(np.float32))
+    conv.bias = Parameter(shift.astype(np.float32))
+
+
+# Chains of integer layers -------------------------------------------------------------------------------
+
+
+def _chained(model: Module) -> Module:
+    """Let quantized layers that follow one another pass integers on, with ReLU inside; drop what does nothing."""
+    uses = Counter(id(part) for part in model.modules())
+    for part in list(model.modules()):
+        if type(part) is Sequential:
+            part.layers = _chain(_flat(part.layers), uses)
+        elif type(part) is BasicBlock and isinstance(part.bn1, Sequential):
+            first, second = part.conv1, part.conv2
+            if isinstance(first, QuantizedLayer) and isinstance(second, QuantizedLayer) and uses[id(first)] == 1:
+                first.relu = True
+                _link(first, second)
+    return model
+
+
+def _flat(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The layers of plain Sequentials inside one another, in order, without Dropout."""
+    for layer in layers:
+        if type(layer) is Sequential:
+            yield from _flat(layer.layers)
+        elif not isinstance(layer, Dropout):
+            yield layer
+
+
+def _chain(layers: Iterable[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
+    out: list[Callable[[Tensor], Tensor]] = []
+    last: QuantizedLayer | None = None  # while all that came after it lets integers through
+    for layer in layers:
+        if last is not None and (layer is relu or isinstance(layer, ReLU)):
+            last.relu = True  # max(x, 0) may trade places with max-pooling and Flatten
+            continue
+        if isinstance(layer, MaxPool2d):
+            layer = QuantizedMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
+        elif isinstance(layer, QuantizedLayer):
+            if last is not None:
+                _link(last, layer)
+            last = layer if uses[id(layer)] == 1 else None
+        elif not isinstance(layer, Flatten):
+            last = None
+        out.append(layer)
+    return out
+
+
+def _link(first: QuantizedLayer, second: QuantizedLayer) -> None:
+    if first.input_scale is not None and second.input_scale is not None:
+        first.output_dtype = second.input_dtype
+        first.output_scale = Tensor(second.input_scale.data.copy())
+
+
+# Quantization-aware training ----------------------------------------------------------------------------
+
+
+def _rounded(x: Array, scale: Array, dtype: str) -> tuple[Array, Array]:
+    largest = scale * LARGEST[dtype]
+    return quantize(x, scale, dtype) * scale, (x >= (0 if dtype == "uint8" else -largest)) & (x <= largest)
+
+
+def _rounded_weight(weight: Array, bits: int) -> Array:
+    q, scale = quantize_weight(weight, bits)
+    return q * scale.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+# Rounding has slope 0 almost everywhere. The straight-through rule takes it for the identity, where nothing saturates
+# (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+fake_quantize_ = Op("fake_quantize", _rounded)
+fake_quantize_weight_ = Op("fake_quantize_weight", _rounded_weight)
+derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
+derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
+
+
+class FakeQuantized(Module):
+    """A Linear or Conv2d that computes in float32 what its INT8 counterpart would: weights and input are rounded to
+    their integers' values. The weights stay float32 underneath and learn to live with it.
+
+    In training the input's range follows the batches, (1 - 0.05) range + 0.05 batch's.
+    Buffers: low and high, that range, float32 (); NaN before the first batch.
+    """
+
+    def __init__(self, layer: Linear | Conv2d, bits: int = 8) -> None:
+        self.layer, self.bits = layer, bits
+        self.low, self.high = Tensor(np.array(np.nan, np.float32)), Tensor(np.array(np.nan, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self._follow(x.data)
+        dtype, scale = self.input_range()
+        rounded = apply(fake_quantize_, x, scale=scale, dtype=dtype)
+        weight = apply(fake_quantize_weight_, self.layer.weight, bits=self.bits)
+        layer, bias = self.layer, self.layer.bias
+        if isinstance(layer, Conv2d):
+            return conv2d(rounded, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        return apply(linear, rounded, weight) if bias is None else apply(linear, rounded, weight, bias)
+
+    def input_range(self) -> tuple[str, Array]:
+        """The input's dtype and scale.
+
+        Raises:
+            SettingError: no batch has been seen in training.
+        """
+        seen = Observer()
+        seen.low, seen.high = float(self.low.data), float(self.high.data)
+        if np.isnan(seen.low):
+            raise SettingError("quantization-aware training: no range yet; train on at least one batch first")
+        return seen.dtype, seen.scale("minmax")
+
+    def _follow(self, x: Array) -> None:
+        seen = Observer()
+        seen.see("a layer", x)
+        for buffer, value in ((self.low, seen.low), (self.high, seen.high)):
+            old = float(buffer.data)
+            new = value if np.isnan(old) else old + MOMENTUM * (value - old)
+            buffer.data = np.array(new, np.float32)
+
+
+def prepare_qat(model: Module, bits: int = 8) -> Module:
+    """A copy whose layers compute as INT8 ones would, for training on; then `convert` it.
+
+    Batch normalisation is folded first. Embeddings are left for `convert`.
+
+    Raises:
+        SettingError: bits is not 2 to 8.
+    """
+
+    def make(part: Module) -> Module:
+        if isinstance(part, Linear | Conv2d) and type(part) in (Linear, Conv2d):
+            quantize_weight(part.weight.data, bits)  # complains now rather than in training
+            return FakeQuantized(part, bits)
+        return part
+
+    return replaced(fold_batch_norm(model), make).train()
+
+
+def convert(model: Module) -> Module:
+    """The INT8 model that a model from `prepare_qat`, now trained, stands for.
+
+    Raises:
+        SettingError: a layer has seen no batch. NonFiniteError: a weight is NaN or infinite.
+    """
+    bits = max((part.bits for part in model.modules() if isinstance(part, FakeQuantized)), default=8)
+
+    def make(part: Module) -> Module:
+        if isinstance(part, FakeQuantized):
+            return quantized_layer(part.layer, part.bits, *part.input_range())
+        return _quantized_table(part, bits) or part
+
+    return _chained(replaced(_copied(model), make))
