@@ -11,7 +11,8 @@ at most 5e-4. Shapes: B samples, T positions, C width, V tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -200,6 +201,7 @@ class GPT(Module):
         top_p: float | None = None,
         seed: int | None = None,
         stop: int | None = None,
+        hop: int = 1,
     ) -> Array:
         """Go on from a prompt, one token at a time; only the last `block_size` tokens are looked at.
 
@@ -210,46 +212,79 @@ class GPT(Module):
                 reach p.
             seed: repeats a text; without one, the default generator goes on.
             stop: a token that ends a sequence; a row of several that is done is filled up with it.
+            hop: how many tokens the context drops at once when the block is full, see `window_start`.
 
         Raises:
             SettingError: an empty prompt, a token out of the vocabulary, or a setting out of its range.
             ShapeError: the prompt is neither a row of tokens nor rows of them.
             NonFiniteError: the model's logits are NaN or infinite.
         """
-        sampler = Sampler(temperature, top_k, top_p, seed)
-        prompt = np.asarray(tokens)
-        if not prompt.size:
-            raise SettingError("generate: the prompt is empty; expected at least one token")
-        if prompt.ndim not in (1, 2):
-            raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
-        context = np.atleast_2d(checked_tokens(prompt, self.vocab_size))  # (B, T)
-        _check_integer("max_new_tokens", max_new_tokens, 0)
-        if stop is not None:
-            _check_integer("stop", stop, 0, self.vocab_size - 1)
-        length = context.shape[1]
-        out = np.empty((len(context), length + max_new_tokens), np.int64)
-        out[:, :length] = context
-        done = np.zeros(len(context), bool)
-        were_training = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            while length < out.shape[1] and not done.all():
-                new = sampler(self.next_logits(out[:, max(0, length - self.block_size) : length]))
-                if stop is not None:
-                    new[done] = stop
-                    done |= new == stop
-                out[:, length] = new
-                length += 1
-        finally:
-            for module, training in were_training:
-                module.training = training
-        out = out[:, :length]
-        return out[0] if prompt.ndim == 1 else out
+        _check_integer("hop", hop, 1, self.block_size)
+
+        def next_logits(text: Array) -> Array:
+            return self.next_logits(text[:, window_start(text.shape[1], self.block_size, hop) :])
+
+        return write(self, tokens, max_new_tokens, Sampler(temperature, top_k, top_p, seed), stop, next_logits)
 
     @no_grad()
     def next_logits(self, tokens: Array) -> Array:
         """Logits of the token after the last one: (B, T) -> (B, V). Records nothing; switch to `eval()` before."""
         return self.head(self.transformer(tokens)[:, -1]).data
+
+
+def window_start(length: int, block_size: int, hop: int) -> int:
+    """Where the context of a text begins: at the least multiple of hop that leaves at most `block_size` tokens of it.
+
+    With hop 1 it is always the last `block_size` tokens. A larger hop lets it stay where it is for `hop` tokens, in
+    which a context between block_size - hop + 1 and block_size long grows at its end alone: see module 19.
+    """
+    return max(0, -(-(length - block_size) // hop) * hop)
+
+
+def write(
+    model: GPT,
+    tokens: Array | Sequence[int],
+    max_new_tokens: int,
+    sampler: Sampler,
+    stop: int | None,
+    next_logits: Callable[[Array], Array],
+) -> Array:
+    """The loop of `GPT.generate`, whose arguments these are; `next_logits` is given the whole text (B, T) so far."""
+    prompt = np.asarray(tokens)
+    if not prompt.size:
+        raise SettingError("generate: the prompt is empty; expected at least one token")
+    if prompt.ndim not in (1, 2):
+        raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
+    context = np.atleast_2d(checked_tokens(prompt, model.vocab_size))  # (B, T)
+    _check_integer("max_new_tokens", max_new_tokens, 0)
+    if stop is not None:
+        _check_integer("stop", stop, 0, model.vocab_size - 1)
+    length = context.shape[1]
+    out = np.empty((len(context), length + max_new_tokens), np.int64)
+    out[:, :length] = context
+    done = np.zeros(len(context), bool)
+    with evaluating(model):
+        while length < out.shape[1] and not done.all():
+            new = sampler(next_logits(out[:, :length]))
+            if stop is not None:
+                new[done] = stop
+                done |= new == stop
+            out[:, length] = new
+            length += 1
+    out = out[:, :length]
+    return out[0] if prompt.ndim == 1 else out
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """The model in `eval()`; afterwards each of its modules is in the mode that it was in."""
+    were_training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in were_training:
+            module.training = training
 
 
 class Sampler:

@@ -1,0 +1,467 @@
+"""Module 19: the key-value cache."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch.caching import Decoder, KVCache, check_cache, check_text, generate
+from tinytorch.decoding import Step
+from tinytorch.errors import NonFiniteError, SettingError, ShapeError
+from tinytorch.layers import Linear, Module
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT, window_start
+
+V, BLOCK = 11, 8
+
+
+def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
+    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    tt.manual_seed(seed)
+    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():
+        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
+        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
+    model.transformer.wpe.weight.data *= 3
+    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    return model.eval()  # type: ignore[return-value]
+
+
+def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
+    return np.random.default_rng(seed).integers(0, V, (rows, length))
+
+
+class Wrapped(Module):
+    """A layer of another type, as a quantized one is: it takes and gives Tensors (B, T, width)."""
+
+    def __init__(self, layer: Linear) -> None:
+        self.layer, self.calls = layer, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 3
+        self.calls += 1
+        return self.layer(x)
+
+
+def replaced(model: GPT, names: tuple[str, ...]) -> GPT:
+    """A copy with these layers of each block wrapped."""
+    made = copy.deepcopy(model)
+    for block in made.transformer.h:
+        for part in (block.attn, block.mlp):
+            for name in names:
+                if name in vars(part) and (name != "c_proj" or part is block.mlp):
+                    setattr(part, name, Wrapped(getattr(part, name)))
+    return made
+
+
+# Logits are the recomputed ones
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_logits_are_those_of_full_recomputation(data: st.DataObject) -> None:
+    heads, rows = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    model = lively(
+        data.draw(st.integers(0, 5)), data.draw(st.integers(1, 3)), heads, 4 * heads, bias=data.draw(st.booleans())
+    )
+    length = data.draw(st.integers(1, BLOCK))
+    tokens = text(rows, length)
+    whole = model(tokens).data
+    decoder, done = Decoder(model, KVCache(model, rows)), 0
+    while done < length:
+        piece = tokens[:, done : done + data.draw(st.integers(1, length - done))]
+        if data.draw(st.booleans()):
+            np.testing.assert_allclose(
+                decoder.logits(piece), whole[:, done : done + piece.shape[1]], rtol=1e-4, atol=1e-4
+            )
+        else:
+            np.testing.assert_allclose(
+                decoder.next_logits(piece), whole[:, done + piece.shape[1] - 1], rtol=1e-4, atol=1e-4
+            )
+        done += piece.shape[1]
+        assert decoder.cache.length == done
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, BLOCK), st.lists(st.integers(1, 20), min_size=1, max_size=6))
+def test_a_text_longer_than_the_block_slides_by_the_hop(hop: int, pieces: list[int]) -> None:
+    model = lively()
+    tokens, decoder, done = text(2, sum(pieces)), Decoder(model, KVCache(model, 2, hop)), 0
+    for piece in pieces:
+        logits = decoder.next_logits(tokens[:, done : done + piece])
+        done += piece
+        start = window_start(done, BLOCK, hop)
+        assert (decoder.cache.start, decoder.cache.seen) == (start, done)
+        assert 1 <= decoder.cache.length <= BLOCK
+        np.testing.assert_array_equal(decoder.cache.tokens[:, : done - start], tokens[:, start:done])
+        np.testing.assert_allclose(logits, model.next_logits(tokens[:, start:done]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_window_rule() -> None:
+    assert [window_start(length, 8, 1) for length in (1, 8, 9, 10, 20)] == [0, 0, 1, 2, 12]
+    assert [window_start(length, 8, 3) for length in (7, 8, 9, 11, 12, 20)] == [0, 0, 3, 3, 6, 12]
+    assert [window_start(length, 8, 8) for length in (8, 9, 16, 17)] == [0, 8, 8, 16]
+
+
+def test_one_step_equals_the_models_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively(bias=True)
+    fast, plain = Decoder(model, KVCache(model, 3)), Decoder(model, KVCache(model, 3))
+    assert fast.step is not None
+    plain.step = None
+    for i in range(BLOCK):
+        token = text(3)[:, i : i + 1]
+        np.testing.assert_allclose(fast.next_logits(token), plain.next_logits(token), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(fast.cache.pairs, plain.cache.pairs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("names", [("c_attn",), ("c_fc",), ("c_proj",), ("c_attn", "c_fc", "c_proj")])
+def test_layers_of_another_type_are_called(names: tuple[str, ...]) -> None:
+    model = lively(bias=True)
+    other = replaced(model, names)
+    decoder = Decoder(other, KVCache(other, 2, 4))
+    wrapped = [module for module in other.modules() if isinstance(module, Wrapped)]
+    before = [module.calls for module in wrapped]
+    tokens = text(2)
+    for i in range(BLOCK):
+        expected = model(tokens[:, : i + 1]).data[:, -1]
+        np.testing.assert_allclose(decoder.next_logits(tokens[:, i : i + 1]), expected, rtol=1e-4, atol=1e-4)
+    assert [module.calls - n for module, n in zip(wrapped, before, strict=True)] == [BLOCK] * len(names) * 2
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
+
+
+def test_an_embedding_or_a_whole_mlp_of_another_type() -> None:
+    model = lively(bias=True)
+    expected = model.generate([1], 30, seed=1, hop=4)
+    other = copy.deepcopy(model)
+    for block in other.transformer.h:
+        block.mlp = Wrapped(block.mlp)  # type: ignore[assignment, arg-type]
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
+
+    class Table(type(model.transformer.wte)):  # type: ignore[misc]
+        pass
+
+    other.transformer.wte.__class__ = Table
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
+
+
+def test_a_block_of_another_type_is_read_by_its_modules() -> None:
+    class Doubled(tt.LayerNorm):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2 + x
+
+    model = lively()
+    model.transformer.h[1].ln_2.__class__ = Doubled
+    assert Decoder(model, KVCache(model)).step is None
+    np.testing.assert_array_equal(generate(model, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
+
+
+def test_huge_scores_do_not_overflow() -> None:
+    model = lively()
+    for block in model.transformer.h:
+        block.attn.c_attn.weight.data *= 1e3
+    decoder, tokens = Decoder(model, KVCache(model)), text()
+    for i in range(BLOCK):
+        logits = decoder.next_logits(tokens[:, i : i + 1])
+        assert np.isfinite(logits).all()
+
+
+# The same text
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)  # a draw within rounding of a border may fall beside it
+@given(st.data())
+def test_the_text_is_that_of_gpt_generate(data: st.DataObject) -> None:
+    model = lively(data.draw(st.integers(0, 2)))
+    rows = data.draw(st.integers(0, 3))
+    length = data.draw(st.integers(1, 2 * BLOCK))
+    prompt = text(rows, length) if rows else text(1, length)[0]
+    chosen = {
+        "temperature": data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
+        "top_k": data.draw(st.sampled_from([None, 1, 3])),
+        "top_p": data.draw(st.sampled_from([None, 0.5, 0.9])),
+        "seed": data.draw(st.integers(0, 9)),
+        "stop": data.draw(st.sampled_from([None, 0, 5])),
+        "hop": data.draw(st.integers(1, BLOCK)),
+    }
+    expected = model.generate(prompt, 25, **chosen)
+    np.testing.assert_array_equal(generate(model, prompt, 25, **chosen), expected)
+
+
+def test_without_a_seed_the_default_generator_goes_on() -> None:
+    model = lively()
+    tt.manual_seed(4)
+    expected = [model.generate([1], 12, hop=3) for _ in range(2)]
+    tt.manual_seed(4)
+    for one in expected:
+        np.testing.assert_array_equal(generate(model, [1], 12, hop=3), one)
+
+
+def test_a_stop_token_ends_a_text() -> None:
+    model = lively()
+    whole = generate(model, [1], 30, seed=3, hop=4)
+    stop = int(whole[12])
+    assert len(generate(model, [1], 30, seed=3, hop=4, stop=stop)) == 2 + whole[1:].tolist().index(stop)
+
+
+def test_generation_leaves_each_modules_mode_and_drops_nothing() -> None:
+    model = lively(dropout=0.5)
+    model.train()
+    model.transformer.h[0].eval()
+    modes = [module.training for module in model.modules()]
+    np.testing.assert_array_equal(generate(model, [1], 20, 0.0, hop=4), model.generate([1], 20, 0.0, hop=4))
+    assert [module.training for module in model.modules()] == modes
+    assert generate(model, [1], 0).tolist() == [1]
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_logits_that_are_not_finite_are_an_error(long: bool) -> None:
+    model = lively()
+    model.transformer.ln_f.weight.data[0] = np.nan
+    with pytest.raises(NonFiniteError, match="logits"):
+        generate(model, [1, 2] if long else [1], 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"tokens": []}, "prompt is empty"),
+        ({"tokens": [[], []]}, "prompt is empty"),
+        ({"tokens": [1, 11]}, r"token 11 at \(1\)"),
+        ({"hop": 0}, "hop 0: expected an integer, from 1 to the block size, 8"),
+        ({"hop": 9}, "hop 9"),
+        ({"hop": 2.5}, "hop 2.5"),
+        ({"temperature": -1.0}, "temperature -1"),
+        ({"stop": 11}, "stop 11"),
+        ({"max_new_tokens": -1}, "max_new_tokens -1"),
+    ],
+)
+def test_bad_settings_are_named(arguments: dict[str, object], problem: str) -> None:
+    with pytest.raises(SettingError, match=problem):
+        generate(lively(), **({"tokens": [1], "max_new_tokens": 2} | arguments))  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"prompt of shape \(1, 1, 2\)"):
+        generate(lively(), np.ones((1, 1, 2), np.int64), 2)
+    with pytest.raises(SettingError, match="hop 9: expected an integer from 1 to 8"):
+        lively().generate([1], 2, hop=9)
+
+
+# The cache itself
+
+
+def test_memory_is_made_once() -> None:
+    model = lively()
+    cache = KVCache(model, 2, 3)
+    assert cache.keys.shape == cache.values.shape == (2, 2, 2, BLOCK, 4)
+    assert cache.nbytes == cache.keys.nbytes + cache.values.nbytes
+    places = [array.__array_interface__["data"][0] for array in (cache.keys, cache.values, cache.tokens)]
+    decoder = Decoder(model, cache)
+    buffers = {name: id(value) for name, value in vars(decoder.step).items()}
+    decoder.generate(text(2, 20), 100, seed=1)
+    assert places == [array.__array_interface__["data"][0] for array in (cache.keys, cache.values, cache.tokens)]
+    assert buffers == {name: id(value) for name, value in vars(decoder.step).items()}
+    assert cache.nbytes == 2 * 2 * 2 * BLOCK * 8 * 4
+
+
+def test_reuse_after_reset_remembers_nothing() -> None:
+    model = lively()
+    decoder = Decoder(model, KVCache(model, 1, 4))
+    first = decoder.next_logits(text(1, 5))
+    decoder.next_logits(text(1, 30, seed=8))
+    decoder.cache.reset()
+    assert (decoder.cache.seen, decoder.cache.length) == (0, 0)
+    np.testing.assert_array_equal(decoder.next_logits(text(1, 5)), first)
+    texts = [decoder.generate([token], 20, seed=2) for token in (1, 2, 1)]
+    np.testing.assert_array_equal(texts[0], texts[2])
+    np.testing.assert_array_equal(texts[1], model.generate([2], 20, seed=2, hop=4))
+    decoder.cache.reset()
+    decoder.cache.pairs[...] = np.nan  # whatever lies there is written before it is read
+    np.testing.assert_array_equal(decoder.generate([1], 20, seed=2), texts[0])
+
+
+def test_a_result_stays_what_it_was() -> None:
+    model = lively()
+    decoder = Decoder(model, KVCache(model))
+    logits = decoder.next_logits([[1]])
+    kept = logits.copy()
+    decoder.next_logits([[2]])
+    np.testing.assert_array_equal(logits, kept)
+
+
+def test_batches_of_different_sizes_by_different_caches() -> None:
+    model = lively()
+    one, three = Decoder(model, KVCache(model, 1, 4)), Decoder(model, KVCache(model, 3, 4))
+    tokens = text(3, 12)
+    for i in range(12):
+        together = three.next_logits(tokens[:, i : i + 1])
+        alone = one.next_logits(tokens[1:2, i : i + 1])
+        np.testing.assert_allclose(together[1], alone[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 3), (3,), (2, 0), (2, 1, 1)])
+def test_tokens_that_do_not_fit_the_cache(shape: tuple[int, ...]) -> None:
+    model = lively()
+    decoder = Decoder(model, KVCache(model, 2))
+    for read in (decoder.next_logits, decoder.logits):
+        with pytest.raises(ShapeError, match=r"expected \(B, T\), B = 2 as in the cache"):
+            read(np.ones(shape, np.int64))
+    with pytest.raises(ShapeError, match="B = 2"):
+        decoder.generate([[1], [2], [3]], 2)
+    with pytest.raises(ShapeError, match="9 tokens: expected at most 8"):
+        decoder.logits(text(2, 9))
+    with pytest.raises(SettingError, match="token 11"):
+        decoder.next_logits([[1], [11]])
+    assert decoder.cache.length == 0
+
+
+def test_a_cache_of_another_model() -> None:
+    with pytest.raises(ShapeError, match=r"\(3, 2, 8, 4\): expected the model's, \(2, 2, 8, 4\)"):
+        Decoder(lively(), KVCache(lively(n_layer=3)))
+
+
+def test_settings_are_json() -> None:
+    model = lively()
+    cache = KVCache(model, 3, 4, np.float16)
+    assert cache.settings() == {"batch_size": 3, "hop": 4, "dtype": "float16"}
+    again = KVCache(model, **json.loads(json.dumps(cache.settings())))
+    assert again.settings() == cache.settings()
+    assert again.keys.shape == cache.keys.shape
+    for wrong in ({"batch_size": 0}, {"batch_size": 1.5}, {"dtype": "int8"}, {"dtype": "nonsense"}):
+        with pytest.raises(SettingError, match="KVCache"):
+            KVCache(model, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-3), ("float32", 1e-5), ("float64", 1e-5)])
+def test_what_is_kept_may_have_another_dtype(dtype: str, tolerance: float) -> None:
+    model = lively()
+    cache = KVCache(model, 1, 4, dtype)
+    assert cache.keys.dtype == cache.values.dtype == dtype
+    assert cache.nbytes == 2 * 2 * BLOCK * 8 * np.dtype(dtype).itemsize
+    report = check_cache(model, lambda: Decoder(model, KVCache(model, 1, 4, dtype)).next_logits, text(), tolerance)
+    assert report.problems == ()
+    assert dtype != "float16" or report.difference > 1e-6
+
+
+def test_a_float64_model() -> None:
+    model = lively()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    decoder, tokens = Decoder(model, KVCache(model)), text()
+    assert decoder.cache.dtype == np.float64
+    for i in range(BLOCK):
+        logits = decoder.next_logits(tokens[:, i : i + 1])
+        np.testing.assert_allclose(logits, model(tokens[:, : i + 1]).data[:, -1], rtol=1e-11, atol=1e-11)
+
+
+def test_a_decoder_keeps_the_weights_of_its_time() -> None:
+    model = lively()
+    decoder = Decoder(model, KVCache(model))
+    before = decoder.next_logits([[1]])
+    for parameter in model.parameters():
+        parameter.data = parameter.data * 2
+    decoder.cache.reset()
+    np.testing.assert_array_equal(decoder.next_logits([[1]]), before)
+
+
+# The check
+
+
+def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
+    return lambda: Decoder(model, KVCache(model, rows)).next_logits
+
+
+@pytest.mark.parametrize("fresh_weights", [False, True])
+def test_the_check_passes_what_is_right(fresh_weights: bool) -> None:
+    model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
+    report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
+    assert report.problems == ()
+    assert report.difference < 1e-5
+    assert report.influence == pytest.approx(report.expected_influence, rel=1e-2)
+
+
+def no_past(model: GPT) -> Callable[[Array], Array]:
+    """Each piece is read as if it were the whole text."""
+    return lambda piece: model.next_logits(piece)
+
+
+def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
+    """Attention skipped, the positions right: what was kept is overwritten with zeros."""
+    decoder = Decoder(model, KVCache(model))
+
+    def read(piece: Array) -> Array:
+        logits = decoder.next_logits(piece)
+        decoder.cache.pairs[...] = 0
+        return logits
+
+    return read
+
+
+def only_lately(model: GPT) -> Callable[[Array], Array]:
+    """The last three tokens alone."""
+    seen: list[Array] = []
+
+    def read(piece: Array) -> Array:
+        seen.append(piece)
+        return model.next_logits(np.concatenate(seen, axis=1)[:, -3:])
+
+    return read
+
+
+def same_for_all(model: GPT) -> Callable[[Array], Array]:
+    """Remembers the first text that it was given, and repeats its logits."""
+    return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
+@pytest.mark.parametrize("trained", [False, True])
+def test_planted_cheats_are_caught(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
+    tt.manual_seed(0)
+    model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
+    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
+
+
+def test_a_step_that_skips_the_past_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, honest_call = lively(), Step.__call__
+
+    def skipping(self: Step, tokens: Array, place: int) -> Array:
+        self.pairs[:, :, :, :, :place] = 0
+        return honest_call(self, tokens, place)
+
+    monkeypatch.setattr(Step, "__call__", skipping)
+    report = check_cache(model, honest(model), text())
+    assert any("past is not looked at" in problem for problem in report.problems)
+    assert any("differ" in problem for problem in report.problems)
+    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=4), 2, hop=4) > 0.01
+
+
+def test_not_a_number_is_caught() -> None:
+    model = lively()
+    report = check_cache(model, lambda: lambda piece: np.full((1, V), np.nan, np.float32), text())
+    assert len(report.problems) == 2
+
+
+def test_the_check_says_when_it_cannot_tell() -> None:
+    model = lively()
+    for block in model.transformer.h:
+        block.attn.c_proj.weight.data[...] = 0  # no attention: the past matters to nobody
+    with pytest.raises(SettingError, match="another first token moves the model's own logits by 0"):
+        check_cache(model, honest(model), text())
+    for shape in ((1, 3), (1, 9), (8,)):
+        with pytest.raises(ShapeError, match="expected"):
+            check_cache(model, honest(model), np.ones(shape, np.int64))
+    with pytest.raises(ShapeError, match="logits of shape"):
+        check_cache(lively(), lambda: lambda piece: np.zeros((1, V - 1)), text())
+
+
+def test_a_written_text_is_checked_by_its_tokens() -> None:
+    model = lively()
+    for hop in (1, 4, 8):
+        assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=hop), 2, hop) < 1e-5
+    assert check_text(model, generate(model, [1, 2], 40, seed=1), 2) > 0.01
+    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=8), 2, hop=1) > 0.001
