@@ -13,7 +13,7 @@ BARS = {"256 tokens": 1.0}
 TOKENS = 256
 
 
-def _windows() -> np.ndarray:
+def windows() -> np.ndarray:
     return np.random.default_rng(2).integers(0, SIZES["vocab_size"], (4, SIZES["block_size"]))
 
 
@@ -23,7 +23,7 @@ def tinytorch() -> Contender:
     model = GPT(**SIZES)
     model.load_state_dict(weights())
     model.eval()
-    return Contender({"256 tokens": lambda: model.generate([0], TOKENS)}, lambda: model.next_logits(_windows()).ravel())
+    return Contender({"256 tokens": lambda: model.generate([0], TOKENS)}, lambda: model.next_logits(windows()).ravel())
 
 
 def pytorch() -> Contender:
@@ -38,6 +38,6 @@ def pytorch() -> Contender:
 
     def check() -> np.ndarray:
         with torch.no_grad():
-            return model(torch.from_numpy(_windows()))[:, -1].flatten().numpy()
+            return model(torch.from_numpy(windows()))[:, -1].flatten().numpy()
 
     return Contender({"256 tokens": lambda: model.generate(prompt, TOKENS)}, check)
