@@ -55,6 +55,11 @@ class _Kernel:
                 primitive.run({SRC: q, DST: y})
         return y
 
+    def bind(self, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], None], Array]:
+        primitive = self.make(q.shape, q.dtype.name, OUTPUT, *settings)
+        primitive.bind({SRC: q, DST: y})
+        return primitive.run, y
+
     def attributes(self, gives: str) -> tuple[Attributes | None, dict[int, Array]]:
         """What is done after the sums, and the arrays for it."""
         if gives == SUMS:
@@ -130,6 +135,10 @@ class Linear(_Kernel):
         y = np.empty((len(q), self.out), self.dtype_of(gives))
         return self.run(self.primitive(q.shape, q.dtype.name, gives), np.ascontiguousarray(q), y) if y.size else y
 
+    def bound(self, q: Array) -> tuple[Callable[[], None], Array]:
+        """A function that works out the output for what then stands in `q`, and the array that it writes."""
+        return self.bind(q, np.empty((len(q), self.out), self.dtype_of(OUTPUT)))
+
     def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
         free = Descriptor((self.depth, self.out), np.int8, "any")
@@ -160,6 +169,10 @@ class Conv2d(_Kernel):
         if not y.size:
             return y
         return self.run(self.primitive(q.shape, q.dtype.name, gives, window), np.ascontiguousarray(q), y)
+
+    def bound(self, q: Array, window: Window) -> tuple[Callable[[], None], Array]:
+        """As `Linear.bound`."""
+        return self.bind(q, np.empty((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT)), window)
 
     def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
         (n, height, width, c), window, layer = shape, settings[0], self.conv

@@ -32,9 +32,21 @@ from tinytorch.quantized import (
     QuantizedMaxPool2d,
     QuantizedPositions,
 )
+from tinytorch.quantized_check import verify_quantized
+from tinytorch.quantized_predictor import predictor
 from tinytorch.quantizers import LARGEST, Method, Observer, Watcher, named_modules, quantize, quantize_weight, watched
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d, conv2d
 from tinytorch.tensor import Array, Op, Tensor, apply
+
+__all__ = [
+    "convert",
+    "fold_batch_norm",
+    "predictor",
+    "prepare_qat",
+    "quantize_dynamic",
+    "quantize_static",
+    "verify_quantized",
+]
 
 MOMENTUM = 0.05  # of the ranges that quantization-aware training follows
 
