@@ -1,0 +1,328 @@
+"""Module 15: the layers of a convolutional network in bfloat16, computed by oneDNN.
+
+Arrays are contiguous and channels-last, (N, H, W, C), as in `convolution`, so that a bfloat16 network passes them
+from layer to layer without a copy. Weights and biases come as float32 and are rounded while they are packed into
+the layout that the kernel wants; their gradients come back as float32. All sums are float32's.
+
+A kernel is prepared once for its shapes and kept. oneDNN may be called by one thread at a time, hence the lock.
+Where oneDNN has no kernel for something, `onednn.UnsupportedError` comes out: whoever calls does it another way.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from ctypes import c_float
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from tinytorch import onednn as dnn
+from tinytorch.convolution import Gradients, Window
+from tinytorch.kernels import bfloat16
+from tinytorch.onednn import Descriptor, Primitive
+from tinytorch.tensor import Array
+
+Shape = tuple[int, ...]
+
+KEPT = 256  # prepared kernels of each kind; a network has a few dozen
+_USE_BATCH, _USE_GIVEN, _SCALE_AND_SHIFT = 0, 1, 2 | 4  # dnnl_normalization_flags_t
+_INFINITY_BITS, _NEGATIVE_INFINITY_BITS = 0x7F80, 0xFF80  # bfloat16's; what is larger is NaN
+_STRIP = 2**18  # numbers: half a megabyte, which stays in the cache from one step to the next
+
+_turn = threading.Lock()
+
+
+def _run(primitive: Primitive, arrays: Mapping[int, Array]) -> None:
+    with _turn:
+        primitive.run(arrays)
+
+
+def _refuse_nan(x: Array) -> None:
+    """oneDNN's maximum of NaN and a number is the number, which would hide that a training has failed.
+
+    As unsigned integers, negative NaNs are larger than all else; as signed ones, positive NaNs are. The two passes
+    take 1% of a training step, `isnan` ten times as long.
+    """
+    if x.view(np.uint16).max(initial=0) > _NEGATIVE_INFINITY_BITS or x.view(np.int16).max(initial=0) > _INFINITY_BITS:
+        raise dnn.UnsupportedError("oneDNN's maximum leaves out NaN")
+
+
+def _images(shape: Shape) -> Descriptor:
+    """The descriptor of channels-last images, whose shape oneDNN wants as (N, C, H, W)."""
+    n, h, w, c = shape
+    return Descriptor((n, c, h, w), bfloat16(), "channels_last")
+
+
+def _channels(count: int) -> Descriptor:
+    return Descriptor((count,), np.float32)
+
+
+# Convolution ------------------------------------------------------------------------------------------
+
+
+class _Copier:
+    """Brings arrays from one layout and dtype into another, again and again."""
+
+    def __init__(self, source: Descriptor, target: Descriptor) -> None:
+        engine = dnn.library().engine
+        arguments = (source, engine, target, engine, None)
+        self._size = target.size
+        self._primitive = Primitive("reorder", arguments, {dnn.SRC: source, dnn.DST: target})
+
+    def __call__(self, array: Array, out: Array | None = None) -> Array:
+        out = dnn.aligned(self._size) if out is None else out
+        _run(self._primitive, {dnn.SRC: array, dnn.DST: out})
+        return out
+
+
+class _Convolution:
+    """The kernels of one convolution: forward, and backward to the input and to the weight, each when it is asked for.
+
+    Each chooses the layout of its weights ("any"), so that float32 weights are rounded and packed for it.
+    """
+
+    def __init__(self, x: Shape, weight: Shape, window: Window, groups: int, biased: bool) -> None:
+        k = weight[0]
+        self.y_shape, self.biased = (x[0], *window.positions, k), biased
+        self._x, self._y, self._b = _images(x), _images(self.y_shape), _channels(k) if biased else None
+        self._shape = weight if groups == 1 else (groups, k // groups, *weight[1:])
+        self._weight = Descriptor(self._shape, bfloat16(), "any")
+        self._plain = Descriptor(self._shape, np.float32)
+        dilation = [d - 1 for d in window.dilation]  # oneDNN counts the rows that are left out
+        self._geometry = window.stride, dilation, window.padding, window.padding
+        arguments = (dnn.FORWARD_TRAINING, dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._b, self._y)
+        arrays = {dnn.SRC: self._x, dnn.WEIGHTS: None, dnn.DST: self._y} | self._with_bias(dnn.BIAS)
+        self.forward = Primitive("convolution_forward", (*arguments, *self._geometry, None), arrays)
+        self.pack_forward = _Copier(self._plain, self.forward.descriptor(dnn.WEIGHTS))
+
+    def _with_bias(self, argument: int) -> dict[int, Descriptor | None]:
+        return {argument: self._b} if self.biased else {}
+
+    @cached_property
+    def to_input(self) -> Primitive:
+        arguments = (dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._y, *self._geometry, self.forward, None)
+        arrays = {dnn.DIFF_SRC: self._x, dnn.WEIGHTS: None, dnn.DIFF_DST: self._y}
+        return Primitive("convolution_backward_data", arguments, arrays)
+
+    @cached_property
+    def pack_backward(self) -> _Copier:
+        return _Copier(self._plain, self.to_input.descriptor(dnn.WEIGHTS))
+
+    @cached_property
+    def to_weight(self) -> Primitive:
+        free = Descriptor(self._shape, np.float32, "any")
+        arguments = (dnn.CONVOLUTION_DIRECT, self._x, free, self._b, self._y, *self._geometry, self.forward, None)
+        arrays = {dnn.SRC: self._x, dnn.DIFF_WEIGHTS: None, dnn.DIFF_DST: self._y}
+        return Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
+
+    @cached_property
+    def unpack(self) -> _Copier:
+        return _Copier(self.to_weight.descriptor(dnn.DIFF_WEIGHTS), self._plain)
+
+
+_convolution = lru_cache(KEPT)(_Convolution)
+
+
+def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
+    """Shapes: x (N, H, W, C) bfloat16; w (K, C/groups, kh, kw) and b (K,) float32; result (N, OH, OW, K) bfloat16."""
+    made = _convolution(x.shape, w.shape, window, groups, b is not None)
+    y = np.empty(made.y_shape, x.dtype)
+    arrays = {dnn.SRC: x, dnn.WEIGHTS: made.pack_forward(np.ascontiguousarray(w)), dnn.DST: y}
+    _run(made.forward, arrays if b is None else arrays | {dnn.BIAS: np.ascontiguousarray(b)})
+    return y
+
+
+def convolution_backward(
+    g: Array, x: Array, w: Array, b: Array | None, window: Window, groups: int, input_gradient: bool
+) -> Gradients:
+    """From g = dL/dy, bfloat16, the gradients of x in bfloat16 and of w and b in float32."""
+    made = _convolution(x.shape, w.shape, window, groups, b is not None)
+    dx = None
+    if input_gradient:
+        dx = np.empty(x.shape, x.dtype)
+        packed = made.pack_backward(np.ascontiguousarray(w))
+        _run(made.to_input, {dnn.DIFF_SRC: dx, dnn.WEIGHTS: packed, dnn.DIFF_DST: g})
+    packed_dw = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size)
+    db = np.empty(w.shape[0], np.float32)
+    arrays = {dnn.SRC: x, dnn.DIFF_WEIGHTS: packed_dw, dnn.DIFF_DST: g}
+    _run(made.to_weight, arrays if b is None else arrays | {dnn.DIFF_BIAS: db})
+    return dx, made.unpack(packed_dw, np.empty(w.shape, np.float32)), db
+
+
+# Pooling ----------------------------------------------------------------------------------------------
+
+
+class _MaxPool:
+    """The kernels of one max pooling; `places` remembers which number of each window was the largest."""
+
+    def __init__(self, x: Shape, window: Window) -> None:
+        self.y_shape = (x[0], *window.positions, x[3])
+        x_, y_ = _images(x), _images(self.y_shape)
+        geometry = window.stride, window.kernel, (0, 0), window.padding, window.padding
+        arrays: dict[int, Descriptor | None] = {dnn.SRC: x_, dnn.DST: y_}
+        arguments = (dnn.POOLING_MAX, x_, y_, *geometry)
+        self.inference = Primitive("pooling_forward", (dnn.FORWARD_INFERENCE, *arguments, None), arrays)
+        places = {dnn.WORKSPACE: None}
+        self.forward = Primitive("pooling_forward", (dnn.FORWARD_TRAINING, *arguments, None), arrays | places)
+        arrays = {dnn.DIFF_SRC: x_, dnn.DIFF_DST: y_} | places
+        self.backward = Primitive("pooling_backward", (*arguments, self.forward, None), arrays)
+        self.places_size = self.forward.descriptor(dnn.WORKSPACE).size
+
+
+_max_pool = lru_cache(KEPT)(_MaxPool)
+
+
+def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, Array | None]:
+    """The largest number of each window and, if the derivative will be asked for, where it was."""
+    _refuse_nan(x)
+    made = _max_pool(x.shape, window)
+    y = np.empty(made.y_shape, x.dtype)
+    if not recording:
+        _run(made.inference, {dnn.SRC: x, dnn.DST: y})
+        return y, None
+    places = np.empty(made.places_size, np.uint8)
+    _run(made.forward, {dnn.SRC: x, dnn.DST: y, dnn.WORKSPACE: places})
+    return y, places
+
+
+def max_pool_backward(g: Array, places: Array, shape: Shape, window: Window) -> Array:
+    """Each window's gradient goes to where its largest number was."""
+    dx = np.empty(shape, g.dtype)
+    _run(_max_pool(shape, window).backward, {dnn.DIFF_SRC: dx, dnn.DIFF_DST: g, dnn.WORKSPACE: places})
+    return dx
+
+
+# Batch normalisation ----------------------------------------------------------------------------------
+
+
+class _BatchNorm:
+    """The kernels of one batch normalisation; eps is 0, for whoever gives a variance has added it already."""
+
+    def __init__(self, x: Shape) -> None:
+        x_, c, zero = _images(x), _channels(x[3]), c_float(0)
+        arrays: dict[int, Descriptor | None] = {dnn.SRC: x_, dnn.DST: x_, dnn.MEAN: c, dnn.VARIANCE: c}
+        affine: dict[int, Descriptor | None] = {dnn.SCALE: c, dnn.SHIFT: c}
+        function, training = "batch_normalization_forward", dnn.FORWARD_TRAINING
+        self.measure = Primitive(function, (training, x_, x_, zero, _USE_BATCH, None), arrays)
+        given = _USE_GIVEN | _SCALE_AND_SHIFT
+        self.forward = Primitive(function, (training, x_, x_, zero, given, None), arrays | affine)
+        hint = Primitive(function, (training, x_, x_, zero, _SCALE_AND_SHIFT, None), arrays | affine)
+        arrays = {dnn.SRC: x_, dnn.DIFF_DST: x_, dnn.DIFF_SRC: x_, dnn.MEAN: c, dnn.VARIANCE: c, dnn.SCALE: c,
+                  dnn.DIFF_SCALE: c, dnn.DIFF_SHIFT: c}  # fmt: skip
+        arguments = (dnn.BACKWARD, x_, x_, x_, zero, _SCALE_AND_SHIFT, hint, None)
+        self.backward = Primitive("batch_normalization_backward", arguments, arrays)
+
+
+_batch_norm = lru_cache(KEPT)(_BatchNorm)
+
+
+def channel_statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance of each channel, in float32."""
+    mean, var = np.empty(x.shape[3], np.float32), np.empty(x.shape[3], np.float32)
+    arrays = {dnn.SRC: x, dnn.DST: np.empty_like(x), dnn.MEAN: mean, dnn.VARIANCE: var}
+    _run(_batch_norm(x.shape).measure, arrays)
+    return mean, var
+
+
+def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
+    """(x - mean) / sqrt(var) * scale + shift, with a float32 number of each for each channel."""
+    y = np.empty_like(x)
+    arrays = {dnn.SRC: x, dnn.DST: y, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
+    _run(_batch_norm(x.shape).forward, arrays)
+    return y
+
+
+def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Array) -> tuple[Array, Array, Array]:
+    """Gradients of x (bfloat16), scale and shift (float32), where mean and variance are the batch's own."""
+    dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
+    arrays = {dnn.SRC: x, dnn.DIFF_DST: g, dnn.DIFF_SRC: dx, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale,
+              dnn.DIFF_SCALE: dscale, dnn.DIFF_SHIFT: dshift}  # fmt: skip
+    _run(_batch_norm(x.shape).backward, arrays)
+    return dx, dscale, dshift
+
+
+# ReLU: on the bits ------------------------------------------------------------------------------------
+
+
+@lru_cache(KEPT)
+def _relu(size: int) -> Primitive:
+    x = Descriptor((size,), bfloat16())
+    arguments = (dnn.FORWARD_INFERENCE, dnn.ELTWISE_RELU, x, x, c_float(0), c_float(0), None)
+    return Primitive("eltwise_forward", arguments, {dnn.SRC: x, dnn.DST: x})
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0) of a contiguous array."""
+    _refuse_nan(x)
+    y = np.empty_like(x)
+    _run(_relu(x.size), {dnn.SRC: x, dnn.DST: y})
+    return y
+
+
+def relu_backward(g: Array, y: Array) -> Array:
+    """g where y > 0, else 0, for contiguous arrays.
+
+    As integers -y is negative exactly where y > 0, so that shifting its sign over all bits gives a mask.
+    """
+    dx = np.empty_like(g)
+    out, g_bits, y_bits = (a.reshape(-1).view(np.int16) for a in (dx, g, y))
+    for i in range(0, out.size, _STRIP):
+        part = slice(i, i + _STRIP)
+        mask = np.negative(y_bits[part], out=out[part])
+        mask >>= 15
+        mask &= g_bits[part]
+    return dx
+
+
+# Products ---------------------------------------------------------------------------------------------
+
+
+class _Product:
+    """The kernel of a matrix product a b, (..., M, K) with (..., K, N), for arrays with these strides.
+
+    With `packed`, b comes as float32 and is rounded into the layout that the kernel has chosen.
+    """
+
+    def __init__(self, a: tuple[Shape, Shape], b: tuple[Shape, Shape], biased: bool, exact: bool, packed: bool) -> None:
+        (shape, strides), (b_shape, b_strides) = a, b
+        self.y_shape, self.dtype = (*shape[:-1], b_shape[-1]), np.dtype(np.float32) if exact else bfloat16()
+        a_, y = Descriptor(shape, bfloat16(), strides), Descriptor(self.y_shape, self.dtype)
+        b_ = Descriptor(b_shape, bfloat16(), "any" if packed else b_strides)
+        bias = Descriptor((1, b_shape[-1]), np.float32) if biased else None
+        arrays = {dnn.SRC: a_, dnn.WEIGHTS: None if packed else b_, dnn.DST: y}
+        arrays |= {dnn.BIAS: bias} if biased else {}
+        self.primitive = Primitive("matmul", (a_, b_, bias, y, None), arrays)
+        if packed:
+            self.pack = _Copier(Descriptor(b_shape, np.float32, b_strides), self.primitive.descriptor(dnn.WEIGHTS))
+
+
+_product = lru_cache(KEPT)(_Product)
+
+
+def _matrix(x: Array) -> tuple[Array, Shape]:
+    """x with its rows or its columns contiguous, and its strides in numbers. NumPy's own strides would not do: for
+    dimensions of size 1 they are arbitrary."""
+    columns, (m, n) = x.swapaxes(-1, -2), x.shape[-2:]
+    if columns.flags.c_contiguous and not x.flags.c_contiguous:
+        inner = 1, m
+    else:
+        x, inner = np.ascontiguousarray(x), (n, 1)
+    outer = [math.prod(x.shape[i + 1 :]) for i in range(x.ndim - 2)]
+    return x, (*outer, *inner)
+
+
+def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) -> Array:
+    """a b + bias in bfloat16, or with `exact` in float32 as it was summed: (..., M, K), (..., K, N) -> (..., M, N).
+
+    a is bfloat16, b too or float32, the bias (N,) float32.
+    """
+    a, a_strides = _matrix(a)
+    b, b_strides = _matrix(b)
+    packed = b.dtype == np.float32
+    made = _product((a.shape, a_strides), (b.shape, b_strides), bias is not None, exact, packed)
+    y = np.empty(made.y_shape, made.dtype)
+    arrays = {dnn.SRC: a, dnn.WEIGHTS: made.pack(b) if packed else b, dnn.DST: y}
+    _run(made.primitive, arrays if bias is None else arrays | {dnn.BIAS: np.ascontiguousarray(bias)})
+    return y
