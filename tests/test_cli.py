@@ -135,6 +135,7 @@ def test_version_is_printed(root: Path) -> None:
         (["suite", "run", "tiny", "--gate", "rain.accuracy=1"], "no gate on 'rain.accuracy'"),
         (["suite", "run", "tiny", "--gate", "accuracy=nan"], "finite"),
         (["suite", "run", "tiny", "--gate", "charm=1"], "no gate on 'charm'"),
+        (["suite", "run", "tiny", "--backend", "abacus"], "'abacus': expected one of numpy, onednn"),
         (["sing"], "sing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -221,6 +222,28 @@ def test_a_gate_override_changes_no_file(root: Path) -> None:
     before = (root / "suites" / "2001_tiny" / "suite.yaml").read_bytes()
     tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2")
     assert (root / "suites" / "2001_tiny" / "suite.yaml").read_bytes() == before
+
+
+def test_a_forced_backend_reaches_the_children_the_record_and_the_answer(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2", "--backend", "numpy")
+    assert "NumPy (asked for by --backend)" in done.stdout
+    (record,) = records(root)
+    assert record.provenance.backend is not None
+    assert record.provenance.backend.name == "numpy"
+    assert record.provenance.environment["TINYTORCH_BACKEND"] == "numpy"
+    assert record.provenance.command == "tito suite run tiny --quick --gate accuracy=2 --backend numpy"
+    assert "asked for by --backend" in (root / "reports" / "tiny.html").read_text()
+
+
+def test_a_backend_that_is_not_there_ends_a_run_in_one_line_before_it_begins(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYTORCH_BACKEND", "abacus")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tito: backend 'abacus': expected one of numpy, onednn")
+    assert done.stderr.count("\n") == 1
+    assert not (root / "reports").exists()
 
 
 def test_a_failed_run_ends_with_1_and_keeps_its_record(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tinytorch.environment import BlasInfo, MachineInfo, machine
+from tinytorch.errors import SettingError
+from tinytorch.onednn import PACKAGE
 from tito import doctor
 from tito.bench.blas import KernelChoice
-from tito.bench.record import BlasChoice
+from tito.bench.record import BackendChoice, BlasChoice
 from tito.data import DataState
 from tito.errors import RunError
 
@@ -27,7 +30,7 @@ def test_a_machine_that_runs_these_tests_has_nothing_bad(monkeypatch: pytest.Mon
     findings = list(doctor.examine())
     assert not [finding for finding in findings if finding.state == "bad"]
     names = {finding.name for finding in findings}
-    assert {"Python", "NumPy", "machine", "cores", "memory", "BLAS kernel", "stacks", "disk"} <= names
+    assert {"Python", "NumPy", "machine", "cores", "memory", "BLAS kernel", "backend", "stacks", "disk"} <= names
     assert {"data: mnist", "data: cifar10", "data: shakespeare"} <= names
 
 
@@ -62,6 +65,38 @@ def test_kernels_with_wrong_products_are_bad(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(doctor, "choose_kernel", refuse)
     assert doctor.kernel_finding().state == "bad"
+
+
+def backend(name: Literal["numpy", "onednn"], why: str) -> BackendChoice:
+    native = name == "onednn"
+    return BackendChoice(name=name, version="3.2.0" if native else None, native=["int8"] if native else [], why=why)
+
+
+@pytest.mark.parametrize(
+    ("choice", "state", "value"),
+    [
+        (backend("onednn", "it is installed"), "ok", "oneDNN 3.2.0, native int8 (it is installed)"),
+        (backend("numpy", "TINYTORCH_BACKEND=numpy"), "ok", "NumPy (TINYTORCH_BACKEND=numpy)"),
+        (backend("numpy", "there is no package of oneDNN for X"), "ok", "NumPy (there is no package of oneDNN for X)"),
+        (backend("numpy", f"oneDNN is not installed: pip install {PACKAGE}"), "note", "NumPy; oneDNN is not installed"),
+    ],
+)
+def test_the_backend_is_told_and_how_to_get_a_faster_one(
+    monkeypatch: pytest.MonkeyPatch, choice: BackendChoice, state: str, value: str
+) -> None:
+    monkeypatch.setattr(doctor, "choose_backend", lambda: choice)
+    finding = doctor.backend_finding()
+    assert (finding.state, finding.value) == (state, value)
+    assert ("pip install -e '.[onednn]'" in finding.advice) == (state == "note")
+
+
+def test_a_backend_that_is_forced_and_not_there_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> BackendChoice:
+        raise SettingError("backend 'cuda': expected one of numpy, onednn")
+
+    monkeypatch.setattr(doctor, "choose_backend", refuse)
+    finding = doctor.backend_finding()
+    assert (finding.state, finding.value) == ("bad", "backend 'cuda': expected one of numpy, onednn")
 
 
 def test_threads_other_than_cores_are_told() -> None:

@@ -64,11 +64,19 @@ def native(dtype: Any) -> bool:
 
 
 def why() -> str:
-    """One line: the backend, and why it is this one."""
+    """One line: the backend, and what it can or why it is no better one."""
     if backend() == "onednn":
         return f"oneDNN {onednn.version()} (native: {', '.join(sorted(onednn.native_dtypes()))})"
-    forced = f"{VARIABLE} says so" if os.environ.get(VARIABLE) == "numpy" else "chosen by the program"
-    return f"NumPy ({onednn.why_not() or forced})"
+    return f"NumPy ({reason()})"
+
+
+def reason() -> str:
+    """Why it is this backend."""
+    if os.environ.get(VARIABLE) == backend():
+        return f"{VARIABLE}={backend()}"
+    if backend() == "onednn":
+        return "it is installed"
+    return onednn.why_not() or "chosen by the program"
 
 
 class Packed:

@@ -14,6 +14,7 @@ It uses as many threads as OMP_NUM_THREADS says. Source: https://uxlfoundation.g
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
@@ -97,6 +98,9 @@ def library() -> _Library:
     try:
         return _Library()
     except PackageNotFoundError:
+        if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+            system = f"{platform.system()} {platform.machine()}"
+            raise SettingError(f"there is no package of oneDNN for {system}") from None
         raise SettingError(f"oneDNN is not installed: python -m pip install {PACKAGE}") from None
     except (OSError, AttributeError, TinyTorchError) as error:
         raise SettingError(f"oneDNN cannot be loaded ({error})") from None

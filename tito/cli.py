@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from tito.bench.record import Record
+    from tito.bench.record import BackendChoice, Record
     from tito.bench.store import Store
     from tito.bench.suite import LoadedSuite
     from tito.project import Project
@@ -189,6 +189,9 @@ def suite_run(
         list[str] | None,
         typer.Option(metavar="[CASE.]METRIC=VALUE", help="Try another value for each gate on a metric."),
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="numpy|onednn", help="Force the kernel backend; else the fastest there is.")
+    ] = None,
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If it passes, keep the trained weights there.")
     ] = None,
@@ -196,6 +199,8 @@ def suite_run(
     """Run a suite, save its record, write its page; exit code 1 if a gate is missed."""
     import tempfile
 
+    from tinytorch.kernels import BACKENDS
+    from tito.bench.backend import choose_backend
     from tito.bench.reference import keep_reference
     from tito.bench.store import Store
     from tito.bench.suite import find_suite, with_gate
@@ -208,10 +213,13 @@ def suite_run(
             loaded = with_gate(loaded, override)
         except SuiteError as error:
             raise typer.BadParameter(str(error)) from None
+    if backend is not None and backend not in BACKENDS:
+        raise typer.BadParameter(f"--backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+    chosen = choose_backend(backend)
     Store(project.reports).check_writable()
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         weights = Path(folder) / "model.safetensors"
-        record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or []), weights)
+        record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or [], backend), chosen, weights)
         problem = _keep_and_show(project, record)
         if keep_weights is not None and record.status == "passed":
             keep_reference(keep_weights, weights, record)
@@ -223,17 +231,20 @@ def suite_run(
         raise typer.Exit(1)
 
 
-def _command(name: str, seeds: int | None, quick: bool, gates: list[str]) -> str:
+def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backend: str | None) -> str:
     """What to type to run it again."""
     words = ["tito", "suite", "run", name]
     words += ["--seeds", str(seeds)] if seeds else []
     words += ["--quick"] if quick else []
     for override in gates:
         words += ["--gate", override]
+    words += ["--backend", backend] if backend else []
     return shlex.join(words)
 
 
-def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weights: Path) -> Record:
+def _run(
+    loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, backend: BackendChoice, weights: Path
+) -> Record:
     from tito.bench.blas import choose_kernel
     from tito.bench.runner import run_suite
     from tito.data import fetch
@@ -247,7 +258,14 @@ def _run(loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, weig
         kernel = choose_kernel()
     with RunProgress(console, loaded.suite.metrics) as progress:
         return run_suite(
-            loaded, seeds=seeds, quick=quick, command=command, blas=kernel, report=progress.report, weights=weights
+            loaded,
+            seeds=seeds,
+            quick=quick,
+            command=command,
+            blas=kernel,
+            backend=backend,
+            report=progress.report,
+            weights=weights,
         )
 
 

@@ -17,8 +17,12 @@ from typing import Literal
 
 import numpy as np
 
+from tinytorch import kernels
 from tinytorch.downloads import cache_folder
 from tinytorch.environment import MachineInfo, blas, machine
+from tinytorch.errors import SettingError
+from tinytorch.onednn import PACKAGE
+from tito.bench.backend import choose_backend
 from tito.bench.blas import choose_kernel
 from tito.bench.probes import find_py_spy
 from tito.data import list_data
@@ -54,6 +58,7 @@ def examine() -> Iterator[Finding]:
     yield cores_finding(info, blas().threads)
     yield memory_finding(info.memory_bytes)
     yield kernel_finding()
+    yield backend_finding()
     yield stacks_finding()
     yield from data_findings()
     yield disk_finding(cache_folder())
@@ -106,6 +111,19 @@ def kernel_finding() -> Finding:
     return Finding(
         "BLAS kernel", "note", f"{choice.default}; {choice.why}, measured just now", f"{advice} before Python starts"
     )
+
+
+def backend_finding() -> Finding:
+    """The kernel backend, and how to get a faster one."""
+    try:
+        choice = choose_backend()
+    except SettingError as error:
+        return Finding("backend", "bad", str(error), f"take {kernels.VARIABLE} out of the environment")
+    if choice.name == "numpy" and PACKAGE in choice.why:
+        gain = "oneDNN multiplies int8 and bfloat16 by instructions of their own"
+        how = "python -m pip install 'tinytorch[onednn]', in a checkout python -m pip install -e '.[onednn]'"
+        return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how}")
+    return Finding("backend", "ok", choice.line)
 
 
 def stacks_finding() -> Finding:

@@ -161,6 +161,8 @@ def _figures(record: Record) -> list[tuple[str, str]]:
         pairs.append(("not measured", f"{left_out}: {why}"))
     machine, blas = record.provenance.machine, record.provenance.blas
     pairs.append(("machine", f"{machine.cpu}, {machine.cores} cores; BLAS kernel {blas.used} ({blas.why})"))
+    if record.provenance.backend:
+        pairs.append(("backend", record.provenance.backend.line))
     pairs.append(("run", f"{record.created:%Y-%m-%d %H:%M} UTC, took {units.seconds(record.seconds)}"))
     pairs.append(("again", record.provenance.command))
     pairs.append(("record", record.id))

@@ -269,7 +269,7 @@ def tell(program: str, **variables: str) -> list[str]:
 def test_the_environment_forces_a_backend(name: str) -> None:
     told, why = tell(TELL, TINYTORCH_BACKEND=name)
     assert told == name
-    assert why == "NumPy (TINYTORCH_BACKEND says so)" if name == "numpy" else why.startswith("oneDNN 3.")
+    assert why == "NumPy (TINYTORCH_BACKEND=numpy)" if name == "numpy" else why.startswith("oneDNN 3.")
 
 
 def test_an_unknown_backend_is_one_line_that_names_those_there_are() -> None:
@@ -281,14 +281,27 @@ def test_an_unknown_backend_is_one_line_that_names_those_there_are() -> None:
         kernels.use_backend("mkl")
 
 
+def on(system: str, machine: str) -> str:
+    """A program's beginning that makes it believe it runs there."""
+    return f"import platform, sys; sys.platform = {system.lower()!r}; platform.machine = lambda: {machine!r}\n"
+
+
+LINUX = on("Linux", "x86_64")
+
+
 def test_without_the_package_it_is_numpy_and_says_how_to_get_more() -> None:
-    told, why = tell(WITHOUT_ONEDNN + TELL)
+    told, why = tell(WITHOUT_ONEDNN + LINUX + TELL)
     assert told == "numpy"
     assert why == f"NumPy (oneDNN is not installed: python -m pip install {onednn.PACKAGE})"
 
 
+def test_where_there_is_no_package_none_is_recommended() -> None:
+    assert tell(WITHOUT_ONEDNN + on("Linux", "aarch64") + TELL)[1].endswith(" aarch64)")
+    assert "pip install" not in tell(WITHOUT_ONEDNN + on("Linux", "aarch64") + TELL)[1]
+
+
 def test_a_forced_backend_that_is_not_installed_is_refused_in_one_line() -> None:
-    told = tell(WITHOUT_ONEDNN + TELL, TINYTORCH_BACKEND="onednn")
+    told = tell(WITHOUT_ONEDNN + LINUX + TELL, TINYTORCH_BACKEND="onednn")
     assert told == ["refused", f"backend 'onednn': oneDNN is not installed: python -m pip install {onednn.PACKAGE}"]
 
 

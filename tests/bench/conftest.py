@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tito.bench.blas import KernelChoice
-from tito.bench.record import BlasChoice, Record
+from tito.bench.record import BackendChoice, BlasChoice, Record
 from tito.bench.runner import run_suite
 from tito.bench.suite import LoadedSuite, load_suite
 
@@ -54,7 +54,9 @@ def misbehaving(suite_folder: Callable[[Edit], Path], tmp_path: Path) -> Callabl
 def run(loaded: LoadedSuite, *, seeds: int | None = None, quick: bool = True, **more: Any) -> Record:
     """`run_suite` with OpenBLAS left as it is."""
     kernel = KernelChoice(BlasChoice(used="any", default="any", speedup=None, why="a test"), {})
-    arguments: dict[str, Any] = {"command": "tito suite run tiny", "blas": kernel, "report": lambda event: None}
+    backend = BackendChoice(name="numpy", version=None, native=[], why="a test")
+    arguments: dict[str, Any] = {"command": "tito suite run tiny", "blas": kernel, "backend": backend}
+    arguments["report"] = lambda event: None
     return run_suite(loaded, seeds=seeds, quick=quick, **(arguments | more))
 
 

@@ -12,7 +12,7 @@ import pytest
 import tinytorch.environment
 from tito.bench import provenance as module
 from tito.bench.provenance import git_state, provenance
-from tito.bench.record import BlasChoice
+from tito.bench.record import BackendChoice, BlasChoice
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -57,7 +57,9 @@ def test_without_git_nothing_is_claimed(monkeypatch, tmp_path):
 def test_provenance_holds_machine_environment_and_command():
     blas = BlasChoice(used="any", default="any", speedup=None, why="a test")
     pinned = {"OMP_NUM_THREADS": "2"}
-    made = provenance(suite_sha256="abc", blas=blas, pinned=pinned, command="tito suite run tiny")
+    backend = BackendChoice(name="numpy", version=None, native=[], why="a test")
+    made = provenance(suite_sha256="abc", blas=blas, backend=backend, pinned=pinned, command="tito suite run tiny")
+    assert made.backend == backend
     assert made.machine.fingerprint == tinytorch.environment.machine().fingerprint
     assert made.environment["OMP_NUM_THREADS"] == "2"
     assert made.command == "tito suite run tiny"

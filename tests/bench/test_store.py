@@ -26,6 +26,14 @@ def test_a_record_comes_back_as_it_went(store, tiny_record):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_a_record_of_before_there_were_backends_is_read(store, tiny_record):
+    path = store.save(tiny_record)
+    document = json.loads(path.read_text())
+    assert document["provenance"].pop("backend")["name"] == "numpy"
+    path.write_text(json.dumps(document))
+    assert store.load(tiny_record.id).provenance.backend is None
+
+
 def test_a_record_is_never_overwritten(store, tiny_record):
     store.save(tiny_record)
     with pytest.raises(RecordError, match="never overwritten"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tito.bench.record import (
+    BackendChoice,
     Bars,
     BlasChoice,
     CaseResult,
@@ -266,6 +267,7 @@ def make_provenance(fingerprint: str) -> Provenance:
         suite_sha256="ab" * 32,
         machine=machine,
         blas=BlasChoice(used="SkylakeX", default="Haswell", speedup=1.86, why="OpenBLAS did not know this CPU"),
+        backend=BackendChoice(name="onednn", version="3.9.9", native=["float32", "int8"], why="it is installed"),
         environment={"OMP_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "SkylakeX"},
         command="tito suite run sample",
     )

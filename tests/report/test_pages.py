@@ -126,6 +126,7 @@ def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> Non
     facts = dict(provenance(make_record()))
     assert facts["Commit"] == "0123456789abcdef, with uncommitted changes"
     assert facts["BLAS kernel"].startswith("SkylakeX (default: Haswell, speed ratio 1.86). ")
+    assert facts["Kernel backend"] == "oneDNN 3.9.9, native float32, int8 (it is installed)"
     assert facts["Seeds"] == "mlp: 1–3"
     page = texts(tmp_path, [make_record()])["sample.html"]
     assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))

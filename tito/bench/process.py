@@ -34,12 +34,14 @@ GRACE = 0.5  # seconds between the polite signal and the one that cannot be refu
 TREE_INTERVAL = 0.25  # walking the process tree reads all of /proc, so not at every tick
 TAIL = 4000  # bytes of output kept for the error line
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-SETTINGS_OF_LIBRARIES = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "MALLOC_", "VECLIB_")
+SETTINGS_OF_LIBRARIES = (
+    *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
+)
 
 
-def pinned_environment(blas: Mapping[str, str]) -> dict[str, str]:
-    """What every child has set before NumPy is imported; `blas` chooses OpenBLAS's kernels."""
-    return tuned_environment(usable_cores()) | {"PYTHONHASHSEED": "0"} | dict(blas)
+def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
+    """What every child has set before NumPy is imported; `chosen` are OpenBLAS's kernels and the backend."""
+    return tuned_environment(usable_cores()) | {"PYTHONHASHSEED": "0"} | dict(chosen)
 
 
 class Child:

@@ -15,10 +15,12 @@ import numpy as np
 
 import tinytorch
 from tinytorch.environment import machine
-from tito.bench.record import BlasChoice, Machine, Provenance
+from tito.bench.record import BackendChoice, BlasChoice, Machine, Provenance
 
 
-def provenance(*, suite_sha256: str, blas: BlasChoice, pinned: Mapping[str, str], command: str) -> Provenance:
+def provenance(
+    *, suite_sha256: str, blas: BlasChoice, backend: BackendChoice, pinned: Mapping[str, str], command: str
+) -> Provenance:
     """All of it, for the code that is imported here and the children that had `pinned` set."""
     info = asdict(machine()) | {"features": list(machine().features)}
     commit, dirty = git_state(Path(tinytorch.__file__).parent)
@@ -31,6 +33,7 @@ def provenance(*, suite_sha256: str, blas: BlasChoice, pinned: Mapping[str, str]
         suite_sha256=suite_sha256,
         machine=Machine(**info),
         blas=blas,
+        backend=backend,
         environment=dict(pinned) | _affinity(),
         command=command,
     )

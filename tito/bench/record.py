@@ -228,6 +228,21 @@ class BlasChoice(Frozen):
     why: str
 
 
+class BackendChoice(Frozen):
+    """Which kernel backend of tinytorch the children used."""
+
+    name: Literal["numpy", "onednn"]
+    version: str | None  # of oneDNN; NumPy's stands in the provenance
+    native: list[str]  # dtypes that it multiplies by instructions of their own
+    why: str
+
+    @property
+    def line(self) -> str:
+        """The choice in words: oneDNN 3.2.0, native bfloat16, float32, int8 (it is installed)."""
+        title = f"oneDNN {self.version}, native {', '.join(self.native)}" if self.name == "onednn" else "NumPy"
+        return f"{title} ({self.why})"
+
+
 class Machine(Frozen):
     fingerprint: str  # hash of what follows; comparisons hold only within one
     cpu: str
@@ -246,6 +261,7 @@ class Provenance(Frozen):
     suite_sha256: str
     machine: Machine
     blas: BlasChoice
+    backend: BackendChoice | None = None  # records of before there was a choice have none: NumPy multiplied
     environment: dict[str, str]  # what the children had set before NumPy was imported
     command: str  # what to type to run it again
 

@@ -21,10 +21,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tito.bench import probes, process
+from tito.bench.backend import pinned_backend
 from tito.bench.blas import KernelChoice
 from tito.bench.judge import judge, missed_gates, summarise
 from tito.bench.provenance import provenance
 from tito.bench.record import (
+    BackendChoice,
     CaseResult,
     LatencyRun,
     MemoryTrace,
@@ -105,6 +107,7 @@ def run_suite(
     quick: bool,
     command: str,
     blas: KernelChoice,
+    backend: BackendChoice,
     report: Report,
     weights: Path | None = None,
 ) -> Record:
@@ -114,6 +117,7 @@ def run_suite(
         quick: each case's `quick` seeds and parameters, one repetition, the fewest queries.
         command: what to type to run it again, for the record.
         blas: which kernels OpenBLAS uses in the children.
+        backend: which kernel backend tinytorch uses there.
         report: called with each event.
         weights: a file for the weights of the profiled case's first seed, where they are to be kept.
 
@@ -129,7 +133,7 @@ def run_suite(
         run = _Run(
             loaded=loaded,
             plan=_quick_plan(suite.profile) if quick else suite.profile,
-            pinned=process.pinned_environment(blas.environment),
+            pinned=process.pinned_environment(blas.environment | pinned_backend(backend)),
             report=report,
             weights=weights or Path(folder) / "model.safetensors",
         )
@@ -152,7 +156,9 @@ def run_suite(
         cases=run.cases,
         profile=profile,
         omitted=run.omitted,
-        provenance=provenance(suite_sha256=loaded.sha256, blas=blas.record, pinned=run.pinned, command=command),
+        provenance=provenance(
+            suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=run.pinned, command=command
+        ),
     )
 
 

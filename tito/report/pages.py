@@ -258,6 +258,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("CPU features", ", ".join(machine.features) or "none that matter here"),
         ("Machine fingerprint", machine.fingerprint),
         ("BLAS kernel", f"{blas.used} (default: {blas.default}{ratio}). {blas.why}"),
+        *([("Kernel backend", source.backend.line)] if source.backend else []),
         ("Seeds", "; ".join(seeds) or "none ran"),
         ("Versions", f"tinytorch {source.tinytorch}, Python {source.python}, NumPy {source.numpy}"),
         ("Suite SHA-256", source.suite_sha256),
