@@ -104,6 +104,11 @@ def mnist(root: str | os.PathLike[str] | None = None, *, download: bool = True, 
     return MNIST(arrays[0], arrays[1].astype(np.int64), arrays[2], arrays[3].astype(np.int64))
 
 
+# Of the training images' pixels, 0 to 255, by channel: (3, 1, 1), to be used on (N, 3, 32, 32)
+CIFAR10_MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]
+CIFAR10_STD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
+
+
 def cifar10(
     root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None
 ) -> CIFAR10:

@@ -18,9 +18,6 @@ from tinytorch.acceleration import trace
 from tinytorch.benchmarking import measure
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 
-MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]  # of the training images, by channel
-SPREAD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
-
 Edge = Literal["constant", "reflect"]
 Layer = Callable[[tt.Tensor], tt.Tensor]
 
@@ -41,7 +38,7 @@ def load(parameters: dict[str, Any]) -> Data:
 
 def normalise(images: np.ndarray) -> np.ndarray:
     """uint8 pixels to float32 of mean 0 and deviation 1 in each channel."""
-    return (images - MEAN) / SPREAD
+    return (images - datasets.CIFAR10_MEAN) / datasets.CIFAR10_STD
 
 
 # Models -----------------------------------------------------------------------------------------------
