@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TextIO
@@ -44,6 +44,22 @@ class Batches(Protocol):
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, ...]]: ...
 
 
+class Scaler(Protocol):
+    """What the Trainer needs of a gradient scaler (module 15 brings one)."""
+
+    def scale(self, loss: Tensor) -> Tensor: ...
+
+    def unscale_(self, optimizer: Optimizer) -> bool: ...
+
+    def step(self, optimizer: Optimizer) -> bool: ...
+
+    def update(self) -> None: ...
+
+    def state_dict(self) -> dict[str, float]: ...
+
+    def load_state_dict(self, state: dict[str, float]) -> None: ...
+
+
 class Report(Protocol):
     """Called after each step with steps done, steps in all, and figures of the moment."""
 
@@ -66,6 +82,8 @@ class Trainer:
         metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
         checkpoint: a file to save to after each epoch and on Ctrl-C; `resume()` goes on from it.
         patience: stop when the validation loss has not improved for so many epochs.
+        autocast: makes the block that model and loss run in, e.g. `tt.autocast` for bfloat16 (module 15).
+        scaler: scales the loss and leaves out steps with infinite gradients, for float16.
 
     Raises:
         NonFiniteError: the loss became NaN or infinite; the last checkpoint stays as it was.
@@ -82,12 +100,15 @@ class Trainer:
         metrics: Mapping[str, Measure] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         patience: int | None = None,
+        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+        scaler: Scaler | None = None,
     ) -> None:
         if accumulate < 1:
             raise SettingError(f"Trainer: accumulate {accumulate}: expected at least 1")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
         self.clip_norm, self.accumulate, self.metrics = clip_norm, accumulate, dict(metrics or {})
         self.checkpoint, self.patience = checkpoint, patience
+        self.autocast, self.scaler = autocast, scaler
         self.history: History = []
         self.epoch = 0  # epochs finished
         self.batch = 0  # batches done of the epoch under way
@@ -148,21 +169,28 @@ class Trainer:
         """One forward and backward pass, and an optimizer step when `group` gradients have come together."""
         inputs, targets = batch
         self.model.train()
-        loss = self.loss(self.model(Tensor(inputs)), targets)
+        with self.autocast():
+            loss = self.loss(self.model(Tensor(inputs)), targets)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteError(f"the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}: "
                                  f"lower the learning rate or clip the gradients")  # fmt: skip
-        (loss * (1 / group) if group > 1 else loss).backward()
+        share = loss * (1 / group) if group > 1 else loss
+        (share if self.scaler is None else self.scaler.scale(share)).backward()
         self.batch += 1
         self.loss_sum += value * len(targets)
         self.samples += len(targets)
         self.gathered += 1
         if self.gathered == group:
             self.gathered = 0
-            if self.clip_norm is not None:
+            finite = self.scaler is None or self.scaler.unscale_(self.optimizer)
+            if self.clip_norm is not None and finite:
                 clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
-            self.optimizer.step()
+            if self.scaler is None:
+                self.optimizer.step()
+            else:
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
             self.optimizer.zero_grad()
             if self.schedule is not None:
                 self.schedule.step()
@@ -175,8 +203,9 @@ class Trainer:
         samples = 0
         with no_grad():
             for inputs, targets in loader.batches(0):
-                outputs = self.model(Tensor(inputs))
-                sums[f"{split}_loss"] += self.loss(outputs, targets).item() * len(targets)
+                with self.autocast():
+                    outputs = self.model(Tensor(inputs))
+                    sums[f"{split}_loss"] += self.loss(outputs, targets).item() * len(targets)
                 for name, measure in self.metrics.items():
                     sums[name] += float(measure(outputs.data, targets)) * len(targets)
                 samples += len(targets)
@@ -191,6 +220,7 @@ class Trainer:
         arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
         progress = {name: getattr(self, name) for name in PROGRESS}
         progress |= {"rng": get_rng_state(), "schedule": self.schedule.step_count if self.schedule else None}
+        progress |= {"scaler": self.scaler.state_dict()} if self.scaler else {}
         save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
 
     def resume(self) -> bool:
@@ -228,6 +258,8 @@ class Trainer:
         set_rng_state(progress["rng"])
         if self.schedule is not None and progress["schedule"] is not None:
             self.schedule.seek(progress["schedule"])
+        if self.scaler is not None and "scaler" in progress:
+            self.scaler.load_state_dict(progress["scaler"])
 
     def _finish_epoch(self, validation: Batches | None, split: str) -> None:
         self.epoch += 1
