@@ -1,0 +1,379 @@
+"""Folders from anybody: what load_model gets is a model or one line why not, at a bounded cost."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import struct
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch import saved_files, saved_types
+from tinytorch.layers import Module
+from tinytorch.quantization import quantize_dynamic, quantize_static
+from tinytorch.quantized import QuantizedConv2d, QuantizedLinear
+from tinytorch.saving import load_model, save_model, saved_bytes
+from tinytorch.serialization import save_arrays
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+
+JSON, TENSORS = "model.json", "model.safetensors"
+
+
+def mlp() -> Module:
+    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
+
+
+def resnet() -> Module:
+    stem = [Conv2d(3, 4, 3, 1, 1), BatchNorm2d(4), tt.gelu, MaxPool2d(2), BasicBlock(4, 4), BasicBlock(4, 6, 2)]
+    return tt.Sequential(*stem, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(6, 3)).eval()
+
+
+def gpt() -> Module:
+    return tt.GPT(7, 6, n_layer=2, n_head=2, n_embd=8).eval()
+
+
+def int8_resnet() -> Module:
+    return quantize_static(resnet(), [np.ones((2, 3, 8, 8), np.float32)])
+
+
+def shared() -> Module:
+    layer = tt.Linear(4, 4)
+    return tt.Sequential(layer, tt.ReLU(), layer)
+
+
+def refused(folder: Path) -> str:
+    """The one line why."""
+    with pytest.raises(tt.StateError) as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert message.startswith(str(folder))
+    assert "\n" not in message
+    assert len(message) < len(str(folder)) + 400
+    return message
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return save_model(mlp(), tmp_path / "m")
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    document = json.loads((folder / JSON).read_text())
+    answer = change(document)
+    (folder / JSON).write_text(json.dumps(document if answer is None else answer))
+
+
+def layer(document: dict[str, Any], **changes: Any) -> None:
+    document["model"]["layers"][1] |= changes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: [], "is []: expected an object"),
+        (lambda d: d.pop("format") and None, "format is missing"),
+        (lambda d: d.update(version=2), "version is 2: expected 1"),
+        (lambda d: d.update(version=True), "version is True: expected 1"),
+        (lambda d: d.update(code="x"), "unknown key 'code'"),
+        (lambda d: d.update(model=[]), "model is []: expected an object with a type"),
+        (lambda d: d.update(model={"type": "relu"}), "model.type: expected a layer, not a function alone"),
+        (lambda d: layer(d, type="os.system"), "model.layers[1].type is 'os.system': expected a known type"),
+        (lambda d: layer(d, type=["Linear"]), "model.layers[1].type is a list"),
+        (lambda d: layer(d, dtype="float32"), "model.layers[1]: unknown key 'dtype'"),
+        (lambda d: d["model"]["layers"][1].pop("bias") and None, "model.layers[1]: bias is missing"),
+        (lambda d: layer(d, in_features=12.0), "in_features is 12.0: expected a whole number from 1 to 100000000"),
+        (lambda d: layer(d, in_features=True), "in_features is True: expected a whole number"),
+        (lambda d: layer(d, in_features=0), "in_features is 0"),
+        (lambda d: layer(d, in_features=-12), "in_features is -12"),
+        (lambda d: layer(d, in_features=10**40), "in_features is 1000"),
+        (lambda d: layer(d, in_features="12"), "in_features is '12'"),
+        (lambda d: layer(d, in_features={"a": 1}), "in_features is an object"),
+        (lambda d: layer(d, in_features=13), "1.weight: shape [8, 12]: expected [8, 13], by its layer's settings"),
+        (lambda d: layer(d, bias=False), "'1.bias': not a tensor of the model"),
+        (lambda d: layer(d, bias=1), "bias is 1: expected true or false"),
+        (lambda d: d["model"].update(layers={}), "model.layers is an object: expected a list"),
+        (lambda d: d["model"]["layers"].pop(0) and None, "'0.bias': missing"),
+        (lambda d: d["model"]["layers"][3].update(p=1.0), "model.layers[3].p is 1.0: expected a number p"),
+        (lambda d: d.update(encodings={"9.weight": {}}), "encodings.'9.weight': not a tensor of the model"),
+        (lambda d: d.update(encodings={"1.weight": {"encoding": "gzip", "dtype": "float32", "shape": [8, 12]}}),
+         "encodings.'1.weight'.encoding is 'gzip': expected one of bitmask, deflate"),
+        (lambda d: d.update(encodings={"1.weight": {"encoding": "deflate", "dtype": "float32", "shape": [8, 13]}}),
+         "shape [8, 13]: expected [8, 12]"),
+        (lambda d: d.update(encodings={"1.weight": {"encoding": "deflate", "dtype": "object", "shape": [8, 12]}}),
+         "dtype 'object': expected float32"),
+        (lambda d: d.update(encodings={"1.weight": {"encoding": "deflate", "dtype": "float32", "shape": [8, 12]}}),
+         "1.weight: dtype float32: expected uint8, as it is packed"),
+        (lambda d: d.update(encodings={"1.weight": {"encoding": "bitmask", "dtype": "float32", "shape": [8, 12]}}),
+         "'1.weight.mask': missing"),
+        (lambda d: d.update(shared={"1.weight": "1.weight"}), "shared.'1.weight' is '1.weight': expected two names"),
+        (lambda d: d.update(shared={"1.weight": "1.bias"}), "shared.1.weight: 1.bias is of another shape"),
+        (lambda d: d.update(shared={"1.weight": []}), "shared.'1.weight' is []"),
+        (lambda d: d.update(cache={"batch_size": 1, "hop": 1, "dtype": "float32"}), "cache: expected one with a GPT"),
+    ],
+)  # fmt: skip
+def test_each_fault_of_the_description_is_one_line_with_its_place(saved: Path, change: Any, message: str) -> None:
+    rewrite(saved, change)
+    assert message in refused(saved)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe{}", "not JSON in UTF-8"),
+        (b"\xef\xbb\xbf{}", "not JSON in UTF-8"),
+        (b'{"format": "tinytorch model", "version": 1', "not JSON"),
+        (b'{"model": 1, "model": 2}', "key 'model' comes twice"),
+        (b'{"model": NaN}', "NaN: expected finite numbers"),
+        (b'{"model": -Infinity}', "-Infinity: expected finite numbers"),
+        (b"[" * 100_000, "not JSON in UTF-8"),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "not JSON in UTF-8"),
+        (b'{"model": ' + b"9" * 5_000 + b"}", "not JSON in UTF-8"),
+        (b'{"\\ud800\\n": 1}', "unknown key '\\ud800\\n'"),
+        (b" " * 4_000_001, "expected at most 4000000"),
+        (b'{"' + b"x" * 100_000 + b'": 1}', "unknown key 'xxxx"),
+    ],
+    ids=range(13),
+)
+def test_text_that_is_no_description(saved: Path, text: bytes, message: str) -> None:
+    (saved / JSON).write_bytes(text)
+    assert message in refused(saved)
+
+
+def one_layer(folder: Path, node: dict[str, Any], **more: Any) -> Path:
+    (folder / JSON).write_text(json.dumps({"format": "tinytorch model", "version": 1, "model": node, **more}))
+    (folder / TENSORS).write_bytes(struct.pack("<Q", 2) + b"{}")
+    return folder
+
+
+BIG = 100_000_000
+WAVES = {"type": "SinusoidalPositions", "max_length": 10**7, "embedding_dim": 2}
+BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "linear": ({"type": "Linear", "in_features": BIG, "out_features": BIG, "bias": False}, {}),
+    "waves": ({"type": "SinusoidalPositions", "max_length": BIG, "embedding_dim": 2}, {}),
+    "many waves": (
+        {"type": "Sequential", "layers": [WAVES] * 99},
+        {},
+    ),
+    "packed": (
+        {"type": "Linear", "in_features": BIG, "out_features": 1, "bias": False},
+        {"encodings": {"weight": {"encoding": "deflate", "dtype": "float32", "shape": [1, BIG]}}},
+    ),
+    "convolution": (
+        {"type": "Conv2d", "in_channels": BIG, "out_channels": BIG, "kernel_size": [1024, 1024], "stride": [1, 1],
+         "padding": [0, 0], "dilation": [1, 1], "groups": 1, "bias": True}, {},
+    ),
+    "parts": ({"type": "Sequential", "layers": [{"type": "relu"}] * 20_000}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_huge_settings_allocate_nothing(saved: Path, name: str) -> None:
+    node, more = BOMBS[name]
+    one_layer(saved, node, **more)
+    tracemalloc.start()
+    refused(saved)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_a_small_stream_does_not_unpack_to_more_than_the_limit(saved: Path) -> None:
+    layers = [{"type": "Linear", "in_features": 10**6, "out_features": 8, "bias": False}] * 4
+    model = tt.Sequential(tt.Linear(10**6, 8, bias=False))
+    model[0].weight.data[...] = 0  # type: ignore[index]
+    save_model(model, saved, compress=True)
+    assert saved_bytes(saved) < 2_000_000
+    packed = saved_files.stored_arrays((saved / TENSORS).read_bytes())
+    encoding = json.loads((saved / JSON).read_text())["encodings"]["0.weight"]
+    arrays = {f"{i}{name[1:]}": saved_files.as_array(entry) for name, entry in packed.items() for i in range(4)}
+    save_arrays(saved / TENSORS, arrays)
+    rewrite(saved, lambda d: d.update(model={"type": "Sequential", "layers": layers},
+                                      encodings={f"{i}.weight": encoding for i in range(4)}))  # fmt: skip
+    assert "tensors of 128000000 bytes together" in refused(saved)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 8, 100, -1])
+def test_cut_tensors(saved: Path, cut: int) -> None:
+    content = (saved / TENSORS).read_bytes()
+    (saved / TENSORS).write_bytes(content[:cut])
+    assert "not a whole safetensors file" in refused(saved)
+
+
+def test_tensors_missing_extra_or_of_another_kind(saved: Path) -> None:
+    state = {name: tensor.data for name, tensor in load_model(saved).state_dict().items()}
+    for change, message in (
+        ({"more": np.zeros(1)}, "'more': not a tensor of the model"),
+        ({"1.bias": np.zeros(9, np.float32)}, "1.bias: shape [9]: expected [8]"),
+        ({"1.bias": np.zeros(8, np.int64)}, "1.bias: dtype 'int64': expected float32 or"),
+        ({"1.bias": np.zeros(8, np.uint16)}, "1.bias: dtype 'U16': expected float32 or"),
+    ):
+        save_arrays(saved / TENSORS, {**state, **change})
+        assert f"{TENSORS}: {message}" in refused(saved)
+    del state["1.weight"]
+    save_arrays(saved / TENSORS, state)
+    assert "'1.weight': missing" in refused(saved)
+
+
+def test_an_int8_weight_that_no_quantizer_makes_is_refused(tmp_path: Path) -> None:
+    saved = save_model(QuantizedLinear(3, 2), tmp_path / "m")
+    arrays = {"weight": np.full((2, 3), -128, np.int8), "weight_scale": np.ones(2, np.float32),
+              "bias": np.zeros(2, np.float32)}  # fmt: skip
+    save_arrays(saved / TENSORS, arrays)
+    assert "weight: an element is -128: expected at least -127" in refused(saved)
+    rewrite(saved, lambda d: d["model"].update(output_dtype="int8"))
+    assert "model: output_dtype without input_dtype" in refused(saved)
+    one_layer(saved, {**json.loads((saved / JSON).read_text())["model"], "output_dtype": None, "in_features": BIG})
+    assert "products in a sum" in refused(saved)
+    lowest = QuantizedConv2d(1, 1, (1, 1))
+    lowest.weight.data = np.full((1, 1, 1, 1), -128, np.int8)
+    with pytest.raises(tt.StateError, match="-128"):
+        save_model(lowest, saved)
+
+
+def test_only_plain_files_are_read(saved: Path, tmp_path: Path) -> None:
+    for name in (JSON, TENSORS):
+        (saved / name).rename(tmp_path / name)
+        assert f"{saved / name}: no such file" in refused(saved)
+        (saved / name).symlink_to(tmp_path / name)
+        assert f"{saved / name}: a link, folder or device; expected a plain file" in refused(saved)
+        with pytest.raises(tt.StateError, match="a link"):
+            saved_bytes(saved)
+        (saved / name).unlink()
+        (saved / name).mkdir()
+        assert "a link, folder or device" in refused(saved)
+        (saved / name).rmdir()
+        os.mkfifo(saved / name)
+        assert "a link, folder or device" in refused(saved)
+        (saved / name).unlink()
+        (tmp_path / name).rename(saved / name)
+    load_model(saved)
+    for path in (tmp_path / "none", saved / JSON):
+        with pytest.raises(tt.StateError, match=str(path)):
+            load_model(path)
+        with pytest.raises(tt.StateError, match="no such file"):
+            saved_bytes(path)
+
+
+def test_nothing_in_the_folder_is_executed(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = saved / "ran"
+    for name in ("model.py", "__init__.py", "tinytorch.py", "sitecustomize.py", "saved_types.py"):
+        (saved / name).write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.chdir(saved)
+    before = set(sys.modules)
+    load_model(saved)
+    load_model(".")
+    (saved / TENSORS).write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")  # a pickle
+    refused(saved)
+    for name in ("posix.system", "__import__", "builtins.eval", "model.Model", "__class__"):
+        one_layer(saved, {"type": name})
+        refused(saved)
+    assert not marker.exists()
+    assert set(sys.modules) - before <= {"safetensors", "ml_dtypes"} | {m for m in sys.modules if "." in m}
+
+
+# Mutations ----------------------------------------------------------------------------------------------
+
+SEEDS = [mlp, resnet, gpt, int8_resnet, lambda: quantize_dynamic(gpt()), shared]
+WORDS = ["type", "layers", "weight", "bias", "in_features", "eps", "transformer", *saved_types.KINDS]
+words = st.sampled_from(WORDS) | st.text()
+scalars = st.none() | st.booleans() | st.integers() | st.integers(-3, 40) | st.floats() | words
+values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(words, v, max_size=4))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes, bytes]]:
+    found = []
+    for i, make in enumerate(SEEDS):
+        folder = save_model(make(), tmp_path_factory.mktemp("seed") / str(i), compress=i % 2 == 1)
+        found.append((folder, (folder / JSON).read_bytes(), (folder / TENSORS).read_bytes()))
+    return found
+
+
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """Every container in the document with every key or index in it."""
+    keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else []
+    return [place for key in keys for place in [(node, key), *places(node[key])]]
+
+
+def loads_or_says_why(folder: Path) -> Module | None:
+    try:
+        model = load_model(folder)
+    except tt.StateError:
+        refused(folder)
+        return None
+    assert isinstance(model, Module)
+    return model
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_description_gives_a_model_or_one_line(folders: list[tuple[Path, bytes, bytes]], data: Any) -> None:
+    folder, text, content = data.draw(st.sampled_from(folders), label="model")
+    document = json.loads(text)
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(places(document)))
+        kind = data.draw(st.sampled_from(["replace", "remove", "copy", "add"]))
+        if kind == "replace":
+            holder[key] = data.draw(values)
+        elif kind == "remove":
+            del holder[key]
+        elif kind == "copy":
+            other, place = data.draw(st.sampled_from(places(json.loads(text))))
+            holder[key] = other[place]
+        elif isinstance(holder, dict):
+            holder[data.draw(words)] = data.draw(values)
+        if not places(document):
+            break
+    (folder / TENSORS).write_bytes(content)
+    (folder / JSON).write_text(json.dumps(document))
+    model = loads_or_says_why(folder)
+    if model is not None:
+        again = load_model(save_model(model, folder.with_name("again")))
+        assert {k: v.data.tobytes() for k, v in again.state_dict().items()} == {
+            k: v.data.tobytes() for k, v in model.state_dict().items()
+        }
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(index=st.integers(0, len(SEEDS) - 1), which=st.booleans(), at=st.integers(0), byte=st.binary(max_size=9))
+@example(index=0, which=False, at=0, byte=b"\xff" * 8)
+def test_changed_bytes_give_a_model_or_one_line(
+    folders: list[tuple[Path, bytes, bytes]], index: int, which: bool, at: int, byte: bytes
+) -> None:
+    folder, *contents = folders[index]
+    at %= len(contents[which])
+    changed = copy.copy(contents)
+    changed[which] = contents[which][:at] + byte + contents[which][at + len(byte) if byte else len(contents[which]) :]
+    for name, content in zip((JSON, TENSORS), changed, strict=True):
+        (folder / name).write_bytes(content)
+    loads_or_says_why(folder)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(node=values, more=st.dictionaries(st.sampled_from(["encodings", "shared", "cache", "x"]), values, max_size=2))
+def test_any_json_gives_a_model_or_one_line(tmp_path: Path, node: Any, more: dict[str, Any]) -> None:
+    loads_or_says_why(one_layer(tmp_path, node, **more))
+
+
+def test_the_folder_may_be_replaced_while_it_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = saved_files._read
+
+    def read(path: Path, limit: int) -> bytes:
+        content = real(path, limit)
+        if path.name == JSON:
+            save_model(tt.Linear(1, 1), saved)
+        return content
+
+    monkeypatch.setattr(saved_files, "_read", read)
+    assert "was replaced while it was read" in refused(saved)
