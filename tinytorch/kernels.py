@@ -151,9 +151,8 @@ class Packed:
         x = onednn.Descriptor((rows, depth), dtype)
         y = onednn.Descriptor((rows, out), np.int32 if self.dtype == np.int8 else np.float32)
         free = onednn.Descriptor((depth, out), self.dtype, "any")
-        primitive = onednn.Primitive(
-            "matmul", (x, free, None, y, None), {onednn.SRC: x, onednn.WEIGHTS: None, onednn.DST: y}
-        )
+        arrays = {onednn.SRC: x, onednn.WEIGHTS: None, onednn.DST: y}
+        primitive = onednn.Primitive("matmul", (x, free, None, y, None), arrays, operations=2 * rows * depth * out)
         if len(self._prepared) >= MOST_PREPARED:
             self._prepared.clear()
         packed = self._prepared[rows, dtype] = primitive, self._in_layout(primitive.descriptor(onednn.WEIGHTS))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
@@ -47,6 +48,8 @@ _STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: 
            5: "runtime error", 6: "not required"}  # fmt: skip
 _VNNI, _AVX_VNNI, _BF16 = 0x67, 0xF, 0xE7  # dnnl_cpu_isa_t: avx512_core_vnni, avx2_vnni, avx512_core_bf16
 
+SMALL = 2**23  # multiplications and additions: below, one thread is done before a second has woken up
+
 Layout = Sequence[int] | str | None
 
 
@@ -74,6 +77,15 @@ class _Library:
         check(c.dnnl_engine_create(byref(self.engine), 1, c_size_t(0)), "the CPU engine")
         check(c.dnnl_stream_create(byref(self.stream), self.engine, 1), "its stream")
         self.isa = int(c.dnnl_get_effective_cpu_isa())
+        self._openmp = ctypes.CDLL("libgomp.so.1")  # which the library has loaded already
+        self._all_threads = int(self._openmp.omp_get_max_threads())
+        self._mine = threading.local()
+
+    def use_threads(self, alone: bool) -> None:
+        """What this thread calls next runs on one thread, or on all."""
+        if alone != getattr(self._mine, "alone", False):
+            self._openmp.omp_set_num_threads(1 if alone else self._all_threads)
+            self._mine.alone = alone
 
 
 def _path() -> Path:
@@ -243,13 +255,24 @@ class Primitive:
             backward pass), None, int, or a sequence of ints for dimensions.
         arrays: the descriptor of each array that `run` or `bind` will be given; None for one that the primitive
             chose ("any"), which `descriptor` then tells.
+        operations: how many multiplications and additions it takes, where that is known. Less than SMALL runs on one
+            thread: no faster when nothing else runs, but where another program has the other core, two threads
+            wait for each other for a whole turn of the scheduler (16 ms measured, for 4 us of work).
 
     Raises:
         UnsupportedError: oneDNN has no such kernel.
     """
 
-    def __init__(self, function: str, arguments: Sequence[Any], arrays: Mapping[int, Descriptor | None]) -> None:
+    def __init__(
+        self,
+        function: str,
+        arguments: Sequence[Any],
+        arrays: Mapping[int, Descriptor | None],
+        operations: int | None = None,
+    ) -> None:
         loaded = library()
+        self._alone, self._use_threads = operations is not None and operations < SMALL, loaded.use_threads
+        self._use_threads(self._alone)  # it is made for as many threads as will run it
         c, self._description, self._handle = loaded.c, c_void_p(), c_void_p()
         self._memories: dict[int, c_void_p] = {}
         create = getattr(c, f"dnnl_{function}_primitive_desc_create")
@@ -304,6 +327,7 @@ class Primitive:
             set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
             for argument, array in arrays.items():
                 set_handle(memories[argument], array.__array_interface__["data"][0])
+        self._use_threads(self._alone)
         execute, handle, stream, count, table = self._run
         status = execute(handle, stream, count, table)
         if status:

@@ -84,11 +84,12 @@ class _Kernel:
         arrays: dict[int, Descriptor],
         gives: str,
         plain: Descriptor,
+        operations: int,
     ) -> Primitive:
         """The primitive, with its constants and packed weight bound. `arguments` takes the attributes."""
         attributes, constants = self.attributes(gives)
         told = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
-        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays})
+        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays}, operations)
         primitive.bind(constants | {WEIGHTS: self._pack(primitive.descriptor(WEIGHTS), plain)})
         return primitive
 
@@ -145,7 +146,10 @@ class Linear(_Kernel):
         bias = Descriptor((1, self.out), np.float32) if gives == OUTPUT and self.layer.bias is not None else None
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
         plain = Descriptor((self.depth, self.out), np.int8, (1, self.depth))
-        return self.assembled("matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, plain)
+        operations = 2 * shape[0] * self.depth * self.out
+        return self.assembled(
+            "matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, plain, operations
+        )
 
 
 class Conv2d(_Kernel):
@@ -191,4 +195,5 @@ class Conv2d(_Kernel):
             tail = (list(window.stride), dilation, list(window.padding), list(window.padding))
             return [*kind, x, free, bias, y, *tail, attributes]
 
-        return self.assembled("convolution_forward", arguments, arrays, gives, plain)
+        operations = 2 * n * window.positions[0] * window.positions[1] * layer.weight.numel()
+        return self.assembled("convolution_forward", arguments, arrays, gives, plain, operations)
