@@ -83,7 +83,7 @@ def _quantized_table(layer: Module, bits: int) -> Module | None:
         return rows
     if type(layer) is LearnedPositions:
         places = QuantizedPositions(*layer.weight.shape)
-        places.weight.data, places.weight_scale.data = quantize_weight(layer.weight.data, bits)
+        places.rows.data, places.weight_scale.data = quantize_weight(layer.weight.data, bits)
         return places
     return None
 

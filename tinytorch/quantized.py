@@ -297,19 +297,24 @@ class QuantizedEmbedding(Module):
 
 
 class QuantizedPositions(Module):
-    """`LearnedPositions` with int8 rows, a scale for each: (..., T, D) + weight[:T] weight_scale[:T].
+    """`LearnedPositions` with int8 rows, a scale for each: (..., T, D) + weight[:T], weight = rows weight_scale.
 
-    Buffers: weight int8 (max_length, embedding_dim), weight_scale float32 (max_length,).
+    Buffers: rows int8 (max_length, embedding_dim), weight_scale float32 (max_length,).
     """
 
     def __init__(self, max_length: int, embedding_dim: int) -> None:
         self.max_length, self.embedding_dim = max_length, embedding_dim
-        self.weight = Tensor(np.zeros((max_length, embedding_dim), np.int8))
+        self.rows = Tensor(np.zeros((max_length, embedding_dim), np.int8))
         self.weight_scale = Tensor(np.ones(max_length, np.float32))
+
+    @property
+    def weight(self) -> Tensor:
+        """The vectors as floats, made anew at each call, for who reads them as `LearnedPositions`' own."""
+        return Tensor(self.rows.data * self.weight_scale.data[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[-2] > self.max_length or x.shape[-1] != self.embedding_dim:
             raise ShapeError(f"QuantizedPositions: input of shape {x.shape}: expected (..., T, {self.embedding_dim}) "
                              f"with T up to {self.max_length}")  # fmt: skip
         length = x.shape[-2]
-        return x + self.weight.data[:length] * self.weight_scale.data[:length, None]
+        return x + self.rows.data[:length] * self.weight_scale.data[:length, None]

@@ -32,7 +32,7 @@ def scales_for(largest: Array | float, steps: int) -> Array:
     return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
-def quantize(x: Array, scale: Array, dtype: str) -> Array:
+def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
     """round(x / scale), halves to the even number, saturated: uint8 0 to 255, int8 -127 to 127.
 
     NaN, which no integer can be, becomes the lowest number.
@@ -110,7 +110,8 @@ class Observer:
     def count(self, name: str, x: Array) -> None:
         """Add to the histogram, once the range is known."""
         if self.largest > 0:
-            self.counts += np.histogram(np.abs(x), BINS, (0, self.largest))[0]
+            bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
+            self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
     def scale(self, method: Method) -> Array:
         """The scale of `dtype` by the range, by a percentile of the sizes, or by the least squared error."""

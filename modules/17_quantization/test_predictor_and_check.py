@@ -1,0 +1,235 @@
+"""Module 17: the predictor says what the model says, and the check tells INT8 models from those that only say so."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch import kernels, onednn
+from tinytorch.layers import Flatten, Linear, Module, Parameter, Sequential
+from tinytorch.quantization import predictor, quantize_dynamic, quantize_static, verify_quantized
+from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT
+
+BACKENDS = ["numpy", pytest.param("onednn", marks=pytest.mark.skipif(bool(onednn.why_not()), reason=onednn.why_not()))]
+random = np.random.default_rng(0)
+IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
+DIGITS = random.random((64, 4, 6)).astype(np.float32)
+TOKENS = random.integers(0, 30, (4, 8))
+
+
+@pytest.fixture(autouse=True, params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = kernels.backend()
+    kernels.use_backend(request.param)
+    yield request.param
+    kernels.use_backend(before)
+
+
+def mlp() -> Sequential:
+    tt.manual_seed(0)
+    return Sequential(Flatten(), Linear(24, 32), tt.ReLU(), Linear(32, 16), tt.relu, Linear(16, 5))
+
+
+def cnn() -> Sequential:
+    tt.manual_seed(0)
+    first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(8), tt.ReLU()]
+    second = [Conv2d(8, 6, 2, 2, 1, 1, 2), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(24, 5), tt.Sigmoid()]
+    return Sequential(*first, *second)  # type: ignore[arg-type]
+
+
+def resnet() -> Sequential:
+    tt.manual_seed(0)
+    layers = [Conv2d(3, 8, 3, 1, 1), BatchNorm2d(8), tt.ReLU(), BasicBlock(8, 8), BasicBlock(8, 16, 2)]
+    return Sequential(*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
+
+
+def gpt() -> GPT:
+    tt.manual_seed(0)
+    return GPT(vocab_size=30, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+def static_mlp() -> Any:
+    return quantize_static(mlp(), [DIGITS])
+
+
+MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
+    "mlp": (static_mlp, DIGITS),
+    "cnn": (lambda: quantize_static(cnn(), [IMAGES]), IMAGES),
+    "resnet": (lambda: quantize_static(resnet(), [IMAGES]), IMAGES),
+    "gpt": (lambda: quantize_dynamic(gpt()), TOKENS),
+    "dynamic": (lambda: quantize_dynamic(mlp()), DIGITS),
+    "one": (lambda: quantize_static(Linear(6, 3), [DIGITS]), DIGITS),
+    "float": (mlp, DIGITS),
+}
+
+
+def outputs(model: Module, x: Array) -> Array:
+    with tt.no_grad():
+        return model.eval()(Tensor(x)).data
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_predictor_says_what_the_model_says(name: str) -> None:
+    make, x = MODELS[name]
+    model = make()
+    predict = predictor(model)
+    for part in (x[:1], x[1:2], x[:3], x, x[5:6], x[::-1][:2], x[:1]):
+        given = part.copy()
+        y = predict(part)
+        np.testing.assert_allclose(y, outputs(model, part), rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(part, given)
+    first = predict(x[:1])
+    kept = first.copy()
+    predict(x[1:2])
+    np.testing.assert_array_equal(first, kept)  # an answer is not overwritten by the next
+
+
+def test_the_predictor_saturates_and_takes_other_layouts() -> None:
+    model = static_mlp()
+    predict = predictor(model)
+    for x in (
+        DIGITS * 1e38,
+        -DIGITS,
+        np.full_like(DIGITS, np.inf),
+        DIGITS.transpose(0, 2, 1).copy().transpose(0, 2, 1),
+    ):
+        np.testing.assert_allclose(predict(x), outputs(model, x), rtol=1e-4, atol=1e-4)
+
+
+def test_many_shapes_and_an_empty_batch() -> None:
+    model = static_mlp()
+    predict = predictor(model)
+    for n in (*range(1, 40), 1, 40):
+        np.testing.assert_allclose(predict(DIGITS[:n]), outputs(model, DIGITS[:n]), rtol=1e-4, atol=1e-4)
+
+
+def test_two_threads_do_not_mix_their_answers() -> None:
+    model = static_mlp()
+    predict, wrong = predictor(model), []
+    expected = [outputs(model, DIGITS[i : i + 1]) for i in range(8)]
+
+    def work(i: int) -> None:
+        for _ in range(300):
+            if not np.allclose(predict(DIGITS[i : i + 1]), expected[i], atol=1e-4):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# The check ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "gpt", "dynamic", "one"])
+def test_what_is_quantized_passes(name: str) -> None:
+    make, x = MODELS[name]
+    model = make()
+    assert verify_quantized(model, x) == []
+    assert "forward" not in {key for part in model.modules() for key in vars(part)}  # nothing is left behind
+
+
+class RoundedFloats(Linear):
+    """Float arithmetic on rounded values: quantized in name only."""
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features)
+        scale = np.abs(layer.weight.data).max(axis=1, keepdims=True) / 127
+        self.weight = Parameter(np.rint(layer.weight.data / scale) * scale)
+
+
+class Disguised(QuantizedLinear):
+    """INT8 weights for show."""
+
+    def outputs(self, x: Array) -> Array:
+        return x.astype(np.float32) @ (self.weight.data * self.weight_scale.data[:, None]).T.astype(np.float32)
+
+
+def planted(change: Callable[[Any], None]) -> list[str]:
+    model = static_mlp()
+    change(model)
+    return verify_quantized(model, DIGITS)
+
+
+def disguise(model: Any) -> None:
+    layer = Disguised(16, 5, input_dtype="uint8")
+    layer.load_state_dict(model[-1].state_dict())
+    model.layers[-1] = layer
+
+
+def swap_kernel(model: Any, name: str, wrong: Callable[..., Any]) -> None:
+    """The layer's class is honest; what it keeps prepared is not."""
+    outputs(model, DIGITS)
+    setattr(model[-1].kernel(), name, wrong)
+
+
+CHEATS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a float layer": (lambda m: m.layers.__setitem__(-1, Linear(16, 5)), "weight of float32"),
+    "rounded floats": (lambda m: m.layers.__setitem__(-1, RoundedFloats(mlp()[-1])), "weight of float"),  # type: ignore[arg-type]
+    "a subclass": (disguise, "Disguised is not a layer"),
+    "float weights inside": (lambda m: setattr(m[-1].weight, "data", m[-1].weight.data.astype(np.float32)), "int8"),
+    "a hidden matrix": (lambda m: setattr(m[-1], "secret", np.ones((5, 16), np.float32)), "secret of float32"),
+    "a replaced method": (lambda m: setattr(m[-1], "outputs", lambda x: x[:, :5] * 1.0), "outputs replaced"),
+    "a function": (lambda m: m.layers.append(lambda x: x @ np.eye(5, dtype=np.float32)), "neither a layer"),
+    "other sums": (lambda m: swap_kernel(m, "accumulate", lambda q: np.ones((len(q), 5), np.int32)), "its sums"),
+    "float sums": (lambda m: swap_kernel(m, "accumulate", lambda q: q @ m[-1].weight.data.T.astype(float)), "its sums"),
+    "other outputs": (
+        lambda m: swap_kernel(m, "finished", lambda q, s: np.ones((len(q), 5), np.float32)),
+        "its output",
+    ),
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_planted_cheat_is_caught(cheat: str) -> None:
+    change, said = CHEATS[cheat]
+    problems = planted(change)
+    assert any(said in problem for problem in problems), problems
+
+
+def test_stale_weights_and_idle_layers_are_caught() -> None:
+    model = static_mlp()
+    outputs(model, DIGITS)
+    model[1].weight.data[:] = 1  # written into: the prepared kernel still has the old ones
+    assert any("its sums" in problem for problem in verify_quantized(model, DIGITS))
+
+    class Decoy(Module):
+        def __init__(self) -> None:
+            self.shown, self.used = QuantizedLinear(24, 2), QuantizedLinear(24, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    assert verify_quantized(Decoy(), DIGITS.reshape(64, 24)) == ["shown: the example did not reach it"]
+
+
+def test_nothing_quantized_is_said_and_a_convolution_is_worked_out_too() -> None:
+    assert verify_quantized(Sequential(tt.ReLU()), DIGITS) == ["no quantized layer: expected at least one"]
+    model: Any = quantize_static(cnn(), [IMAGES])
+    outputs(model, IMAGES)
+    kernel = model[0].kernel()
+    honest = kernel.finished
+    kernel.finished = lambda q, scale, window: honest(q, scale, window) // 2
+    assert isinstance(model[0], QuantizedConv2d)
+    assert verify_quantized(model, IMAGES) == ["0: its output is not that of integer arithmetic on its int8 weights"]
+
+
+def test_the_model_is_as_it_was_after_the_check() -> None:
+    model = static_mlp().train()
+    before = copy.deepcopy(model.state_dict())
+    verify_quantized(model, DIGITS)
+    assert all(part.training for part in model.modules())
+    assert all(np.array_equal(value.data, before[name].data) for name, value in model.state_dict().items())
+    assert all(type(part) is not Disguised for part in model.modules() if isinstance(part, QuantizedLayer))
