@@ -241,6 +241,12 @@ def test_an_int8_weight_that_no_quantizer_makes_is_refused(tmp_path: Path) -> No
         save_model(lowest, saved)
 
 
+def test_a_quantized_embedding_has_as_many_rows_as_it_says(tmp_path: Path) -> None:
+    saved = save_model(quantize_dynamic(gpt()), tmp_path / "m")
+    rewrite(saved, lambda d: d["model"]["transformer"]["wte"].update(num_embeddings=8))
+    assert "model.transformer.wte: rows is of 7 x 8: expected 8 x 8" in refused(saved)
+
+
 def test_only_plain_files_are_read(saved: Path, tmp_path: Path) -> None:
     for name in (JSON, TENSORS):
         (saved / name).rename(tmp_path / name)
@@ -366,7 +372,7 @@ def test_any_json_gives_a_model_or_one_line(tmp_path: Path, node: Any, more: dic
     loads_or_says_why(one_layer(tmp_path, node, **more))
 
 
-def test_the_folder_may_be_replaced_while_it_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_two_models_are_not_mixed_up(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = saved_files._read
 
     def read(path: Path, limit: int) -> bytes:
@@ -376,4 +382,4 @@ def test_the_folder_may_be_replaced_while_it_is_read(saved: Path, monkeypatch: p
         return content
 
     monkeypatch.setattr(saved_files, "_read", read)
-    assert "was replaced while it was read" in refused(saved)
+    assert "was changed while it was read" in refused(saved)

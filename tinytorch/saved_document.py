@@ -65,7 +65,11 @@ class Plan:
             raise StateError(f"{where}: {problem}")
         self.specs |= {prefix + key: spec for key, spec in kind.tensors(settings).items()}
         self.derived_bytes += kind.derived_bytes(settings)
-        return PlannedLayer(kind, settings, prefix, self.parts(node, kind, where, prefix, depth + 1))
+        parts = self.parts(node, kind, where, prefix, depth + 1)
+        single = {name: part.settings for name, part in parts.items() if isinstance(part, PlannedLayer)}
+        if clash := kind.clash(settings, single):
+            raise StateError(f"{where}: {clash}")
+        return PlannedLayer(kind, settings, prefix, parts)
 
     def parts(self, node: dict[str, Any], kind: Kind, where: str, prefix: str, depth: int) -> dict[str, Any]:
         """The parts of a node."""

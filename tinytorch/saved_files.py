@@ -47,7 +47,8 @@ def read_both(folder: Path) -> tuple[bytes, bytes]:
     """The contents of the two files, which must be plain ones: a link could lead anywhere.
 
     Raises:
-        StateError: one is missing, a link or too large, or the folder was replaced between the two.
+        StateError: one is missing, a link or too large, or the folder was changed between the two, so that they
+            might be of different models.
     """
     try:
         before = folder.stat()
@@ -55,8 +56,8 @@ def read_both(folder: Path) -> tuple[bytes, bytes]:
         after = folder.stat()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise StateError(f"{folder}: cannot be read ({error})") from None
-    if not os.path.samestat(before, after):
-        raise StateError(f"{folder}: was replaced while it was read; load it again")
+    if not os.path.samestat(before, after) or before.st_mtime_ns != after.st_mtime_ns:
+        raise StateError(f"{folder}: was changed while it was read; load it again")
     return contents
 
 
@@ -76,7 +77,7 @@ def _read(path: Path, limit: int) -> bytes:
         raise StateError(f"{path}: {status.st_size} bytes: expected at most {limit}")
     with path.open("rb") as file:
         if not os.path.samestat(status, os.fstat(file.fileno())):
-            raise StateError(f"{path}: was replaced while it was read; load it again")
+            raise StateError(f"{path}: was changed while it was read; load it again")
         content = file.read(status.st_size + 1)
     if len(content) != status.st_size:
         raise StateError(f"{path}: was changed while it was read; load it again")

@@ -84,6 +84,7 @@ class Kind:
         derived_bytes: settings -> what those take in memory.
         optional: tensors that may be None; the setting of the same name says whether they are there.
         problem: settings -> what is wrong between them, or "".
+        clash: settings and those of the (single) parts -> what does not go together, or "".
     """
 
     make: Any
@@ -96,6 +97,7 @@ class Kind:
     derived_bytes: Callable[[Settings], int] = lambda s: 0
     optional: tuple[str, ...] = ()
     problem: Callable[[Settings], str] = lambda s: ""
+    clash: Callable[[Settings, Mapping[str, Settings]], str] = lambda s, parts: ""
 
 
 def whole(least: int, most: int) -> Setting:
@@ -162,6 +164,14 @@ def _unsummable(s: Settings) -> str:
         return f"{inputs} products in a sum: expected at most {MOST_PRODUCTS}, which int32 holds"
     if s["output_dtype"] and not s["input_dtype"]:
         return "output_dtype without input_dtype: expected null"
+    return ""
+
+
+def _other_rows(s: Settings, parts: Mapping[str, Settings]) -> str:
+    """The rows of a quantized embedding are read without a check of their own."""
+    sizes = parts["rows"]["out_features"], parts["rows"]["in_features"]
+    if sizes != (s["num_embeddings"], s["embedding_dim"]):
+        return f"rows is of {sizes[0]} x {sizes[1]}: expected {s['num_embeddings']} x {s['embedding_dim']}"
     return ""
 
 
@@ -328,6 +338,7 @@ KINDS: dict[str, Kind] = {
         ("num_embeddings", "embedding_dim", "rows"),
         {"num_embeddings": size, "embedding_dim": size},
         parts={"rows": Slot(("QuantizedLinear",))},
+        clash=_other_rows,
     ),
     "QuantizedPositions": Kind(
         QuantizedPositions,

@@ -15,8 +15,8 @@ the tensors that are packed (see `packing`), `shared` those that are another one
 settings of a GPT's `KVCache`; all three may be left out.
 
 A folder may come from anybody. All of model.json is checked, then the header of model.safetensors against the sizes
-that follow from it, and only then is anything built; the limits below bound what it can cost. Whether layers fit one
-another shows when the model runs, as a ShapeError.
+that follow from it, and only then is anything built; the limits of `saved_files` and `saved_document` bound what it
+can cost. Whether layers fit one another shows when the model runs.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ __all__ = ["load_cache", "load_model", "save_model", "saved_bytes"]
 
 def save_model(model: Module, folder: FolderLike, compress: bool = False, cache: KVCache | None = None) -> Path:
     """Write the model's description and tensors into `folder`; `load_model` gives it back to the bit.
+
+    Arrays come back in C order: one that lay otherwise may give products with other last bits.
 
     The files are written beside the folder and put into place by renaming, so that it holds the old model or the new
     one, whole. Killed between the two renames that replacing takes, it is gone, and the old one is beside it.
