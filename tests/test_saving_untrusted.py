@@ -156,6 +156,10 @@ def one_layer(folder: Path, node: dict[str, Any], **more: Any) -> Path:
     return folder
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return {"type": "Sequential", "layers": [nested(depth - 1)] if depth > 1 else []}
+
+
 BIG = 100_000_000
 WAVES = {"type": "SinusoidalPositions", "max_length": 10**7, "embedding_dim": 2}
 BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -174,6 +178,7 @@ BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
          "padding": [0, 0], "dilation": [1, 1], "groups": 1, "bias": True}, {},
     ),
     "parts": ({"type": "Sequential", "layers": [{"type": "relu"}] * 20_000}, {}),
+    "deep": (nested(33), {}),
 }  # fmt: skip
 
 
@@ -186,6 +191,10 @@ def test_huge_settings_allocate_nothing(saved: Path, name: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+def test_depth_within_the_limit_is_allowed(saved: Path) -> None:
+    load_model(one_layer(saved, nested(32)))
 
 
 def test_a_small_stream_does_not_unpack_to_more_than_the_limit(saved: Path) -> None:
@@ -239,6 +248,23 @@ def test_an_int8_weight_that_no_quantizer_makes_is_refused(tmp_path: Path) -> No
     lowest.weight.data = np.full((1, 1, 1, 1), -128, np.int8)
     with pytest.raises(tt.StateError, match="-128"):
         save_model(lowest, saved)
+
+
+def test_a_gpt_has_blocks_and_a_cache_within_the_limit(tmp_path: Path) -> None:
+    saved = save_model(gpt(), tmp_path / "m")
+    cache = {"batch_size": 1024, "hop": 6, "dtype": "float64"}
+    for change, message in (
+        ({"dtype": "int8"}, 'cache.dtype is \'int8\': expected "float32", "float16" or "float64"'),
+        ({"hop": 7}, "cache.hop is 7: expected at most the block size, 6"),
+        ({"batch_size": 0}, "cache.batch_size is 0: expected a whole number from 1 to 1024"),
+        ({"length": 1}, "cache: unknown key 'length'"),
+    ):
+        rewrite(saved, lambda d, change=change: d.update(cache=cache | change))
+        assert message in refused(saved)
+    rewrite(saved, lambda d: d.update(cache=cache) or d["model"].update(block_size=10**6))
+    assert "cache: keys and values of" in refused(saved)
+    rewrite(saved, lambda d: d["model"]["transformer"].update(h=[]))
+    assert "model.transformer.h is []: expected a list of at least 1" in refused(saved)
 
 
 def test_a_quantized_embedding_has_as_many_rows_as_it_says(tmp_path: Path) -> None:
