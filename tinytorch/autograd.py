@@ -198,9 +198,17 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
             continue
         for x, gx in input_gradients(tensor.node, g):
             key = id(x)
-            gradients[key] = gradients[key] + gx if key in gradients else gx
+            gradients[key] = _sum(gradients[key], gx) if key in gradients else gx
         if not retain_graph:
             tensor.node = _USED
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """a + b; float16 may overflow, which a gradient scaler (module 15) expects and needs no warning for."""
+    if a.dtype.itemsize > 2:
+        return a + b
+    with np.errstate(over="ignore", invalid="ignore"):
+        return a + b
 
 
 def topological_order(output: Tensor) -> list[Tensor]:

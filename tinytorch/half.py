@@ -22,6 +22,7 @@ from tinytorch import onednn, spatial
 from tinytorch import onednn_bf16 as bf16
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative, unbroadcast
 from tinytorch.convolution import Window
+from tinytorch.parallel import in_parallel
 from tinytorch.spatial import channels_first, channels_last
 from tinytorch.tensor import Array, Op, is_floating, is_grad_enabled
 
@@ -62,10 +63,24 @@ def _each(change: Callable[[Any], Any], kept: Any) -> Any:
     return tuple(map(change, kept)) if isinstance(kept, tuple) else change(kept)
 
 
+def _narrow_images(x: Array, dtype: np.dtype) -> Array:
+    """(N, C, H, W) rounded, as a contiguous (N, H, W, C)."""
+    n, c, h, w = x.shape
+    out = np.empty((n, h, w, c), dtype)
+
+    def work(begin: int, end: int) -> None:
+        out[begin:end] = narrow(x[begin:end], dtype).transpose(0, 2, 3, 1)
+
+    in_parallel(x, work)
+    return out
+
+
 half_ = Op("half", lambda x, dtype: narrow(x, dtype))
-half_images_ = Op("half", lambda x, dtype: channels_first(narrow(channels_last(x), dtype)))
+half_images_ = Op("half", lambda x, dtype: channels_first(_narrow_images(x, dtype)))
+wide_ = Op("float32", lambda x: widen(x))
 derivative(half_, lambda g, y, x, dtype: widen(g))
 derivative(half_images_, lambda g, y, x, dtype: widen(g))
+derivative(wide_, lambda g, y, x: narrow(g, x.dtype))
 
 master_ = Op("master weight", lambda w, groups=1: w)  # a weight that its convolution will lay out by itself
 derivative(master_, lambda g, y, w, groups=1: g)
@@ -238,11 +253,11 @@ def convolution_kernel(slow: Op) -> Op:
 
 
 def max_pool_kernel(slow: Op) -> Op:
-    def forward(x: Array, *, window: Window) -> tuple[Array, Array | None]:
+    def forward(x: Array, *, window: Window) -> tuple[Array, dict[int, Array]]:
         y, places = bf16.max_pool_forward(channels_last(x), window, is_grad_enabled())
         return channels_first(y), places
 
-    def rule(g: Array, places: Array, x: Array, *, window: Window) -> Array:
+    def rule(g: Array, places: dict[int, Array], x: Array, *, window: Window) -> Array:
         n, c, h, w = x.shape
         return channels_first(bf16.max_pool_backward(channels_last(g), places, (n, h, w, c), window))
 

@@ -63,7 +63,7 @@ class _Policy:
         if native:
             table |= {op: make(table[op]) for op, make in KERNELS.items()}
         table |= dict.fromkeys((spatial.weight_columns_, spatial.weight_tiles_), H.master_)
-        table |= {op: op for op in (*VIEWS, H.half_, H.half_images_)}
+        table |= {op: op for op in (*VIEWS, H.half_, H.half_images_, H.wide_)}
         self.table = table
         self.rounded: dict[Op, Rounding] = {op: (H.half_, places) for op, places in HALF.items()}
         self.rounded |= dict.fromkeys(H.CONVOLUTIONS, (H.half_images_, (0,)))
@@ -86,7 +86,7 @@ class _Policy:
 def _full(x: Operand) -> Operand:
     """A 16-bit input of an operation that wants float32."""
     if isinstance(x, Tensor):
-        return apply(T.cast, x, dtype=np.dtype(np.float32)) if H.is_half(x.data) else x
+        return apply(H.wide_, x) if H.is_half(x.data) else x
     return H.widen(x)
 
 
@@ -177,7 +177,7 @@ class GradScaler:
         """loss times the scale, in float32."""
         if not self.enabled:
             return loss
-        return (loss.to(np.float32) if H.is_half(loss.data) else loss) * self._scale
+        return _full(loss) * self._scale
 
     def unscale_(self, optimizer: Optimizer) -> bool:
         """Divide the gradients by the scale; whether all are finite.

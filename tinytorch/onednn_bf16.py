@@ -4,7 +4,11 @@ Arrays are contiguous and channels-last, (N, H, W, C), as in `convolution`, so t
 from layer to layer without a copy. Weights and biases come as float32 and are rounded while they are packed into
 the layout that the kernel wants; their gradients come back as float32. All sums are float32's.
 
-A kernel is prepared once for its shapes and kept. oneDNN may be called by one thread at a time, hence the lock.
+A kernel is prepared once for its shapes and kept, by each thread for itself: oneDNN's scratch memory belongs to the
+thread that prepared it. A batch is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the
+same inside oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another
+program on one of two cores a step measured 30 times as long, this way 2 times.
+
 Where oneDNN has no kernel for something, `onednn.UnsupportedError` comes out: whoever calls does it another way.
 """
 
@@ -12,30 +16,65 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from ctypes import c_float
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinytorch import onednn as dnn
-from tinytorch.convolution import Gradients, Window
+from tinytorch.convolution import Gradients, Window, sum_parts
 from tinytorch.kernels import bfloat16
 from tinytorch.onednn import Descriptor, Primitive
+from tinytorch.parallel import in_parallel
 from tinytorch.tensor import Array
 
 Shape = tuple[int, ...]
+Kernel = TypeVar("Kernel")
 
-KEPT = 256  # prepared kernels of each kind; a network has a few dozen
+KEPT = 512  # prepared kernels of a thread; a network has a few dozen
 _USE_BATCH, _USE_GIVEN, _SCALE_AND_SHIFT = 0, 1, 2 | 4  # dnnl_normalization_flags_t
 _INFINITY_BITS, _NEGATIVE_INFINITY_BITS = 0x7F80, 0xFF80  # bfloat16's; what is larger is NaN
 _STRIP = 2**18  # numbers: half a megabyte, which stays in the cache from one step to the next
 
-_turn = threading.Lock()
+
+class _Mine(threading.local):
+    """This thread's kernels, by what they are for."""
+
+    def __init__(self) -> None:
+        self.made: dict[Hashable, Any] = {}
+
+
+_mine = _Mine()
+
+
+def _kernel(make: Callable[..., Kernel], *settings: Hashable) -> Kernel:
+    """`make(*settings)`, from earlier if it is there."""
+    made, key = _mine.made, (make, *settings)
+    if key not in made:
+        if len(made) >= KEPT:
+            made.pop(next(iter(made)))
+        with _one_thread():
+            made[key] = make(*settings)
+    return made[key]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What oneDNN does inside, it does in this thread alone. OpenMP keeps this number for each thread apart."""
+    openmp = dnn.library().c  # the library brings OpenMP's functions along
+    before = openmp.omp_get_max_threads()
+    openmp.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        openmp.omp_set_num_threads(before)
 
 
 def _run(primitive: Primitive, arrays: Mapping[int, Array]) -> None:
-    with _turn:
+    with _one_thread():
         primitive.run(arrays)
 
 
@@ -85,8 +124,8 @@ class _Convolution:
 
     def __init__(self, x: Shape, weight: Shape, window: Window, groups: int, biased: bool) -> None:
         k = weight[0]
-        self.y_shape, self.biased = (x[0], *window.positions, k), biased
-        self._x, self._y, self._b = _images(x), _images(self.y_shape), _channels(k) if biased else None
+        self.biased, self._b = biased, _channels(k) if biased else None
+        self._x, self._y = _images(x), _images((x[0], *window.positions, k))
         self._shape = weight if groups == 1 else (groups, k // groups, *weight[1:])
         self._weight = Descriptor(self._shape, bfloat16(), "any")
         self._plain = Descriptor(self._shape, np.float32)
@@ -104,7 +143,8 @@ class _Convolution:
     def to_input(self) -> Primitive:
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.DIFF_SRC: self._x, dnn.WEIGHTS: None, dnn.DIFF_DST: self._y}
-        return Primitive("convolution_backward_data", arguments, arrays)
+        with _one_thread():
+            return Primitive("convolution_backward_data", arguments, arrays)
 
     @cached_property
     def pack_backward(self) -> _Copier:
@@ -115,22 +155,26 @@ class _Convolution:
         free = Descriptor(self._shape, np.float32, "any")
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, free, self._b, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.SRC: self._x, dnn.DIFF_WEIGHTS: None, dnn.DIFF_DST: self._y}
-        return Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
+        with _one_thread():
+            return Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
 
     @cached_property
     def unpack(self) -> _Copier:
         return _Copier(self.to_weight.descriptor(dnn.DIFF_WEIGHTS), self._plain)
 
 
-_convolution = lru_cache(KEPT)(_Convolution)
-
-
 def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Shapes: x (N, H, W, C) bfloat16; w (K, C/groups, kh, kw) and b (K,) float32; result (N, OH, OW, K) bfloat16."""
-    made = _convolution(x.shape, w.shape, window, groups, b is not None)
-    y = np.empty(made.y_shape, x.dtype)
-    arrays = {dnn.SRC: x, dnn.WEIGHTS: made.pack_forward(np.ascontiguousarray(w)), dnn.DST: y}
-    _run(made.forward, arrays if b is None else arrays | {dnn.BIAS: np.ascontiguousarray(b)})
+    y = np.empty((len(x), *window.positions, len(w)), x.dtype)
+    w = np.ascontiguousarray(w)
+    bias = {} if b is None else {dnn.BIAS: np.ascontiguousarray(b)}
+
+    def work(begin: int, end: int) -> None:
+        part = x[begin:end]
+        made = _kernel(_Convolution, part.shape, w.shape, window, groups, b is not None)
+        _run(made.forward, {dnn.SRC: part, dnn.WEIGHTS: made.pack_forward(w), dnn.DST: y[begin:end]} | bias)
+
+    in_parallel(x, work)
     return y
 
 
@@ -138,17 +182,22 @@ def convolution_backward(
     g: Array, x: Array, w: Array, b: Array | None, window: Window, groups: int, input_gradient: bool
 ) -> Gradients:
     """From g = dL/dy, bfloat16, the gradients of x in bfloat16 and of w and b in float32."""
-    made = _convolution(x.shape, w.shape, window, groups, b is not None)
-    dx = None
-    if input_gradient:
-        dx = np.empty(x.shape, x.dtype)
-        packed = made.pack_backward(np.ascontiguousarray(w))
-        _run(made.to_input, {dnn.DIFF_SRC: dx, dnn.WEIGHTS: packed, dnn.DIFF_DST: g})
-    packed_dw = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size)
-    db = np.empty(w.shape[0], np.float32)
-    arrays = {dnn.SRC: x, dnn.DIFF_WEIGHTS: packed_dw, dnn.DIFF_DST: g}
-    _run(made.to_weight, arrays if b is None else arrays | {dnn.DIFF_BIAS: db})
-    return dx, made.unpack(packed_dw, np.empty(w.shape, np.float32)), db
+    dx = np.empty(x.shape, x.dtype) if input_gradient else None
+    w = np.ascontiguousarray(w)
+
+    def work(begin: int, end: int) -> tuple[Array, Array]:
+        part, g_part = x[begin:end], g[begin:end]
+        made = _kernel(_Convolution, part.shape, w.shape, window, groups, b is not None)
+        if dx is not None:
+            arrays = {dnn.DIFF_SRC: dx[begin:end], dnn.WEIGHTS: made.pack_backward(w), dnn.DIFF_DST: g_part}
+            _run(made.to_input, arrays)
+        packed, db = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size), np.empty(len(w), np.float32)
+        bias = {} if b is None else {dnn.DIFF_BIAS: db}
+        _run(made.to_weight, {dnn.SRC: part, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g_part} | bias)
+        return made.unpack(packed, np.empty(w.shape, np.float32)), db
+
+    dw, db = sum_parts(in_parallel(x, work))
+    return dx, dw, db
 
 
 # Pooling ----------------------------------------------------------------------------------------------
@@ -158,8 +207,7 @@ class _MaxPool:
     """The kernels of one max pooling; `places` remembers which number of each window was the largest."""
 
     def __init__(self, x: Shape, window: Window) -> None:
-        self.y_shape = (x[0], *window.positions, x[3])
-        x_, y_ = _images(x), _images(self.y_shape)
+        x_, y_ = _images(x), _images((x[0], *window.positions, x[3]))
         geometry = window.stride, window.kernel, (0, 0), window.padding, window.padding
         arrays: dict[int, Descriptor | None] = {dnn.SRC: x_, dnn.DST: y_}
         arguments = (dnn.POOLING_MAX, x_, y_, *geometry)
@@ -171,26 +219,36 @@ class _MaxPool:
         self.places_size = self.forward.descriptor(dnn.WORKSPACE).size
 
 
-_max_pool = lru_cache(KEPT)(_MaxPool)
+def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, dict[int, Array]]:
+    """The largest number of each window and, if the derivative will be asked for, where it was, for each part of the
+    batch by its first sample."""
+    y, places = np.empty((len(x), *window.positions, x.shape[3]), x.dtype), {}
 
+    def work(begin: int, end: int) -> None:
+        part = x[begin:end]
+        _refuse_nan(part)
+        made = _kernel(_MaxPool, part.shape, window)
+        arrays = {dnn.SRC: part, dnn.DST: y[begin:end]}
+        if recording:
+            places[begin] = np.empty(made.places_size, np.uint8)
+            _run(made.forward, arrays | {dnn.WORKSPACE: places[begin]})
+        else:
+            _run(made.inference, arrays)
 
-def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, Array | None]:
-    """The largest number of each window and, if the derivative will be asked for, where it was."""
-    _refuse_nan(x)
-    made = _max_pool(x.shape, window)
-    y = np.empty(made.y_shape, x.dtype)
-    if not recording:
-        _run(made.inference, {dnn.SRC: x, dnn.DST: y})
-        return y, None
-    places = np.empty(made.places_size, np.uint8)
-    _run(made.forward, {dnn.SRC: x, dnn.DST: y, dnn.WORKSPACE: places})
+    in_parallel(x, work)
     return y, places
 
 
-def max_pool_backward(g: Array, places: Array, shape: Shape, window: Window) -> Array:
+def max_pool_backward(g: Array, places: dict[int, Array], shape: Shape, window: Window) -> Array:
     """Each window's gradient goes to where its largest number was."""
     dx = np.empty(shape, g.dtype)
-    _run(_max_pool(shape, window).backward, {dnn.DIFF_SRC: dx, dnn.DIFF_DST: g, dnn.WORKSPACE: places})
+
+    def work(begin: int, end: int) -> None:
+        part = dx[begin:end]
+        arrays = {dnn.DIFF_SRC: part, dnn.DIFF_DST: g[begin:end], dnn.WORKSPACE: places[begin]}
+        _run(_kernel(_MaxPool, part.shape, window).backward, arrays)
+
+    in_parallel(dx, work)  # as large as x was: the same parts
     return dx
 
 
@@ -215,38 +273,46 @@ class _BatchNorm:
         self.backward = Primitive("batch_normalization_backward", arguments, arrays)
 
 
-_batch_norm = lru_cache(KEPT)(_BatchNorm)
-
-
 def channel_statistics(x: Array) -> tuple[Array, Array]:
     """Mean and (biased) variance of each channel, in float32."""
-    mean, var = np.empty(x.shape[3], np.float32), np.empty(x.shape[3], np.float32)
-    arrays = {dnn.SRC: x, dnn.DST: np.empty_like(x), dnn.MEAN: mean, dnn.VARIANCE: var}
-    _run(_batch_norm(x.shape).measure, arrays)
-    return mean, var
+
+    def work(begin: int, end: int) -> tuple[float, Array, Array]:
+        part, mean, var = x[begin:end], np.empty(x.shape[3], np.float32), np.empty(x.shape[3], np.float32)
+        arrays = {dnn.SRC: part, dnn.DST: np.empty_like(part), dnn.MEAN: mean, dnn.VARIANCE: var}
+        _run(_kernel(_BatchNorm, part.shape).measure, arrays)
+        return (end - begin) / len(x), mean, var
+
+    parts = in_parallel(x, work)
+    total = np.zeros(x.shape[3], np.float32)
+    mean = sum((share * own for share, own, _ in parts), total)
+    return mean, sum((share * (var + (own - mean) ** 2) for share, own, var in parts), total)
 
 
 def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
     """(x - mean) / sqrt(var) * scale + shift, with a float32 number of each for each channel."""
-    y = np.empty_like(x)
-    arrays = {dnn.SRC: x, dnn.DST: y, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
-    _run(_batch_norm(x.shape).forward, arrays)
+    y, numbers = np.empty_like(x), {dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
+
+    def work(begin: int, end: int) -> None:
+        part = x[begin:end]
+        _run(_kernel(_BatchNorm, part.shape).forward, {dnn.SRC: part, dnn.DST: y[begin:end]} | numbers)
+
+    in_parallel(x, work)
     return y
 
 
 def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Array) -> tuple[Array, Array, Array]:
-    """Gradients of x (bfloat16), scale and shift (float32), where mean and variance are the batch's own."""
+    """Gradients of x (bfloat16), scale and shift (float32), where mean and variance are the batch's own: each part's
+    gradient needs the sums over all, so that the batch stays whole."""
     dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
     arrays = {dnn.SRC: x, dnn.DIFF_DST: g, dnn.DIFF_SRC: dx, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale,
               dnn.DIFF_SCALE: dscale, dnn.DIFF_SHIFT: dshift}  # fmt: skip
-    _run(_batch_norm(x.shape).backward, arrays)
+    _run(_kernel(_BatchNorm, x.shape).backward, arrays)
     return dx, dscale, dshift
 
 
 # ReLU: on the bits ------------------------------------------------------------------------------------
 
 
-@lru_cache(KEPT)
 def _relu(size: int) -> Primitive:
     x = Descriptor((size,), bfloat16())
     arguments = (dnn.FORWARD_INFERENCE, dnn.ELTWISE_RELU, x, x, c_float(0), c_float(0), None)
@@ -255,9 +321,14 @@ def _relu(size: int) -> Primitive:
 
 def relu(x: Array) -> Array:
     """max(x, 0) of a contiguous array."""
-    _refuse_nan(x)
     y = np.empty_like(x)
-    _run(_relu(x.size), {dnn.SRC: x, dnn.DST: y})
+
+    def work(begin: int, end: int) -> None:
+        part = x[begin:end]
+        _refuse_nan(part)
+        _run(_kernel(_relu, part.size), {dnn.SRC: part, dnn.DST: y[begin:end]})
+
+    in_parallel(x, work)
     return y
 
 
@@ -267,12 +338,16 @@ def relu_backward(g: Array, y: Array) -> Array:
     As integers -y is negative exactly where y > 0, so that shifting its sign over all bits gives a mask.
     """
     dx = np.empty_like(g)
-    out, g_bits, y_bits = (a.reshape(-1).view(np.int16) for a in (dx, g, y))
-    for i in range(0, out.size, _STRIP):
-        part = slice(i, i + _STRIP)
-        mask = np.negative(y_bits[part], out=out[part])
-        mask >>= 15
-        mask &= g_bits[part]
+
+    def work(begin: int, end: int) -> None:
+        out, g_bits, y_bits = (a[begin:end].reshape(-1).view(np.int16) for a in (dx, g, y))
+        for i in range(0, out.size, _STRIP):
+            part = slice(i, i + _STRIP)
+            mask = np.negative(y_bits[part], out=out[part])
+            mask >>= 15
+            mask &= g_bits[part]
+
+    in_parallel(g, work)
     return dx
 
 
@@ -286,11 +361,10 @@ class _Product:
     """
 
     def __init__(self, a: tuple[Shape, Shape], b: tuple[Shape, Shape], biased: bool, exact: bool, packed: bool) -> None:
-        (shape, strides), (b_shape, b_strides) = a, b
-        self.y_shape, self.dtype = (*shape[:-1], b_shape[-1]), np.dtype(np.float32) if exact else bfloat16()
-        a_, y = Descriptor(shape, bfloat16(), strides), Descriptor(self.y_shape, self.dtype)
+        (shape, strides), (b_shape, b_strides), width = a, b, b[0][-1]
+        a_, y = Descriptor(shape, bfloat16(), strides), Descriptor((*shape[:-1], width), _result(exact))
         b_ = Descriptor(b_shape, bfloat16(), "any" if packed else b_strides)
-        bias = Descriptor((1, b_shape[-1]), np.float32) if biased else None
+        bias = Descriptor((1, width), np.float32) if biased else None
         arrays = {dnn.SRC: a_, dnn.WEIGHTS: None if packed else b_, dnn.DST: y}
         arrays |= {dnn.BIAS: bias} if biased else {}
         self.primitive = Primitive("matmul", (a_, b_, bias, y, None), arrays)
@@ -298,31 +372,39 @@ class _Product:
             self.pack = _Copier(Descriptor(b_shape, np.float32, b_strides), self.primitive.descriptor(dnn.WEIGHTS))
 
 
-_product = lru_cache(KEPT)(_Product)
+def _result(exact: bool) -> np.dtype:
+    return np.dtype(np.float32) if exact else bfloat16()
 
 
-def _matrix(x: Array) -> tuple[Array, Shape]:
-    """x with its rows or its columns contiguous, and its strides in numbers. NumPy's own strides would not do: for
-    dimensions of size 1 they are arbitrary."""
-    columns, (m, n) = x.swapaxes(-1, -2), x.shape[-2:]
-    if columns.flags.c_contiguous and not x.flags.c_contiguous:
-        inner = 1, m
-    else:
-        x, inner = np.ascontiguousarray(x), (n, 1)
-    outer = [math.prod(x.shape[i + 1 :]) for i in range(x.ndim - 2)]
-    return x, (*outer, *inner)
+def _matrix(x: Array) -> Array:
+    """x itself if the numbers of its rows or of its columns lie side by side, as oneDNN wants them; else a copy."""
+    rows, columns = x.strides[-2:]
+    plain = min(x.strides) > 0 and min(x.shape) > 1 and x.itemsize in (rows, columns)
+    return x if plain else np.ascontiguousarray(x)
+
+
+def _layout(x: Array) -> tuple[Shape, Shape]:
+    """Its shape and its strides in numbers. A contiguous array's are worked out: NumPy's for a size of 1 are
+    arbitrary."""
+    if x.flags.c_contiguous:
+        return x.shape, tuple(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
+    return x.shape, tuple(stride // x.itemsize for stride in x.strides)
 
 
 def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) -> Array:
     """a b + bias in bfloat16, or with `exact` in float32 as it was summed: (..., M, K), (..., K, N) -> (..., M, N).
 
-    a is bfloat16, b too or float32, the bias (N,) float32.
+    a is bfloat16, b too or float32, the bias (N,) float32. The first dimension is shared out, as a batch is.
     """
-    a, a_strides = _matrix(a)
-    b, b_strides = _matrix(b)
-    packed = b.dtype == np.float32
-    made = _product((a.shape, a_strides), (b.shape, b_strides), bias is not None, exact, packed)
-    y = np.empty(made.y_shape, made.dtype)
-    arrays = {dnn.SRC: a, dnn.WEIGHTS: made.pack(b) if packed else b, dnn.DST: y}
-    _run(made.primitive, arrays if bias is None else arrays | {dnn.BIAS: np.ascontiguousarray(bias)})
+    a, b, packed = _matrix(a), _matrix(b), b.dtype == np.float32
+    y = np.empty((*a.shape[:-1], b.shape[-1]), _result(exact))
+    given = {} if bias is None else {dnn.BIAS: np.ascontiguousarray(bias)}
+
+    def work(begin: int, end: int) -> None:
+        part, other = a[begin:end], b if b.ndim == 2 else b[begin:end]
+        made = _kernel(_Product, _layout(part), _layout(other), bias is not None, exact, packed)
+        weights = made.pack(other) if packed else other
+        _run(made.primitive, {dnn.SRC: part, dnn.WEIGHTS: weights, dnn.DST: y[begin:end]} | given)
+
+    in_parallel(y if y.size > a.size else a, work)
     return y

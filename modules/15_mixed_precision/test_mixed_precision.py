@@ -1,0 +1,424 @@
+"""Module 15: autocast's bounds, float32 masters, half the memory, and a scaler that survives an overflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch import kernels, onednn
+from tinytorch.acceleration import trace
+from tinytorch.dataloader import DataLoader, TensorDataset
+from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.layers import Parameter
+from tinytorch.mixed_precision import GradScaler, autocast
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+
+BFLOAT16 = kernels.bfloat16()
+BACKENDS = ["numpy", *(["onednn"] if onednn.why_not() == "" else [])]
+Block = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = kernels.backend()
+    kernels.use_backend(request.param)
+    yield request.param
+    kernels.use_backend(before)
+
+
+def network(seed: int = 0) -> tt.Module:
+    tt.manual_seed(seed)
+    return tt.Sequential(
+        Conv2d(3, 16, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(16), tt.ReLU(),
+        BasicBlock(16, 32, 2), AdaptiveAvgPool2d(2), tt.Flatten(), tt.Linear(128, 4),
+    )  # fmt: skip
+
+
+def images(n: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((n, 3, 16, 16), np.float32), rng.integers(0, 4, n)
+
+
+def gradients(block: Block, model: tt.Module) -> tuple[float, dict[str, np.ndarray]]:
+    x, labels = images()
+    with block():
+        loss = tt.CrossEntropyLoss()(model(tt.Tensor(x)), labels)
+    assert loss.dtype == np.float32
+    loss.backward()
+    return loss.item(), {name: p.grad.data for name, p in model.named_parameters() if p.grad is not None}
+
+
+# autocast ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.2), ("float16", 0.08)])
+def test_a_networks_gradients_are_float32s_within_rounding(backend: str, dtype: str, tolerance: float) -> None:
+    """The first layers' differ most: on random images rounding decides which pixel a pooling window takes and which
+    numbers ReLU lets pass. Biases before a batch norm have no gradient but rounding errors: they count little."""
+    exact_loss, exact = gradients(nullcontext, network())
+    loss, rough = gradients(partial(autocast, dtype), network())
+    assert loss == pytest.approx(exact_loss, rel=tolerance)
+    assert rough.keys() == exact.keys()
+    whole = np.sqrt(sum(np.vdot(g, g) for g in exact.values()))
+    for name, g in rough.items():
+        assert g.dtype == np.float32, name
+        error = np.linalg.norm(g - exact[name]) / (np.linalg.norm(exact[name]) + 0.01 * whole)
+        assert error < (0.1 * tolerance if name.startswith("7.") else tolerance), f"{name}: {error:.3f}"
+    assert any(not np.array_equal(g, exact[name]) for name, g in rough.items())  # it was not just float32
+
+
+def test_a_language_models_gradients(backend: str) -> None:
+    tokens = np.random.default_rng(0).integers(0, 11, (2, 8))
+    found = []
+    for block in (nullcontext, autocast):
+        tt.manual_seed(1)
+        model = tt.GPT(11, 8, n_layer=1, n_head=2, n_embd=16)
+        with block():
+            loss = tt.next_token_loss(model(tokens), tokens)
+        loss.backward()
+        found.append(np.concatenate([p.grad.data.ravel() for p in model.parameters() if p.grad is not None]))
+    assert np.linalg.norm(found[1] - found[0]) < 0.05 * np.linalg.norm(found[0])
+
+
+def test_weights_stay_float32_and_learn_what_16_bits_would_forget(backend: str) -> None:
+    """1 + 0.001 is 1 in bfloat16; the master takes a thousand such steps."""
+    layer = tt.Linear(1, 1, bias=False)
+    layer.weight.data[...] = 1
+    optimizer = tt.SGD(layer.parameters(), lr=0.001)
+    for _ in range(100):
+        with autocast():
+            loss = layer(tt.Tensor([[1.0]])).sum() * -1.0
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert layer.weight.dtype == np.float32
+    assert layer.weight.item() == pytest.approx(1.1, rel=1e-5)
+
+
+def test_gradients_of_weights_are_not_rounded_on_the_way(backend: str) -> None:
+    """257 is no bfloat16: a gradient that had stopped at 16 bits would be 256."""
+    layer = tt.Linear(1, 1)
+    with autocast():
+        y = layer(tt.Tensor(np.ones((257, 1), np.float32)))
+    y.backward(np.ones(y.shape))
+    assert layer.weight.grad is not None
+    assert layer.bias is not None
+    assert layer.bias.grad is not None
+    assert layer.weight.grad.item() == layer.bias.grad.item() == 257
+
+
+def test_blocks_nest_and_end() -> None:
+    layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]])
+    with autocast("bfloat16"):
+        assert layer(x).dtype == BFLOAT16
+        with autocast("float16"):
+            assert layer(x).dtype == np.float16
+            with autocast(enabled=False):
+                assert layer(x).dtype == np.float32
+            assert layer(layer(x)).dtype == np.float16
+        assert layer(x).dtype == BFLOAT16
+    assert layer(x).dtype == np.float32
+
+
+def test_what_was_made_in_one_dtype_goes_on_in_another() -> None:
+    layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]], requires_grad=True)
+    with autocast("bfloat16"):
+        y = layer(x)
+    with autocast("float16"):
+        y = layer(tt.relu(y))
+    assert y.dtype == np.float16
+    y.backward(np.ones(y.shape))
+    assert x.grad is not None
+    assert x.grad.dtype == np.float32
+
+
+def test_an_error_inside_ends_the_block() -> None:
+    layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]])
+    with pytest.raises(RuntimeError, match="inside"), autocast():
+        raise RuntimeError("inside")
+    assert layer(x).dtype == np.float32
+
+
+def test_it_decorates_a_function() -> None:
+    layer = tt.Linear(2, 2)
+    assert autocast("float16")(layer)(tt.Tensor([[1.0, 2.0]])).dtype == np.float16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "half a byte", np.float64])
+def test_other_dtypes_are_refused(dtype: str) -> None:
+    with pytest.raises(SettingError, match=r"autocast: dtype .*: expected bfloat16 or float16"), autocast(dtype):
+        pass
+
+
+def test_each_thread_decides_for_itself(backend: str) -> None:
+    """Threads train at the same time, one of them in float32, and each gets what it would get alone."""
+    blocks: list[Block] = [autocast, nullcontext, autocast, partial(autocast, "float16")]
+    alone = [gradients(block, network(i)) for i, block in enumerate(blocks)]
+    together: list[tuple[float, dict[str, np.ndarray]]] = [(0.0, {})] * len(blocks)
+
+    def work(i: int) -> None:
+        together[i] = gradients(blocks[i], network(i))
+
+    models = threading.Lock()  # manual_seed is for the whole process
+
+    def guarded(i: int) -> None:
+        with models:
+            model = network(i)
+        together[i] = gradients(blocks[i], model)
+
+    with autocast("float16"):  # of this thread only
+        threads = [threading.Thread(target=guarded, args=(i,)) for i in range(len(blocks))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for (loss, found), (expected_loss, expected) in zip(together, alone, strict=True):
+        assert loss == pytest.approx(expected_loss, rel=1e-5)
+        for name, g in expected.items():
+            np.testing.assert_allclose(found[name], g, rtol=1e-3, atol=1e-6)
+
+
+def test_inference_and_a_trace_of_it(backend: str) -> None:
+    model = network().eval()
+    x, _ = images()
+    exact = model(tt.Tensor(x)).data
+    with autocast():
+        rough = model(tt.Tensor(x)).data
+        traced = trace(model)(x)
+    assert rough.dtype == BFLOAT16
+    np.testing.assert_array_equal(rough, traced)
+    assert np.abs(rough.astype(np.float32) - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_what_is_kept_for_the_backward_pass_takes_half_the_bytes(backend: str) -> None:
+    x, labels = images(32)
+
+    def kept(block: Block) -> int:
+        model = network()
+        tracemalloc.start()
+        try:
+            with block():
+                loss = tt.CrossEntropyLoss()(model(tt.Tensor(x)), labels)
+            now, _ = tracemalloc.get_traced_memory()
+            loss.backward()
+        finally:
+            tracemalloc.stop()
+        return now
+
+    kept(autocast)  # kernels that are prepared at the first call are not what is measured
+    assert 0.4 < kept(autocast) / kept(nullcontext) < 0.6
+
+
+def test_importing_tinytorch_brings_neither_ml_dtypes_nor_onednn() -> None:
+    program = "import sys, tinytorch; sys.exit(any(name in sys.modules for name in ('ml_dtypes', 'tinytorch.onednn')))"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+# GradScaler -------------------------------------------------------------------------------------------
+
+
+def one_weight(gradient: float) -> tuple[Parameter, tt.SGD]:
+    weight = Parameter(np.ones(2, np.float32))
+    weight.grad = tt.Tensor(np.array([1.0, gradient], np.float32))
+    return weight, tt.SGD([weight], lr=0.5)
+
+
+def test_the_scale_cancels() -> None:
+    weight = Parameter(np.array([2.0, 3.0], np.float32))
+    optimizer, scaler = tt.SGD([weight], lr=1.0), GradScaler()
+    loss = (weight * weight).sum()
+    scaled = scaler.scale(loss)
+    assert scaled.item() == 13 * 65536
+    scaled.backward()
+    assert scaler.step(optimizer)
+    scaler.update()
+    np.testing.assert_allclose(weight.data, [-2, -3])
+    assert scaler.get_scale() == 65536
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_an_infinite_gradient_leaves_the_step_out_and_halves_the_scale(bad: float) -> None:
+    weight, optimizer = one_weight(bad)
+    scaler = GradScaler()
+    assert not scaler.step(optimizer)
+    scaler.update()
+    assert weight.data.tolist() == [1, 1]
+    assert scaler.get_scale() == 32768
+
+
+def test_the_scale_grows_after_enough_good_steps_in_a_row() -> None:
+    scaler, scales = GradScaler(8.0, growth_interval=2), []
+    for gradient in (1.0, np.inf, 1.0, 1.0, 1.0, 1.0):
+        _, optimizer = one_weight(gradient)
+        scaler.step(optimizer)
+        scaler.update()
+        scales.append(scaler.get_scale())
+    assert scales == [8, 4, 4, 8, 8, 16]
+
+
+def test_one_bad_optimizer_of_two_halves_the_scale_for_both() -> None:
+    (good, first), (bad, second), scaler = one_weight(1.0), one_weight(np.nan), GradScaler(2.0)
+    assert scaler.step(first)
+    assert not scaler.step(second)
+    scaler.update()
+    assert good.data.tolist() == [0.75, 0.75]
+    assert bad.data.tolist() == [1, 1]
+    assert scaler.get_scale() == 1
+
+
+def test_small_gradients_vanish_in_float16_without_the_scale() -> None:
+    """1e-8 is below float16's smallest number, 6e-8."""
+    found = []
+    for scaler in (GradScaler(enabled=False), GradScaler()):
+        layer = tt.Linear(1, 1, bias=False)
+        first = tt.Linear(1, 1, bias=False)
+        layer.weight.data[...] = first.weight.data[...] = 1
+        with autocast("float16"):
+            loss = layer(first(tt.Tensor([[1.0]]))).sum() * 1e-8
+        scaler.scale(loss).backward()
+        scaler.unscale_(tt.SGD(first.parameters(), lr=1.0))
+        assert first.weight.grad is not None
+        found.append(first.weight.grad.item())
+    assert found[0] == 0
+    assert found[1] == pytest.approx(1e-8, rel=1e-3)
+
+
+def test_training_recovers_from_a_forced_overflow() -> None:
+    """A scale of 2^40 makes every first gradient infinite in float16; halved often enough, training goes on."""
+    model, scaler = network(), GradScaler(2.0**40)
+    optimizer = tt.SGD(model.parameters(), lr=0.05)
+    x, labels = images()
+    losses, steps = [], []
+    for _ in range(40):
+        before = model[7].weight.data.copy()  # type: ignore[index]
+        with autocast("float16"):
+            loss = tt.CrossEntropyLoss()(model(tt.Tensor(x)), labels)
+        scaler.scale(loss).backward()
+        steps.append(scaler.step(optimizer))
+        scaler.update()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        assert np.array_equal(before, model[7].weight.data) != steps[-1]  # type: ignore[index]
+    assert not steps[0]
+    skipped = steps.index(True)
+    assert scaler.get_scale() == 2.0 ** (40 - steps.count(False))
+    assert 10 <= skipped < 30
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(np.isfinite(p.data).all() for p in model.parameters())
+
+
+def test_gradients_can_be_clipped_between_unscale_and_step() -> None:
+    weight, optimizer = one_weight(0.0)
+    weight.grad = tt.Tensor(np.array([3.0, 4.0], np.float32) * 1024)
+    scaler = GradScaler(1024)
+    assert scaler.unscale_(optimizer)
+    assert tt.clip_grad_norm_([weight], 1.0) == pytest.approx(5)
+    scaler.step(optimizer)
+    np.testing.assert_allclose(weight.data, [0.7, 0.6], rtol=1e-6)  # unscaled once, not twice
+
+
+def test_calls_in_the_wrong_order_are_refused() -> None:
+    _, optimizer = one_weight(1.0)
+    scaler = GradScaler()
+    with pytest.raises(GradientError, match="without step"):
+        scaler.update()
+    scaler.unscale_(optimizer)
+    with pytest.raises(GradientError, match="twice"):
+        scaler.unscale_(optimizer)
+
+
+def test_a_scaler_that_is_not_enabled_does_nothing() -> None:
+    weight, optimizer = one_weight(1.0)
+    scaler = GradScaler(enabled=False)
+    loss = tt.Tensor([2.0])
+    assert scaler.scale(loss) is loss
+    assert scaler.step(optimizer)
+    scaler.update()
+    assert weight.data.tolist() == [0.5, 0.5]
+    assert scaler.get_scale() == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"init_scale": 0}, {"init_scale": np.nan}, {"growth_factor": 1}, {"backoff_factor": 1}, {"growth_interval": 0}],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(SettingError, match="GradScaler: "):
+        GradScaler(**settings)  # type: ignore[arg-type]
+
+
+def test_its_state_is_taken_over() -> None:
+    old, new = GradScaler(64.0, growth_interval=3), GradScaler()
+    _, optimizer = one_weight(1.0)
+    old.step(optimizer)
+    old.update()
+    new.load_state_dict(old.state_dict())
+    assert new.state_dict() == old.state_dict() == {
+        "scale": 64.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 3, "_growth_tracker": 1,
+    }  # fmt: skip
+    with pytest.raises(StateError, match="GradScaler: state with"):
+        new.load_state_dict({"scale": 1.0})
+
+
+# The Trainer ------------------------------------------------------------------------------------------
+
+
+def trainer(checkpoint: Path | None, block: Block, scaler: GradScaler | None, **settings: float) -> tt.Trainer:
+    model = network()
+    optimizer = tt.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return tt.Trainer(
+        model, optimizer, tt.CrossEntropyLoss(), checkpoint=checkpoint, metrics={"accuracy": tt.accuracy},
+        autocast=block, scaler=scaler, **settings,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def quiet(done: int, total: int, **figures: float) -> None:
+    """A report that shows nothing."""
+
+
+def loader() -> DataLoader:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 96)
+    patterns = rng.standard_normal((4, 3, 16, 16))
+    return DataLoader(
+        TensorDataset((patterns[labels] + rng.standard_normal((96, 3, 16, 16))).astype(np.float32), labels),
+        32,
+        shuffle=True,
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_trainer_learns_as_well_in_16_bits(backend: str, dtype: str) -> None:
+    scaler = GradScaler(2.0**24) if dtype == "float16" else None  # far too large at first
+    mixed = trainer(None, partial(autocast, dtype), scaler, clip_norm=5.0, accumulate=2)
+    history = mixed.fit(loader(), 8, validation=loader(), report=quiet)
+    assert history[-1]["accuracy"] == 1.0
+    assert history[-1]["val_loss"] < 0.2
+    assert scaler is None or scaler.get_scale() < 2.0**24
+
+
+def test_a_resumed_training_ends_with_the_same_weights_and_scale(tmp_path: Path) -> None:
+    block = partial(autocast, "float16")
+
+    def run(checkpoint: Path | None, epochs: int) -> tuple[list[bytes], dict[str, float]]:
+        scaler = GradScaler(2.0**30, growth_interval=2)
+        one = trainer(checkpoint, block, scaler)
+        one.resume()
+        one.fit(loader(), epochs, report=quiet)
+        return [value.data.tobytes() for value in one.model.state_dict().values()], scaler.state_dict()
+
+    whole = run(None, 4)
+    run(tmp_path / "checkpoint.safetensors", 2)
+    assert run(tmp_path / "checkpoint.safetensors", 4) == whole
