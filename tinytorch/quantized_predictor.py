@@ -1,9 +1,8 @@
-"""Module 17: one image through an INT8 chain, with as little around the products as there can be.
+"""Module 17: one image through an INT8 model, with as little around the products as there can be.
 
 For a small layer on one image the product is not what takes the time: oneDNN needs 3 us for 512 x 784 INT8 products,
 about as long as wrapping three arrays in tensors. So everything that depends on the shape alone is done once for each
-shape of input: buffers are made, kernels bound to them; a prediction rounds the input and starts one kernel after the
-other.
+shape of input: buffers are made, kernels bound to them; a prediction starts one kernel after the other.
 """
 
 from __future__ import annotations
@@ -11,116 +10,159 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from tinytorch import kernels
+from tinytorch import kernels, onednn_int8
 from tinytorch.acceleration import trace
 from tinytorch.autograd import no_grad
 from tinytorch.layers import Flatten, Module, Sequential
-from tinytorch.quantized import QuantizedConv2d, QuantizedLinear, QuantizedMaxPool2d
-from tinytorch.quantizers import LARGEST
+from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from tinytorch.spatial import BasicBlock
 from tinytorch.tensor import Array, Tensor
 
 SHAPES = 32  # input shapes whose buffers are kept
-Step = Callable[[], object]
+Layer = Callable[[Tensor], Tensor]
 
 
 class Chain:
-    """The steps from an input of one shape to the output, all on buffers of their own."""
+    """The steps from an input of one shape to the output, all on buffers of their own.
 
-    def __init__(self, layers: list[Module], shape: tuple[int, ...]) -> None:
-        self.steps: list[Step] = []
-        first = next(layer for layer in layers if isinstance(layer, QuantizedLinear | QuantizedConv2d))
-        assert first.input_scale is not None
-        assert first.input_dtype is not None
-        self.scale = np.asarray(first.input_scale.data, np.float32)
-        self.high = np.float32(min(LARGEST[first.input_dtype] * float(self.scale), float(np.finfo(np.float32).max)))
-        self.low = np.float32(0) if first.input_dtype == "uint8" else -self.high
-        self.rounded = np.empty(shape, np.float32)
-        self.integers = now = np.empty(shape, first.input_dtype)
+    Static INT8 layers and the blocks of them run on bound kernels; any other layer as it is. Images lie channels-last
+    in memory, as everywhere.
+    """
+
+    def __init__(self, layers: list[Layer], shape: tuple[int, ...]) -> None:
+        self.steps: list[Callable[[], object]] = []
+        if len(shape) == 4:
+            n, c, height, width = shape
+            self.given = np.zeros((n, height, width, c), np.float32).transpose(0, 3, 1, 2)
+        else:
+            self.given = np.zeros(shape, np.float32)
+        now = self.given
         for layer in layers:
             now = self._after(layer, now)
         self.output = now
 
-    def _after(self, layer: Module, x: Array) -> Array:
-        """Add the layer's step; the buffer that it writes, in the shape that it stands for."""
-        if isinstance(layer, Flatten):
-            return self._copied(x.reshape(len(x), -1), x)
-        if isinstance(layer, QuantizedMaxPool2d):
-            y = layer.outputs(x)
-            self.steps.append(lambda: np.copyto(y, layer.outputs(x)))
-            return y
-        if isinstance(layer, QuantizedConv2d):
-            images = x.transpose(0, 2, 3, 1)
-            if not images.flags.c_contiguous:
-                images = self._copied(np.empty(images.shape, x.dtype), images)
-            run, y = layer.kernel().bound(images, layer.window(x.shape))
-            self.steps.append(run)
-            return y.transpose(0, 3, 1, 2)
-        assert isinstance(layer, QuantizedLinear)
-        rows = x.reshape(-1, x.shape[-1])
-        run, y = layer.kernel().bound(rows)
-        self.steps.append(run)
-        return y.reshape(*x.shape[:-1], -1)
-
-    def _copied(self, target: Array, source: Array) -> Array:
-        """`target`, with a step that fills it from `source` unless it is a view of it."""
-        if not np.may_share_memory(target, source):
-            self.steps.append(partial(np.copyto, target.reshape(source.shape), source))
-        return target
-
     def __call__(self, x: Array) -> Array:
-        rounded = np.fmax(x, self.low, out=self.rounded)
-        np.fmin(rounded, self.high, out=rounded)
-        np.divide(rounded, self.scale, out=rounded)
-        np.rint(rounded, out=rounded)
-        np.copyto(self.integers, rounded, casting="unsafe")
+        np.copyto(self.given, x, casting="same_kind")
         for step in self.steps:
             step()
         return self.output.copy()
+
+    def _after(self, layer: Layer, x: Array) -> Array:
+        """Add the layer's steps; the array that they write, in the shape that it stands for."""
+        if type(layer) is Flatten:
+            return self._contiguous(x).reshape(len(x), -1)
+        if type(layer) is QuantizedLinear and layer.input_scale is not None:
+            rows = self._contiguous(x).reshape(-1, x.shape[-1])
+            y = self._bound(layer, self._rounded(layer, rows))
+            return y.reshape(*x.shape[:-1], layer.out_features)
+        if type(layer) is QuantizedConv2d and layer.input_scale is not None:
+            images = self._contiguous(x.transpose(0, 2, 3, 1))
+            return _nchw(self._bound(layer, self._rounded(layer, images)))
+        if type(layer) is BasicBlock and _all_integer(layer) and x.dtype == np.float32:
+            return self._block(layer, self._contiguous(x.transpose(0, 2, 3, 1)))
+        return self._any(layer, x)
+
+    def _block(self, block: BasicBlock, x: Array) -> Array:
+        """relu(conv2(conv1(x)) + shortcut(x)): the last convolution adds itself to what the shortcut has written."""
+        conv1, conv2, shortcut = _parts(block)
+        q = self._rounded(conv1, x)
+        if isinstance(shortcut, QuantizedConv2d):
+            same = conv1.input_scale.data == shortcut.input_scale.data and q.dtype == shortcut.input_dtype
+            x = self._bound(shortcut, q if same else self._rounded(shortcut, x))
+        return _nchw(self._bound(conv2, self._bound(conv1, q), x))
+
+    def _rounded(self, layer: QuantizedLayer, x: Array) -> Array:
+        """The integers that a layer wants; what is integer already is."""
+        if x.dtype.kind != "f":
+            return x
+        dtype, scale = layer.input_dtype, layer.input_scale
+        assert dtype is not None
+        assert scale is not None
+        run, q = onednn_int8.rounding(x, scale.data, dtype)
+        self.steps.append(run)
+        return q
+
+    def _bound(self, layer: QuantizedLayer, q: Array, onto: Array | None = None) -> Array:
+        if isinstance(layer, QuantizedConv2d):
+            run, y = layer.kernel().bound(q, layer.window(_nchw(q).shape), onto)
+        else:
+            run, y = layer.kernel().bound(q)
+        self.steps.append(run)
+        return y
+
+    def _contiguous(self, x: Array) -> Array:
+        """x itself, or a buffer with a step that copies x into it."""
+        if x.flags.c_contiguous:
+            return x
+        buffer = np.zeros(x.shape, x.dtype)
+        self.steps.append(partial(np.copyto, buffer, x))
+        return buffer
+
+    @no_grad()
+    def _any(self, layer: Layer, x: Array) -> Array:
+        y = np.array(layer(Tensor(x)).data)
+        y = y.astype(np.float32) if y.dtype.kind == "f" else y
+
+        @no_grad()
+        def run() -> None:
+            y[...] = layer(Tensor(x)).data
+
+        self.steps.append(run)
+        return y
+
+
+def _nchw(images: Array) -> Array:
+    return images.transpose(0, 3, 1, 2)
+
+
+def _parts(block: BasicBlock) -> tuple[Any, Any, Any]:
+    """Its convolutions and shortcut, whatever stands there now."""
+    return block.conv1, block.conv2, block.shortcut
+
+
+def _all_integer(block: BasicBlock) -> bool:
+    """Whether the block is what `quantize_static` makes of one: norms folded, convolutions INT8 and linked."""
+    first, second, shortcut = _parts(block)
+    nothing: list[Any] = [block.bn1, block.bn2]
+    if type(shortcut) is not QuantizedConv2d:
+        nothing.append(shortcut)
+    elif shortcut.input_scale is None or shortcut.output_scale is not None or shortcut.relu:
+        return False
+    if type(first) is not QuantizedConv2d or type(second) is not QuantizedConv2d or second.relu:
+        return False
+    linked = first.input_scale is not None and first.relu and first.output_dtype == second.input_dtype is not None
+    return linked and second.output_scale is None and all(type(x) is Sequential and not len(x) for x in nothing)
 
 
 def predictor(model: Module) -> Callable[[Array], Array]:
     """A function from input array to output array: what `model.eval()` gives, with less around it. A snapshot.
 
-    A Sequential of static INT8 layers, max-pooling and Flatten runs on bound kernels where the backend is native, one
-    prediction at a time; other threads wait. Anything else is `trace`d or, where its input is integers (tokens), run
-    as it is.
+    A Sequential with static INT8 layers runs on bound kernels where the backend is native, one prediction at a time;
+    other threads wait. Anything else is `trace`d or, where its input is integers (tokens), run as it is.
     """
     model.eval()
-    layers = _chainable(model)
-    if not layers:
+    static = any(isinstance(part, QuantizedLayer) and part.input_scale is not None for part in model.modules())
+    if type(model) is not Sequential or not static or not kernels.native(np.int8):
         return _plain(model)
     chains: dict[tuple[int, ...], Chain] = {}
-    turn, traced = threading.Lock(), trace(model)
+    turn, otherwise = threading.Lock(), _plain(model)
 
     def predict(x: Array) -> Array:
         if x.dtype.kind != "f" or not x.size:
-            return traced(x)
+            return otherwise(x)
         with turn:
             chain = chains.get(x.shape)
             if chain is None:
                 if len(chains) == SHAPES:
                     chains.clear()
-                chain = chains[x.shape] = Chain(layers, x.shape)
+                chain = chains[x.shape] = Chain(model.layers, x.shape)
             return chain(x)
 
     return predict
-
-
-def _chainable(model: Module) -> list[Module]:
-    """The layers, if the model is a chain of integers from its first to its last quantized layer; else nothing."""
-    if type(model) is not Sequential or not kernels.native(np.int8):
-        return []
-    layers = [layer for layer in model.layers if isinstance(layer, Module)]
-    known = all(type(layer) in (Flatten, QuantizedMaxPool2d, QuantizedLinear, QuantizedConv2d) for layer in layers)
-    products = [layer for layer in layers if isinstance(layer, QuantizedLinear | QuantizedConv2d)]
-    if not known or len(layers) < len(model.layers) or not products or products[0].input_scale is None:
-        return []
-    if any(layer.output_scale is None for layer in products[:-1]):
-        return []
-    return layers
 
 
 def _plain(model: Module) -> Callable[[Array], Array]:
@@ -130,4 +172,4 @@ def _plain(model: Module) -> Callable[[Array], Array]:
     def run(x: Array) -> Array:
         return model(Tensor(x)).data
 
-    return lambda x: traced(x) if x.dtype.kind == "f" else run(x)
+    return lambda x: traced(x) if x.dtype.kind == "f" and x.size else run(x)

@@ -57,6 +57,17 @@ def gpt() -> GPT:
     return GPT(vocab_size=30, block_size=8, n_layer=2, n_head=2, n_embd=16)
 
 
+def partly_float() -> Any:
+    """An INT8 model with a block and a layer that are not, a batch norm that could not be folded, and a signed pool."""
+    tt.manual_seed(0)
+    negative = BatchNorm2d(8)
+    negative.weight.data[::2] = -1
+    layers = [Conv2d(3, 8, 3, 1, 1), MaxPool2d(2), negative, BasicBlock(8, 8), tt.GELU(), Conv2d(8, 8, 1), MaxPool2d(2)]
+    model: Any = quantize_static(Sequential(*layers, Conv2d(8, 4, 2), Flatten(), Linear(4, 5)), [IMAGES])  # type: ignore[arg-type]
+    model.layers[3] = BasicBlock(8, 8).eval()
+    return model
+
+
 def static_mlp() -> Any:
     return quantize_static(mlp(), [DIGITS])
 
@@ -65,6 +76,7 @@ MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
     "mlp": (static_mlp, DIGITS),
     "cnn": (lambda: quantize_static(cnn(), [IMAGES]), IMAGES),
     "resnet": (lambda: quantize_static(resnet(), [IMAGES]), IMAGES),
+    "float parts": (lambda: partly_float(), IMAGES),
     "gpt": (lambda: quantize_dynamic(gpt()), TOKENS),
     "dynamic": (lambda: quantize_dynamic(mlp()), DIGITS),
     "one": (lambda: quantize_static(Linear(6, 3), [DIGITS]), DIGITS),
