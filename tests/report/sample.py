@@ -144,6 +144,13 @@ def all_exhibits(rng: np.random.Generator) -> list[Exhibit]:
             names=[f"blocks.{i}.attention.weight" for i in range(5)],
             groups={"weights": [3, 1, 4, 1, 5]},
         ),
+        Bars(
+            title="Speed by rung",
+            y_title="GFLOP/s",
+            names=["Python loops", "BLAS"],
+            groups={"small": [0.04, 110], "large": [0.05, 420]},
+            logarithmic=True,
+        ),
         Table(
             title="Layers",
             columns=["layer", "parameters", "MFLOP", "share"],

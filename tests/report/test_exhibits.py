@@ -77,6 +77,27 @@ def test_tint_runs_from_the_first_to_the_last_colour() -> None:
     assert colours.tolist() == [[list(colour) for colour in ramp]]
 
 
+def test_logarithmic_bars_begin_a_decade_below_the_smallest_and_have_their_numbers_at_their_ends() -> None:
+    bars = Bars(title="b", y_title="GFLOP/s", names=["loops", "BLAS"], groups={"g": [0.04, 413]}, logarithmic=True)
+    piece = piece_of(bars, "")
+    assert isinstance(piece, Plot)
+    axis = piece.layout["yaxis"]
+    assert (axis["type"], axis["tickvals"]) == ("log", [0.01, 0.1, 1, 10, 100])
+    assert axis["range"][0] == -2
+    assert axis["range"][1] > np.log10(413)
+    assert piece.data[0]["text"] == ["0.0400", "413"]
+    assert "ten times" in piece.says
+
+
+def test_logarithmic_lines_are_labelled_by_their_few_sizes_and_more_than_six_differ_in_dash() -> None:
+    series = [Series(name=str(i), x=[16, 64, 2048], y=[0.01 * 3**i, 1, 100]) for i in range(8)]
+    piece = piece_of(Lines(title="l", x_title="x", y_title="y", series=series, logarithmic=True), "")
+    assert isinstance(piece, Plot)
+    assert piece.layout["xaxis"]["tickvals"] == [16, 64, 2048]
+    assert piece.layout["xaxis"]["type"] == piece.layout["yaxis"]["type"] == "log"
+    assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in piece.data}) == 8
+
+
 def test_bars_lie_down_where_names_are_long() -> None:
     short = piece_of(Bars(title="b", y_title="ms", names=["a"], groups={"g": [1]}), "")
     long = piece_of(Bars(title="b", y_title="ms", names=["a long name of a layer"], groups={"g": [1]}), "")
@@ -111,6 +132,9 @@ def test_texts_are_kept_word_for_word() -> None:
         Heatmaps(title="x", x_title="", y_title="", names=["a"], matrices=[[]]),
         Heatmaps(title="x", x_title="", y_title="", names=[], matrices=[]),
         Bars(title="x", y_title="", names=["a"], groups={"g": [1, 2]}),
+        Bars(title="x", y_title="", names=["a"], groups={"g": [0]}, logarithmic=True),
+        Bars(title="x", y_title="", names=[], groups={"g": []}, logarithmic=True),
+        Lines(title="x", x_title="", y_title="", series=[Series(name="s", x=[1], y=[-1])], logarithmic=True),
         Table(title="x", columns=["a"], rows=[["1", "2"]]),
         Bars(title="x", y_title="", names=["a"], groups={"g": [1.7976931348623157e308]}),  # past what a page can hold
     ],

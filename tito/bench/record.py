@@ -25,6 +25,7 @@ class Lines(Frozen):
     x_title: str
     y_title: str
     series: list[Series]
+    logarithmic: bool = False  # both axes
 
 
 class Series(Frozen):
@@ -87,6 +88,7 @@ class Bars(Frozen):
     y_title: str
     names: list[str]
     groups: dict[str, list[float]]
+    logarithmic: bool = False
 
 
 class Texts(Frozen):

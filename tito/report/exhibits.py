@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +26,13 @@ from tito.bench.record import (
 )
 from tito.report import units
 from tito.report.curves import seed_spread
-from tito.report.figures import colour
+from tito.report.figures import SERIES, colour, log_axis
 from tito.report.pieces import Absent, Grid, Image, Images, Passages, Piece, Plot, cut, digits, plain, thin
 
 LINE_POINTS = 500
 GRID_SIDE = 120  # cells along an edge of a decision surface; finer ones are thinned
 READABLE_CLASSES = 16  # more classes than this leave no room for counts in the cells
+FEW_TICKS = 10  # so many different values of an axis are its labels
 ACROSS_LIMIT, ACROSS_LENGTH = 8, 10  # more or longer names than this: bars lie on their side
 
 # Colour maps with a luminance that rises evenly and no red beside green. Sequential: five points of cividis
@@ -78,16 +80,30 @@ def _lines(exhibit: Lines, origin: str) -> Piece:
                 "name": plain(series.name),
                 "x": [digits(value) for value in x],
                 "y": [digits(value) for value in y],
-                "line": {"color": colour(index), "width": 1.8},
+                "line": {"color": colour(index), "width": 1.8, "dash": "solid" if index < SERIES else "dash"},
                 "marker": {"size": 5, "color": colour(index)},
             }
         )
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"title": {"text": plain(exhibit.x_title)}},
         "yaxis": {"title": {"text": plain(exhibit.y_title)}},
         "showlegend": len(data) > 1,
     }
-    return Plot(exhibit.title, f"{exhibit.y_title} by {exhibit.x_title}. {origin}", data, layout)
+    if exhibit.logarithmic:
+        layout["xaxis"] |= _log_axis([x for series in exhibit.series for x in series.x])
+        layout["yaxis"] |= _log_axis([y for series in exhibit.series for y in series.y])
+    steps = "; both axes logarithmic" if exhibit.logarithmic else ""
+    return Plot(exhibit.title, f"{exhibit.y_title} by {exhibit.x_title}{steps}. {origin}", data, layout)
+
+
+def _log_axis(values: list[float]) -> dict[str, Any]:
+    """A logarithmic axis around values; where there are few, labelled by them."""
+    low, high = min(values), max(values)
+    if low <= 0:
+        raise ValueError(f"{low:g} has no place on a logarithmic axis")
+    axis = log_axis(low / 1.25, high * 1.25, span=True)
+    few = sorted(set(values)) if len(set(values)) <= FEW_TICKS else []
+    return axis | ({"tickvals": few, "ticktext": [units.integer(tick) for tick in few]} if few else {})
 
 
 def _confusion(exhibit: Confusion, origin: str) -> Piece:
@@ -256,11 +272,14 @@ def _bars(exhibit: Bars, origin: str) -> Piece:
             ("y" if lying else "x"): names,
             ("x" if lying else "y"): [digits(value) for value in values],
             "marker": {"color": colour(index)},
+            **(_labels(values) if exhibit.logarithmic else {}),
         }
         for index, (group, values) in enumerate(exhibit.groups.items())
     ]
     named = {"type": "category", "showgrid": False, **({"autorange": "reversed"} if lying else {})}
     measured = {"title": {"text": plain(exhibit.y_title)}}
+    if exhibit.logarithmic:
+        measured |= _log_length([value for values in exhibit.groups.values() for value in values], lying)
     layout: dict[str, Any] = {
         "xaxis": measured if lying else named,
         "yaxis": named if lying else measured,
@@ -270,8 +289,25 @@ def _bars(exhibit: Bars, origin: str) -> Piece:
     }
     if lying:
         layout["height"] = 110 + len(names) * (10 + 16 * max(1, len(data)))
-    says = f"{'Length' if lying else 'Height'}: {exhibit.y_title}. {origin}"
+    steps = "; each line of the grid is ten times the one before" if exhibit.logarithmic else ""
+    says = f"{'Length' if lying else 'Height'}: {exhibit.y_title}{steps}. {origin}"
     return Plot(exhibit.title, says, data, layout, shape="tall" if lying else "normal")
+
+
+def _labels(values: list[float]) -> dict[str, Any]:
+    """A logarithmic bar's length is hard to read, so that its number stands at its end."""
+    numbers = [units.significant(value) for value in values]
+    return {"text": numbers, "textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}}
+
+
+def _log_length(values: list[float], lying: bool) -> dict[str, Any]:
+    """Whole decades below the smallest bar and above the largest, with room for the numbers."""
+    if min(values) <= 0:
+        raise ValueError(f"{min(values):g} has no place on a logarithmic axis")
+    low, high = math.floor(math.log10(min(values) / 1.5)), math.log10(max(values)) + (0.6 if lying else 0.3)
+    ticks = [digits(10.0**decade) for decade in range(low, math.floor(high) + 1)]
+    labels = [units.short(tick) for tick in ticks]
+    return {"type": "log", "tickvals": ticks, "ticktext": labels, "range": [low, digits(high)]}
 
 
 def _texts(exhibit: Texts, origin: str) -> Piece:

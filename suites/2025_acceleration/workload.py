@@ -1,0 +1,164 @@
+"""One matrix product in eight ways, each timed at the sizes that suit it.
+
+There is nothing to learn, so that "training" climbs the ladder, and the model is one factor of the product, which the
+fastest rung multiplies by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tinytorch as tt
+from tinytorch import kernels, ladder
+from tinytorch.benchmarking import measure
+
+FEWEST, MOST = 3, 200  # samples
+
+
+class Reading(NamedTuple):
+    rung: ladder.Rung
+    size: int
+    gflops: float  # 1e9 operations a second, by the median time
+    right: bool  # the same integers as float64 gives
+
+
+class Product(tt.Module):
+    """x W, and what was measured of it."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = tt.Parameter(weight)
+        self.readings: list[Reading] = []
+
+
+def load(parameters: dict[str, Any]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Two square matrices of each size."""
+    return {size: ladder.matrices(size) for size in parameters["sizes"]}
+
+
+def build(parameters: dict[str, Any], seed: int) -> Product:
+    """A weight of the common size."""
+    return Product(ladder.matrices(parameters["common"], seed)[1])
+
+
+def train(
+    model: Product,
+    data: dict[int, tuple[np.ndarray, np.ndarray]],
+    parameters: dict[str, Any],
+    seed: int,
+    report: tt.training.Report,
+) -> list[dict[str, float]]:
+    """Time every rung of this machine at every size up to its largest."""
+    todo = [(rung, size) for rung in ladder.rungs() for size in data if size <= rung.largest]
+    for done, (rung, size) in enumerate(todo, start=1):
+        model.readings.append(read(rung, *data[size], parameters["seconds"]))
+        report(done, len(todo), gflops=model.readings[-1].gflops)
+    return []
+
+
+def read(rung: ladder.Rung, a: np.ndarray, b: np.ndarray, seconds: float) -> Reading:
+    """Check one product, then time it for about `seconds`."""
+    x, y = rung.prepare(a, b)
+    right = np.array_equal(rung.multiply(x, y), a.astype(np.float64) @ b.astype(np.float64))
+    pilot = measure(lambda: rung.multiply(x, y), samples=1, warmup=1).median
+    samples = int(min(max(seconds / pilot, FEWEST), MOST))
+    median = measure(lambda: rung.multiply(x, y), samples=samples, warmup=0).median
+    return Reading(rung, len(a), ladder.operations(len(a)) / median / 1e9, bool(right))
+
+
+def evaluate(model: Product, data: dict[int, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """How far each rung is from the loops and from the peak."""
+    common = {r.rung.name: r.gflops for r in model.readings if r.size == parameters["common"]}
+    best = {r.rung.name: r for r in sorted(model.readings, key=lambda r: r.gflops)}  # the last of each counts
+    peak = max((r for r in best.values() if r.rung.dtype == "float32"), key=lambda r: r.gflops)
+    loops = common["Python loops"]
+    return {
+        "metrics": {
+            "blas": common["BLAS"] / loops,
+            "vectorised": max(common["broadcast"], common["blocked"]) / loops,
+            "right": sum(r.right for r in model.readings) / len(model.readings),
+            "peak": peak.gflops,
+            "fastest": max(r.gflops for r in model.readings),
+        },
+        "exhibits": [
+            bars(common, best, parameters["common"]),
+            curves(model.readings),
+            table(common, best, peak, parameters["common"]),
+        ],
+    }
+
+
+def bars(common: dict[str, float], best: dict[str, Reading], size: int) -> dict[str, Any]:
+    """All rungs at one size, and each at its best."""
+    groups = {f"{size} x {size}": list(common.values()), "at its best size": [best[name].gflops for name in common]}
+    return {
+        "kind": "bars",
+        "title": "The ladder",
+        "y_title": "GFLOP/s (int8: GOP/s)",
+        "names": list(common),
+        "groups": groups,
+        "logarithmic": True,
+    }
+
+
+def curves(readings: list[Reading]) -> dict[str, Any]:
+    """Each rung by size."""
+    series = []
+    for name in dict.fromkeys(reading.rung.name for reading in readings):
+        own = [reading for reading in readings if reading.rung.name == name]
+        series.append({"name": name, "x": [float(r.size) for r in own], "y": [r.gflops for r in own]})
+    return {
+        "kind": "lines",
+        "title": "Speed by size",
+        "x_title": "rows and columns",
+        "y_title": "GFLOP/s (int8: GOP/s)",
+        "series": series,
+        "logarithmic": True,
+    }
+
+
+def table(common: dict[str, float], best: dict[str, Reading], peak: Reading, size: int) -> dict[str, Any]:
+    """The figures, what makes each rung faster, and what is left out here."""
+    rows: list[list[Any]] = [
+        [
+            name,
+            gflops,
+            gflops / common["Python loops"],
+            best[name].gflops,
+            best[name].size,
+            100 * best[name].gflops / peak.gflops,
+            best[name].rung.why,
+        ]
+        for name, gflops in common.items()
+    ]
+    if ladder.left_out():
+        rows.append(["left out", None, None, None, None, None, ladder.left_out()])
+    return {
+        "kind": "table",
+        "title": f"Peak: the best float32 product of this run, {peak.gflops:.0f} GFLOP/s by {peak.rung.name}",
+        "columns": [
+            "rung",
+            f"GFLOP/s at {size}",
+            "times the loops",
+            "GFLOP/s at its best",
+            "at size",
+            "% of the peak",
+            "what it has",
+        ],
+        "rows": rows,
+    }
+
+
+def predictor(model: Product) -> Callable[[np.ndarray], np.ndarray]:
+    """int8 rows (N, K) to their products with the weight (N, N): in int8 where that is native, else by BLAS."""
+    weight = model.weight.data
+    if kernels.native(np.int8):
+        return kernels.pack(weight.T.astype(np.int8)).product
+    return lambda x: x.astype(np.float32) @ weight
+
+
+def queries(data: dict[int, Any], parameters: dict[str, Any]) -> np.ndarray:
+    """The rows of the common size's other factor."""
+    return data[parameters["common"]][0].astype(np.int8)
