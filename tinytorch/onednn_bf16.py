@@ -7,7 +7,7 @@ the layout that the kernel wants; their gradients come back as float32. All sums
 A kernel is prepared once for its shapes and kept, by each thread for itself: oneDNN's scratch memory belongs to the
 thread that prepared it. A batch is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the
 same inside oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another
-program on one of two cores a step measured 30 times as long, this way 2 times.
+program on one of two cores a step measured 60 times as long.
 
 Where oneDNN has no kernel for something, `onednn.UnsupportedError` comes out: whoever calls does it another way.
 """
