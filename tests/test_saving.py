@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch import saved_types
+from tinytorch import saved_types, saving
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.caching import KVCache, generate
 from tinytorch.compression import magnitude_masks, prune_channels
@@ -311,7 +311,7 @@ def test_what_could_not_come_back_is_refused_with_its_place(tmp_path: Path, mode
     assert list(tmp_path.iterdir()) == []
 
 
-def test_models_that_are_too_deep_or_too_large_are_refused(tmp_path: Path) -> None:
+def test_models_that_are_too_deep_or_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep: Module = tt.Sequential()
     for _ in range(40):
         deep = tt.Sequential(deep)
@@ -328,6 +328,9 @@ def test_models_that_are_too_deep_or_too_large_are_refused(tmp_path: Path) -> No
     large.bias.data = np.zeros(5_000, np.float32)  # type: ignore[union-attr]
     with pytest.raises(tt.StateError, match="tensors of 100040000 bytes together"):
         save_model(large, tmp_path / "m")
+    monkeypatch.setattr(saving, "MAX_HEADER", 100)
+    with pytest.raises(tt.StateError, match="expected at most 100"):
+        save_model(mlp(), tmp_path / "m")
 
 
 # Folders ------------------------------------------------------------------------------------------------
@@ -338,6 +341,7 @@ def test_a_saved_model_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
     save_model(mlp(), folder)
     save_model(tt.Linear(2, 2), folder)
     assert isinstance(load_model(folder), tt.Linear)
+    assert [path.name for path in folder.parent.iterdir()] == ["b"]
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(tt.StateError, match="holds notes"):
         save_model(mlp(), folder)

@@ -165,7 +165,7 @@ def _encodings(given: Any, specs: Mapping[str, TensorSpec], shared: Mapping[str,
     for name, entry in given.items():
         where = f"encodings.{short(name)}"
         if name not in specs or name in shared:
-            raise StateError(f"{where}: not a tensor of the model")
+            raise StateError(f"{where}: not a tensor with values of its own")
         if not isinstance(entry, dict):
             raise StateError(f"{where} is {short(entry)}: expected an object")
         _check_keys(entry, where, ("encoding", "dtype", "shape"))

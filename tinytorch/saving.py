@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -247,12 +246,8 @@ def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
         if name not in saved.shared:
             encoding = saved.encodings.get(name)
             names[name] = [name + suffix for suffix in PARTS_OF[encoding["encoding"]]] if encoding else [name]
-    wanted = Counter(part for parts in names.values() for part in parts)
-    for part in sorted(stored.keys() ^ wanted.keys()):
+    for part in sorted(stored.keys() ^ {part for parts in names.values() for part in parts}):
         raise StateError(f"{short(part)}: {'not a tensor of the model' if part in stored else 'missing'}")
-    for part in wanted:
-        if wanted[part] > 1:
-            raise StateError(f"{part}: is asked for twice")
     total = saved.derived_bytes
     for name, parts in names.items():
         dtype = _checked_dtype(name, parts, stored, saved)
