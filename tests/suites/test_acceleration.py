@@ -55,7 +55,7 @@ def test_without_native_kernels_the_table_says_in_one_line_what_is_left_out(work
     _, answer = climb(work)
     last = answer["exhibits"][-1]["rows"][-1]
     if ladder.left_out():
-        assert last == ["left out", None, None, None, None, None, ladder.left_out()]
+        assert last == ["left out", ladder.left_out()]
         assert backend != "numpy" or "the backend here is NumPy (" in last[-1]
     else:
         assert last[0] == "oneDNN int8"
@@ -76,9 +76,9 @@ def test_the_figures_are_the_readings(work: Any) -> None:
         model.readings += [work.Reading(rung, 8, speeds[rung.name], True)]
     answer = work.evaluate(model, {}, PARAMETERS)
     assert answer["metrics"] == {"blas": 20, "vectorised": 8, "right": 1, "peak": 15, "fastest": 15}
-    table = answer["exhibits"][-1]
+    table = answer["exhibits"][-2]
     assert table["title"] == "Peak: the best float32 product of this run, 15 GFLOP/s by BLAS"
-    assert table["rows"][1][:6] == ["inner products", 1.0, 2.0, 1.5, 4, 10.0]
+    assert table["rows"][1] == ["inner products", 1.0, 2.0, 1.5, 4, 10.0]
     assert answer["exhibits"][0]["groups"] == {
         "8 x 8": list(speeds.values()),
         "at its best size": [1.5 * speed for speed in speeds.values()],

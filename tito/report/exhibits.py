@@ -93,7 +93,10 @@ def _lines(exhibit: Lines, origin: str) -> Piece:
         layout["xaxis"] |= _log_axis([x for series in exhibit.series for x in series.x])
         layout["yaxis"] |= _log_axis([y for series in exhibit.series for y in series.y])
     steps = "; both axes logarithmic" if exhibit.logarithmic else ""
-    return Plot(exhibit.title, f"{exhibit.y_title} by {exhibit.x_title}{steps}. {origin}", data, layout)
+    says = f"{exhibit.y_title} by {exhibit.x_title}{steps}. {origin}"
+    many = len(data) > SERIES  # their legend takes the room of the curves
+    layout |= {"height": 340 + 20 * len(data)} if many else {}
+    return Plot(exhibit.title, says, data, layout, shape="tall" if many else "normal")
 
 
 def _log_axis(values: list[float]) -> dict[str, Any]:
