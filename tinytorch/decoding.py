@@ -104,8 +104,8 @@ GELU_UNIT = (GELU_SCALE * GELU_CUBIC) ** (1 / 3)
 class Step:
     """The next token of each row: (B,) -> logits (B, V), by some 25 NumPy calls a layer into buffers made once.
 
-    In nanoGPT's CPU configuration (4 layers, width 128) it takes 130 us, `Decoder._read` 320: most of the difference are
-    the Tensors and the new arrays. The rest of it is moved into copies of the weights, once, and spares so much a token:
+    In nanoGPT's CPU configuration (4 layers, width 128) it takes 130 us, `Decoder._read` 320: most of the difference is
+    Tensors and new arrays. What else is worked out anew each time is moved into copies of the weights, once:
 
     - The stream x is kept at mean 0, by taking the mean out of all that is added to it (c_proj's weights and the
       embeddings): the norms, which subtract the mean anyway, need not work it out. 8 x 1.3 us.
