@@ -1,0 +1,159 @@
+"""The suite 2025_tinymlperf: each of its measures on little data, and the cheats that its own checks must catch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch import caching, quantization
+from tinytorch.transformers import GPT
+from tito.bench.child import load_workload
+from tito.bench.record import SeedRun
+from tito.bench.suite import load_suite
+
+FOLDER = Path(__file__).parents[2] / "suites" / "2025_tinymlperf"
+SUITE = load_suite(FOLDER).suite
+FEW = {"epochs": 1, "batch_size": 16, "learning_rate": 0.001, "method": "minmax", "sparsity": 0.5, "share": 0.5,
+       "bits": 4, "hidden": [8], "rounding_epochs": 1}  # fmt: skip
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = load_workload(FOLDER / "workload.py")
+    monkeypatch.setattr(module, "SAMPLES", 662)
+    monkeypatch.setattr(module, "NEW_TOKENS", 24)
+    return module
+
+
+def images(shape: tuple[int, ...]) -> Any:
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 256, (2048, *shape), np.uint8), rng.integers(0, 256, (40, *shape), np.uint8)
+    labels = rng.integers(0, 10, 2048)
+    return SimpleNamespace(train_images=train, train_labels=labels, test_images=test, test_labels=labels[:40])
+
+
+def digits(work: Any) -> Any:
+    task = work.Digits.__new__(work.Digits)
+    tt.manual_seed(0)
+    task.images = images((28, 28))
+    task.reference = tt.Sequential(tt.Flatten(), tt.Linear(784, 16), tt.ReLU(), tt.Linear(16, 10)).eval()
+    return task
+
+
+def photos(work: Any) -> Any:
+    task = work.Photos.__new__(work.Photos)
+    tt.manual_seed(0)
+    task.images = images((3, 32, 32))
+    layers = [tt.Conv2d(3, 8, 3, padding=1), tt.BatchNorm2d(8), tt.ReLU(), tt.AdaptiveAvgPool2d(1), tt.Flatten()]
+    task.reference = tt.Sequential(*layers, tt.Linear(8, 10)).eval()
+    return task
+
+
+def plays(work: Any) -> Any:
+    task = work.Plays.__new__(work.Plays)
+    tt.manual_seed(0)
+    task.reference = GPT(vocab_size=50, block_size=80, n_layer=2, n_head=2, n_embd=16).eval()
+    for parameter in task.reference.parameters():
+        parameter.data = parameter.data * 8  # as if trained: a past that matters
+    task.windows, task.tokens = 8, np.random.default_rng(0).integers(0, 50, 2000)
+    return task
+
+
+TASKS = {"MNIST": digits, "CIFAR-10": photos, "CIFAR-10 training": photos, "TinyGPT": plays}
+
+
+def outcome(work: Any, case: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """A case's model, its task and its answer, on little data."""
+    parameters = case.parameters | {key: value for key, value in FEW.items() if key in case.parameters}
+    parameters |= {"widths": [4, 8, 8], "steps": 2, "images": 64} if "widths" in parameters else {"images": 256}
+    task, model = TASKS[case.parameters["track"]](work), work.build(parameters, 1)
+    curve = work.train(model, task, parameters, 1, lambda *done, **figures: None)
+    answer = work.evaluate(model, task, parameters)
+    SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
+    return model, task, answer
+
+
+@pytest.mark.parametrize("case", SUITE.cases, ids=lambda case: case.name)
+def test_each_case_measures_what_it_declares(work: Any, case: Any) -> None:
+    model, _, answer = outcome(work, case)
+    assert set(answer["metrics"]) == set(SUITE.metrics_of(case))
+    assert np.isfinite(list(answer["metrics"].values())).all()
+    assert sum(parameter.data.size for parameter in model.parameters()) > 0
+
+
+def test_the_reference_loses_nothing_against_itself(work: Any) -> None:
+    case = SUITE.case("mnist_fp32")
+    _, _, answer = outcome(work, case)
+    assert answer["metrics"]["points_lost"] == 0
+    assert answer["metrics"]["file_share"] == 1
+
+
+def test_a_variants_state_is_its_file(work: Any) -> None:
+    model, task, _ = outcome(work, SUITE.case("mnist_int8"))
+    again = work.build({}, 1)
+    again.load_state_dict(model.state_dict())
+    asked = work.queries(task, {"track": "MNIST"})
+    np.testing.assert_array_equal(work.predictor(again)(asked), work.predictor(model)(asked))
+
+
+def test_a_float_model_that_is_called_int8_is_refused(work: Any) -> None:
+    task, model = digits(work), work.build({}, 1)
+    model.take(task.reference, compress=False)
+    with pytest.raises(ValueError, match="not the INT8 model"):
+        work.evaluate(model, task, {"technique": "int8_static", "track": "MNIST"})
+
+
+def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
+    task, model = digits(work), work.build({}, 1)
+    made = quantization.quantize_dynamic(task.reference)
+    assert isinstance(made, tt.Sequential)
+    made.layers[-1] = task.reference[-1]
+    model.take(made, compress=False)
+    with pytest.raises(ValueError, match="not the INT8 model"):
+        work.evaluate(model, task, {"technique": "int8_dynamic", "track": "MNIST"})
+
+
+def test_a_cached_generation_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = plays(work), work.build({}, 1)
+    model.take(task.reference, compress=False)
+    monkeypatch.setattr(work.caching, "generate", lambda model, prompt, new, **_: np.zeros(len(prompt) + new, np.int64))
+    with pytest.raises(ValueError, match="other tokens"):
+        work.evaluate(model, task, {"technique": "fp32_kv_cache", "track": "TinyGPT"})
+
+
+def test_a_cached_generation_that_skips_attention_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives the right tokens, as a replayed text would, but its steps do not look at the past."""
+    task, model = plays(work), work.build({}, 1)
+    model.take(task.reference, compress=False)
+    monkeypatch.setattr(
+        work.caching, "generate", lambda model, prompt, new, **settings: model.generate(prompt, new, **settings)
+    )
+
+    class Forgetful(caching.Decoder):
+        def next_logits(self, tokens: Any) -> np.ndarray:
+            self.cache.reset()
+            return super().next_logits(np.asarray(tokens)[:, -1:])
+
+    monkeypatch.setattr(work.caching, "Decoder", Forgetful)
+    with pytest.raises(ValueError, match="not the cache"):
+        work.evaluate(model, task, {"technique": "fp32_kv_cache", "track": "TinyGPT"})
+
+
+def test_a_model_that_answers_otherwise_after_it_was_timed_is_refused(
+    work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, model = digits(work), work.build({}, 1)
+    model.take(task.reference, compress=False)
+    calls = iter(range(10**9))
+
+    def unsteady(served: Any) -> Any:
+        return lambda x: np.full((len(x), 10), float(next(calls)))
+
+    monkeypatch.setattr(work, "predictor_of", unsteady)
+    with pytest.raises(ValueError, match="after it was timed"):
+        work.evaluate(model, task, {"technique": "fp32", "track": "MNIST"})
