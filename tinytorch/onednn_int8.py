@@ -42,7 +42,7 @@ class _Kernel:
         self._packed: list[tuple[Descriptor, Array]] = []
         self.primitive = lru_cache(maxsize=SHAPES)(self.make)
 
-    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         """The primitive for inputs of that shape and dtype; all but input and output are bound to it."""
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class _Kernel:
         return y
 
     def bind(self, gives: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], None], Array]:
-        primitive = self.make(q.shape, q.dtype.name, gives, *settings)
+        primitive = self.make(q.shape, q.dtype, gives, *settings)
         primitive.bind({SRC: q, DST: y})
         return primitive.run, y
 
@@ -134,7 +134,7 @@ def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], None], Ar
     engine, arguments = onednn.library().engine, {onednn.ATTR_SCALES | DST: Descriptor((1,), np.float32)}
     what = (source, engine, target, engine, Attributes({DST: 0}))
     primitive = Primitive("reorder", what, {SRC: source, DST: target, **arguments}, operations=x.size)
-    q = np.empty(x.shape, dtype)
+    q = np.zeros(x.shape, dtype)
     primitive.bind({SRC: x, DST: q, onednn.ATTR_SCALES | DST: scale.reshape(1)})
     return primitive.run, q
 
@@ -162,13 +162,13 @@ class Linear(_Kernel):
 
     def _product(self, q: Array, gives: str) -> Array:
         y = np.empty((len(q), self.out), self.dtype_of(gives))
-        return self.run(self.primitive(q.shape, q.dtype.name, gives), np.ascontiguousarray(q), y) if y.size else y
+        return self.run(self.primitive(q.shape, q.dtype, gives), np.ascontiguousarray(q), y) if y.size else y
 
     def bound(self, q: Array) -> tuple[Callable[[], None], Array]:
         """A function that works out the output for what then stands in `q`, and the array that it writes."""
-        return self.bind(OUTPUT, q, np.empty((len(q), self.out), self.dtype_of(OUTPUT)))
+        return self.bind(OUTPUT, q, np.zeros((len(q), self.out), self.dtype_of(OUTPUT)))
 
-    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
         free = Descriptor((self.depth, self.out), np.int8, "any")
         bias = (
@@ -202,15 +202,15 @@ class Conv2d(_Kernel):
         y = np.empty((len(q), *window.positions, self.channels), self.dtype_of(gives))
         if not y.size:
             return y
-        return self.run(self.primitive(q.shape, q.dtype.name, gives, window), np.ascontiguousarray(q), y)
+        return self.run(self.primitive(q.shape, q.dtype, gives, window), np.ascontiguousarray(q), y)
 
     def bound(self, q: Array, window: Window, onto: Array | None = None) -> tuple[Callable[[], None], Array]:
         """As `Linear.bound`. With `onto`, float32 of the output's shape, it becomes relu(onto + output)."""
         if onto is not None:
             return self.bind(ADDED, q, onto, window)
-        return self.bind(OUTPUT, q, np.empty((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT)), window)
+        return self.bind(OUTPUT, q, np.zeros((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT)), window)
 
-    def make(self, shape: tuple[int, ...], dtype: str, gives: str, *settings: Any) -> Primitive:
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         (n, height, width, c), window, layer = shape, settings[0], self.conv
         x = Descriptor((n, c, height, width), dtype, "channels_last")
         y = Descriptor((n, self.channels, *window.positions), self.dtype_of(gives), "channels_last")

@@ -71,8 +71,7 @@ class Chain:
         conv1, conv2, shortcut = _parts(block)
         q = self._rounded(conv1, x)
         if isinstance(shortcut, QuantizedConv2d):
-            same = conv1.input_scale.data == shortcut.input_scale.data and q.dtype == shortcut.input_dtype
-            x = self._bound(shortcut, q if same else self._rounded(shortcut, x))
+            x = self._bound(shortcut, q if _agree(conv1, shortcut) else self._rounded(shortcut, x))
         return _nchw(self._bound(conv2, self._bound(conv1, q), x))
 
     def _rounded(self, layer: QuantizedLayer, x: Array) -> Array:
@@ -122,6 +121,11 @@ def _nchw(images: Array) -> Array:
 def _parts(block: BasicBlock) -> tuple[Any, Any, Any]:
     """Its convolutions and shortcut, whatever stands there now."""
     return block.conv1, block.conv2, block.shortcut
+
+
+def _agree(a: Any, b: Any) -> bool:
+    """Whether two static layers want the same integers of an input."""
+    return a.input_dtype == b.input_dtype and a.input_scale.data == b.input_scale.data
 
 
 def _all_integer(block: BasicBlock) -> bool:

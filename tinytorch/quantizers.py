@@ -8,6 +8,7 @@ Weights get a scale for each output channel. An activation's scale comes from wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -52,11 +53,14 @@ def quantize_rows(x: Array) -> tuple[Array, Array]:
     The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
     NaN or an infinite number gets a scale that is no number either, and so does what is made of it.
     """
-    axes = tuple(range(1, x.ndim))
-    largest = np.maximum(x.max(axis=axes, initial=0, keepdims=True), -x.min(axis=axes, initial=0, keepdims=True))
+    rows = x.reshape(len(x), math.prod(x.shape[1:]))
+    sizes = np.abs(rows)
+    largest = np.maximum.reduce(sizes, axis=1, keepdims=True, initial=0)
     scale = np.maximum(largest * np.float32(1 / 127), np.float32(SMALLEST_SCALE)).astype(np.float32, copy=False)
     with np.errstate(invalid="ignore"):
-        return np.rint(x / scale).astype(np.int8), scale
+        np.divide(rows, scale, out=sizes)
+        q = np.rint(sizes, out=sizes).astype(np.int8)
+    return q.reshape(x.shape), scale.reshape(len(x), *[1] * (x.ndim - 1))
 
 
 def quantize_weight(weight: Array, bits: int = 8) -> tuple[Array, Array]:
