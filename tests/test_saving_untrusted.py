@@ -190,6 +190,15 @@ def test_huge_settings_allocate_nothing(saved: Path, name: str) -> None:
     assert peak < 20_000_000
 
 
+@pytest.mark.parametrize(("groups", "into", "out"), [(3, 4, 6), (3, 6, 4)])
+def test_settings_that_contradict_one_another(saved: Path, groups: int, into: int, out: int) -> None:
+    node = json.loads((save_model(Conv2d(6, 6, 1), saved) / JSON).read_text())["model"]
+    one_layer(saved, {**node, "groups": groups, "in_channels": into, "out_channels": out})
+    assert f"channels {into} and {out}: expected multiples of groups 3" in refused(saved)
+    one_layer(saved, {**WAVES, "max_length": 4, "embedding_dim": 5})
+    assert "embedding_dim is 5: expected an even one" in refused(saved)
+
+
 def test_depth_within_the_limit_is_allowed(saved: Path) -> None:
     load_model(one_layer(saved, nested(32)))
 

@@ -103,8 +103,6 @@ def stored_arrays(content: bytes) -> Stored:
 
 def as_array(entry: Mapping[str, Any]) -> Array:
     """An entry's array, its own copy; the dtype must be one of `DTYPES`."""
-    if not entry["data"]:
-        return np.zeros(entry["shape"], numpy_dtype(entry["dtype"]))
     return np.frombuffer(entry["data"], numpy_dtype(entry["dtype"])).reshape(entry["shape"]).copy()
 
 
