@@ -195,6 +195,9 @@ def test_settings_that_contradict_one_another(saved: Path, groups: int, into: in
     node = json.loads((save_model(Conv2d(6, 6, 1), saved) / JSON).read_text())["model"]
     one_layer(saved, {**node, "groups": groups, "in_channels": into, "out_channels": out})
     assert f"channels {into} and {out}: expected multiples of groups 3" in refused(saved)
+    for pair in ([1, 1, 1], [1], 1, [1, 0], [1, 1025]):
+        one_layer(saved, {**node, "kernel_size": pair})
+        assert f"model.kernel_size is {pair}: expected two numbers, each a whole number from 1" in refused(saved)
     one_layer(saved, {**WAVES, "max_length": 4, "embedding_dim": 5})
     assert "embedding_dim is 5: expected an even one" in refused(saved)
 
