@@ -17,14 +17,14 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SOURCES = ["tinytorch", "tito", "suites", "modules", "tests", "noxfile.py"]
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """The project as it stands here, and dependency groups of pyproject.toml."""
-    session.install("-e", ".", *GROUPS(PROJECT, *groups) if groups else ())
+def install(session: nox.Session, *groups: str, native: bool = False) -> None:
+    """The project as it stands here, and dependency groups of pyproject.toml; with the native kernels if asked for."""
+    session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
 
 
-def milestone(session: nox.Session, suite: str) -> None:
+def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
     """Run one suite: trains, checks its gates, profiles, writes record and page; ends non-zero on a missed gate."""
-    install(session)
+    install(session, native=native)
     session.run("tito", "suite", "run", suite, *session.posargs)
 
 
@@ -61,6 +61,24 @@ def milestone_cifar10(session: nox.Session) -> None:
 def milestone_tinygpt(session: nox.Session) -> None:
     """2018: GPTs on Shakespeare's plays, judged by their loss and by what they write."""
     milestone(session, "tinygpt")
+
+
+@nox.session(name="milestone-tinymlperf")
+def milestone_tinymlperf(session: nox.Session) -> None:
+    """2025: the three references made smaller and faster, each way beside FP32; with native kernels (oneDNN)."""
+    milestone(session, "tinymlperf", native=True)
+
+
+@nox.session(name="milestone-tinymlperf-numpy")
+def milestone_tinymlperf_numpy(session: nox.Session) -> None:
+    """The same without native kernels: as small, as good, and not as fast."""
+    milestone(session, "tinymlperf")
+
+
+@nox.session
+def acceleration(session: nox.Session) -> None:
+    """The ladder: one matrix product from three Python loops to oneDNN, each rung measured."""
+    milestone(session, "acceleration", native=True)
 
 
 @nox.session

@@ -42,6 +42,7 @@ MODULE_OF = {
     "onednn": 15,  # what 15 and 17 multiply with; 16 shows how it comes to be fast
     "onednn_bf16": 15,
     "kernels": 15,
+    "half": 15,
     "mixed_precision": 15,
     "acceleration": 16,
     "ladder": 16,
@@ -53,7 +54,11 @@ MODULE_OF = {
     "quantization": 17,
     "packing": 18,
     "compression": 18,
+    "decoding": 19,
     "caching": 19,
+    "saved_types": 19,  # all that can be saved: what came before
+    "saved_document": 19,
+    "saved_files": 19,
     "saving": 19,
     "benchmarking": 20,
 }
