@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch import half, kernels, onednn, onednn_bf16
+from tinytorch import half, kernels, onednn, onednn_bf16, parallel
 from tinytorch.errors import ShapeError
 from tinytorch.mixed_precision import autocast
 from tinytorch.spatial import BatchNorm2d, avg_pool2d, channels_first, channels_last, conv2d, max_pool2d
@@ -23,16 +23,22 @@ NATIVE = onednn.why_not() == "" and "bfloat16" in onednn.native_dtypes()
 WAYS = [
     ("numpy", "bfloat16"),
     ("numpy", "float16"),
-    pytest.param(("onednn", "bfloat16"), marks=pytest.mark.skipif(not NATIVE, reason="no bfloat16 kernels here")),
+    *(
+        pytest.param(("onednn", "bfloat16", *more), marks=pytest.mark.skipif(not NATIVE, reason="no kernels here"))
+        for more in ([], ["shared"])
+    ),
 ]
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: "-".join(way))
-def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a 16-bit dtype, on each backend that has it."""
+def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a 16-bit dtype, on each backend that has it; with oneDNN also where the batch is shared out among
+    threads however small it is."""
     before = kernels.backend()
-    name, half_dtype = request.param
+    name, half_dtype, *shared = request.param
     kernels.use_backend(name)
+    if shared:
+        monkeypatch.setattr(parallel, "SMALLEST", 1)
     yield half_dtype
     kernels.use_backend(before)
 
