@@ -6,8 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tinytorch.saving import load_model
 from tinytorch.serialization import load_arrays
 from tito.bench.child import load_workload
 from tito.bench.suite import find_suite
@@ -24,3 +26,6 @@ def test_a_reference_is_the_file_that_its_origin_names_and_fits_its_suites_model
     workload = load_workload(find_suite(ROOT / "suites", origin["suite"]).workload)
     model = workload.build(origin["parameters"], origin["seed"])
     model.load_state_dict(load_arrays(weights)[0])
+    loaded = load_model(folder)
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(loaded.state_dict()[name].data, tensor.data)

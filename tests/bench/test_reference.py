@@ -21,7 +21,15 @@ def test_the_origin_names_seed_and_metrics_of_the_weights(tmp_path: Path) -> Non
     assert origin["bytes"] == len(b"content")
     assert origin["record"] == record.id
     assert set(origin["metrics"]) == set(record.metrics)
+    assert not (tmp_path / "kept" / "model.json").exists()
     assert origin["seed"] in [run.seed for case in record.cases for run in case.runs]
+
+
+def test_what_the_model_is_made_of_is_kept_where_it_is_known(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"content")
+    (tmp_path / "model.json").write_bytes(b"{}")
+    keep_reference(tmp_path / "kept", tmp_path / "w", make_record())
+    assert (tmp_path / "kept" / "model.json").read_bytes() == b"{}"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

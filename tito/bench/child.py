@@ -22,6 +22,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from tinytorch.benchmarking import measure
+from tinytorch.errors import StateError
+from tinytorch.layers import Module
 from tinytorch.serialization import load_arrays, save_arrays
 
 FUNCTIONS = ("load", "build", "train", "evaluate", "predictor", "queries")
@@ -129,9 +132,19 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
     if job["weights"]:
         state = {name: _array(value) for name, value in model.state_dict().items()}
         save_arrays(job["weights"], state)
+        if isinstance(model, Module):
+            _save_description(model, Path(job["weights"]).with_name("model.json"))
         parameter_count = sum(_array(value).size for value in model.parameters())
     exhibits = answer.get("exhibits", [])
     return {"metrics": metrics, "curve": curve, "exhibits": exhibits, "parameter_count": parameter_count}
+
+
+def _save_description(model: Module, path: Path) -> None:
+    """Put beside the weights what `tinytorch.saving.load_model` builds the model from, if it knows all of its parts."""
+    from tinytorch.saving import save_model
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StateError):
+        path.write_bytes((save_model(model, Path(folder) / "model") / "model.json").read_bytes())
 
 
 def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:

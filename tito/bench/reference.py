@@ -1,6 +1,7 @@
 """Trained weights that are worth keeping: the file, and beside it where it came from.
 
 FOLDER/model.safetensors    the weights of the profiled case's first seed
+FOLDER/model.json           what the model is made of, for tinytorch.saving.load_model, if it is of known layers
 FOLDER/reference.json       suite, case, seed, command, what was measured, SHA-256
 """
 
@@ -23,7 +24,7 @@ def keep_reference(folder: Path, weights: Path, record: Record) -> None:
     """
     assert record.profile is not None
     case = next(case for case in record.cases if case.name == record.profile.case)
-    content = weights.read_bytes()
+    content, description = weights.read_bytes(), weights.with_name("model.json")
     origin = {
         "suite": record.suite,
         "case": case.name,
@@ -39,6 +40,8 @@ def keep_reference(folder: Path, weights: Path, record: Record) -> None:
     }
     try:
         atomic_write(folder / "model.safetensors", content)
+        if description.is_file():
+            atomic_write(folder / "model.json", description.read_bytes())
         atomic_write(folder / "reference.json", (json.dumps(origin, indent=2) + "\n").encode())
     except OSError as error:
         raise RecordError(f"{folder}: the weights cannot be kept there ({error.strerror})") from None
