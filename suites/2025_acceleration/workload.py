@@ -96,8 +96,8 @@ def bars(common: dict[str, float], best: dict[str, Reading], size: int) -> dict[
     groups = {f"{size} x {size}": list(common.values()), "at its best size": [best[name].gflops for name in common]}
     return {
         "kind": "bars",
-        "title": "The ladder",
-        "y_title": "GFLOP/s (int8: GOP/s), best of the samples",
+        "title": "The ladder, by the best sample",
+        "y_title": "GFLOP/s (int8: GOP/s)",
         "names": list(common),
         "groups": groups,
         "logarithmic": True,
@@ -112,9 +112,9 @@ def curves(readings: list[Reading]) -> dict[str, Any]:
         series.append({"name": name, "x": [float(r.size) for r in own], "y": [r.gflops for r in own]})
     return {
         "kind": "lines",
-        "title": "Speed by size",
+        "title": "Speed by size, by the best sample",
         "x_title": "rows and columns",
-        "y_title": "GFLOP/s (int8: GOP/s), best of the samples",
+        "y_title": "GFLOP/s (int8: GOP/s)",
         "series": series,
         "logarithmic": True,
     }

@@ -51,6 +51,10 @@ def test_axis_numbers_carry_prefixes() -> None:
     assert [said(units.short(value)) for value in (0.05, 20, 5e4, 2e6)] == ["0.05", "20", "50 k", "2 M"]
 
 
+def test_a_cells_last_zeros_are_cut_behind_the_point_only() -> None:
+    assert [said(units.cell(value)) for value in (1869.6, 0.8, 12.30, 25340.4)] == ["1 870", "0.8", "12.3", "25 340"]
+
+
 def test_cells_keep_words_and_mark_gaps() -> None:
     assert [said(units.cell(value)) for value in ("fc1", None, 401920, 0.8, 0.004)] == [
         "fc1",

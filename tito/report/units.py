@@ -125,4 +125,5 @@ def cell(value: str | float | int | None) -> str:
         return value
     if value == round(value):
         return integer(value)
-    return significant(value, 4).rstrip("0").rstrip(".")
+    text = significant(value, 4)
+    return text.rstrip("0").rstrip(".") if "." in text else text
