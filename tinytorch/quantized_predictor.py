@@ -62,7 +62,7 @@ class Chain:
         if type(layer) is QuantizedConv2d and layer.input_scale is not None:
             images = self._contiguous(x.transpose(0, 2, 3, 1))
             return _nchw(self._bound(layer, self._rounded(layer, images)))
-        if type(layer) is BasicBlock and _all_integer(layer) and x.dtype == np.float32:
+        if type(layer) is BasicBlock and _all_integer(layer):
             return self._block(layer, self._contiguous(x.transpose(0, 2, 3, 1)))
         return self._any(layer, x)
 

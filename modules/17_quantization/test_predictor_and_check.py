@@ -117,6 +117,17 @@ def test_the_predictor_saturates_and_takes_other_layouts() -> None:
         np.testing.assert_allclose(predict(x), outputs(model, x), rtol=1e-4, atol=1e-4)
 
 
+def test_a_block_whose_branches_want_other_integers() -> None:
+    model: Any = quantize_static(resnet(), [IMAGES])
+    expected = outputs(model, IMAGES)
+    np.testing.assert_allclose(predictor(model)(IMAGES), expected, rtol=1e-4, atol=1e-4)
+    shortcut = model[2].shortcut
+    shortcut.input_scale.data = shortcut.input_scale.data * np.float32(3)
+    other = outputs(model, IMAGES)
+    assert np.abs(other - expected).max() > 1e-3
+    np.testing.assert_allclose(predictor(model)(IMAGES), other, rtol=1e-4, atol=1e-4)
+
+
 def test_many_shapes_and_an_empty_batch() -> None:
     model = static_mlp()
     predict = predictor(model)
