@@ -62,7 +62,7 @@ def read(rung: ladder.Rung, a: np.ndarray, b: np.ndarray, seconds: float) -> Rea
     """Check one product, then time it for about `seconds`."""
     x, y = rung.prepare(a, b)
     right = np.array_equal(rung.multiply(x, y), a.astype(np.float64) @ b.astype(np.float64))
-    pilot = measure(lambda: rung.multiply(x, y), samples=1, warmup=1).median
+    pilot = float(measure(lambda: rung.multiply(x, y), samples=2, warmup=1).seconds.min())
     samples = int(min(max(seconds / pilot, FEWEST), MOST))
     best = float(measure(lambda: rung.multiply(x, y), samples=samples, warmup=0).seconds.min())
     return Reading(rung, len(a), ladder.operations(len(a)) / best / 1e9, bool(right))
