@@ -219,6 +219,16 @@ def test_what_is_kept_for_the_backward_pass_takes_half_the_bytes(backend: str) -
     assert 0.4 < kept(autocast) / kept(nullcontext) < 0.6
 
 
+def test_of_a_float32_input_only_its_16_bits_are_kept(backend: str) -> None:
+    x = tt.Tensor(np.ones((2, 3, 4, 4), np.float32), requires_grad=True)
+    with autocast():
+        results = tt.Linear(4, 2)(x), Conv2d(3, 2, 3)(x), x @ x
+    for y in results:
+        assert y.node is not None
+        assert y.node.inputs[0].dtype == BFLOAT16
+        assert y.node.inputs[0].node.inputs[0] is x
+
+
 def test_importing_tinytorch_brings_neither_ml_dtypes_nor_onednn() -> None:
     program = "import sys, tinytorch; sys.exit(any(name in sys.modules for name in ('ml_dtypes', 'tinytorch.onednn')))"
     root = Path(__file__).parents[2]
@@ -265,6 +275,24 @@ def test_the_scale_grows_after_enough_good_steps_in_a_row() -> None:
         scaler.update()
         scales.append(scaler.get_scale())
     assert scales == [8, 4, 4, 8, 8, 16]
+
+
+def test_one_bad_gradient_of_many_is_enough() -> None:
+    weights = [Parameter(np.ones(1, np.float32)) for _ in range(3)]
+    for weight, g in zip(weights, (1.0, np.inf, 1.0), strict=True):
+        weight.grad = tt.Tensor(np.array([g], np.float32))
+    assert not GradScaler().step(tt.SGD(weights, lr=0.5))
+    assert [weight.item() for weight in weights] == [1, 1, 1]
+
+
+def test_gradients_that_meet_may_overflow_without_a_warning() -> None:
+    """Where a tensor is used twice its gradients are added: 60,000 and 60,000 are infinite in float16."""
+    x = tt.Tensor(np.ones(1, np.float16), requires_grad=True)
+    with autocast("float16"):
+        y = x + tt.relu(x)
+    y.backward(np.array([60000]))
+    assert x.grad is not None
+    assert x.grad.item() == np.inf
 
 
 def test_one_bad_optimizer_of_two_halves_the_scale_for_both() -> None:
