@@ -155,6 +155,7 @@ def test_tuned_threads_equal_the_cores() -> None:
     tuned = tuned_environment(3)
     assert {value for name, value in tuned.items() if "THREADS" in name} == {"3"}
     assert tuned["OPENBLAS_THREAD_TIMEOUT"] == "20"
+    assert tuned["GOMP_SPINCOUNT"] == "2000"
     assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= set(tuned)
 
 
