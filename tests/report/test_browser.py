@@ -89,7 +89,7 @@ def test_every_figure_is_drawn_and_the_console_is_empty(tmp_path: Path) -> None:
     dom, console = browse(page, tmp_path / "profile")
     assert console == []
     assert_all_drawn(dom, expected=page.read_text("utf-8").count('<div class="drawing'))
-    assert len(drawings(dom)) == 15
+    assert len(drawings(dom)) == 16
     assert "matmul (tensor.py:140)" in dom
     assert 'class="slice' in dom
     assert dom.count('<img src="data:image/png;base64,') == 20 + 8 + 8 + 1
