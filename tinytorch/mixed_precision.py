@@ -17,6 +17,11 @@ bfloat16 has float32's range and 8 bits of precision. float16 has 11 bits, but i
 oneDNN has kernels for it (`onednn_bf16`); all else here, and float16 always, is computed by widening to float32: the
 same numbers, no faster than float32.
 
+Measured with oneDNN on two cores with AVX-512 BF16, whole training steps of 128 images: a 3-32-64-128 network 2.3
+times as fast as in float32, 3-64-128-256 with batch norm 1.95 times (float32 spares three quarters of its
+multiplications there by Winograd's algorithm, which bfloat16 is too coarse for); 0.49 and 0.47 of the bytes are kept
+for the backward pass.
+
 Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.
 """
 

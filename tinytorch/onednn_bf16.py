@@ -8,7 +8,6 @@ A kernel is prepared once for its shapes and kept, by each thread for itself: on
 thread that prepared it. A batch is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the
 same inside oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another
 program on one of two cores a step measured 60 times as long.
-
 Where oneDNN has no kernel for something, `onednn.UnsupportedError` comes out: whoever calls does it another way.
 """
 
@@ -16,9 +15,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ctypes import c_float
+from ctypes import byref, c_char_p, c_float
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -27,17 +26,29 @@ import numpy as np
 from tinytorch import onednn as dnn
 from tinytorch.convolution import Gradients, Window, sum_parts
 from tinytorch.kernels import bfloat16
-from tinytorch.onednn import Descriptor, Primitive
+from tinytorch.onednn import Descriptor
 from tinytorch.parallel import in_parallel
 from tinytorch.tensor import Array
 
 Shape = tuple[int, ...]
 Kernel = TypeVar("Kernel")
 
+_IMPLEMENTATION_NAME = 8  # dnnl_query_impl_info_str
 KEPT = 512  # prepared kernels of a thread; a network has a few dozen
 _USE_BATCH, _USE_GIVEN, _SCALE_AND_SHIFT = 0, 1, 2 | 4  # dnnl_normalization_flags_t
 _INFINITY_BITS, _NEGATIVE_INFINITY_BITS = 0x7F80, 0xFF80  # bfloat16's; what is larger is NaN
-_STRIP = 2**18  # numbers: half a megabyte, which stays in the cache from one step to the next
+
+
+class _Primitive(dnn.Primitive):
+    """An operation with a kernel worth having: oneDNN falls back to plain loops, "ref", a thousand times as slow."""
+
+    def __init__(self, function: str, arguments: Sequence[Any], arrays: Mapping[int, Descriptor | None]) -> None:
+        super().__init__(function, arguments, arrays)
+        name = c_char_p()
+        status = dnn.library().c.dnnl_primitive_desc_query(self.hint, _IMPLEMENTATION_NAME, 0, byref(name))
+        dnn.check(status, "a kernel's name")
+        if (name.value or b"").startswith(b"ref"):
+            raise dnn.UnsupportedError(f"oneDNN has no kernel for {function}, only plain loops")
 
 
 class _Mine(threading.local):
@@ -73,7 +84,7 @@ def _one_thread() -> Iterator[None]:
         openmp.omp_set_num_threads(before)
 
 
-def _run(primitive: Primitive, arrays: Mapping[int, Array]) -> None:
+def _run(primitive: dnn.Primitive, arrays: Mapping[int, Array]) -> None:
     with _one_thread():
         primitive.run(arrays)
 
@@ -105,10 +116,9 @@ class _Copier:
     """Brings arrays from one layout and dtype into another, again and again."""
 
     def __init__(self, source: Descriptor, target: Descriptor) -> None:
-        engine = dnn.library().engine
-        arguments = (source, engine, target, engine, None)
-        self._size = target.size
-        self._primitive = Primitive("reorder", arguments, {dnn.SRC: source, dnn.DST: target})
+        engine, self._size = dnn.library().engine, target.size
+        arrays = {dnn.SRC: source, dnn.DST: target}
+        self._primitive = dnn.Primitive("reorder", (source, engine, target, engine, None), arrays)
 
     def __call__(self, array: Array, out: Array | None = None) -> Array:
         out = dnn.aligned(self._size) if out is None else out
@@ -133,30 +143,30 @@ class _Convolution:
         self._geometry = window.stride, dilation, window.padding, window.padding
         arguments = (dnn.FORWARD_TRAINING, dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._b, self._y)
         arrays = {dnn.SRC: self._x, dnn.WEIGHTS: None, dnn.DST: self._y} | self._with_bias(dnn.BIAS)
-        self.forward = Primitive("convolution_forward", (*arguments, *self._geometry, None), arrays)
+        self.forward = _Primitive("convolution_forward", (*arguments, *self._geometry, None), arrays)
         self.pack_forward = _Copier(self._plain, self.forward.descriptor(dnn.WEIGHTS))
 
     def _with_bias(self, argument: int) -> dict[int, Descriptor | None]:
         return {argument: self._b} if self.biased else {}
 
     @cached_property
-    def to_input(self) -> Primitive:
+    def to_input(self) -> _Primitive:
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.DIFF_SRC: self._x, dnn.WEIGHTS: None, dnn.DIFF_DST: self._y}
         with _one_thread():
-            return Primitive("convolution_backward_data", arguments, arrays)
+            return _Primitive("convolution_backward_data", arguments, arrays)
 
     @cached_property
     def pack_backward(self) -> _Copier:
         return _Copier(self._plain, self.to_input.descriptor(dnn.WEIGHTS))
 
     @cached_property
-    def to_weight(self) -> Primitive:
+    def to_weight(self) -> _Primitive:
         free = Descriptor(self._shape, np.float32, "any")
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, free, self._b, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.SRC: self._x, dnn.DIFF_WEIGHTS: None, dnn.DIFF_DST: self._y}
         with _one_thread():
-            return Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
+            return _Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
 
     @cached_property
     def unpack(self) -> _Copier:
@@ -211,11 +221,11 @@ class _MaxPool:
         geometry = window.stride, window.kernel, (0, 0), window.padding, window.padding
         arrays: dict[int, Descriptor | None] = {dnn.SRC: x_, dnn.DST: y_}
         arguments = (dnn.POOLING_MAX, x_, y_, *geometry)
-        self.inference = Primitive("pooling_forward", (dnn.FORWARD_INFERENCE, *arguments, None), arrays)
+        self.inference = _Primitive("pooling_forward", (dnn.FORWARD_INFERENCE, *arguments, None), arrays)
         places = {dnn.WORKSPACE: None}
-        self.forward = Primitive("pooling_forward", (dnn.FORWARD_TRAINING, *arguments, None), arrays | places)
+        self.forward = _Primitive("pooling_forward", (dnn.FORWARD_TRAINING, *arguments, None), arrays | places)
         arrays = {dnn.DIFF_SRC: x_, dnn.DIFF_DST: y_} | places
-        self.backward = Primitive("pooling_backward", (*arguments, self.forward, None), arrays)
+        self.backward = _Primitive("pooling_backward", (*arguments, self.forward, None), arrays)
         self.places_size = self.forward.descriptor(dnn.WORKSPACE).size
 
 
@@ -263,14 +273,14 @@ class _BatchNorm:
         arrays: dict[int, Descriptor | None] = {dnn.SRC: x_, dnn.DST: x_, dnn.MEAN: c, dnn.VARIANCE: c}
         affine: dict[int, Descriptor | None] = {dnn.SCALE: c, dnn.SHIFT: c}
         function, training = "batch_normalization_forward", dnn.FORWARD_TRAINING
-        self.measure = Primitive(function, (training, x_, x_, zero, _USE_BATCH, None), arrays)
+        self.measure = _Primitive(function, (training, x_, x_, zero, _USE_BATCH, None), arrays)
         given = _USE_GIVEN | _SCALE_AND_SHIFT
-        self.forward = Primitive(function, (training, x_, x_, zero, given, None), arrays | affine)
-        hint = Primitive(function, (training, x_, x_, zero, _SCALE_AND_SHIFT, None), arrays | affine)
+        self.forward = _Primitive(function, (training, x_, x_, zero, given, None), arrays | affine)
+        hint = _Primitive(function, (training, x_, x_, zero, _SCALE_AND_SHIFT, None), arrays | affine)
         arrays = {dnn.SRC: x_, dnn.DIFF_DST: x_, dnn.DIFF_SRC: x_, dnn.MEAN: c, dnn.VARIANCE: c, dnn.SCALE: c,
                   dnn.DIFF_SCALE: c, dnn.DIFF_SHIFT: c}  # fmt: skip
         arguments = (dnn.BACKWARD, x_, x_, x_, zero, _SCALE_AND_SHIFT, hint, None)
-        self.backward = Primitive("batch_normalization_backward", arguments, arrays)
+        self.backward = _Primitive("batch_normalization_backward", arguments, arrays)
 
 
 def channel_statistics(x: Array) -> tuple[Array, Array]:
@@ -310,13 +320,13 @@ def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Arr
     return dx, dscale, dshift
 
 
-# ReLU: on the bits ------------------------------------------------------------------------------------
+# ReLU -----------------------------------------------------------------------------------------------
 
 
-def _relu(size: int) -> Primitive:
+def _relu(size: int) -> _Primitive:
     x = Descriptor((size,), bfloat16())
     arguments = (dnn.FORWARD_INFERENCE, dnn.ELTWISE_RELU, x, x, c_float(0), c_float(0), None)
-    return Primitive("eltwise_forward", arguments, {dnn.SRC: x, dnn.DST: x})
+    return _Primitive("eltwise_forward", arguments, {dnn.SRC: x, dnn.DST: x})
 
 
 def relu(x: Array) -> Array:
@@ -332,25 +342,6 @@ def relu(x: Array) -> Array:
     return y
 
 
-def relu_backward(g: Array, y: Array) -> Array:
-    """g where y > 0, else 0, for contiguous arrays.
-
-    As integers -y is negative exactly where y > 0, so that shifting its sign over all bits gives a mask.
-    """
-    dx = np.empty_like(g)
-
-    def work(begin: int, end: int) -> None:
-        out, g_bits, y_bits = (a[begin:end].reshape(-1).view(np.int16) for a in (dx, g, y))
-        for i in range(0, out.size, _STRIP):
-            part = slice(i, i + _STRIP)
-            mask = np.negative(y_bits[part], out=out[part])
-            mask >>= 15
-            mask &= g_bits[part]
-
-    in_parallel(g, work)
-    return dx
-
-
 # Products ---------------------------------------------------------------------------------------------
 
 
@@ -362,18 +353,17 @@ class _Product:
 
     def __init__(self, a: tuple[Shape, Shape], b: tuple[Shape, Shape], biased: bool, exact: bool, packed: bool) -> None:
         (shape, strides), (b_shape, b_strides), width = a, b, b[0][-1]
-        a_, y = Descriptor(shape, bfloat16(), strides), Descriptor((*shape[:-1], width), _result(exact))
+        a_, y = (
+            Descriptor(shape, bfloat16(), strides),
+            Descriptor((*shape[:-1], width), np.float32 if exact else bfloat16()),
+        )
         b_ = Descriptor(b_shape, bfloat16(), "any" if packed else b_strides)
         bias = Descriptor((1, width), np.float32) if biased else None
         arrays = {dnn.SRC: a_, dnn.WEIGHTS: None if packed else b_, dnn.DST: y}
         arrays |= {dnn.BIAS: bias} if biased else {}
-        self.primitive = Primitive("matmul", (a_, b_, bias, y, None), arrays)
+        self.primitive = _Primitive("matmul", (a_, b_, bias, y, None), arrays)
         if packed:
             self.pack = _Copier(Descriptor(b_shape, np.float32, b_strides), self.primitive.descriptor(dnn.WEIGHTS))
-
-
-def _result(exact: bool) -> np.dtype:
-    return np.dtype(np.float32) if exact else bfloat16()
 
 
 def _matrix(x: Array) -> Array:
@@ -397,7 +387,7 @@ def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) 
     a is bfloat16, b too or float32, the bias (N,) float32. The first dimension is shared out, as a batch is.
     """
     a, b, packed = _matrix(a), _matrix(b), b.dtype == np.float32
-    y = np.empty((*a.shape[:-1], b.shape[-1]), _result(exact))
+    y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32 if exact else bfloat16())
     given = {} if bias is None else {dnn.BIAS: np.ascontiguousarray(bias)}
 
     def work(begin: int, end: int) -> None:

@@ -317,6 +317,17 @@ def test_where_onednn_has_no_kernel_the_numbers_are_the_same(oneDNN: None, monke
     assert_near(x.grad.data, fast_gradient.data, "bfloat16", steps=8)
 
 
+def test_plain_loops_are_no_kernel(oneDNN: None) -> None:
+    """For images that come in one order and leave in another oneDNN 3.2 has loops only."""
+    x, w = onednn.Descriptor((1, 64, 8, 8), BFLOAT16), onednn.Descriptor((64, 64, 3, 3), BFLOAT16)
+    y = onednn.Descriptor((1, 64, 8, 8), BFLOAT16, "channels_last")
+    settings = (onednn.FORWARD_TRAINING, onednn.CONVOLUTION_DIRECT, x, w, None, y, (1, 1), (0, 0), (1, 1), (1, 1), None)
+    arrays = {onednn.SRC: x, onednn.WEIGHTS: w, onednn.DST: y}
+    onednn.Primitive("convolution_forward", settings, arrays)
+    with pytest.raises(onednn.UnsupportedError, match="only plain loops"):
+        onednn_bf16._Primitive("convolution_forward", settings, arrays)
+
+
 def test_only_the_backward_kernel_is_missing(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise onednn.UnsupportedError("not here")
