@@ -139,13 +139,15 @@ def retrain(
     sparsity: float | None = None,
     pruned: float = 0.0,
     loss: Any = None,
+    block: Any = nullcontext,
 ) -> None:
     """Train on, with a cosine schedule; with a sparsity, pruned from `pruned` to it in the first half of the steps."""
     steps = epochs * len(batches)
     schedule = tt.CosineLR(optimizer, steps, warmup=steps // 20)
     if sparsity is not None:
         optimizer = GradualPruning(optimizer, model, sparsity, max(1, steps // 2), every=20, initial=pruned)
-    tt.Trainer(model, optimizer, loss or tt.CrossEntropyLoss(), schedule=schedule).fit(batches, epochs, report=report)
+    trainer = tt.Trainer(model, optimizer, loss or tt.CrossEntropyLoss(), schedule=schedule, autocast=block)
+    trainer.fit(batches, epochs, report=report)
     model.eval()
 
 
@@ -154,6 +156,11 @@ def teacher(task: Digits | Photos) -> tt.Module:
     return (
         quantization.quantize_static(task.reference, calibration(task)) if kernels.native(np.int8) else task.reference
     )
+
+
+def quickest() -> Any:
+    """What to train in: bfloat16 where it has instructions of its own, else float32."""
+    return autocast if kernels.native(kernels.bfloat16()) else nullcontext
 
 
 def adam(model: tt.Module, rate: float) -> tt.Optimizer:
@@ -198,7 +205,7 @@ def small_int8(task: Task, parameters: Parameters, report: Report) -> tt.Module:
     sparsity, rate = parameters["sparsity"], parameters["learning_rate"]
     shared: dict[str, Any] = {"sparsity": sparsity, "loss": DistillationLoss(parameters["temperature"])}
     model = copied(task.reference)
-    retrain(model, taught, parameters["epochs"], sgd(model, rate), part_of(report, 0, 2), **shared)
+    retrain(model, taught, parameters["epochs"], sgd(model, rate), part_of(report, 0, 2), block=quickest(), **shared)
     model = quantization.prepare_qat(model, parameters["bits"])
     rounding = sgd(model, parameters["rounding_rate"])
     retrain(model, taught, parameters["rounding_epochs"], rounding, part_of(report, 1, 2), pruned=sparsity, **shared)
@@ -220,7 +227,8 @@ def structured(task: Task, parameters: Parameters, report: Report) -> tt.Module:
     model = prune_channels(task.reference, parameters["share"])
     optimizer = (adam if isinstance(task, Digits) else sgd)(model, parameters["learning_rate"])
     taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
-    retrain(model, taught, parameters["epochs"], optimizer, report, loss=DistillationLoss(parameters["temperature"]))
+    loss, block = DistillationLoss(parameters["temperature"]), nullcontext if isinstance(task, Digits) else quickest()
+    retrain(model, taught, parameters["epochs"], optimizer, report, loss=loss, block=block)
     return model
 
 
