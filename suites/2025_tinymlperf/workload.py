@@ -430,18 +430,20 @@ def generation(model: Variant, data: Task, parameters: Parameters) -> dict[str, 
     assert isinstance(data, Plays)
     assert isinstance(model.served, GPT)
     served, prompt = model.served, data.judged[0, :16]
-    settings: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95, "seed": 1, "hop": HOP}
+    writer = decoder(served, 1)
+    settings: dict[str, Any] = {"temperature": 0.8, "seed": 1}
 
     def cached() -> np.ndarray:
-        return caching.generate(served, prompt, NEW_TOKENS, **settings)
+        return writer.generate(prompt, NEW_TOKENS, **settings)
 
-    def whole(reference: GPT) -> np.ndarray:
-        return reference.generate(prompt, NEW_TOKENS, **settings)
+    def whole(model: GPT) -> np.ndarray:
+        return model.generate(prompt, NEW_TOKENS, **settings, hop=HOP)
 
     same = float((cached() == whole(served))[len(prompt) :].mean())
     if same < 1 and not is_quantized(served):  # rounding to integers turns a last bit into another token
         raise ValueError("the cache wrote other tokens than the same model without it")
-    found = caching.check_cache(served, lambda: decoder(served, 2).next_logits, data.judged[:2, :-1])
+    tolerance = 0.02 if is_quantized(served) else 1e-3  # a number rounded to the other integer moves by 1 in 127
+    found = caching.check_cache(served, lambda: decoder(served, 2).next_logits, data.judged[:2, :-1], tolerance)
     if found.problems:
         raise ValueError(f"not the cache that it is called: {'; '.join(found.problems)}")
     check(model, parameters, data.judged[:4, :-1])

@@ -121,7 +121,8 @@ def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
 def test_a_cached_generation_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     task, model = plays(work), work.build({}, 1)
     model.take(task.reference, compress=False)
-    monkeypatch.setattr(work.caching, "generate", lambda model, prompt, new, **_: np.zeros(len(prompt) + new, np.int64))
+    replayed = lambda self, prompt, new, **_: np.zeros(len(prompt) + new, np.int64)
+    monkeypatch.setattr(caching.Decoder, "generate", replayed)
     with pytest.raises(ValueError, match="other tokens"):
         work.evaluate(model, task, {"technique": "fp32_kv_cache", "track": "TinyGPT"})
 
@@ -130,11 +131,11 @@ def test_a_cached_generation_that_skips_attention_is_refused(work: Any, monkeypa
     """It gives the right tokens, as a replayed text would, but its steps do not look at the past."""
     task, model = plays(work), work.build({}, 1)
     model.take(task.reference, compress=False)
-    monkeypatch.setattr(
-        work.caching, "generate", lambda model, prompt, new, **settings: model.generate(prompt, new, **settings)
-    )
 
     class Forgetful(caching.Decoder):
+        def generate(self, *prompt: Any, **settings: Any) -> np.ndarray:
+            return self.model.generate(*prompt, **settings, hop=work.HOP)
+
         def next_logits(self, tokens: Any) -> np.ndarray:
             self.cache.reset()
             return super().next_logits(np.asarray(tokens)[:, -1:])
