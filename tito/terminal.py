@@ -28,6 +28,7 @@ from tito.report.overview import Side, sides
 STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
 DIRECTION = {"at_least": "at least", "at_most": "at most"}
+MANY = 6  # of more figures, short names
 FEW = 10  # of more seeds, not each one gets a line of its own
 QUIET_SECONDS = 10.0  # without a terminal, a line at least this far apart
 
@@ -174,7 +175,7 @@ def _training_times(record: Record) -> list[str]:
     lines = []
     for case in record.cases:
         times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics]
-        if times:
+        if times and (record.overview is None or max(times) >= 1):  # applying a technique may take no time at all
             several = f", median of {len(times)} seeds" if len(times) > 1 else ""
             name = f"{case.name}: " if len(record.cases) > 1 else ""
             lines.append(f"{name}{units.seconds(statistics.median(times))}{several}")
@@ -359,11 +360,19 @@ class RunProgress:
         """The figures in short: Test accuracy 98.61 %   train loss 0.012."""
         known = {**figures.BUILT_IN, **self._metrics}
         hidden = {"load_seconds", "build_seconds", "evaluate_seconds"}
+        shown = {name: value for name, value in event.figures.items() if name not in hidden}
+        if len(shown) > MANY:  # of a case of an overview, whose whole line comes at the end
+            shown = {name: value for name, value in shown.items() if name in self._metrics}
         return "   ".join(
-            f"{known[name].title if name in known else name.replace('_', ' ')} {plain(_value(value, known.get(name)))}"
-            for name, value in event.figures.items()
-            if name not in hidden
+            f"{_short_name(name, known.get(name), len(shown) > MANY)} {plain(_value(value, known.get(name)))}"
+            for name, value in shown.items()
         )
+
+
+def _short_name(name: str, metric: Metric | None, short: bool) -> str:
+    if metric is None:
+        return name.replace("_", " ")
+    return metric.short if short and metric.short else metric.title
 
 
 def _where(event: Event) -> str:

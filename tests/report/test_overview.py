@@ -93,7 +93,7 @@ def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> 
     assert grid.missed == {(2, 1)}
     assert [row[0] for row in grid.rows] == ["FP32", "INT8 ★", "BAD"]
     assert isinstance(plot, Plot)
-    assert plot.data[0]["marker"]["color"] == ["--card", "--series-1", "--card"]
+    assert [trace["marker"]["color"] for trace in plot.data] == ["--card", "--series-2", "--card"]
     console = Console(width=120, record=True, file=StringIO())
     console.print(show_record(shown))
     text = console.export_text()

@@ -63,3 +63,13 @@ def test_cells_keep_words_and_mark_gaps() -> None:
         "0.8",
         "0.004",
     ]
+
+
+def test_a_ratio_is_a_number_with_a_cross() -> None:
+    assert units.quantity(2.3529, "times") == "2.35×"
+    assert units.demand(1.5, "times") == "1.5×"
+
+
+def test_a_demand_in_another_unit_is_shown_as_it_was_written() -> None:
+    assert units.demand(0.0001, "") == "0.0001"
+    assert units.demand(0.02, "nats") == f"0.02{units.THIN}nats"

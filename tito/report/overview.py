@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 from tito.bench.record import CaseResult, Record
 from tito.report import units
-from tito.report.figures import log_axis, metric_of
+from tito.report.figures import colour, log_axis, metric_of
 from tito.report.pieces import Grid, Piece, Plot, digits, plain
-
-LABELS_ABOVE, LABELS_BELOW = "top center", "bottom center"
 
 
 @dataclass(frozen=True)
@@ -129,23 +127,21 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
         return None
     sizes = [case.summary[overview.size].mean for _, case in shown]
     times = [case.summary[overview.time].mean for _, case in shown]
-    labels = [_label(record, line, case) for line, case in shown]
     data = [
         {
             "type": "scatter",
-            "mode": "markers+text",
-            "x": [digits(size) for size in sizes],
-            "y": [digits(time) for time in times],
-            "text": labels,
-            "textposition": [LABELS_ABOVE if i % 2 else LABELS_BELOW for i in _ranks(times)],
-            "cliponaxis": False,
-            "hovertemplate": "%{text}<br>%{x} bytes, %{y} µs<extra></extra>",
+            "mode": "markers",
+            "name": _label(record, line, case),
+            "x": [digits(x)],
+            "y": [digits(y)],
+            "hovertemplate": "%{x} bytes, %{y} µs",
             "marker": {
-                "size": 12,
-                "color": ["--series-1" if line.front else "--card" for line, _ in shown],
-                "line": {"width": 2, "color": "--series-1"},
+                "size": 13,
+                "color": colour(i) if line.front else "--card",
+                "line": {"width": 2.5, "color": colour(i)},
             },
         }
+        for i, ((line, case), x, y) in enumerate(zip(shown, sizes, times, strict=True))
     ]
     size, time = metric_of(record, overview.size), metric_of(record, overview.time)
     layout = {
@@ -157,7 +153,7 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
             **log_axis(min(times) / 1.4, max(times) * 1.4, span=True),
             "title": {"text": plain(f"{time.title}, µs")},
         },
-        "showlegend": False,
+        "showlegend": True,
     }
     says = "Down and to the left is better; filled: on the front of size, time and quality."
     return Plot(f"{side.group}: size, time and quality", says, data, layout, wide=True)
@@ -168,9 +164,3 @@ def _label(record: Record, line: Line, case: CaseResult) -> str:
     quality = next((name for name in record.overview.quality if name in case.summary), None)
     figure = f", {units.quantity(case.summary[quality].mean, metric_of(record, quality).unit)}" if quality else ""
     return plain(f"{line.title}{figure}")
-
-
-def _ranks(values: list[float]) -> list[int]:
-    """The place of each value among the sorted ones: neighbours in height get their labels on different sides."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    return [order.index(i) for i in range(len(values))]

@@ -80,6 +80,8 @@ def quantity(value: float, unit: str) -> str:
             return integer(value) if value == round(value) else significant(value, 4)
         case "/s":
             return rate(value)
+        case "times":
+            return f"{significant(value)}×"
         case _:
             return f"{significant(value, 4)}{THIN}{unit}"
 
@@ -112,9 +114,9 @@ def demand(value: float, unit: str) -> str:
     """A threshold as its author wrote it: 95 %, not 95.00 %."""
     if unit == "%":
         return f"{100 * value:.10g}{THIN}%"
-    if unit == "s":
-        return f"{value:.10g}{THIN}s"
-    return quantity(value, unit)
+    if unit in ("us", "µs", "bytes", "B", "count", "/s"):
+        return quantity(value, unit)
+    return f"{value:.10g}{'×' if unit == 'times' else THIN + unit if unit else ''}"
 
 
 def cell(value: str | float | int | None) -> str:
