@@ -84,7 +84,7 @@ def acceleration(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
-    install(session, "tests")
+    install(session, "tests", native=True)  # where there is no oneDNN, its tests are skipped and say so
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
         session.log("no Chromium found: the tests that open pages in a browser will be skipped")
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)

@@ -38,7 +38,18 @@ from tinytorch.downloads import (
 )
 from tinytorch.errors import DataError
 
-__all__ = ["CATALOGUE", "CIFAR10", "CIFAR10_MEAN", "CIFAR10_STD", "MNIST", "Shakespeare", "cifar10", "mnist", "plain_text", "shakespeare"]
+__all__ = [
+    "CATALOGUE",
+    "CIFAR10",
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
+    "MNIST",
+    "Shakespeare",
+    "cifar10",
+    "mnist",
+    "plain_text",
+    "shakespeare",
+]
 
 
 @dataclass(frozen=True, eq=False)
