@@ -93,6 +93,15 @@ def test_quick_takes_its_own_seeds_and_parameters_and_one_repetition(run_quick):
     assert "not installed" in record.omitted[0].why
 
 
+def test_a_case_may_be_left_out_of_a_quick_run_which_then_says_why(suite_folder, run_quick):
+    def second(document):
+        document["cases"].append(document["cases"][0] | {"name": "long", "quick": {"leave_out": "it takes an hour"}})
+
+    record = run_quick(load_suite(suite_folder(second)))
+    assert [case.name for case in record.cases] == ["clouds"]
+    assert "with --quick: it takes an hour" in [omission.why for omission in record.omitted]
+
+
 def test_events_tell_phases_and_finished_seeds(run_quick):
     events = []
     run_quick(load_suite(TINY), report=events.append)

@@ -91,6 +91,7 @@ OVERVIEW = {
             ),
             ["cases.0.parameters.no", "the overview groups cases by it"],
         ),
+        (put("cases", 0, "quick", {"leave_out": "long"}), ["profile.case: 'clouds' is left out of a quick run"]),
         (put("cases", 0, "seed", 3), ["cases.0.seed: unknown key", "seeds"]),
         (put("metrics", "accuracy", "colour", "red"), ["metrics.accuracy.colour: unknown key", "title, unit"]),
         (put("cases", 0, "quick", "seed", 3), ["cases.0.quick.seed: unknown key", "seeds, parameters"]),

@@ -128,7 +128,8 @@ def run_suite(
         raise RunError(f"--seeds {seeds}: expected at least 1")
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
-    cases = [_as_run(case, seeds, quick) for case in suite.cases]
+    left_out = [case for case in suite.cases if quick and case.quick.leave_out]
+    cases = [_as_run(case, seeds, quick) for case in suite.cases if case not in left_out]
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         run = _Run(
             loaded=loaded,
@@ -136,6 +137,7 @@ def run_suite(
             pinned=process.pinned_environment(blas.environment | pinned_backend(backend)),
             report=report,
             weights=weights or Path(folder) / "model.safetensors",
+            omitted=[Omission(what=case.title, why=f"with --quick: {case.quick.leave_out}") for case in left_out],
         )
         status, reason = _run_all(run, cases)
         profile = _profile(run)

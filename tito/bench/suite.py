@@ -87,6 +87,7 @@ class Quick(Frozen):
 
     seeds: list[int] | None = Field(default=None, min_length=1)
     parameters: Parameters = {}
+    leave_out: str = ""  # why the case has no part in a quick run
 
 
 class Case(Frozen):
@@ -370,6 +371,8 @@ def _contradictions(suite: Suite) -> Iterable[str]:
         yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
     if suite.overview:
         yield from _overview_contradictions(suite, suite.overview)
+    if any(case.quick.leave_out for case in suite.cases if case.name == suite.profile.case):
+        yield f"profile.case: {suite.profile.case!r} is left out of a quick run; expected a case that is not"
     if suite.profile.case not in names:
         yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
     if min(suite.profile.batches) < 1:
