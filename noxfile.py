@@ -14,7 +14,7 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.dependency_groups
 PROJECT = nox.project.load_toml("pyproject.toml")
-SOURCES = ["tinytorch", "tito", "suites", "modules", "tests", "noxfile.py"]
+SOURCES = ["tinytorch", "tito", "suites", "modules", "tests", "conftest.py", "noxfile.py"]
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
