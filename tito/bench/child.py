@@ -101,8 +101,11 @@ def main() -> None:
 
 
 def load_workload(path: Path) -> Any:
-    """Import workload.py by its path and check that its functions are there."""
-    specification = importlib.util.spec_from_file_location("workload", path)
+    """Import workload.py by its path, as a package with the files beside it, and check that its functions are there."""
+    for name in [name for name in sys.modules if name.startswith("workload.")]:  # another suite's
+        del sys.modules[name]
+    beside = [str(path.parent)]  # where `from .tasks import Digits` looks
+    specification = importlib.util.spec_from_file_location("workload", path, submodule_search_locations=beside)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -265,15 +268,15 @@ def _short(value: object) -> str:
 
 
 def _reason(error: BaseException, workload: str) -> str:
-    """Type, message and the last line of workload.py on the way to the error."""
+    """Type, message and the last line of the workload's files on the way to the error."""
     if isinstance(error, WorkloadError):
         return str(error)
     message = " ".join(str(error).split())[:300]
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == workload:
-            line = frame.lineno
-    where = f" (workload.py line {line})" if line else ""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    own = [(file, line) for file, line in places if line and Path(file).parent == Path(workload).parent]
+    where = f" ({Path(own[-1][0]).name} line {own[-1][1]})" if own else ""
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
 
 

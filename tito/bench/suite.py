@@ -4,7 +4,8 @@
 
 Says nothing of how it is run (`runner`), what came out (`record`) or how that is shown (`tito.report`).
 Beside each suite.yaml lies a workload.py (or `workload` names another suite's) with these functions, which
-import only tinytorch (and NumPy), time nothing and print nothing:
+import only tinytorch (and NumPy), time nothing and print nothing. A long one is several files in the folder, which it
+imports as `from .tasks import Digits`:
 
     load(parameters) -> data                       the data set, ready to use
     build(parameters, seed) -> model               a fresh model: parameters(), state_dict(), load_state_dict()
@@ -159,7 +160,7 @@ class Suite(Frozen):
 
 
 class LoadedSuite(Frozen):
-    """A suite with the folder and workload it came from, the hash of both files, and what was altered since."""
+    """A suite with the folder and workload it came from, the hash of its files, and what was altered since."""
 
     suite: Suite
     folder: Path
@@ -185,7 +186,8 @@ def load_suite(folder: Path) -> LoadedSuite:
     if folder.resolve().name != f"{suite.year}_{suite.name}":
         raise SuiteError(f"{file}: it must lie in a folder {suite.year}_{suite.name}, after its year and name")
     workload = _workload(file, suite)
-    hashed = hashlib.sha256(content + _read(workload)).hexdigest()
+    code = sorted({workload, *workload.parent.glob("*.py")})
+    hashed = hashlib.sha256(content + b"".join(_read(file) for file in code)).hexdigest()
     return LoadedSuite(suite=suite, folder=folder, workload=workload, sha256=hashed)
 
 

@@ -1,0 +1,76 @@
+"""One network trained twice alike, in float32 and in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import tinytorch as tt
+from tinytorch.acceleration import trace
+from tinytorch.benchmarking import measure_interleaved, peak_memory
+from tinytorch.mixed_precision import autocast
+
+from .tasks import Parameters, Photos, Report, quality
+from .techniques import loader, part_of
+from .variant import Variant
+
+
+def network(parameters: Parameters, seed: int) -> tt.Module:
+    """The cifar10 suite's CNN: convolution, pooling, batch norm, ReLU for each width."""
+    tt.manual_seed(seed)
+    layers: list[Callable[[tt.Tensor], tt.Tensor]] = []
+    for into, out in pairwise([3, *parameters["widths"]]):
+        layers += [tt.Conv2d(into, out, 3, padding=1, bias=False), tt.MaxPool2d(2), tt.BatchNorm2d(out), tt.ReLU()]
+    side = 32 >> len(parameters["widths"])
+    return tt.Sequential(*layers, tt.Flatten(), tt.Linear(parameters["widths"][-1] * side * side, 10))
+
+
+def trainer_for(net: tt.Module, parameters: Parameters, steps: int, dtype: str) -> tt.Trainer:
+    optimizer = tt.SGD(net.parameters(), parameters["learning_rate"], momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = tt.CosineLR(optimizer, steps, warmup=steps // 10)
+    block = nullcontext if dtype == "float32" else partial(autocast, dtype)
+    return tt.Trainer(net, optimizer, tt.CrossEntropyLoss(), schedule=schedule, autocast=block)
+
+
+def train_twice(
+    model: Variant, data: Photos, parameters: Parameters, seed: int, report: Report
+) -> list[dict[str, float]]:
+    """The same training in float32 and in half precision."""
+    batches, curves = loader(data, parameters, seed=seed), []
+    for i, dtype in enumerate(("float32", parameters["dtype"])):
+        net = network(parameters, seed)
+        trainer = trainer_for(net, parameters, parameters["epochs"] * len(batches), dtype)
+        curves.append(trainer.fit(batches, parameters["epochs"], report=part_of(report, i, 2)))
+        model.pair.append(net.eval())
+    model.take(model.pair[1], compress=False)
+    return [
+        {"epoch": own["epoch"], "float32_loss": fp32["train_loss"], "half_loss": own["train_loss"]}
+        for fp32, own in zip(*curves, strict=True)
+    ]
+
+
+def judge(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
+    """The two networks' quality, and what a training step takes."""
+    fp32_quality, own_quality = (quality(data, net, trace(net)) for net in model.pair)
+    images = data.images.train_images[: parameters["batch_size"]], data.images.train_labels[: parameters["batch_size"]]
+    batch = data.augment(images, np.random.default_rng(0))
+    trainers = [
+        trainer_for(network(parameters, 1), parameters, 1000, dtype) for dtype in ("float32", parameters["dtype"])
+    ]
+    fp32_step, own_step = (partial(trainer.train_batch, batch) for trainer in trainers)
+    own_time, fp32_time = measure_interleaved(own_step, fp32_step, samples=parameters["steps"], warmup=3)
+    fp32_peak, own_peak = peak_memory(fp32_step), peak_memory(own_step)
+    metrics = {
+        "accuracy": own_quality,
+        "points_lost": fp32_quality - own_quality,
+        "train_speedup": fp32_time.median / own_time.median,
+        "throughput": parameters["batch_size"] / own_time.median,
+        "memory_bytes": own_peak,
+        "activation_share": own_peak / fp32_peak,
+    }
+    return {"metrics": metrics, "exhibits": []}

@@ -1,0 +1,152 @@
+"""The techniques of TinyMLPerf: from a task to a new model, each what a module of the course teaches."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinytorch as tt
+from tinytorch import kernels, quantization
+from tinytorch.compression import DistillationLoss, GradualPruning, prune_channels, with_teacher
+from tinytorch.mixed_precision import autocast
+from tinytorch.saving import load_model, save_model
+
+from .tasks import Digits, Parameters, Report, Trained, Vision, calibration
+
+
+def loader(task: Vision, parameters: Parameters, transform: Any = None, seed: int = 1) -> tt.DataLoader:
+    """Augmented training images, all of them or the first `images`."""
+    n = parameters.get("images", len(task.images.train_labels))
+    samples = tt.TensorDataset(task.images.train_images[:n], task.images.train_labels[:n])
+    return tt.DataLoader(
+        samples, parameters["batch_size"], shuffle=True, drop_last=True, seed=seed, transform=transform or task.augment
+    )
+
+
+def retrain(
+    model: tt.Module,
+    batches: tt.DataLoader,
+    epochs: int,
+    optimizer: tt.Optimizer,
+    report: Report,
+    sparsity: float | None = None,
+    pruned: float = 0.0,
+    loss: Any = None,
+    block: Any = nullcontext,
+) -> None:
+    """Train on, with a cosine schedule; with a sparsity, pruned from `pruned` to it in the first half of the steps."""
+    steps = epochs * len(batches)
+    schedule = tt.CosineLR(optimizer, steps, warmup=steps // 20)
+    if sparsity is not None:
+        optimizer = GradualPruning(optimizer, model, sparsity, max(1, steps // 2), every=20, initial=pruned)
+    trainer = tt.Trainer(model, optimizer, loss or tt.CrossEntropyLoss(), schedule=schedule, autocast=block)
+    trainer.fit(batches, epochs, report=report)
+    model.eval()
+
+
+def teacher(task: Vision) -> tt.Module:
+    """The reference, whose answers others learn from; in INT8 where that is the quickest, and as good."""
+    return (
+        quantization.quantize_static(task.reference, calibration(task)) if kernels.native(np.int8) else task.reference
+    )
+
+
+def quickest() -> Any:
+    """What to train in: bfloat16 where it has instructions of its own, else float32."""
+    return autocast if kernels.native(kernels.bfloat16()) else nullcontext
+
+
+def adam(model: tt.Module, rate: float) -> tt.Optimizer:
+    """Coupled weight decay: it takes to zero the weights of pixels that are always black."""
+    return tt.Adam(model.parameters(), rate, weight_decay=1e-4)
+
+
+def sgd(model: tt.Module, rate: float) -> tt.Optimizer:
+    return tt.SGD(model.parameters(), rate, momentum=0.9, weight_decay=2e-4, nesterov=True)
+
+
+def part_of(report: Report, index: int, parts: int) -> Report:
+    """The progress of one of several trainings, as a part of all."""
+    return lambda done, total, **figures: report(index * total + done, parts * total, **figures)
+
+
+def fp32(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
+    """Nothing: the reference beside itself, which must come out as equal."""
+    return task.reference
+
+
+def int8_dynamic(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
+    return quantization.quantize_dynamic(task.reference)
+
+
+def int8_static(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
+    return quantization.quantize_static(task.reference, calibration(task), parameters["method"])
+
+
+def int8_qat(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
+    """Trained on with rounded weights and activations."""
+    model = quantization.prepare_qat(task.reference)
+    retrain(model, loader(task, parameters), parameters["epochs"], sgd(model, parameters["learning_rate"]), report)
+    return quantization.convert(model)
+
+
+def small_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
+    """Pruned while the reference teaches it, then trained on with weights of few bits: small numbers pack well."""
+    taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
+    sparsity, rate = parameters["sparsity"], parameters["learning_rate"]
+    shared: dict[str, Any] = {"sparsity": sparsity, "loss": DistillationLoss(parameters["temperature"])}
+    model = copied(task.reference)
+    retrain(model, taught, parameters["epochs"], sgd(model, rate), part_of(report, 0, 2), block=quickest(), **shared)
+    model = quantization.prepare_qat(model, parameters["bits"])
+    rounding = sgd(model, parameters["rounding_rate"])
+    retrain(model, taught, parameters["rounding_epochs"], rounding, part_of(report, 1, 2), pruned=sparsity, **shared)
+    return quantization.convert(model)
+
+
+def sparse_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
+    """Pruned while retrained, then quantized; zeros take a bit each in the file."""
+    model = copied(task.reference)
+    optimizer = adam(model, parameters["learning_rate"])
+    retrain(model, loader(task, parameters), parameters["epochs"], optimizer, report, sparsity=parameters["sparsity"])
+    return quantization.quantize_static(model, calibration(task), parameters["method"])
+
+
+def structured(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
+    """Whole channels removed, then retrained on what the reference answers."""
+    model = prune_channels(task.reference, parameters["share"])
+    optimizer = (adam if isinstance(task, Digits) else sgd)(model, parameters["learning_rate"])
+    taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
+    loss, block = DistillationLoss(parameters["temperature"]), nullcontext if isinstance(task, Digits) else quickest()
+    retrain(model, taught, parameters["epochs"], optimizer, report, loss=loss, block=block)
+    return model
+
+
+def distilled_int8(task: Digits, parameters: Parameters, report: Report) -> tt.Module:
+    """A small network trained from nothing on what the reference answers, then quantized."""
+    tt.manual_seed(1)
+    sizes = [28 * 28, *parameters["hidden"]]
+    layers: list[Callable[[tt.Tensor], tt.Tensor]] = [tt.Flatten()]
+    for i in range(len(sizes) - 1):
+        layers += [tt.Linear(sizes[i], sizes[i + 1]), tt.ReLU()]
+    model = tt.Sequential(*layers, tt.Linear(sizes[-1], 10))
+    taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
+    optimizer = adam(model, parameters["learning_rate"])
+    retrain(model, taught, parameters["epochs"], optimizer, report, loss=DistillationLoss(parameters["temperature"]))
+    return quantization.quantize_static(model, calibration(task), parameters["method"])
+
+
+TECHNIQUES: dict[str, Callable[[Any, Parameters, Report], tt.Module]] = {
+    technique.__name__: technique
+    for technique in (fp32, int8_dynamic, int8_static, int8_qat, sparse_int8, small_int8, structured, distilled_int8)
+}
+
+
+def copied(model: tt.Module) -> tt.Module:
+    """The same model once more, by way of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_model(save_model(model, Path(folder) / "model"))

@@ -1,0 +1,68 @@
+"""What a technique made of a reference: the model that its file holds, and how it is asked."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinytorch as tt
+from tinytorch import quantization
+from tinytorch.acceleration import trace
+from tinytorch.saving import load_model, save_model, saved_bytes
+from tinytorch.serialization import load_arrays, save_arrays
+from tinytorch.transformers import GPT
+
+from .tasks import Predict
+
+DESCRIPTION = "model.json"
+
+
+class Variant(tt.Module):
+    """What a technique made of a reference, as its file holds it.
+
+    Its state is the saved model itself, model.json as bytes among the tensors, so that the harness can write it to
+    one file and read it again without knowing how it is built.
+    """
+
+    def __init__(self) -> None:
+        self.served: tt.Module = tt.Sequential()
+        self.file_bytes = 0
+        self.pair: list[tt.Module] = []  # trained in float32 and in half precision
+
+    def take(self, model: tt.Module, compress: bool) -> None:
+        """Write the model and keep only what is read back."""
+        with tempfile.TemporaryDirectory() as folder:
+            saved = save_model(model, Path(folder) / "model", compress)
+            self.served, self.file_bytes = load_model(saved), saved_bytes(saved)
+
+    def state_dict(self) -> dict[str, tt.Tensor]:
+        with tempfile.TemporaryDirectory() as folder:
+            saved = save_model(self.served, Path(folder) / "model")
+            arrays, _ = load_arrays(saved / "model.safetensors")
+            text = np.frombuffer((saved / "model.json").read_bytes(), np.uint8)
+        return {name: tt.Tensor(array) for name, array in {**arrays, DESCRIPTION: text}.items()}
+
+    def load_state_dict(self, state: Any) -> None:
+        arrays = {name: value.data if isinstance(value, tt.Tensor) else value for name, value in state.items()}
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "model.json").write_bytes(arrays.pop(DESCRIPTION).tobytes())
+            save_arrays(Path(folder) / "model.safetensors", arrays)
+            self.served = load_model(folder)
+
+    def parameters(self) -> list[Any]:
+        """All tensors: those of a quantized model are not trained, but they count."""
+        return list({id(tensor): tensor for _, tensor in self.served.named_tensors()}.values())
+
+
+def predictor_of(model: tt.Module) -> Predict:
+    """The fastest way to ask a model of its kind."""
+    if isinstance(model, GPT):
+        return model.next_logits
+    return quantization.predictor(model) if is_quantized(model) else trace(model)
+
+
+def is_quantized(model: tt.Module) -> bool:
+    return any(tensor.data.dtype == np.int8 for _, tensor in model.named_tensors())
