@@ -28,6 +28,13 @@ def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
     session.run("tito", "suite", "run", suite, *session.posargs)
 
 
+def tinymlperf(session: nox.Session, native: bool) -> None:
+    """The suite tinymlperf, beside PyTorch unless the arguments hold `--without-pytorch`."""
+    rest = [argument for argument in session.posargs if argument != "--without-pytorch"]
+    install(session, *(["versus"] if rest == session.posargs and "--quick" not in rest else []), native=native)
+    session.run("tito", "suite", "run", "tinymlperf", *rest)
+
+
 @nox.session(name="milestone-perceptron")
 def milestone_perceptron(session: nox.Session) -> None:
     """1957: Rosenblatt's perceptron on separable points and MNIST zeros against ones."""
@@ -65,14 +72,20 @@ def milestone_tinygpt(session: nox.Session) -> None:
 
 @nox.session(name="milestone-tinymlperf")
 def milestone_tinymlperf(session: nox.Session) -> None:
-    """2025: the three references made smaller and faster, each way beside FP32; with native kernels (oneDNN)."""
-    milestone(session, "tinymlperf", native=True)
+    """2025: the references made smaller and faster, beside FP32, with native kernels; `-- --without-pytorch`."""
+    tinymlperf(session, native=True)
 
 
 @nox.session(name="milestone-tinymlperf-numpy")
 def milestone_tinymlperf_numpy(session: nox.Session) -> None:
     """The same without native kernels: as small, as good, and not as fast."""
-    milestone(session, "tinymlperf")
+    tinymlperf(session, native=False)
+
+
+@nox.session(name="tinymlperf-recipes")
+def tinymlperf_recipes(session: nox.Session) -> None:
+    """How TinyMLPerf's recipes were chosen: the candidates, judged on held-out training images; half an hour."""
+    milestone(session, "tinymlperf_recipes", native=True)
 
 
 @nox.session

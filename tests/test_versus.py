@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from tito.bench.rival import Contest
 from tito.errors import RunError
 from tito.versus import driver
 
@@ -20,10 +22,10 @@ def work() -> ModuleType:
 def test_every_round_is_checked(odd: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def contender(name: str, side: str, pinned: dict[str, str]) -> dict[str, object]:
+    def contender(name: str, side: str, pinned: dict[str, str]) -> Contest:
         asked.append(side)
         wrong = side == "tinytorch" and asked.count("tinytorch") - 1 == odd
-        return {"check": [2.0 if wrong else 1.0], "medians": {"step": 1.0}}
+        return Contest(np.array([2.0 if wrong else 1.0]), {"step": 1.0})
 
     monkeypatch.setattr(driver, "load", lambda name: work())
     monkeypatch.setattr(driver, "run_contender", contender)

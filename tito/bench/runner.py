@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from tito.bench import probes, process
+from tito.bench import probes, process, rival
 from tito.bench.backend import pinned_backend
 from tito.bench.blas import KernelChoice
 from tito.bench.judge import judge, missed_gates, summarise
@@ -37,7 +37,7 @@ from tito.bench.record import (
     Stacks,
     Throughput,
 )
-from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan
+from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan, Suite
 from tito.errors import RunError
 
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
@@ -50,8 +50,8 @@ class Event:
     """What is going on, for a progress bar.
 
     `stage` is the child's phase ("load", "build", "train", "evaluate", "latency", "throughput", "stacks"), with
-    done and total as the workload reports them; or "seed done", once a seed, with done and total in seeds
-    of the case and the seed's metrics as figures.
+    done and total as the workload reports them; "beside PyTorch" for a round of a rival case; or "seed done", once
+    a seed, with done and total in seeds of the case and the seed's metrics as figures.
     """
 
     stage: str
@@ -128,16 +128,17 @@ def run_suite(
         raise RunError(f"--seeds {seeds}: expected at least 1")
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
-    left_out = [case for case in suite.cases if quick and case.quick.leave_out]
-    cases = [_as_run(case, seeds, quick) for case in suite.cases if case not in left_out]
+    pinned = process.pinned_environment(blas.environment | pinned_backend(backend))
+    left_out = _left_out(suite, quick, pinned)
+    cases = [_as_run(case, seeds, quick) for case in suite.cases if case.name not in left_out]
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         run = _Run(
             loaded=loaded,
             plan=_quick_plan(suite.profile) if quick else suite.profile,
-            pinned=process.pinned_environment(blas.environment | pinned_backend(backend)),
+            pinned=pinned,
             report=report,
             weights=weights or Path(folder) / "model.safetensors",
-            omitted=[Omission(what=case.title, why=f"with --quick: {case.quick.leave_out}") for case in left_out],
+            omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
         status, reason = _run_all(run, cases)
         profile = _profile(run)
@@ -218,6 +219,8 @@ def _run_case(run: _Run, case: Case) -> str | None:
 
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     """One training in one child; the profiled case's first also leaves weights and a memory trace."""
+    if case.rival:
+        return _run_rival(run, case, seed)
     first = case.name == run.plan.case and run.trained is None
     weights = str(run.weights) if first else None
     result: process.Event = {}
@@ -242,6 +245,12 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     if memory:
         run.trained = _trained(run.weights, result["parameter_count"], memory.trace(case.name, seed))
     return seed_run
+
+
+def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
+    """One round beside PyTorch."""
+    run.report(Event("beside PyTorch", case.name, seed, 0, 1, {}))
+    return SeedRun(seed=seed, metrics=rival.run_round(case.rival, seed, run.pinned), curve=[], exhibits=[])
 
 
 def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
@@ -346,6 +355,14 @@ def _omit_profile(run: _Run, why: str) -> None:
     """Say why there is none of what was not measured until now."""
     measured = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
     run.omitted += [Omission(what=what, why=why) for what, figures in measured.items() if not figures]
+
+
+def _left_out(suite: Suite, quick: bool, pinned: dict[str, str]) -> dict[str, str]:
+    """The cases that have no part in this run, by name, and why."""
+    why = {case.name: f"with --quick: {case.quick.leave_out}" for case in suite.cases if quick and case.quick.leave_out}
+    rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
+    reason = rival.missing(pinned) if rivals else None
+    return why | (dict.fromkeys(rivals, reason) if reason else {})
 
 
 def _as_run(case: Case, seeds: int | None, quick: bool) -> Case:

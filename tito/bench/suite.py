@@ -35,6 +35,8 @@ from tito.errors import SuiteError
 
 # What the engine itself measures of each seed; gates and aims may name these as well as the suite's own.
 ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
+# What a case with a rival measures, and nothing else
+RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
 
 
 class Frozen(BaseModel):
@@ -102,6 +104,7 @@ class Case(Frozen):
     aims: list[Criterion] = []
     metrics: list[str] | None = Field(default=None, min_length=1)  # of the suite's, those that it measures; else all
     note: str = ""  # e.g. why this case is expected to fail, shown beside its figures
+    rival: str = ""  # a work of tito.versus: what is measured is this work beside PyTorch, a round for each seed
     quick: Quick = Quick()
 
 
@@ -364,17 +367,23 @@ def _contradictions(suite: Suite) -> Iterable[str]:
         for name in case.metrics or []:
             if name not in suite.metrics:
                 yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"
+        measured = suite.metrics_of(case) if case.rival else [*suite.metrics_of(case), *ENGINE_METRICS]
+        if case.rival and set(measured) != set(RIVAL_METRICS):
+            yield f"cases.{i}.metrics: {measured}: expected {', '.join(RIVAL_METRICS)}, as the case has a rival"
         for role, criteria in (("gates", case.gates), ("aims", case.aims)):
             for j, criterion in enumerate(criteria):
-                if criterion.metric not in (*suite.metrics_of(case), *ENGINE_METRICS):
-                    known = ", ".join((*suite.metrics_of(case), *ENGINE_METRICS))
+                if criterion.metric not in measured:
+                    known = ", ".join(measured)
                     yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
     for name in set(ENGINE_METRICS) & suite.metrics.keys():
         yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
     if suite.overview:
         yield from _overview_contradictions(suite, suite.overview)
-    if any(case.quick.leave_out for case in suite.cases if case.name == suite.profile.case):
-        yield f"profile.case: {suite.profile.case!r} is left out of a quick run; expected a case that is not"
+    for case in suite.cases:
+        if case.name == suite.profile.case and case.quick.leave_out:
+            yield f"profile.case: {case.name!r} is left out of a quick run; expected a case that is not"
+        if case.name == suite.profile.case and case.rival:
+            yield f"profile.case: {case.name!r} has a rival and no model of its own; expected a case that is trained"
     if suite.profile.case not in names:
         yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
     if min(suite.profile.batches) < 1:

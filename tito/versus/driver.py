@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,12 +11,9 @@ from types import ModuleType
 import numpy as np
 
 from tinytorch.benchmarking import Comparison, alternate, compare
-from tito.bench.process import child_environment
+from tito.bench.rival import Contest, run_contender, same_work
 from tito.errors import RunError
 from tito.versus import works
-
-TIMEOUT = 300.0
-TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in another order differ by about 1e-4
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[s
     for yardstick in yardsticks(work):
         done = 0
 
-        def once(contender: str, yardstick: str = yardstick) -> dict[str, dict[str, float]]:
+        def once(contender: str, yardstick: str = yardstick) -> Contest:
             nonlocal done
             result = run_contender(name, contender, pinned)
             done += 1
@@ -78,9 +72,9 @@ def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[s
 
         ours, theirs = alternate(lambda: once("tinytorch"), lambda: once(yardstick), rounds=rounds)  # noqa: B023
         for mine, other in zip(ours, theirs, strict=True):
-            _same_work(name, yardstick, np.array(mine["check"]), np.array(other["check"]))
-        for measurement in ours[0]["medians"]:
-            a, b = ([result["medians"][measurement] for result in side] for side in (ours, theirs))
+            same_work(name, yardstick, mine, other)
+        for measurement in ours[0].medians:
+            a, b = ([contest.medians[measurement] for contest in side] for side in (ours, theirs))
             bar = work.BARS.get(measurement) if yardstick == "pytorch" else None
             comparison = compare(a, b)
             outcomes.append(
@@ -89,26 +83,3 @@ def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[s
                 )
             )
     return outcomes
-
-
-def run_contender(work: str, contender: str, pinned: dict[str, str]) -> dict[str, dict[str, float]]:
-    """One fresh process; what it printed."""
-    command = [sys.executable, "-P", "-m", "tito.versus.child", work, contender]
-    try:
-        done = subprocess.run(
-            command, env=child_environment(pinned), capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise RunError(f"{work}: {contender} took longer than {TIMEOUT:g} s") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        if "No module named 'torch'" in last:
-            last = "PyTorch is not installed; `python -m nox -s versus` installs it"
-        raise RunError(f"{work}: {contender} failed: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def _same_work(work: str, yardstick: str, ours: np.ndarray, theirs: np.ndarray) -> None:
-    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE):
-        off = f"by up to {np.abs(ours - theirs).max():.2g}" if ours.shape == theirs.shape else "in shape"
-        raise RunError(f"{work}: tinytorch and {yardstick} differ {off}: they did not do the same work")

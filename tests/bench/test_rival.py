@@ -1,0 +1,123 @@
+"""tito.bench.rival and the cases that have one: the same work on both sides in every round, or no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tito.bench import probes, rival
+from tito.bench.suite import RIVAL_METRICS, find_suites, load_suite
+from tito.errors import RunError, SuiteError
+from tito.report.overview import sides
+from tito.versus.driver import names
+
+ROOT = Path(__file__).parents[2]
+
+
+def contest(seconds: float, *check: float) -> rival.Contest:
+    return rival.Contest(np.array(check), {"a text": seconds})
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Contenders without processes: this side takes 1 s, PyTorch 4 s; who was asked, in order."""
+    order: list[str] = []
+
+    def contender(work: str, side: str, pinned: dict[str, str]) -> rival.Contest:
+        order.append(side)
+        return contest(1.0, 2.0) if side == "tinytorch" else contest(4.0, 2.003)
+
+    monkeypatch.setattr(rival, "run_contender", contender)
+    monkeypatch.setattr(rival, "missing", lambda pinned: None)
+    monkeypatch.setattr(probes, "find_py_spy", lambda: None)
+    return order
+
+
+def with_rival(document: dict[str, Any], **more: Any) -> None:
+    """Add to the tiny suite a case beside PyTorch, and an overview."""
+    document["metrics"] |= {name: {"title": name, "unit": "times"} for name in RIVAL_METRICS}
+    document["cases"][0] |= {"metrics": ["accuracy"]}
+    document["cases"][0]["parameters"]["track"] = "a"
+    aim = {"metric": "rival_speedup", "over": "median", "direction": "at_least", "value": 3.0}
+    gate = {"metric": "rival_difference", "over": "max", "direction": "at_most", "value": 0.002}
+    case = {"name": "beside", "title": "Beside", "rival": "some_work", "parameters": {"track": "a"}, "seeds": [1, 2, 3]}
+    document["cases"].append(case | {"metrics": list(RIVAL_METRICS), "gates": [gate], "aims": [aim]} | more)
+    document["overview"] = {"group": "track", "columns": ["accuracy", "rival_speedup"], "size": "accuracy",
+                            "time": "accuracy", "quality": {"accuracy": "at_least"}}  # fmt: skip
+
+
+def test_every_rival_of_a_suite_is_a_work_that_there_is() -> None:
+    rivals = [case.rival for loaded in find_suites(ROOT / "suites") for case in loaded.suite.cases if case.rival]
+    assert rivals
+    assert set(rivals) <= set(names())
+
+
+def test_a_case_with_a_rival_is_judged_and_stands_in_the_overview(
+    asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any]
+) -> None:
+    record = run_quick(load_suite(suite_folder(with_rival)))
+    beside = record.cases[1]
+    assert asked == ["tinytorch", "pytorch", "pytorch", "tinytorch", "tinytorch", "pytorch"]
+    assert [run.metrics["rival_speedup"] for run in beside.runs] == [4, 4, 4]
+    assert [(verdict.role, verdict.met) for verdict in beside.verdicts] == [("gate", True), ("aim", True)]
+    (side,) = sides(record)
+    assert side.lines[1].cells == ["–", "4.00×"]
+
+
+def test_without_pytorch_the_case_is_left_out_and_says_why(
+    asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rival, "missing", lambda pinned: "PyTorch is not installed here")
+    record = run_quick(load_suite(suite_folder(with_rival)))
+    assert record.status == "passed"
+    assert [case.name for case in record.cases] == ["clouds"]
+    assert ("Beside", "PyTorch is not installed here") in [(o.what, o.why) for o in record.omitted]
+    assert asked == []
+
+
+def test_sides_that_differ_give_no_figure_and_fail_the_run(
+    asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rival, "run_contender", lambda work, side, pinned: contest(1.0, float(side == "pytorch")))
+    record = run_quick(load_suite(suite_folder(with_rival)))
+    assert record.status == "failed"
+    assert record.reason == (
+        "beside, seed 1: some_work: tinytorch and pytorch differ by up to 0.5: they did not do the same work"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [((1.0, 2.0), (1.0,)), ((1.0,), (float("nan"),)), ((float("inf"),), (float("inf"),)), ((1.0,), (1.01,))],
+    ids=["shapes", "NaN", "infinity", "more than rounding"],
+)
+def test_what_is_not_the_same_work(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
+    with pytest.raises(RunError, match="did not do the same work"):
+        rival.same_work("work", "pytorch", contest(1.0, *ours), contest(1.0, *theirs))
+
+
+def test_a_work_that_fails_says_so_in_one_line() -> None:
+    with pytest.raises(RunError, match=r"^no_such_work: tinytorch failed: .*No module named 'tito.versus.works.no_"):
+        rival.run_contender("no_such_work", "tinytorch", {})
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"metrics": ["rival_speedup"]}, "cases.1.metrics: ['rival_speedup']: expected rival_speedup, rival_seconds"),
+        (
+            {"aims": [{"metric": "train_seconds", "direction": "at_most", "value": 1.0}]},
+            "'train_seconds': expected",
+        ),
+    ],
+)
+def test_a_rival_case_that_asks_for_what_it_cannot_measure_is_refused(
+    suite_folder: Callable[..., Path], more: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load_suite(suite_folder(lambda document: with_rival(document, **more)))
+    assert problem in str(caught.value)

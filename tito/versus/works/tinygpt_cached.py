@@ -1,0 +1,71 @@
+"""TinyGPT, trained, writes 256 tokens with a cache, nanoGPT's way of doing it beside: as `generation_cached`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tito.project import find_project
+from tito.versus.contender import Contender
+
+TITLE = "TinyGPT, trained, writes 256 tokens, cached"
+BARS = {"256 tokens": 3.0}
+
+TOKENS = 256
+SIZES = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+
+
+def reference() -> tuple[Path, dict[str, Any]]:
+    """The folder of the trained weights, and the sizes of their model."""
+    folder = find_project().submissions / "reference" / "tinygpt"
+    parameters = json.loads((folder / "reference.json").read_text())["parameters"]
+    return folder, {name: parameters[name] for name in SIZES}
+
+
+def windows(sizes: dict[str, Any]) -> np.ndarray:
+    return np.random.default_rng(2).integers(0, sizes["vocab_size"], (4, sizes["block_size"]))
+
+
+def tinytorch() -> Contender:
+    from tinytorch.caching import Decoder, KVCache, generate
+    from tinytorch.saving import load_model
+    from tinytorch.transformers import GPT
+
+    folder, sizes = reference()
+    model = load_model(folder)
+    assert isinstance(model, GPT)
+    hop = sizes["block_size"] // 2
+
+    def check() -> np.ndarray:
+        """The logits after the last of each window, all but half of it read token by token."""
+        tokens = windows(sizes)
+        decoder = Decoder(model, KVCache(model, len(tokens), hop))
+        logits = decoder.next_logits(tokens[:, :hop])
+        for i in range(hop, tokens.shape[1]):
+            logits = decoder.next_logits(tokens[:, i : i + 1])
+        return logits.ravel()
+
+    return Contender({"256 tokens": lambda: generate(model, [0], TOKENS, hop=hop)}, check)
+
+
+def pytorch() -> Contender:
+    import torch
+
+    from tinytorch.serialization import load_arrays
+    from tito.versus.nanogpt import NanoGPT
+
+    folder, sizes = reference()
+    model = NanoGPT(**sizes)
+    arrays, _ = load_arrays(folder / "model.safetensors")
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, strict=False)
+    model.eval()
+    prompt = torch.zeros((1, 1), dtype=torch.long)
+
+    def check() -> np.ndarray:
+        with torch.no_grad():
+            return model(torch.from_numpy(windows(sizes)))[:, -1].flatten().numpy()
+
+    return Contender({"256 tokens": lambda: model.generate(prompt, TOKENS)}, check)
