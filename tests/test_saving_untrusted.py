@@ -212,13 +212,42 @@ def test_a_small_stream_does_not_unpack_to_more_than_the_limit(saved: Path) -> N
     model[0].weight.data[...] = 0  # type: ignore[index]
     save_model(model, saved, compress=True)
     assert saved_bytes(saved) < 2_000_000
-    packed = saved_files.stored_arrays((saved / TENSORS).read_bytes())
+    packed = saved_files.stored_arrays((saved / TENSORS).read_bytes(), most=1)
     encoding = json.loads((saved / JSON).read_text())["encodings"]["0.weight"]
     arrays = {f"{i}{name[1:]}": saved_files.as_array(entry) for name, entry in packed.items() for i in range(4)}
     save_arrays(saved / TENSORS, arrays)
     rewrite(saved, lambda d: d.update(model={"type": "Sequential", "layers": layers},
                                       encodings={f"{i}.weight": encoding for i in range(4)}))  # fmt: skip
     assert "tensors of 128000000 bytes together" in refused(saved)
+
+
+def empty_tensors(count: int) -> bytes:
+    return b",".join(b'"%x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % i for i in range(count))
+
+
+HEADERS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "longer than allowed": (lambda: b"{" + empty_tensors(80_000) + b"}", "bytes: expected at most 4000000"),
+    "many tensors": (lambda: b"{" + empty_tensors(60_000) + b"}", "a header of 60000 entries or more"),
+    "many dimensions": (
+        lambda: b'{"1.bias":{"dtype":"F32","shape":[0' + b",1" * 1_900_000 + b'],"data_offsets":[0,0]}}',
+        "dimensions or more",
+    ),
+    "long metadata": (
+        lambda: json.dumps({"__metadata__": {"a": "x" * 5_000_000}}).encode(),
+        "expected at most 4000000",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_larger_than_the_model_needs_is_refused_before_it_is_parsed(
+    saved: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, message = HEADERS[name]
+    header = make()
+    (saved / TENSORS).write_bytes(struct.pack("<Q", len(header)) + header)
+    monkeypatch.setattr("safetensors.deserialize", lambda content: pytest.fail("was parsed"))
+    assert message in refused(saved)
 
 
 @pytest.mark.parametrize("cut", [0, 5, 8, 100, -1])

@@ -24,6 +24,7 @@ from tinytorch.tensor import Array
 DESCRIPTION, TENSORS = "model.json", "model.safetensors"
 MAX_BYTES = 100_000_000  # of all tensors, unpacked; and of model.safetensors without its header
 MAX_HEADER = 4_000_000  # bytes of the header of model.safetensors, and of model.json
+COMMAS = 12  # that one tensor's entry in the header may have; ours of four dimensions have seven
 ABANDONED_SECONDS = 3600  # no save takes that long
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -86,19 +87,35 @@ def _read(path: Path, limit: int) -> bytes:
     return content
 
 
-def stored_arrays(content: bytes) -> Stored:
+def stored_arrays(content: bytes, most: int) -> Stored:
     """The entries of a safetensors file, with dtypes as NumPy names them.
 
+    Args:
+        most: how many entries there may be. Each costs some hundred times its bytes in memory.
+
     Raises:
-        StateError: it is cut, or not safetensors.
+        StateError: it is cut, not safetensors, or its header is longer or has more in it than it may.
     """
     from safetensors import SafetensorError, deserialize
 
+    _check_header(content, most)
     try:
         entries = dict(deserialize(content))
     except SafetensorError as error:
         raise StateError(f"not a whole safetensors file ({error})") from None
     return {name: {**entry, "dtype": DTYPES.get(entry["dtype"], entry["dtype"])} for name, entry in entries.items()}
+
+
+def _check_header(content: bytes, most: int) -> None:
+    """Raise before anything is unpacked. Counted, not parsed: an entry is an object, a dimension ends with a comma."""
+    size = int.from_bytes(content[:8], "little")
+    if size > MAX_HEADER:
+        raise StateError(f"a header of {size} bytes: expected at most {MAX_HEADER}")
+    header = content[8 : 8 + size]
+    if header.count(b"{") > most + 1:
+        raise StateError(f"a header of {header.count(b'{') - 1} entries or more: expected at most {most}")
+    if header.count(b",") > COMMAS * most:
+        raise StateError(f"a header of shapes with {header.count(b',')} dimensions or more: expected fewer")
 
 
 def as_array(entry: Mapping[str, Any]) -> Array:

@@ -240,12 +240,13 @@ def _pack(plain: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]
 
 def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
     """All tensors by their full names, exactly those that the description asks for."""
-    stored = stored_arrays(content)
     names: dict[str, list[str]] = {}  # a tensor's -> those of its arrays in the file
     for name in saved.specs:
         if name not in saved.shared:
             encoding = saved.encodings.get(name)
             names[name] = [name + suffix for suffix in PARTS_OF[encoding["encoding"]]] if encoding else [name]
+    # a few more than there should be, so that the message can name one
+    stored = stored_arrays(content, most=sum(map(len, names.values())) + 100)
     for part in sorted(stored.keys() ^ {part for parts in names.values() for part in parts}):
         raise StateError(f"{short(part)}: {'not a tensor of the model' if part in stored else 'missing'}")
     total = saved.derived_bytes
