@@ -49,6 +49,10 @@ MODULE_OF = {
     "quantizers": 17,
     "onednn_int8": 17,
     "quantized": 17,
+    "quantized_training": 17,
+    "folding": 17,
+    "saved_kinds": 17,  # the words and the table of all layers: 17 asks it which it knows, 19 saves by it
+    "saved_types": 17,
     "quantized_check": 17,
     "quantized_predictor": 17,
     "quantization": 17,
@@ -56,7 +60,7 @@ MODULE_OF = {
     "compression": 18,
     "decoding": 19,
     "caching": 19,
-    "saved_types": 19,  # all that can be saved: what came before
+    "cache_check": 19,
     "saved_document": 19,
     "saved_files": 19,
     "saving": 19,

@@ -51,7 +51,8 @@ class KVCache:
 
     def __init__(self, model: GPT, batch_size: int = 1, hop: int = 1, dtype: DTypeLike | None = None) -> None:
         for name, value, most in (("batch_size", batch_size, None), ("hop", hop, model.block_size)):
-            if not isinstance(value, int | np.integer) or value < 1 or (most is not None and value > most):
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not whole or value < 1 or (most is not None and value > most):
                 expected = "at least 1" if most is None else f"from 1 to the block size, {most}"
                 raise SettingError(f"KVCache: {name} {value}: expected an integer, {expected}")
         self.batch_size, self.hop, self.block_size = int(batch_size), int(hop), model.block_size
@@ -106,6 +107,8 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 class Decoder:
     """A model and a cache that reads a text piece by piece.
 
+    Raises ShapeError if the cache is not for this model, SettingError if the model is not causal.
+
     It takes the weights as they are now: after training on, make another. As with `GPT.next_logits`, switch the model
     to `eval()` before. Any layer may have been replaced by a module that takes and gives a Tensor (B, T, width).
 
@@ -116,6 +119,10 @@ class Decoder:
     """
 
     def __init__(self, model: GPT, cache: KVCache) -> None:
+        ahead = [i for i, block in enumerate(model.transformer.h) if not block.attn.causal]
+        if ahead:
+            raise SettingError(f"Decoder: h[{ahead[0]}] is not causal, so what comes later would change its keys: "
+                               f"expected causal attention in each block")  # fmt: skip
         found = (len(cache.keys), *cache.keys.shape[2:])
         if found != _sizes(model):
             raise ShapeError(f"Decoder: the cache is for (layers, heads, block size, head width) {found}: "

@@ -100,6 +100,11 @@ class SinusoidalPositions(Module):
         self.max_length = max_length
         self._table = sinusoids(max_length, embedding_dim)
 
+    @property
+    def weight(self) -> Tensor:
+        """The waves, (max_length, D), for who reads them as `LearnedPositions`' own."""
+        return Tensor(self._table)
+
     def forward(self, x: Tensor) -> Tensor:
         return x + self._table[: _length(x, self.max_length, "SinusoidalPositions")].astype(x.dtype, copy=False)
 

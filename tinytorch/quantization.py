@@ -6,13 +6,14 @@
     prepare_qat, convert    training goes on with rounded weights and activations first, then the same
 
 All give a new model and leave the old one as it is. Every Linear, Conv2d, Embedding and LearnedPositions, wherever it
-stands, is replaced by its counterpart in `quantized`; the containers stay. Source of the scheme: Jacob et al. 2018,
-https://arxiv.org/abs/1712.05877; per-channel weights, symmetric: Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342.
+stands, is replaced by its counterpart in `quantized`; the containers stay. Batch normalisation goes into the
+convolution before it first (`folding`); the layer that is trained with its rounding stands in `quantized_training`.
+Source of the scheme: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; per-channel weights, symmetric:
+Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
@@ -20,10 +21,11 @@ from typing import get_args
 import numpy as np
 
 from tinytorch.activations import ReLU, relu
-from tinytorch.autograd import derivative, no_grad
+from tinytorch.autograd import no_grad
 from tinytorch.embeddings import Embedding, LearnedPositions
 from tinytorch.errors import SettingError
-from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential, linear
+from tinytorch.folding import fold_batch_norm, inference_copy
+from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
 from tinytorch.quantized import (
     QuantizedConv2d,
     QuantizedEmbedding,
@@ -34,11 +36,13 @@ from tinytorch.quantized import (
 )
 from tinytorch.quantized_check import verify_quantized
 from tinytorch.quantized_predictor import predictor
-from tinytorch.quantizers import LARGEST, Method, Observer, Watcher, named_modules, quantize, quantize_weight, watched
-from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d, conv2d
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.quantized_training import FakeQuantized
+from tinytorch.quantizers import Method, Observer, Watcher, named_modules, quantize_weight, watched
+from tinytorch.spatial import BasicBlock, Conv2d, MaxPool2d
+from tinytorch.tensor import Array, Tensor
 
 __all__ = [
+    "FakeQuantized",
     "convert",
     "fold_batch_norm",
     "predictor",
@@ -47,8 +51,6 @@ __all__ = [
     "quantize_static",
     "verify_quantized",
 ]
-
-MOMENTUM = 0.05  # of the ranges that quantization-aware training follows
 
 # Layers -------------------------------------------------------------------------------------------------
 
@@ -117,13 +119,6 @@ def _observed(model: Module, batches: Iterable[Array], method: Method) -> dict[i
 # Replacing layers ---------------------------------------------------------------------------------------
 
 
-def _copied(model: Module) -> Module:
-    """A copy in inference mode, without gradients."""
-    new = copy.deepcopy(model).eval()
-    new.zero_grad()
-    return new
-
-
 def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
     """Put `make(part)` in the place of each part, from the whole inwards; where it gives the part itself, its own
     parts are next. What is shared stays shared."""
@@ -161,7 +156,7 @@ def quantize_dynamic(model: Module, bits: int = 8) -> Module:
             return quantized_layer(part, bits)
         return _quantized_table(part, bits) or part
 
-    return replaced(_copied(fold_batch_norm(model)), make)
+    return replaced(inference_copy(fold_batch_norm(model)), make)
 
 
 def quantize_static(model: Module, batches: Iterable[Array], method: Method = "minmax", bits: int = 8) -> Module:
@@ -195,53 +190,6 @@ def quantize_static(model: Module, batches: Iterable[Array], method: Method = "m
     return _chained(replaced(folded, make))
 
 
-# Batch normalisation ------------------------------------------------------------------------------------
-
-
-def fold_batch_norm(model: Module) -> Module:
-    """A copy, for inference, whose convolutions do what batch normalisation did after them.
-
-    With s = weight / sqrt(running_var + eps):  s (w * x + b - mean) + bias = (s w) * x + (s (b - mean) + bias).
-    In a Sequential a MaxPool2d may lie between where no s is negative: then max(s y) = s max(y). Where a convolution
-    is used in several places, or something else lies between, the norm stays.
-    """
-    new = _copied(model)
-    uses = Counter(id(part) for part in new.modules())
-    for part in list(new.modules()):
-        if type(part) is Sequential:
-            part.layers = _folded(part.layers, uses)
-        elif type(part) is BasicBlock:
-            for conv, norm in (("conv1", "bn1"), ("conv2", "bn2")):
-                if type(getattr(part, norm)) is BatchNorm2d and uses[id(getattr(part, conv))] == 1:
-                    _fold(getattr(part, conv), getattr(part, norm))
-                    setattr(part, norm, Sequential())
-    return new
-
-
-def _folded(layers: list[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
-    out: list[Callable[[Tensor], Tensor]] = []
-    conv: Conv2d | None = None  # the last one, while nothing but max-pooling has come after it
-    pooled = False
-    for layer in layers:
-        if type(layer) is BatchNorm2d and conv is not None and (not pooled or layer.weight.data.min() >= 0):
-            _fold(conv, layer)
-            continue
-        if type(layer) is MaxPool2d:
-            pooled = True
-        else:
-            conv, pooled = (layer if type(layer) is Conv2d and uses[id(layer)] == 1 else None), False
-        out.append(layer)
-    return out
-
-
-def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
-    s = norm.weight.data.astype(np.float64) / np.sqrt(norm.running_var.data.astype(np.float64) + norm.eps)
-    bias = 0.0 if conv.bias is None else conv.bias.data
-    shift = s * (bias - norm.running_mean.data) + norm.bias.data
-    conv.weight = Parameter((conv.weight.data * s[:, None, None, None]).astype(np.float32))
-    conv.bias = Parameter(shift.astype(np.float32))
-
-
 # Chains of integer layers -------------------------------------------------------------------------------
 
 
@@ -250,7 +198,7 @@ def _chained(model: Module) -> Module:
     uses = Counter(id(part) for part in model.modules())
     for part in list(model.modules()):
         if type(part) is Sequential:
-            part.layers = _chain(_flat(part.layers), uses)
+            part.layers = _chain(_unnested(part.layers), uses)
         elif type(part) is BasicBlock and isinstance(part.bn1, Sequential):
             first, second = part.conv1, part.conv2
             if isinstance(first, QuantizedLayer) and isinstance(second, QuantizedLayer) and uses[id(first)] == 1:
@@ -259,11 +207,11 @@ def _chained(model: Module) -> Module:
     return model
 
 
-def _flat(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable[[Tensor], Tensor]]:
+def _unnested(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable[[Tensor], Tensor]]:
     """The layers of plain Sequentials inside one another, in order, without Dropout."""
     for layer in layers:
         if type(layer) is Sequential:
-            yield from _flat(layer.layers)
+            yield from _unnested(layer.layers)
         elif not isinstance(layer, Dropout):
             yield layer
 
@@ -294,68 +242,6 @@ def _link(first: QuantizedLayer, second: QuantizedLayer) -> None:
 
 
 # Quantization-aware training ----------------------------------------------------------------------------
-
-
-def _rounded(x: Array, scale: Array, dtype: str) -> tuple[Array, Array]:
-    largest = scale * LARGEST[dtype]
-    return quantize(x, scale, dtype) * scale, (x >= (0 if dtype == "uint8" else -largest)) & (x <= largest)
-
-
-def _rounded_weight(weight: Array, bits: int) -> Array:
-    q, scale = quantize_weight(weight, bits)
-    return q * scale.reshape(-1, *[1] * (weight.ndim - 1))
-
-
-# Rounding has slope 0 almost everywhere. The straight-through rule takes it for the identity, where nothing saturates
-# (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
-fake_quantize_ = Op("fake_quantize", _rounded)
-fake_quantize_weight_ = Op("fake_quantize_weight", _rounded_weight)
-derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
-derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
-
-
-class FakeQuantized(Module):
-    """A Linear or Conv2d that computes in float32 what its INT8 counterpart would: weights and input are rounded to
-    their integers' values. The weights stay float32 underneath and learn to live with it.
-
-    In training the input's range follows the batches, (1 - 0.05) range + 0.05 batch's.
-    Buffers: low and high, that range, float32 (); NaN before the first batch.
-    """
-
-    def __init__(self, layer: Linear | Conv2d, bits: int = 8) -> None:
-        self.layer, self.bits = layer, bits
-        self.low, self.high = Tensor(np.array(np.nan, np.float32)), Tensor(np.array(np.nan, np.float32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self._follow(x.data)
-        dtype, scale = self.input_range()
-        rounded = apply(fake_quantize_, x, scale=scale, dtype=dtype)
-        weight = apply(fake_quantize_weight_, self.layer.weight, bits=self.bits)
-        layer, bias = self.layer, self.layer.bias
-        if isinstance(layer, Conv2d):
-            return conv2d(rounded, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return apply(linear, rounded, weight) if bias is None else apply(linear, rounded, weight, bias)
-
-    def input_range(self) -> tuple[str, Array]:
-        """The input's dtype and scale.
-
-        Raises:
-            SettingError: no batch has been seen in training.
-        """
-        seen = Observer()
-        seen.low, seen.high = float(self.low.data), float(self.high.data)
-        if np.isnan(seen.low):
-            raise SettingError("quantization-aware training: no range yet; train on at least one batch first")
-        return seen.dtype, seen.scale("minmax")
-
-    def _follow(self, x: Array) -> None:
-        seen = Observer()
-        seen.see("a layer", x)
-        for buffer, value in ((self.low, seen.low), (self.high, seen.high)):
-            old = float(buffer.data)
-            new = value if np.isnan(old) else old + MOMENTUM * (value - old)
-            buffer.data = np.array(new, np.float32)
 
 
 def prepare_qat(model: Module, bits: int = 8) -> Module:
@@ -389,4 +275,4 @@ def convert(model: Module) -> Module:
             return quantized_layer(part.layer, part.bits, *part.input_range())
         return _quantized_table(part, bits) or part
 
-    return _chained(replaced(_copied(model), make))
+    return _chained(replaced(inference_copy(model), make))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,23 +16,15 @@ import numpy as np
 from tinytorch.errors import StateError
 from tinytorch.layers import Module
 from tinytorch.saved_files import MAX_BYTES
-from tinytorch.saved_types import CACHE, KINDS, Kind, Settings, TensorSpec
+from tinytorch.saved_kinds import Kind, PlannedLayer, Slot, TensorSpec
+from tinytorch.saved_types import CACHE, KINDS
 from tinytorch.tensor import Array
 
 FORMAT, VERSION = "tinytorch model", 1
 MAX_NODES = 10_000
 MAX_DEPTH = 32
+ANYWHERE = Slot()
 PARTS_OF = {"bitmask": ("", ".mask"), "deflate": ("",)}  # suffixes of a packed tensor's arrays
-
-
-@dataclass(frozen=True)
-class PlannedLayer:
-    """A checked node: what to build, before anything is."""
-
-    kind: Kind
-    settings: Settings
-    prefix: str
-    parts: dict[str, Any]  # a PlannedLayer, or a list of them
 
 
 @dataclass
@@ -43,8 +35,8 @@ class Plan:
     nodes: int = 0
     derived_bytes: int = 0
 
-    def read(self, node: Any, where: str, prefix: str, depth: int, types: tuple[str, ...] = ()) -> PlannedLayer:
-        """Check one node and all below it. `types` may stand at this place; if empty, any."""
+    def read(self, node: Any, where: str, prefix: str, depth: int = 1, slot: Slot = ANYWHERE) -> PlannedLayer:
+        """Check one node, which is to stand in `slot`, and all below it."""
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             raise StateError(f"{where}: expected at most {MAX_NODES} parts, at most {MAX_DEPTH} deep")
@@ -53,8 +45,8 @@ class Plan:
         name = node.get("type")
         if not isinstance(name, str) or name not in KINDS:
             raise StateError(f"{where}.type is {short(name)}: expected a known type")
-        if types and name not in types:
-            raise StateError(f"{where}.type is {name}: expected {' or '.join(types)}")
+        if slot.types and name not in slot.types:
+            raise StateError(f"{where}.type is {name}: expected {' or '.join(slot.types)}")
         kind = KINDS[name]
         _check_keys(node, where, ("type", *kind.settings, *kind.parts))
         for key, setting in kind.settings.items():
@@ -63,26 +55,31 @@ class Plan:
         settings = {key: tuple(v) if isinstance(v := node[key], list) else v for key in kind.settings}
         if problem := kind.problem(settings):
             raise StateError(f"{where}: {problem}")
+        if slot.apart and not kind.apart(settings):
+            raise StateError(f"{where}: a {name} may mix positions: expected a layer on the last "
+                             f"dimension alone")  # fmt: skip
         self.specs |= {prefix + key: spec for key, spec in kind.tensors(settings).items()}
         self.derived_bytes += kind.derived_bytes(settings)
-        parts = self.parts(node, kind, where, prefix, depth + 1)
-        single = {name: part.settings for name, part in parts.items() if isinstance(part, PlannedLayer)}
-        if clash := kind.clash(settings, single):
+        layer = PlannedLayer(kind, settings, prefix, self.parts(node, kind, where, prefix, depth + 1, slot.apart))
+        if clash := kind.clash(layer):
             raise StateError(f"{where}: {clash}")
-        return PlannedLayer(kind, settings, prefix, parts)
+        return layer
 
-    def parts(self, node: dict[str, Any], kind: Kind, where: str, prefix: str, depth: int) -> dict[str, Any]:
+    def parts(
+        self, node: dict[str, Any], kind: Kind, where: str, prefix: str, depth: int, apart: bool
+    ) -> dict[str, Any]:
         """The parts of a node."""
         parts: dict[str, Any] = {}
-        for key, slot in kind.parts.items():
+        for key, own in kind.parts.items():
+            slot = replace(own, apart=own.apart or apart)
             stem, place = prefix + (f"{key}." if slot.named else ""), f"{where}.{key}"
             if not slot.many:
-                parts[key] = self.read(node[key], place, stem, depth, slot.types)
+                parts[key] = self.read(node[key], place, stem, depth, slot)
                 continue
             if not isinstance(node[key], list) or len(node[key]) < slot.least:
                 raise StateError(f"{place} is {short(node[key])}: expected a list of at least {slot.least}")
             below = enumerate(node[key])
-            parts[key] = [self.read(part, f"{place}[{i}]", f"{stem}{i}.", depth, slot.types) for i, part in below]
+            parts[key] = [self.read(part, f"{place}[{i}]", f"{stem}{i}.", depth, slot) for i, part in below]
         return parts
 
 
@@ -118,7 +115,7 @@ def parse(text: bytes) -> Document:
         if type(document[key]) is not type(value) or document[key] != value:
             raise StateError(f"{key} is {short(document[key])}: expected {value!r}")
     plan = Plan()
-    root = plan.read(document["model"], "model", "", 1)
+    root = plan.read(document["model"], "model", "")
     if not (isinstance(root.kind.make, type) and issubclass(root.kind.make, Module)):
         raise StateError("model.type: expected a layer, not a function alone")
     shared = _shared(document.get("shared", {}), plan.specs)
@@ -196,9 +193,11 @@ def check_spec(where: str, dtype: Any, shape: tuple[int, ...], spec: TensorSpec)
 
 
 def check_values(where: str, array: Array, spec: TensorSpec) -> None:
-    """Raise if an element is smaller than it may be."""
-    if spec.least is not None and array.min() < spec.least:
-        raise StateError(f"{where}: an element is {array.min()}: expected at least {spec.least}")
+    """Raise if an element is smaller or larger than it may be, or NaN where that matters."""
+    if spec.least is not None and not array.min() >= spec.least:
+        raise StateError(f"{where}: an element is {array.min()}: expected at least {spec.least:.9g}")
+    if spec.most is not None and not array.max() <= spec.most:
+        raise StateError(f"{where}: an element is {array.max()}: expected at most {spec.most:.9g}")
 
 
 def check_total(total: int, what: str = "tensors") -> None:

@@ -1,16 +1,17 @@
-"""Module 19: the table of what a saved model may be made of: each type's settings, tensors and parts.
+"""Module 17: the table of what a model may be made of, where it has to be known: each type's settings, tensors, parts.
 
-`saving` reads it in both directions. Nothing outside the table is saved or loaded, and a type is nothing but a row
-in it: a loaded layer is filled with the row's attributes, no constructor runs and no random number is drawn.
+`saving` reads it in both directions, and `quantized_check` asks it whether a part is known at all. Nothing outside the
+table is saved or loaded, and a type is nothing but a row in it: a loaded layer is filled with the row's attributes, no
+constructor runs and no random number is drawn. The words that rows are made of stand in `saved_kinds`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
+
+import numpy as np
 
 from tinytorch import activations
 from tinytorch.attention import MultiHeadAttention
@@ -24,115 +25,31 @@ from tinytorch.quantized import (
     QuantizedMaxPool2d,
     QuantizedPositions,
 )
+from tinytorch.quantized_training import FakeQuantized
+from tinytorch.quantizers import SMALLEST_SCALE
+from tinytorch.saved_kinds import (
+    WIDEST,
+    Kind,
+    PlannedLayer,
+    Setting,
+    Settings,
+    Slot,
+    TensorSpec,
+    dim,
+    eps,
+    flag,
+    integer,
+    number,
+    one_or_two,
+    pair,
+    share,
+    size,
+    whole,
+)
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.transformers import GPT, MLP, LayerNorm, Transformer, TransformerBlock
 
-FLOATS = ("float32", "float16", "bfloat16", "float64")
-LARGEST = 100_000_000  # of any number of rows, columns, channels, ...
-WIDEST = 1024  # of a window over images, or of a grid of outputs
-HIGHEST_EPS = 1e6
-
-Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a setting may be: `fits` says so of the JSON value, `expected` says so to the reader."""
-
-    expected: str
-    fits: Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """What a tensor must be. `trained`: a Parameter rather than a buffer. `least`: no element is smaller."""
-
-    shape: tuple[int, ...]
-    dtypes: tuple[str, ...] = FLOATS
-    trained: bool = True
-    least: int | None = None
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place for a part, or for a list of parts.
-
-    Attributes:
-        types: the types that may stand there; empty for any.
-        many: a list. least: of so many at least.
-        named: whether the attribute's name is in the tensors' names (it is not in Sequential's).
-    """
-
-    types: tuple[str, ...] = ()
-    many: bool = False
-    least: int = 0
-    named: bool = True
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A row of the table.
-
-    Attributes:
-        make: the class, or the function itself.
-        attributes: all that an instance holds, in the constructor's order; settings, tensors or parts.
-        settings: name -> what it may be.
-        tensors: settings -> name -> what the tensor must be.
-        parts: name -> slot.
-        read: instance -> the settings that no attribute holds.
-        derived: settings -> attributes that follow from them.
-        derived_bytes: settings -> what those take in memory.
-        optional: tensors that may be None; the setting of the same name says whether they are there.
-        problem: settings -> what is wrong between them, or "".
-        clash: settings and those of the (single) parts -> what does not go together, or "".
-    """
-
-    make: Any
-    attributes: tuple[str, ...] = ()
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-    tensors: Callable[[Settings], dict[str, TensorSpec]] = lambda s: {}
-    parts: Mapping[str, Slot] = field(default_factory=dict)
-    read: Callable[[Any], Settings] = lambda x: {}
-    derived: Callable[[Settings], dict[str, Any]] = lambda s: {}
-    derived_bytes: Callable[[Settings], int] = lambda s: 0
-    optional: tuple[str, ...] = ()
-    problem: Callable[[Settings], str] = lambda s: ""
-    clash: Callable[[Settings, Mapping[str, Settings]], str] = lambda s, parts: ""
-
-
-def whole(least: int, most: int) -> Setting:
-    """An integer in a range."""
-    return Setting(f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most)
-
-
-def number(least: float, most: float) -> Setting:
-    """A finite number in a range; NaN is in none."""
-    return Setting(f"a number from {least} to {most}", lambda v: type(v) in (int, float) and least <= v <= most)
-
-
-def pair(least: int) -> Setting:
-    """Two integers: down and across."""
-    one = whole(least, WIDEST)
-    return Setting(f"two numbers, each {one.expected}", lambda v: _is_pair(v, one))
-
-
-def one_or_two(least: int, optional: bool = False) -> Setting:
-    """An integer, or one for each direction; null where it may be left out."""
-    one = whole(least, WIDEST)
-    expected = f"{one.expected}, or two of them{', or null' if optional else ''}"
-    return Setting(expected, lambda v: one.fits(v) or _is_pair(v, one) or (optional and v is None))
-
-
-def _is_pair(value: Any, one: Setting) -> bool:
-    return type(value) in (list, tuple) and len(value) == 2 and all(one.fits(v) for v in value)
-
-
-size = whole(1, LARGEST)
-dim = whole(-8, 7)
-flag = Setting("true or false", lambda v: type(v) is bool)
-eps = number(0, HIGHEST_EPS)
-integer = Setting('"uint8", "int8" or null', lambda v: v is None or v in ("uint8", "int8"))
-share = Setting("a number p, 0 <= p < 1", lambda v: number(0, 1).fits(v) and v < 1)
+# Tensors, and settings that contradict one another -----------------------------------------------------
 
 
 def _weight_and_bias(s: Settings, *shape: int) -> dict[str, TensorSpec]:
@@ -167,23 +84,100 @@ def _unsummable(s: Settings) -> str:
     return ""
 
 
-def _other_rows(s: Settings, parts: Mapping[str, Settings]) -> str:
+def _scales(*shape: int) -> TensorSpec:
+    most = float(np.finfo(np.float32).max)
+    return TensorSpec(shape, ("float32",), trained=False, least=SMALLEST_SCALE, most=most)
+
+
+def _quantized(s: Settings, *shape: int) -> dict[str, TensorSpec]:
+    scales = [name for name in ("input", "output") if s[f"{name}_dtype"]]
+    bias = {"bias": TensorSpec(shape[:1], ("float32",), trained=False)} if s["bias"] else {}
+    return {
+        "weight": TensorSpec(shape, ("int8",), trained=False, least=-127),
+        "weight_scale": _scales(shape[0]),
+        **bias,
+        **{f"{name}_scale": _scales() for name in scales},
+    }
+
+
+# Parts that contradict one another --------------------------------------------------------------------
+
+
+def _other_rows(layer: PlannedLayer) -> str:
     """The rows of a quantized embedding are read without a check of their own."""
-    sizes = parts["rows"]["out_features"], parts["rows"]["in_features"]
+    s, rows = layer.settings, layer.parts["rows"].settings
+    sizes = rows["out_features"], rows["in_features"]
     if sizes != (s["num_embeddings"], s["embedding_dim"]):
         return f"rows is of {sizes[0]} x {sizes[1]}: expected {s['num_embeddings']} x {s['embedding_dim']}"
     return ""
 
 
-def _quantized(s: Settings, *shape: int) -> dict[str, TensorSpec]:
-    scales = [name for name in ("input", "output") if s[f"{name}_dtype"]]
-    real = TensorSpec(shape[:1], ("float32",), trained=False)
-    return {
-        "weight": TensorSpec(shape, ("int8",), trained=False, least=-127),
-        "weight_scale": real,
-        **({"bias": real} if s["bias"] else {}),
-        **{f"{name}_scale": TensorSpec((), ("float32",), trained=False) for name in scales},
-    }
+def _entering(part: PlannedLayer) -> int | None:
+    """The width that a part reads; None where any will do."""
+    for key in ("in_features", "normalized_shape"):
+        if key in part.settings:
+            return int(part.settings[key])
+    below = [p for held in part.parts.values() for p in (held if isinstance(held, list) else [held])]
+    return next((width for p in below if (width := _entering(p))), None)
+
+
+def _leaving(part: PlannedLayer, width: int) -> int:
+    """The width that a part gives if it is given this one; 0 if it cannot take it."""
+    expected = part.settings.get("in_features", part.settings.get("normalized_shape", width))
+    if width != expected:
+        return 0
+    for held in part.parts.values():  # one after the other, as in Sequential, MLP and FakeQuantized
+        for below in held if isinstance(held, list) else [held]:
+            width = _leaving(below, width)
+    return int(part.settings.get("out_features", width))
+
+
+def _other_heads(layer: PlannedLayer) -> str:
+    heads, c_attn, c_proj = layer.settings["n_head"], layer.parts["c_attn"], layer.parts["c_proj"]
+    width = _entering(c_attn)
+    if width is None or _leaving(c_attn, width) != 3 * width:
+        return "c_attn: expected a layer that makes three numbers, of query, key and value, out of each one"
+    if width % heads:
+        return f"n_head is {heads}: expected a divisor of the width, {width}"
+    return "" if _leaving(c_proj, width) == width else f"c_proj: expected a layer from width {width} to {width}"
+
+
+def _other_width(layer: PlannedLayer) -> str:
+    """Each part of a block adds to what the block is given."""
+    parts, width = layer.parts, layer.parts["ln_1"].settings["normalized_shape"]
+    if parts["ln_2"].settings["normalized_shape"] != width or _entering(parts["attn"]) != width:
+        return f"ln_2, attn: expected the width of ln_1, {width}"
+    return "" if _leaving(parts["mlp"], width) == width else f"mlp: expected a layer from width {width} to {width}"
+
+
+def _not_causal(layer: PlannedLayer) -> str:
+    """A language model from a file must not be able to look at what it is asked for."""
+    parts, width = layer.parts, layer.parts["wte"].settings["embedding_dim"]
+    for i, block in enumerate(parts["h"]):
+        if not block.parts["attn"].settings["causal"]:
+            return f"h[{i}].attn.causal is False: expected true, as in all of a language model"
+        if block.parts["ln_1"].settings["normalized_shape"] != width:
+            return f"h[{i}]: expected the width of wte, {width}"
+    if parts["wpe"].settings["embedding_dim"] != width or parts["ln_f"].settings["normalized_shape"] != width:
+        return f"wpe, ln_f: expected the width of wte, {width}"
+    return ""
+
+
+def _other_vocabulary(layer: PlannedLayer) -> str:
+    s, parts = layer.settings, layer.parts["transformer"].parts
+    tokens, places = parts["wte"].settings["num_embeddings"], parts["wpe"].settings["max_length"]
+    if s["vocab_size"] != tokens:
+        return f"vocab_size is {s['vocab_size']}: expected the rows of wte, {tokens}"
+    if s["block_size"] > places:
+        return f"block_size is {s['block_size']}: expected at most the rows of wpe, {places}"
+    return ""
+
+
+def _always(s: Settings) -> bool:
+    return True
+
+
+# The table --------------------------------------------------------------------------------------------
 
 
 def _pool(make: type) -> Kind:
@@ -204,7 +198,7 @@ _integers = {"input_dtype": integer, "output_dtype": integer, "relu": flag}
 _quantized_attributes = (
     "input_dtype", "output_dtype", "relu", "weight", "weight_scale", "bias", "input_scale", "output_scale", "_prepared",
 )  # fmt: skip
-_scales = ("bias", "input_scale", "output_scale")
+_maybe = ("bias", "input_scale", "output_scale")
 
 _conv2d = Kind(
     Conv2d,
@@ -223,8 +217,9 @@ _quantized_linear = Kind(
     {"in_features": size, "out_features": size, "bias": flag, **_integers},
     lambda s: _quantized(s, s["out_features"], s["in_features"]),
     derived=lambda s: {"_prepared": None},
-    optional=_scales,
+    optional=_maybe,
     problem=_unsummable,
+    apart=_always,
 )
 
 _quantized_conv2d = Kind(
@@ -234,11 +229,11 @@ _quantized_conv2d = Kind(
     lambda s: _quantized(s, *_kernels(s)),
     read=lambda x: {"kernel_size": x.weight.shape[2:]},
     derived=lambda s: {"_prepared": None},
-    optional=_scales,
+    optional=_maybe,
     problem=lambda s: _ungrouped(s) or _unsummable(s),
 )
 
-_norm, _dropout = Slot(("LayerNorm",)), Slot(("Dropout",))
+_norm, _dropout, _apart = Slot(("LayerNorm",)), Slot(("Dropout",)), Slot(apart=True)
 _tokens = Slot(("Embedding", "QuantizedEmbedding"))
 _positions = Slot(("LearnedPositions", "SinusoidalPositions", "QuantizedPositions"))
 
@@ -254,6 +249,7 @@ KINDS: dict[str, Kind] = {
         {"in_features": size, "out_features": size, "bias": flag},
         lambda s: _weight_and_bias(s, s["out_features"], s["in_features"]),
         optional=("bias",),
+        apart=_always,
     ),
     "Conv2d": _conv2d,
     "BatchNorm2d": Kind(
@@ -266,8 +262,8 @@ KINDS: dict[str, Kind] = {
     "AvgPool2d": _pool(AvgPool2d),
     "AdaptiveAvgPool2d": Kind(AdaptiveAvgPool2d, ("output_size",), {"output_size": one_or_two(1)}),
     "Flatten": Kind(Flatten),
-    "Dropout": Kind(Dropout, ("p",), {"p": share}),
-    "Sequential": Kind(Sequential, ("layers",), parts={"layers": Slot(many=True, named=False)}),
+    "Dropout": Kind(Dropout, ("p",), {"p": share}, apart=_always),
+    "Sequential": Kind(Sequential, ("layers",), parts={"layers": Slot(many=True, named=False)}, apart=_always),
     "BasicBlock": Kind(
         BasicBlock,
         ("conv1", "bn1", "conv2", "bn2", "shortcut"),
@@ -302,36 +298,54 @@ KINDS: dict[str, Kind] = {
         lambda s: _weight_and_bias(s, s["normalized_shape"]),
         read=lambda x: {"normalized_shape": x.weight.shape[0]},
         optional=("bias",),
+        apart=_always,
     ),
     "MultiHeadAttention": Kind(
         MultiHeadAttention,
         ("n_head", "causal", "c_attn", "c_proj", "attn_dropout", "resid_dropout"),
         {"n_head": size, "causal": flag},
-        parts={"c_attn": Slot(), "c_proj": Slot(), "attn_dropout": _dropout, "resid_dropout": _dropout},
+        parts={"c_attn": _apart, "c_proj": _apart, "attn_dropout": _dropout, "resid_dropout": _dropout},
+        clash=_other_heads,
     ),
-    "MLP": Kind(MLP, ("c_fc", "c_proj", "dropout"), parts={"c_fc": Slot(), "c_proj": Slot(), "dropout": _dropout}),
+    "MLP": Kind(
+        MLP,
+        ("c_fc", "c_proj", "dropout"),
+        parts={"c_fc": _apart, "c_proj": _apart, "dropout": _dropout},
+        apart=_always,
+    ),
     "TransformerBlock": Kind(
         TransformerBlock,
         ("ln_1", "attn", "ln_2", "mlp"),
-        parts={"ln_1": _norm, "attn": Slot(("MultiHeadAttention",)), "ln_2": _norm, "mlp": Slot()},
+        parts={"ln_1": _norm, "attn": Slot(("MultiHeadAttention",)), "ln_2": _norm, "mlp": _apart},
+        clash=_other_width,
     ),
     "Transformer": Kind(
         Transformer,
         ("wte", "wpe", "drop", "h", "ln_f"),
         parts={"wte": _tokens, "wpe": _positions, "drop": _dropout,
                "h": Slot(("TransformerBlock",), many=True, least=1), "ln_f": _norm},
+        clash=_not_causal,
     ),
     "GPT": Kind(
         GPT,
         ("vocab_size", "block_size", "transformer"),
         {"vocab_size": size, "block_size": size},
         parts={"transformer": Slot(("Transformer",))},
+        clash=_other_vocabulary,
     ),
-    "Softmax": Kind(activations.Softmax, ("dim",), {"dim": dim}),
-    "LogSoftmax": Kind(activations.LogSoftmax, ("dim",), {"dim": dim}),
-    **{make.__name__: Kind(make) for make in ACTIVATIONS},
+    "Softmax": Kind(activations.Softmax, ("dim",), {"dim": dim}, apart=lambda s: s["dim"] == -1),
+    "LogSoftmax": Kind(activations.LogSoftmax, ("dim",), {"dim": dim}, apart=lambda s: s["dim"] == -1),
+    **{make.__name__: Kind(make, apart=_always) for make in ACTIVATIONS},
     "QuantizedLinear": _quantized_linear,
     "QuantizedConv2d": _quantized_conv2d,
+    "FakeQuantized": Kind(
+        FakeQuantized,
+        ("layer", "bits", "low", "high"),
+        {"bits": whole(2, 8)},
+        lambda s: dict.fromkeys(("low", "high"), TensorSpec((), ("float32",), trained=False)),
+        parts={"layer": Slot(("Linear", "Conv2d"))},
+        apart=_always,
+    ),
     "QuantizedMaxPool2d": _pool(QuantizedMaxPool2d),
     "QuantizedEmbedding": Kind(
         QuantizedEmbedding,
@@ -346,7 +360,7 @@ KINDS: dict[str, Kind] = {
         {"max_length": size, "embedding_dim": size},
         lambda s: {
             "rows": TensorSpec((s["max_length"], s["embedding_dim"]), ("int8",), trained=False, least=-127),
-            "weight_scale": TensorSpec((s["max_length"],), ("float32",), trained=False),
+            "weight_scale": _scales(s["max_length"]),
         },
     ),
 }  # fmt: skip

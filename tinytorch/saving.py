@@ -16,7 +16,7 @@ settings of a GPT's `KVCache`; all three may be left out.
 
 A folder may come from anybody. All of model.json is checked, then the header of model.safetensors against the sizes
 that follow from it, and only then is anything built; the limits of `saved_files` and `saved_document` bound what it
-can cost. Whether layers fit one another shows when the model runs.
+can cost. Whether layers of a Sequential fit one another shows when the model runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from tinytorch.saved_document import (
     VERSION,
     Document,
     Plan,
-    PlannedLayer,
     check_cache,
     check_spec,
     check_total,
@@ -63,7 +62,8 @@ from tinytorch.saved_files import (
     saved_bytes,
     stored_arrays,
 )
-from tinytorch.saved_types import KINDS, Kind, Settings, kind_name
+from tinytorch.saved_kinds import Kind, PlannedLayer, Settings
+from tinytorch.saved_types import KINDS, kind_name
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
@@ -73,7 +73,9 @@ __all__ = ["load_cache", "load_model", "save_model", "saved_bytes"]
 def save_model(model: Module, folder: FolderLike, compress: bool = False, cache: KVCache | None = None) -> Path:
     """Write the model's description and tensors into `folder`; `load_model` gives it back to the bit.
 
-    Arrays come back in C order: one that lay otherwise may give products with other last bits.
+    Files hold values only: a frozen parameter (requires_grad False) comes back trainable, and gradients, an optimizer's
+    state and the mode are not kept. Arrays come back in C order: one that lay otherwise may give products with other
+    last bits.
 
     The files are written beside the folder and put into place by renaming, so that it holds the old model or the new
     one, whole. Killed between the two renames that replacing takes, it is gone, and the old one is beside it.
@@ -110,7 +112,9 @@ def save_model(model: Module, folder: FolderLike, compress: bool = False, cache:
 
 
 def load_model(folder: FolderLike) -> Module:
-    """The model that `save_model` wrote, in eval mode.
+    """The model that `save_model` wrote, in eval mode, all its parameters trainable.
+
+    A language model is causal by construction: nothing in it but causal attention mixes positions.
 
     Both files must be plain ones, not links; other files in the folder are left alone.
 
@@ -210,7 +214,7 @@ def _check(
 ) -> None:
     """What is being saved must be what its description will ask for."""
     plan = Plan()
-    planned = plan.read(root, "model", "", 1)
+    planned = plan.read(root, "model", "")
     if cache is not None:
         check_cache(cache, planned)
     for name in sorted(plan.specs.keys() ^ tensors.keys()):

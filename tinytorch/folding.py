@@ -1,0 +1,67 @@
+"""Module 17: batch normalisation put into the convolution before it, for inference."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from tinytorch.layers import Module, Parameter, Sequential
+from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Tensor
+
+
+def inference_copy(model: Module) -> Module:
+    """A copy in inference mode, without gradients."""
+    new = copy.deepcopy(model).eval()
+    new.zero_grad()
+    return new
+
+
+def fold_batch_norm(model: Module) -> Module:
+    """A copy, for inference, whose convolutions do what batch normalisation did after them.
+
+    With s = weight / sqrt(running_var + eps):  s (w * x + b - mean) + bias = (s w) * x + (s (b - mean) + bias).
+    In a Sequential a MaxPool2d may lie between where no s is negative: then max(s y) = s max(y). Where a convolution
+    is used in several places, or something else lies between, the norm stays. Worked out in float64; weight and bias
+    keep the weight's dtype.
+    """
+    new = inference_copy(model)
+    uses = Counter(id(part) for part in new.modules())
+    for part in list(new.modules()):
+        if type(part) is Sequential:
+            part.layers = _folded(part.layers, uses)
+        elif type(part) is BasicBlock:
+            for conv, norm in (("conv1", "bn1"), ("conv2", "bn2")):
+                if type(getattr(part, norm)) is BatchNorm2d and uses[id(getattr(part, conv))] == 1:
+                    _fold(getattr(part, conv), getattr(part, norm))
+                    setattr(part, norm, Sequential())
+    return new
+
+
+def _folded(layers: list[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
+    out: list[Callable[[Tensor], Tensor]] = []
+    conv: Conv2d | None = None  # the last one, while nothing but max-pooling has come after it
+    pooled = False
+    for layer in layers:
+        if type(layer) is BatchNorm2d and conv is not None and (not pooled or layer.weight.data.min() >= 0):
+            _fold(conv, layer)
+            continue
+        if type(layer) is MaxPool2d:
+            pooled = True
+        else:
+            conv, pooled = (layer if type(layer) is Conv2d and uses[id(layer)] == 1 else None), False
+        out.append(layer)
+    return out
+
+
+def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
+    s = norm.weight.data.astype(np.float64) / np.sqrt(norm.running_var.data.astype(np.float64) + norm.eps)
+    bias = 0.0 if conv.bias is None else conv.bias.data
+    shift = s * (bias - norm.running_mean.data) + norm.bias.data
+    dtype = conv.weight.dtype
+    weight = conv.weight.data.astype(np.float64) * s[:, None, None, None]
+    conv.weight, conv.bias = Parameter(weight), Parameter(shift)  # new ones: the old may be another layer's, too
+    conv.weight.data, conv.bias.data = weight.astype(dtype), shift.astype(dtype)
