@@ -7,10 +7,12 @@ Nothing here prints or decides what to run. Times are seconds, as `time.perf_cou
 from __future__ import annotations
 
 import gc
+import math
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -47,7 +49,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """The middle sample: half of all calls took no longer."""
+        """The middle sample, or the mean of the two in the middle: half of all calls took no longer."""
         return float(np.median(self.seconds))
 
     def percentile(self, q: float) -> float:
@@ -102,14 +104,22 @@ def measure(f: Callable[[], object], *, samples: int, warmup: int) -> Measuremen
 def percentile(samples: Samples, q: float) -> float:
     """The q-th percentile by nearest rank: the smallest sample that at least q% of all samples don't exceed.
 
-    It is always one of the samples, never a value between two that nobody measured.
+    It is always one of the samples, never a value between two that nobody measured. The rank, ceil(q n / 100), is
+    worked out exactly: in floats 28% of 25 is a little more than 7.
+
+    Raises:
+        SettingError: no samples, one that is NaN or infinite, or a q that is not 0 to 100.
 
     >>> percentile([4.0, 1.0, 3.0, 2.0], 75)
     3.0
     """
-    if len(samples) == 0:
+    values = _finite(samples)
+    if len(values) == 0:
         raise SettingError("a percentile of no samples")
-    return float(np.percentile(np.asarray(samples, dtype=float), q, method="inverted_cdf"))
+    if not 0 <= q <= 100:
+        raise SettingError(f"percentile {q:g}: expected a number from 0 to 100")
+    rank = max(1, math.ceil(Fraction(str(q)) * len(values) / 100))
+    return float(np.sort(values)[rank - 1])
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,11 @@ def bootstrap_interval(
         seed: makes the drawn samples, and so the interval, repeatable.
 
     Raises:
-        SettingError: fewer than two samples, or a confidence that is not between 0 and 1.
+        SettingError: fewer than two samples, one that is NaN or infinite, or a confidence that is not between 0 and 1.
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
     """
-    values = np.asarray(samples, dtype=float)
+    values = _finite(samples)
     if len(values) < 2:
         raise SettingError(f"an interval needs at least 2 samples, there are {len(values)}")
     if not 0 < confidence < 1:
@@ -249,6 +259,15 @@ def _time(f: Callable[[], object]) -> float:
     start = time.perf_counter_ns()
     f()
     return (time.perf_counter_ns() - start) * 1e-9
+
+
+def _finite(samples: Samples) -> np.ndarray:
+    values = np.asarray(samples, dtype=float)
+    if not np.isfinite(values).all():
+        raise SettingError(
+            f"samples that are NaN or infinite: {np.count_nonzero(~np.isfinite(values))} of {values.size}"
+        )
+    return values
 
 
 def _check_counts(samples: int, warmup: int) -> None:

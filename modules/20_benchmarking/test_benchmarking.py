@@ -65,6 +65,33 @@ def test_percentile_is_always_one_of_the_samples():
         percentile([], 50)
 
 
+def test_percentile_has_the_rank_of_its_definition_for_every_count():
+    assert percentile(range(1, 26), 28) == 7  # 0.28 * 25 is 7.000000000000001 in floats
+    assert percentile(range(1, 1001), 99.9) == 999
+    assert percentile(range(1, 1001), np.float64(99.9)) == 999
+    for n in range(1, 121):
+        for q in range(101):
+            assert percentile(range(1, n + 1), q) == max(1, -(-q * n // 100))
+
+
+@pytest.mark.parametrize("q", [150, -1, float("nan"), float("inf")])
+def test_a_percentile_that_is_none_is_refused(q):
+    with pytest.raises(SettingError, match="expected a number from 0 to 100"):
+        percentile([1.0, 2.0], q)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_samples_that_are_no_numbers_are_refused(wrong):
+    with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
+        percentile([1.0, wrong, 2.0], 50)
+    with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
+        bootstrap_interval([1.0, wrong, 2.0])
+
+
+def test_the_median_of_an_even_count_lies_between_two_samples():
+    assert Measurement(np.array([4.0, 1.0, 2.0, 9.0])).median == 3.0
+
+
 def test_a_tail_is_not_read_from_too_few_samples():
     measured = Measurement(np.arange(662.0))
     assert measured.percentile(99) == 655.0
