@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+import tempfile
+from collections.abc import Callable
+from itertools import count, cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import tinytorch as tt
 from tinytorch import caching
 from tinytorch.benchmarking import measure, measure_interleaved, peak_memory
-from tinytorch.transformers import GPT
+from tinytorch.saving import load_model, save_model
+from tinytorch.transformers import GPT, Sampler, window_start
 
-from .inference import SAMPLES, check, reference_bytes, times
+from .inference import SAMPLES, check, check_causal, reference_bytes, times
 from .tasks import Parameters, Plays, quality
 from .variant import Variant, is_quantized
 
 NEW_TOKENS = 256
+PROMPT = 16
 HOP = 64  # tokens that a context drops when the block is full, with a cache and without
+TEMPERATURE = 0.8
+TEXTS = 7
+
+Write = Callable[..., np.ndarray]
 
 
 def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]:
-    """256 tokens with a key-value cache beside the same tokens without one."""
+    """256 tokens with a key-value cache beside as many without one, a new prompt and seed for each text."""
     assert isinstance(model.served, GPT)
-    served, prompt = model.served, data.judged[0, :16]
-    writer = decoder(served, 1)
-    settings: dict[str, Any] = {"temperature": 0.8, "seed": 1}
-
-    def cached() -> np.ndarray:
-        return writer.generate(prompt, NEW_TOKENS, **settings)
-
-    def whole(model: GPT) -> np.ndarray:
-        return model.generate(prompt, NEW_TOKENS, **settings, hop=HOP)
-
-    same = float((cached() == whole(served))[len(prompt) :].mean())
+    served = model.served
+    check(model, parameters, data.judged[:4, :-1])
+    check_causal(served, data.judged[:4, :-1])
+    difference = max(check_cache(served, data.judged[:rows, :-1]) for rows in (1, 2))
+    cached = Writer(decoder(served, 1).generate, data)
+    whole = Writer(lambda *prompt, **settings: data.reference.generate(*prompt, **settings, hop=HOP), data)
+    own_time, fp32_time = measure_interleaved(cached, whole, samples=TEXTS, warmup=1)
+    same = float(np.mean([drawn_again(served, text, seed) for seed, text in enumerate(cached.texts)]))
     if same < 1 and not is_quantized(served):  # rounding to integers turns a last bit into another token
         raise ValueError("the cache wrote other tokens than the same model without it")
-    tolerance = 0.02 if is_quantized(served) else 1e-3  # a number rounded to the other integer moves by 1 in 127
-    found = caching.check_cache(served, lambda: decoder(served, 2).next_logits, data.judged[:2, :-1], tolerance)
-    if found.problems:
-        raise ValueError(f"not the cache that it is called: {'; '.join(found.problems)}")
-    check(model, parameters, data.judged[:4, :-1])
-    own_time, fp32_time = measure_interleaved(cached, lambda: whole(data.reference), samples=7, warmup=1)
     text = cycle(data.judged.reshape(-1))
     reading = decoder(served, 1)
     one_token = measure(lambda: reading.next_logits([[next(text)]]), samples=SAMPLES, warmup=50)
@@ -52,12 +53,62 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
         "throughput": NEW_TOKENS / own_time.median,
         "speedup": fp32_time.median / own_time.median,
         "same_tokens": same,
-        "logit_difference": found.difference,
+        "logit_difference": difference,
         "file_bytes": model.file_bytes,
         "file_share": model.file_bytes / reference_bytes(data),
-        "memory_bytes": peak_memory(cached),
+        "memory_bytes": memory(model, data.judged[0, :PROMPT]),
     }
     return {"metrics": metrics, "exhibits": []}
+
+
+class Writer:
+    """Writes another text at each call, and keeps it: what is timed is what is checked afterwards."""
+
+    def __init__(self, write: Write, data: Plays) -> None:
+        self.write, self.data, self.seeds = write, data, count()
+        self.texts: list[np.ndarray] = []
+
+    def __call__(self) -> None:
+        seed = next(self.seeds)
+        prompt = self.data.judged[seed % len(self.data.judged), :PROMPT]
+        self.texts.append(self.write(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=seed))
+
+
+def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
+    """The share of a text's tokens that the model draws as well where it reads all of the text before anew."""
+    sampler, same = Sampler(TEMPERATURE, None, None, seed), 0
+    if len(text) != PROMPT + NEW_TOKENS:
+        raise ValueError(f"a text of {len(text)} tokens; expected {PROMPT + NEW_TOKENS}")
+    with tt.no_grad():
+        for i in range(PROMPT, len(text)):
+            before = text[None, window_start(i, model.block_size, HOP) : i]
+            same += int(sampler(model.next_logits(before))[0] == text[i])
+    return same / NEW_TOKENS
+
+
+def check_cache(model: GPT, tokens: np.ndarray) -> float:
+    """Refuse a cache whose logits are not the model's; else how far they are from full recomputation.
+
+    An integer model may differ by 2% of the largest logit: a number rounded to the other integer moves by 1 in 127.
+    """
+    tolerance = 0.02 if is_quantized(model) else 1e-3
+    found = caching.check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance)
+    if found.problems:
+        raise ValueError(f"not the cache that it is called: {'; '.join(found.problems)}")
+    return found.difference
+
+
+def memory(model: Variant, prompt: np.ndarray) -> int:
+    """The most memory that loading the model, its cache and one text take, in NumPy's arrays."""
+
+    def text() -> np.ndarray:
+        loaded = load_model(saved)
+        assert isinstance(loaded, GPT)
+        return decoder(loaded, 1).generate(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved = save_model(model.served, Path(folder) / "model", model.compress)
+        return peak_memory(text)
 
 
 def decoder(model: GPT, rows: int) -> caching.Decoder:

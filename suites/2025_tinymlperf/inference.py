@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import tempfile
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import tinytorch as tt
 from tinytorch import quantization
-from tinytorch.benchmarking import Measurement, measure_interleaved, peak_memory
+from tinytorch.benchmarking import Measurement, compare, measure_interleaved, peak_memory
 from tinytorch.saving import load_model, save_model, saved_bytes
+from tinytorch.transformers import GPT
 
-from .tasks import Parameters, Plays, Predict, Trained, inputs, quality
-from .variant import Variant, predictor_of
+from .tasks import Parameters, Plays, Predict, Trained, new_inputs, quality
+from .variant import Variant, is_quantized, predictor_of
 
-SAMPLES = 700  # of a latency: p99 needs 662
-BATCH = 64  # of the throughput
+SAMPLES, SINGLES = 700, 750  # of a latency: p99 needs 662; with the warm-up
+BATCH, BATCHES = 64, 18  # of the throughput, three of them to warm up
+CHECKED = 50  # answers that are compared after the timing
 
 
 def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, Any]:
-    """A variant beside its reference: what the file's model answers, how soon, and from how many bytes."""
+    """Quality over the whole test split, times on inputs that nobody has asked before, bytes of the file."""
     own, fp32 = predictor_of(model.served), predictor_of(data.reference)
-    asked = inputs(data)
+    asked = new_inputs(data, SINGLES + BATCHES * BATCH)
     check(model, parameters, asked[:4])
     own_quality, fp32_quality = quality(data, model.served, own), quality(data, data.reference, fp32)
-    before = np.concatenate([own(asked[i : i + 1]) for i in range(50)])
-    own_time, fp32_time = paired_latency(own, fp32, asked)
-    if not np.array_equal(before, np.concatenate([own(asked[i : i + 1]) for i in range(50)])):
-        raise ValueError("the model answered otherwise after it was timed than before")
-    batch = asked[:BATCH]
-    own_batch, fp32_batch = measure_interleaved(lambda: own(batch), lambda: fp32(batch), samples=15, warmup=3)
+    singles, batches = np.split(asked[:SINGLES], SINGLES), np.split(asked[SINGLES:], BATCHES)
+    own_time, fp32_time = paired(own, fp32, singles, SAMPLES, warmup=SINGLES - SAMPLES)
+    own_batch, fp32_batch = paired(own, fp32, batches, BATCHES - 3, warmup=3)
+    check_answers(model.served, own, asked)
     lost = own_quality - fp32_quality if isinstance(data, Plays) else fp32_quality - own_quality
     names = ("val_loss", "loss_added") if isinstance(data, Plays) else ("accuracy", "points_lost")
     metrics = {
@@ -56,16 +56,44 @@ def check(model: Variant, parameters: Parameters, example: np.ndarray) -> None:
             raise ValueError(f"not the INT8 model that it is called: {'; '.join(problems)}")
 
 
+def check_answers(model: tt.Module, predict: Predict, asked: np.ndarray) -> None:
+    """Refuse a predictor that is not the model: alone, among others and as the module says it, an answer is the same.
+
+    An integer model may differ by 2% of the largest output: a number rounded to the other integer moves by 1 in 127.
+    """
+    with tt.no_grad():
+        said = model.next_logits(asked[:CHECKED]) if isinstance(model, GPT) else model(tt.Tensor(asked[:CHECKED])).data
+    alone = np.concatenate([predict(asked[i : i + 1]) for i in range(CHECKED)])
+    tolerance = (0.02 if is_quantized(model) else 1e-3) * float(np.abs(said).max())
+    for answers, how in ((alone, "to single queries"), (predict(asked[:CHECKED]), "to a batch")):
+        if answers.shape != said.shape or not np.abs(answers - said).max() <= tolerance:
+            raise ValueError(f"the predictor's answers {how} are not the model's")
+    if isinstance(model, GPT):
+        check_causal(model, asked[:4])
+
+
+def check_causal(model: GPT, tokens: np.ndarray) -> None:
+    """Refuse a language model that reads what it is to predict: a later token must not change what was said before."""
+    half = tokens.shape[1] // 2
+    other = tokens.copy()
+    other[:, half:] = (other[:, half:] + 1) % model.vocab_size
+    with tt.no_grad():
+        logits, changed = (model(text).data[:, :half] for text in (tokens, other))
+    if not np.abs(logits - changed).max() <= 1e-4 * np.abs(logits).max():
+        raise ValueError("the model reads the tokens that it is to predict")
+
+
 def reference_bytes(data: Trained) -> int:
     with tempfile.TemporaryDirectory() as folder:
         return saved_bytes(save_model(data.reference, Path(folder) / "model"))
 
 
-def paired_latency(own: Predict, fp32: Predict, asked: np.ndarray) -> tuple[Measurement, Measurement]:
-    """One query at a time, the two models in turn, fresh queries for each."""
-    singles = [asked[i : i + 1] for i in range(len(asked))]
-    turns = cycle(singles), cycle(singles)
-    return measure_interleaved(lambda: own(next(turns[0])), lambda: fp32(next(turns[1])), samples=SAMPLES, warmup=50)
+def paired(
+    own: Predict, fp32: Predict, asked: list[np.ndarray], samples: int, warmup: int
+) -> tuple[Measurement, Measurement]:
+    """The two models in turn, each asked the same, and nothing twice."""
+    a, b = iter(asked), iter(asked)
+    return measure_interleaved(lambda: own(next(a)), lambda: fp32(next(b)), samples=samples, warmup=warmup)
 
 
 def times(latency: Measurement) -> dict[str, float]:
@@ -75,7 +103,7 @@ def times(latency: Measurement) -> dict[str, float]:
 def memory(model: Variant, query: np.ndarray) -> int:
     """The most memory that loading the model and answering one query take, in NumPy's arrays."""
     with tempfile.TemporaryDirectory() as folder:
-        saved = save_model(model.served, Path(folder) / "model")
+        saved = save_model(model.served, Path(folder) / "model", model.compress)
         return peak_memory(lambda: predictor_of(load_model(saved))(query))
 
 
@@ -86,5 +114,7 @@ def distributions(own: Measurement, fp32: Measurement) -> dict[str, Any]:
         ordered = np.sort(latency.seconds * 1e6)[: int(0.99 * len(latency.seconds))]
         share = np.arange(1, len(ordered) + 1) / len(latency.seconds)
         series.append({"name": name, "x": ordered[::5].round(2).tolist(), "y": share[::5].round(4).tolist()})
-    title = "Latency of one query, taken in turn with the reference"
+    found = compare(own.seconds, fp32.seconds)
+    title = f"Latency of one query, in turn with the reference: {found.ratio:.2f} times as fast"
+    title += f" (95% of this process's medians: {found.interval.low:.2f} to {found.interval.high:.2f})"
     return {"kind": "lines", "title": title, "x_title": "µs", "y_title": "share of queries", "series": series}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ from tinytorch.acceleration import trace
 from tinytorch.benchmarking import measure_interleaved, peak_memory
 from tinytorch.mixed_precision import autocast
 
-from .tasks import Parameters, Photos, Report, quality
+from .tasks import Batch, Parameters, Photos, Report, quality
 from .techniques import loader, part_of
 from .variant import Variant
 
@@ -54,23 +55,43 @@ def train_twice(
     ]
 
 
-def judge(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
-    """The two networks' quality, and what a training step takes."""
+def judge_quality(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
+    """What half precision cost the trained network."""
     fp32_quality, own_quality = (quality(data, net, trace(net)) for net in model.pair)
-    images = data.images.train_images[: parameters["batch_size"]], data.images.train_labels[: parameters["batch_size"]]
-    batch = data.augment(images, np.random.default_rng(0))
-    trainers = [
-        trainer_for(network(parameters, 1), parameters, 1000, dtype) for dtype in ("float32", parameters["dtype"])
-    ]
+    return {"metrics": {"accuracy": own_quality, "points_lost": fp32_quality - own_quality}, "exhibits": []}
+
+
+def judge_step(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
+    """What a training step takes, in turn with one in float32."""
+    size = parameters["batch_size"]
+    batch = data.augment((data.images.train_images[:size], data.images.train_labels[:size]), np.random.default_rng(0))
+    dtypes = "float32", parameters["dtype"]
+    trainers = [trainer_for(network(parameters, 1), parameters, 1000, dtype) for dtype in dtypes]
     fp32_step, own_step = (partial(trainer.train_batch, batch) for trainer in trainers)
     own_time, fp32_time = measure_interleaved(own_step, fp32_step, samples=parameters["steps"], warmup=3)
     fp32_peak, own_peak = peak_memory(fp32_step), peak_memory(own_step)
+    fp32_kept, own_kept = (kept_memory(trainer, batch) for trainer in trainers)
     metrics = {
-        "accuracy": own_quality,
-        "points_lost": fp32_quality - own_quality,
         "train_speedup": fp32_time.median / own_time.median,
-        "throughput": parameters["batch_size"] / own_time.median,
+        "throughput": size / own_time.median,
         "memory_bytes": own_peak,
-        "activation_share": own_peak / fp32_peak,
+        "activation_share": own_kept / fp32_kept,
+        "step_share": own_peak / fp32_peak,
     }
     return {"metrics": metrics, "exhibits": []}
+
+
+def kept_memory(trainer: tt.Trainer, batch: Batch) -> int:
+    """What a forward pass leaves for the backward pass, in bytes of NumPy's arrays: the activations, above all."""
+    images, labels = batch
+    trainer.model.train()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        with trainer.autocast():
+            loss = trainer.loss(trainer.model(tt.Tensor(images)), labels)
+        after, _ = tracemalloc.get_traced_memory()
+        del loss
+    finally:
+        tracemalloc.stop()
+    return after - before

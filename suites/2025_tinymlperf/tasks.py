@@ -22,6 +22,7 @@ Report = Callable[..., None]
 Batch = tuple[np.ndarray, ...]
 Images = TypeVar("Images", datasets.MNIST, datasets.CIFAR10)
 
+NOISE = 0.01  # sd, in units of the prepared pixels
 REFERENCES = Path(__file__).parents[2] / "submissions" / "reference"
 
 
@@ -110,11 +111,18 @@ def calibration(task: Vision) -> list[np.ndarray]:
     return [task.prepare(task.images.train_images[part]) for part in np.split(chosen, 8)]
 
 
-def inputs(task: Trained) -> np.ndarray:
-    """What the model is asked when it is timed."""
+def new_inputs(task: Trained, count: int) -> np.ndarray:
+    """What a model is asked when it is timed: like the test split's inputs, but nothing that it was asked before.
+
+    Images with a little noise of their own; windows that begin anywhere in the validation text.
+    """
+    rng = np.random.default_rng(1)
     if isinstance(task, Plays):
-        return task.judged[:, :-1]
-    return task.prepare(task.images.test_images[:2000])
+        size = task.reference.block_size
+        return task.tokens[rng.integers(0, len(task.tokens) - size, count)[:, None] + np.arange(size)]
+    chosen = rng.integers(0, len(task.images.test_labels), count)
+    images = task.prepare(task.images.test_images[chosen])
+    return images + rng.normal(0, NOISE, images.shape).astype(np.float32)
 
 
 def quality(task: Trained, model: tt.Module, predict: Predict) -> float:

@@ -30,10 +30,12 @@ class Variant(tt.Module):
     def __init__(self) -> None:
         self.served: tt.Module = tt.Sequential()
         self.file_bytes = 0
+        self.compress = False
         self.pair: list[tt.Module] = []  # trained in float32 and in half precision
 
     def take(self, model: tt.Module, compress: bool) -> None:
         """Write the model and keep only what is read back."""
+        self.compress = compress
         with tempfile.TemporaryDirectory() as folder:
             saved = save_model(model, Path(folder) / "model", compress)
             self.served, self.file_bytes = load_model(saved), saved_bytes(saved)

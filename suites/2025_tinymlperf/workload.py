@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import generation, inference, precision, products
-from .tasks import Digits, Parameters, Photos, Plays, Predict, Product, Report, Task, Trained, inputs
+from .tasks import Digits, Parameters, Photos, Plays, Predict, Product, Report, Task, Trained, new_inputs
 from .techniques import TECHNIQUES
 from .variant import Variant, predictor_of
 
@@ -33,7 +33,7 @@ def build(parameters: Parameters, seed: int) -> Variant:
 
 
 def train(model: Variant, data: Task, parameters: Parameters, seed: int, report: Report) -> list[dict[str, float]]:
-    """Apply the case's technique; a product needs none."""
+    """Apply the case's technique; a product and a training step need none."""
     if parameters["technique"] == "mixed_precision":
         assert isinstance(data, Photos)
         return precision.train_twice(model, data, parameters, seed, report)
@@ -54,12 +54,13 @@ def predictor(model: Variant) -> Predict:
 
 
 def queries(data: Trained, parameters: Parameters) -> np.ndarray:
-    return inputs(data)
+    return new_inputs(data, 2000)
 
 
 MEASURES = {
     "fp32_kv_cache": generation.judge,
     "int8_dynamic_kv_cache": generation.judge,
-    "mixed_precision": precision.judge,
+    "mixed_precision": precision.judge_quality,
+    "mixed_precision_step": precision.judge_step,
     "product": products.judge,
 }

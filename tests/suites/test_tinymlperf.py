@@ -26,8 +26,7 @@ FEW = {"epochs": 1, "batch_size": 16, "learning_rate": 0.001, "method": "minmax"
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = load_workload(FOLDER / "workload.py")
-    for room in (module.inference, module.generation):
-        monkeypatch.setattr(room, "SAMPLES", 662)
+    monkeypatch.setattr(module.generation, "SAMPLES", 662)
     monkeypatch.setattr(module.generation, "NEW_TOKENS", 24)
     return module
 
@@ -137,43 +136,145 @@ def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
         work.evaluate(model, task, {"technique": "int8_dynamic", "track": "MNIST"})
 
 
+def cached(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: type[caching.Decoder], int8: bool = False) -> Any:
+    """The measures of a cached GPT whose decoder is a cheat's."""
+    task, model = plays(work), work.build({}, 1)
+    model.take(quantization.quantize_dynamic(task.reference) if int8 else task.reference, compress=False)
+    monkeypatch.setattr(work.generation.caching, "Decoder", cheat)
+    technique = "int8_dynamic_kv_cache" if int8 else "fp32_kv_cache"
+    return work.evaluate(model, task, {"technique": technique, "track": "TinyGPT"})["metrics"]
+
+
+class Zeros(caching.Decoder):
+    """Writes the same text whatever it is asked."""
+
+    def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
+        return np.append(prompt, np.zeros(new, np.int64))
+
+
 def test_a_cached_generation_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, model = plays(work), work.build({}, 1)
-    model.take(task.reference, compress=False)
-    replayed = lambda self, prompt, new, **_: np.zeros(len(prompt) + new, np.int64)
-    monkeypatch.setattr(caching.Decoder, "generate", replayed)
     with pytest.raises(ValueError, match="other tokens"):
-        work.evaluate(model, task, {"technique": "fp32_kv_cache", "track": "TinyGPT"})
+        cached(work, monkeypatch, Zeros)
 
 
-def test_a_cached_generation_that_skips_attention_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives the right tokens, as a replayed text would, but its steps do not look at the past."""
-    task, model = plays(work), work.build({}, 1)
-    model.take(task.reference, compress=False)
+def test_an_int8_cache_that_writes_something_else_misses_its_gate(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = caching.Decoder
+    (gate,) = [gate for gate in SUITE.case("gpt_int8_cache").gates if gate.metric == "same_tokens"]
+    assert not gate.met_by(cached(work, monkeypatch, Zeros, int8=True)["same_tokens"])
+    assert gate.met_by(cached(work, monkeypatch, honest, int8=True)["same_tokens"])
+
+
+def test_a_text_that_is_replayed_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first text is right; then it comes again, which takes no time."""
+
+    class Replayed(caching.Decoder):
+        kept: np.ndarray | None = None
+
+        def generate(self, *prompt: Any, **settings: Any) -> np.ndarray:
+            if self.kept is None:
+                self.kept = super().generate(*prompt, **settings)
+            return self.kept
+
+    with pytest.raises(ValueError, match="other tokens"):
+        cached(work, monkeypatch, Replayed)
+
+
+def test_a_text_that_is_too_short_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(caching.Decoder):
+        def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
+            return super().generate(prompt, new - 1, **settings)
+
+    with pytest.raises(ValueError, match="expected 40"):
+        cached(work, monkeypatch, Short)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_cached_generation_that_skips_attention_is_refused(
+    work: Any, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """It gives the right tokens, but its steps for so many rows do not look at the past."""
 
     class Forgetful(caching.Decoder):
         def generate(self, *prompt: Any, **settings: Any) -> np.ndarray:
             return self.model.generate(*prompt, **settings, hop=work.generation.HOP)
 
         def next_logits(self, tokens: Any) -> np.ndarray:
-            self.cache.reset()
-            return super().next_logits(np.asarray(tokens)[:, -1:])
+            if len(tokens) == rows:
+                self.cache.reset()
+                tokens = np.asarray(tokens)[:, -1:]
+            return super().next_logits(tokens)
 
-    monkeypatch.setattr(work.generation.caching, "Decoder", Forgetful)
     with pytest.raises(ValueError, match="not the cache"):
-        work.evaluate(model, task, {"technique": "fp32_kv_cache", "track": "TinyGPT"})
+        cached(work, monkeypatch, Forgetful)
+
+
+def predicted(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: Any, int8: bool = False) -> Any:
+    """The answer for an MLP whose predictor is a cheat's, made from the honest one; the reference's is honest."""
+    task, model = digits(work), work.build({}, 1)
+    made = quantization.quantize_static(task.reference, work.tasks.calibration(task)) if int8 else task.reference
+    model.take(made, compress=False)
+    honest = work.variant.predictor_of
+    monkeypatch.setattr(work.inference, "predictor_of", lambda m: cheat(honest(m)) if m is model.served else honest(m))
+    return work.evaluate(model, task, {"technique": "int8_static" if int8 else "fp32", "track": "MNIST"})
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_honest_predictor_is_not_refused(work: Any, monkeypatch: pytest.MonkeyPatch, int8: bool) -> None:
+    predicted(work, monkeypatch, lambda honest: honest, int8)
+
+
+def test_a_predictor_that_gives_single_queries_nothing_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = np.zeros((1, 10), np.float32)
+    with pytest.raises(ValueError, match="answers to single queries are not the model's"):
+        predicted(work, monkeypatch, lambda honest: lambda x: nothing if len(x) == 1 else honest(x))
+
+
+def test_a_predictor_of_another_model_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An INT8 file whose answers come from a float model that says something else."""
+    tt.manual_seed(1)
+    another = tt.Sequential(tt.Flatten(), tt.Linear(784, 16), tt.ReLU(), tt.Linear(16, 10)).eval()
+    with pytest.raises(ValueError, match="are not the model's"):
+        predicted(work, monkeypatch, lambda honest: lambda x: another(tt.Tensor(x)).data, int8=True)
 
 
 def test_a_model_that_answers_otherwise_after_it_was_timed_is_refused(
     work: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, model = digits(work), work.build({}, 1)
-    model.take(task.reference, compress=False)
     calls = iter(range(10**9))
+    with pytest.raises(ValueError, match="are not the model's"):
+        predicted(work, monkeypatch, lambda honest: lambda x: honest(x) + next(calls))
 
-    def unsteady(served: Any) -> Any:
-        return lambda x: np.full((len(x), 10), float(next(calls)))
 
-    monkeypatch.setattr(work.inference, "predictor_of", unsteady)
-    with pytest.raises(ValueError, match="after it was timed"):
+def test_what_is_timed_was_never_asked_before(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that to remember answers gains nothing: each input comes once until the timing is over."""
+    asked: list[bytes] = []
+
+    def remember(honest: Any) -> Any:
+        def answer(x: np.ndarray) -> np.ndarray:
+            asked.extend(row.tobytes() for row in x)
+            return honest(x)
+
+        return answer
+
+    predicted(work, monkeypatch, remember)
+    tested = 40  # of the test split
+    timed = asked[tested : tested + work.inference.SINGLES + work.inference.BATCH * work.inference.BATCHES]
+    assert len(set(timed)) == len(timed)
+    assert set(timed).isdisjoint(asked[:tested])
+
+
+@pytest.mark.parametrize("technique", ["fp32", "fp32_kv_cache"])
+def test_a_language_model_that_reads_ahead_is_refused(work: Any, technique: str) -> None:
+    task, model = plays(work), work.build({}, 1)
+    model.take(task.reference, compress=False)
+    for block in model.served.transformer.h:
+        block.attn.causal = False
+    with pytest.raises(ValueError, match="reads the tokens that it is to predict"):
+        work.evaluate(model, task, {"technique": technique, "track": "TinyGPT"})
+
+
+def test_an_answer_that_depends_on_the_other_inputs_is_refused(work: Any) -> None:
+    task, model = digits(work), work.build({}, 1)
+    model.take(tt.Sequential(*task.reference.layers, tt.Softmax(0)), compress=False)
+    with pytest.raises(ValueError, match="are not the model's"):
         work.evaluate(model, task, {"technique": "fp32", "track": "MNIST"})
