@@ -57,6 +57,7 @@ MODULE_OF = {
     "quantized_predictor": 17,
     "quantization": 17,
     "packing": 18,
+    "channel_pruning": 18,
     "compression": 18,
     "decoding": 19,
     "caching": 19,

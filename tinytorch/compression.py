@@ -1,29 +1,44 @@
 """Module 18: the same answers from a smaller network.
 
 Three ways. Magnitude pruning sets the smallest weights to zero, so that a file need not hold them (see `packing`).
-Structured pruning takes whole channels away: the arrays become smaller, and the network faster. Distillation trains
-a small network on what a large one answers, rather than on the labels alone.
+Structured pruning takes whole channels away: the arrays become smaller, and the network faster; it stands in
+`channel_pruning`. Distillation trains a small network on what a large one answers, rather than on the labels alone.
 """
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
 
-from tinytorch.activations import GELU, ReLU, Tanh, gelu, log_softmax, relu, softmax, tanh
+from tinytorch.activations import log_softmax, softmax
 from tinytorch.autograd import no_grad
+from tinytorch.channel_pruning import Channels, check_share, prunable_channels, prune_channels
 from tinytorch.dataloader import Batch, Transform
 from tinytorch.embeddings import Embedding
 from tinytorch.errors import SettingError, ShapeError, StateError
-from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
+from tinytorch.layers import Linear, Module, Parameter
 from tinytorch.losses import cross_entropy
 from tinytorch.optimizers import Optimizer
-from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.quantized import QuantizedEmbedding, QuantizedLayer
+from tinytorch.spatial import Conv2d
 from tinytorch.tensor import Array, Tensor
+
+__all__ = [
+    "Channels",
+    "DistillationLoss",
+    "GradualPruning",
+    "Masks",
+    "apply_masks",
+    "cubic_sparsity",
+    "distillation_loss",
+    "magnitude_masks",
+    "prunable_channels",
+    "prunable_weights",
+    "prune_channels",
+    "sparsity_of",
+    "with_teacher",
+]
 
 Masks = dict[str, Array]
 
@@ -63,9 +78,16 @@ def apply_masks(model: Module, masks: Masks) -> None:
 
 
 def sparsity_of(model: Module) -> float:
-    """The share of zeros in the prunable weights."""
-    weights = [weight.data for weight in prunable_weights(model).values()]
-    return 1 - sum(map(np.count_nonzero, weights)) / max(1, sum(weight.size for weight in weights))
+    """The share of zeros in the prunable weights, and in the integer ones of quantized layers; 0 if there are none."""
+    tables = {id(part.rows) for part in model.modules() if isinstance(part, QuantizedEmbedding)}
+    integers = {
+        id(part.weight): part.weight.data
+        for part in model.modules()
+        if isinstance(part, QuantizedLayer) and id(part) not in tables
+    }
+    weights = [*integers.values(), *(weight.data for weight in prunable_weights(model).values())]
+    size = sum(weight.size for weight in weights)
+    return 1 - sum(map(np.count_nonzero, weights)) / size if size else 0.0
 
 
 def _chosen_weights(model: Module, names: Collection[str] | None) -> dict[str, Parameter]:
@@ -84,18 +106,14 @@ def _chosen_weights(model: Module, names: Collection[str] | None) -> dict[str, P
 
 def _smallest_pruned(weights: dict[str, Parameter], sparsity: float, before: Masks | None) -> Masks:
     """Masks that prune the smallest, those that are pruned already first."""
-    _check_share("sparsity", sparsity)
+    check_share("sparsity", sparsity)
     magnitudes = np.concatenate([np.abs(weight.data).reshape(-1) for weight in weights.values()])
     magnitudes[np.isnan(magnitudes)] = np.inf
     if before is not None:
         magnitudes[~np.concatenate([mask.reshape(-1) for mask in before.values()])] = -1
     count = round(sparsity * magnitudes.size)
     kept = np.ones(magnitudes.size, bool)
-    if count:
-        largest_pruned = np.partition(magnitudes, count - 1)[count - 1]
-        kept = magnitudes > largest_pruned
-        equal = np.flatnonzero(magnitudes == largest_pruned)
-        kept[equal[count - (magnitudes < largest_pruned).sum() :]] = True
+    kept[np.argsort(magnitudes, kind="stable")[:count]] = False
     ends = np.cumsum([weight.numel() for weight in weights.values()])[:-1]
     parts = np.split(kept, ends)
     return {name: part.reshape(weights[name].shape) for name, part in zip(weights, parts, strict=True)}
@@ -134,7 +152,7 @@ class GradualPruning(Optimizer):
         initial: float = 0.0,
         names: Collection[str] | None = None,
     ) -> None:
-        _check_share("sparsity", sparsity)
+        check_share("sparsity", sparsity)
         if not 0 <= initial <= sparsity:
             raise SettingError(f"GradualPruning: initial sparsity {initial}: expected 0 <= initial <= {sparsity}")
         if steps < 1 or every < 1:
@@ -171,156 +189,6 @@ class GradualPruning(Optimizer):
         self.masks = {name: state[f"pruning.mask.{name}"].astype(bool) for name in self.masks}
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise SettingError(f"pruning: {name} {value}: expected 0 to 1")
-
-
-# Structured pruning -------------------------------------------------------------------------------------
-
-# What leaves channels apart and 0 at 0, so that a channel of zeros sends zeros on and can go
-_APART = (ReLU, GELU, Tanh, Dropout, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d)
-_APART_FUNCTIONS = (relu, gelu, tanh)
-
-
-@dataclass
-class Channels:
-    """Channels that one layer writes and only one other reads, with the batch norms between."""
-
-    writer: Linear | Conv2d
-    norms: Sequence[BatchNorm2d]
-    reader: Linear | Conv2d
-
-    def __len__(self) -> int:
-        return len(self.writer.weight)
-
-    def tensors(self) -> list[Tensor]:
-        """All that is cut when a channel goes; the reader's weight is the last."""
-        own: list[Tensor | None] = [self.writer.weight, self.writer.bias]
-        for norm in self.norms:
-            own += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
-        return [tensor for tensor in own if tensor is not None] + [self.reader.weight]
-
-    def importance(self) -> Array:
-        """How much of each channel arrives: the size of what is sent times the L1 norm of the weights that read it.
-
-        What is sent is as large as the filter's L1 norm (Li et al. 2017, https://arxiv.org/abs/1608.08710) or, since
-        batch norm undoes any scale before it, as the last norm's |weight| (Liu et al. 2017,
-        https://arxiv.org/abs/1708.06519). The product does not change where a channel is scaled up and its readers
-        down, which changes nothing in what the network computes either.
-        """
-        if self.norms:
-            sent = np.abs(self.norms[-1].weight.data)
-        else:
-            sent = np.abs(self.writer.weight.data.reshape(len(self), -1)).sum(axis=1)
-        return sent * np.abs(self._read()).sum(axis=(0, 2))
-
-    def keep(self, kept: Array) -> None:
-        """Cut all but the channels with these indices out of the layers, in place."""
-        self.reader.weight.data = self._read()[:, kept].reshape(-1, *self._read_shape(len(kept)))
-        for tensor in self.tensors()[:-1]:
-            tensor.data = tensor.data[kept]
-        for norm in self.norms:
-            norm.num_features = len(kept)
-        if isinstance(self.writer, Linear):
-            self.writer.out_features = len(kept)
-        if isinstance(self.reader, Linear):
-            self.reader.in_features = self.reader.weight.shape[1]
-
-    def _read(self) -> Array:
-        """The reader's weight as (outputs, channels, weights for each): after Flatten a channel has H W features."""
-        return self.reader.weight.data.reshape(len(self.reader.weight), len(self), -1)
-
-    def _read_shape(self, channels: int) -> tuple[int, ...]:
-        _, into, *kernel = self.reader.weight.shape
-        return (into // len(self) * channels, *kernel)
-
-
-def prunable_channels(model: Module) -> list[Channels]:
-    """The channels that `prune_channels` may remove.
-
-    They lie inside residual blocks, and in Sequentials between two linear or two convolutional layers, or between a
-    convolution and the linear layer after Flatten, with nothing between but ReLU, GELU, tanh, dropout, pooling and
-    batch norm. What a shortcut carries on, grouped convolutions and shared weights are left alone.
-    """
-    uses = Counter(id(tensor) for _, tensor in model.named_tensors())
-    return [channels for channels in _found(model) if all(uses[id(tensor)] == 1 for tensor in channels.tensors())]
-
-
-def prune_channels(model: Module, share: float) -> Module:
-    """A smaller copy of the model without the least important channels (see `Channels.importance`).
-
-    Of each layer's C channels round(share * C) are removed, but at least one stays. The copy computes what the model
-    would with the removed channels set to zero, and wants retraining.
-
-    Raises:
-        SettingError: the share is not 0 to 1, or the model has no channels that can be removed.
-    """
-    _check_share("share", share)
-    smaller = copy.deepcopy(model)
-    smaller.zero_grad()
-    found = prunable_channels(smaller)
-    if not found:
-        raise SettingError(f"prune_channels: {type(model).__name__} has no channels that can be removed")
-    for channels in found:
-        removed = min(round(share * len(channels)), len(channels) - 1)
-        order = np.argsort(channels.importance(), kind="stable")
-        channels.keep(np.sort(order[removed:]))
-    return smaller
-
-
-def _found(module: Module) -> Iterator[Channels]:
-    if isinstance(module, Sequential):
-        layers = list(_flat(module))
-        yield from _between(layers)
-    elif isinstance(module, BasicBlock):
-        yield from _between([module.conv1, module.bn1, module.conv2])
-        layers = [module.shortcut]
-    else:
-        layers = [part for _, part in module.named_children()]
-    for layer in layers:
-        if isinstance(layer, Module):
-            yield from _found(layer)
-
-
-def _flat(chain: Sequential) -> Iterator[Callable[[Tensor], Tensor]]:
-    for layer in chain.layers:
-        if isinstance(layer, Sequential):
-            yield from _flat(layer)
-        else:
-            yield layer
-
-
-def _between(layers: Sequence[Callable[[Tensor], Tensor]]) -> Iterator[Channels]:
-    """Each layer that writes channels, with the one that reads them."""
-    writer: Linear | Conv2d | None = None
-    norms: list[BatchNorm2d] = []
-    flattened = False
-    for layer in layers:
-        # the very types: a layer derived from them may have more that would need cutting
-        if type(layer) in (Linear, Conv2d):
-            assert isinstance(layer, (Linear, Conv2d))
-            if writer is not None and _fits(writer, layer, flattened):
-                yield Channels(writer, norms, layer)
-            writer = layer if getattr(layer, "groups", 1) == 1 else None
-            norms, flattened = [], False
-        elif isinstance(layer, Flatten):
-            flattened = True
-        elif type(layer) is BatchNorm2d:
-            norms.append(layer)
-        elif not isinstance(layer, _APART) and layer not in _APART_FUNCTIONS:
-            writer = None
-
-
-def _fits(writer: Linear | Conv2d, reader: Linear | Conv2d, flattened: bool) -> bool:
-    channels = len(writer.weight)
-    if isinstance(reader, Conv2d):
-        return isinstance(writer, Conv2d) and reader.groups == 1 and not flattened
-    if isinstance(writer, Linear):  # more features than channels: several positions were flattened, channels last
-        return reader.in_features == channels
-    return flattened and reader.in_features % channels == 0
-
-
 # Distillation -------------------------------------------------------------------------------------------
 
 
@@ -336,7 +204,7 @@ def distillation_loss(
     Source: Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
 
     Raises:
-        ShapeError: the two logits' shapes differ.
+        ShapeError: the two logits' shapes differ, or there are none.
         SettingError: temperature is not above 0, or alpha not 0 to 1.
     """
     _check_distillation(temperature, alpha)
@@ -344,12 +212,14 @@ def distillation_loss(
     if teacher.shape != logits.shape:
         raise ShapeError(f"distillation_loss: logits of shape {logits.shape} and the teacher's of shape "
                          f"{teacher.shape}: expected the same")  # fmt: skip
+    if not teacher.size:
+        raise ShapeError(f"distillation_loss: logits of shape {logits.shape}: expected at least one sample")
     hard = cross_entropy(logits, targets)
     scaled = Tensor(teacher.astype(logits.dtype) / logits.dtype.type(temperature))
     shares = softmax(scaled).data
     own = (shares * np.where(shares > 0, log_softmax(scaled).data, 0)).sum()  # 0 log 0 is 0
     cross = (log_softmax(logits * (1 / temperature)) * shares).sum()
-    soft = (float(own) - cross) * (temperature**2 / max(1, len(shares)))
+    soft = (float(own) - cross) * (temperature**2 / len(shares))
     return soft * alpha + hard * (1 - alpha)
 
 

@@ -35,6 +35,8 @@ from tinytorch.compression import (
 from tinytorch.errors import SettingError, ShapeError, StateError
 from tinytorch.layers import Linear, Parameter
 from tinytorch.packing import pack_array, smallest_encoding, unpack_array
+from tinytorch.quantization import prepare_qat, quantize_dynamic, quantize_static
+from tinytorch.quantized import QuantizedLayer
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 
@@ -286,9 +288,16 @@ def silence(channels: Channels, removed: Array) -> None:
         tensor.data[removed] = 0
 
 
+def hold(channels: Channels, removed: Array) -> None:
+    """Set what makes these channels' values differ to zero: they send a constant."""
+    weight = channels.norms[-1].weight if channels.norms else channels.writer.weight
+    weight.data = weight.data.copy()
+    weight.data[removed] = 0
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_smaller_model_answers_as_the_model_with_these_channels_silenced(name: str, share: float) -> None:
+def test_a_smaller_model_answers_as_the_model_with_these_channels_held_or_silenced(name: str, share: float) -> None:
     model, x, widths = made(name)
     before = model(x).data
     smaller = prune_channels(model, share)
@@ -297,19 +306,63 @@ def test_a_smaller_model_answers_as_the_model_with_these_channels_silenced(name:
     assert [len(channels) for channels in found] == [width - min(round(share * width), width - 1) for width in widths]
     np.testing.assert_array_equal(model(x).data, before)  # the model itself is as it was
 
-    silenced = copy.deepcopy(model)
-    for channels in prunable_channels(silenced):
+    cut = copy.deepcopy(model)
+    for i, channels in enumerate(prunable_channels(cut)):  # as `prune_channels` goes, layer by layer
+        whole = copy.deepcopy(cut)
         removed = min(round(share * len(channels)), len(channels) - 1)
-        # as `prune_channels` goes: earlier layers' channels no longer count when later ones are judged
-        importance = channels.importance()
-        gone = np.argsort(importance, kind="stable")[:removed]
-        silence(channels, gone)
-        channels.reader.weight.data = channels.reader.weight.data.copy()
-        features = channels.reader.weight.data.reshape(len(channels.reader.weight), len(channels), -1)
-        features[:, gone] = 0
-    np.testing.assert_allclose(smaller(x).data, silenced(x).data, rtol=1e-4, atol=1e-5)
+        order = np.argsort(channels.importance(), kind="stable")
+        (hold if channels.arrives_everywhere() else silence)(prunable_channels(whole)[i], order[:removed])
+        channels.keep(np.sort(order[removed:]))
+        np.testing.assert_allclose(cut(x).data, whole(x).data, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(smaller(x).data, cut(x).data)
     if share == 0:
         np.testing.assert_array_equal(smaller(x).data, before)
+
+
+CONSTANT: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...]]] = {
+    "linear": (lambda: mlp(6, 4, 3), (6,)),
+    "a reader without a bias": (lambda: tt.Sequential(Linear(6, 4), tt.GELU(), Linear(4, 3, bias=False)), (6,)),
+    "convolutions": (
+        lambda: tt.Sequential(Conv2d(2, 4, 3), tt.Tanh(), MaxPool2d(2, padding=1), Conv2d(4, 3, 2)),
+        (2, 9, 9),
+    ),
+    "after a norm": (
+        lambda: tt.Sequential(Conv2d(2, 4, 3, padding=1), BatchNorm2d(4), tt.ReLU(), AvgPool2d(3), tt.Flatten(),
+                              Linear(36, 3)),
+        (2, 9, 9),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_channel_that_is_constant_goes_first_and_its_constant_stays(name: str) -> None:
+    build, shape = CONSTANT[name]
+    model = build().eval()
+    (channels,) = prunable_channels(model)
+    hold(channels, np.array([2]))
+    last = channels.norms[-1] if channels.norms else channels.writer
+    assert last.bias is not None
+    last.bias.data[2] = 5
+    x = tt.randn(4, *shape)
+    smaller = prune_channels(model, 0.25)
+    assert len(prunable_channels(smaller)[0]) == 3
+    np.testing.assert_allclose(smaller(x).data, model(x).data, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padded", ["reader", "pool"])
+def test_a_constant_beside_a_border_of_zeros_counts_and_is_not_added(padded: str) -> None:
+    between = [AvgPool2d(2, padding=1)] if padded == "pool" else []
+    reader = Conv2d(4, 3, 3, padding=int(padded == "reader"))
+    model = tt.Sequential(Conv2d(2, 4, 3), tt.ReLU(), *between, reader).eval()
+    (channels,) = prunable_channels(model)
+    hold(channels, np.array([2]))
+    assert channels.writer.bias is not None
+    before = channels.importance()
+    assert before[2] == np.maximum(channels.writer.bias.data[2], 0) * np.abs(reader.weight.data[:, 2]).sum()
+    channels.writer.bias.data[2] = 50
+    assert channels.importance().argmax() == 2
+    smaller = prune_channels(model, 0.25)
+    np.testing.assert_array_equal(smaller[-1].bias.data, reader.bias.data)  # type: ignore[attr-defined, union-attr]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -389,6 +442,23 @@ def test_where_it_would_change_more_nothing_is_removed(name: str) -> None:
         prune_channels(UNSAFE[name](), 0.5)
 
 
+def test_sparsity_counts_integer_weights() -> None:
+    model = mlp(40, 30, 10)
+    dense = sparsity_of(quantize_dynamic(model))
+    apply_masks(model, magnitude_masks(model, 0.75))
+    for quantized in (quantize_dynamic(model), quantize_static(model, [np.ones((2, 40), np.float32)])):
+        zeros = sum(
+            int((part.weight.data == 0).sum()) for part in quantized.modules() if isinstance(part, QuantizedLayer)
+        )
+        assert sparsity_of(quantized) == pytest.approx(zeros / 1500)
+        assert sparsity_of(quantized) >= 0.75 > 0.1 > dense
+    assert sparsity_of(prepare_qat(model)) == pytest.approx(0.75)
+    assert sparsity_of(tt.Sequential(tt.ReLU())) == 0
+    words = quantize_dynamic(tt.GPT(7, 6, 1, 1, 4))
+    words.transformer.wte.rows.weight.data[...] = 0  # type: ignore[attr-defined]
+    assert sparsity_of(words) < 0.5  # a table is no layer's weight
+
+
 def test_a_share_is_a_share() -> None:
     with pytest.raises(SettingError, match=r"share 1.5: expected 0 to 1"):
         prune_channels(mlp(2, 2, 2), 1.5)
@@ -448,6 +518,8 @@ def test_what_distillation_refuses() -> None:
     z, targets = tt.randn(2, 3), np.array([0, 1])
     with pytest.raises(ShapeError, match=r"logits of shape \(2, 3\) and the teacher's of shape \(2, 4\)"):
         distillation_loss(z, np.zeros((2, 4)), targets, 1.0, 0.5)
+    with pytest.raises(ShapeError, match="at least one sample"):
+        distillation_loss(z[:0], np.zeros((0, 3)), targets[:0], 1.0, 0.5)
     for temperature, alpha in ((0.0, 0.5), (float("nan"), 0.5), (1.0, -0.1), (1.0, 1.1)):
         with pytest.raises(SettingError, match="expected temperature > 0 and 0 <= alpha <= 1"):
             distillation_loss(z, z, targets, temperature, alpha)
