@@ -348,7 +348,8 @@ class Sampler:
 
 
 def _check_integer(name: str, value: int, least: int, most: int | None = None) -> None:
-    if not isinstance(value, int | np.integer) or value < least or (most is not None and value > most):
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
         expected = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise SettingError(f"generate: {name} {value}: expected an integer {expected}")
 

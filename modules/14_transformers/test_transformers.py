@@ -318,6 +318,7 @@ def test_a_prompt_is_a_row_or_rows(shape: tuple[int, ...]) -> None:
         ({"temperature": -1.0}, "temperature -1"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"max_new_tokens": 2.0}, "max_new_tokens 2.0: expected an integer"),
+        ({"max_new_tokens": True}, "max_new_tokens True: expected an integer"),
         ({"top_k": 0}, "top_k 0: expected an integer of at least 1"),
         ({"top_k": 2.5}, "top_k 2.5: expected an integer"),
         ({"top_p": 0.0}, "top_p 0"),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch.caching import Decoder, KVCache, check_cache, check_text, generate
+from tinytorch.cache_check import check_cache, check_text
+from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.decoding import Step
 from tinytorch.errors import NonFiniteError, SettingError, ShapeError
 from tinytorch.layers import Linear, Module
@@ -236,6 +237,7 @@ def test_logits_that_are_not_finite_are_an_error(long: bool) -> None:
         ({"tokens": [[], []]}, "prompt is empty"),
         ({"tokens": [1, 11]}, r"token 11 at \(1\)"),
         ({"hop": 0}, "hop 0: expected an integer, from 1 to the block size, 8"),
+        ({"hop": True}, "hop True: expected an integer, from 1"),
         ({"hop": 9}, "hop 9"),
         ({"hop": 2.5}, "hop 2.5"),
         ({"temperature": -1.0}, "temperature -1"),
@@ -323,6 +325,11 @@ def test_tokens_that_do_not_fit_the_cache(shape: tuple[int, ...]) -> None:
 def test_a_cache_of_another_model() -> None:
     with pytest.raises(ShapeError, match=r"\(3, 2, 8, 4\): expected the model's, \(2, 2, 8, 4\)"):
         Decoder(lively(), KVCache(lively(n_layer=3)))
+
+
+def test_a_cache_of_true_rows_is_refused() -> None:
+    with pytest.raises(SettingError, match="batch_size True: expected an integer, at least 1"):
+        KVCache(lively(), batch_size=True)
 
 
 def test_settings_are_json() -> None:

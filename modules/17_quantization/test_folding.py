@@ -1,0 +1,40 @@
+"""Folded weights keep their dtype, and the model its function."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tinytorch.layers import Flatten, Linear, Sequential
+from tinytorch.quantization import fold_batch_norm
+from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d
+from tinytorch.tensor import Tensor
+
+
+def network(dtype: type) -> Sequential:
+    random = np.random.default_rng(3)
+    model = Sequential(
+        Conv2d(2, 3, 3, bias=False), BatchNorm2d(3), BasicBlock(3, 4, 2), Flatten(), Linear(16, 2)
+    ).eval()
+    for part in model.modules():
+        if isinstance(part, BatchNorm2d):
+            for tensor in (part.weight, part.bias, part.running_mean, part.running_var):
+                tensor.data = random.uniform(0.5, 1.5, tensor.shape)
+    for name, tensor in model.named_tensors():
+        if "num_batches" not in name:
+            tensor.data = tensor.data.astype(dtype)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+def test_every_weight_keeps_its_dtype(dtype: type) -> None:
+    folded = fold_batch_norm(network(dtype))
+    assert {part.dtype for part in folded.parameters()} == {np.dtype(dtype)}
+    assert not any(isinstance(part, BatchNorm2d) for part in [folded[1], folded[1].bn1])  # type: ignore[attr-defined]
+
+
+def test_a_float64_model_is_folded_to_float64s_precision() -> None:
+    model = network(np.float64)
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 2, 6, 6)))
+    np.testing.assert_allclose(fold_batch_norm(model)(x).data, model(x).data, rtol=1e-12, atol=1e-12)
