@@ -52,6 +52,7 @@ MODULE_OF = {
     "quantized_training": 17,
     "folding": 17,
     "saved_kinds": 17,  # the words and the table of all layers: 17 asks it which it knows, 19 saves by it
+    "saved_clashes": 17,
     "saved_types": 17,
     "quantized_check": 17,
     "quantized_predictor": 17,

@@ -15,6 +15,7 @@ from tinytorch.attention import MultiHeadAttention
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.embeddings import SinusoidalPositions
 from tinytorch.quantization import prepare_qat, quantize_dynamic, quantize_static
+from tinytorch.quantized import QuantizedLinear
 from tinytorch.saving import load_model, save_model
 from tinytorch.transformers import MLP, TransformerBlock
 
@@ -94,6 +95,27 @@ def test_sizes_that_contradict_one_another_are_refused(tmp_path: Path, name: str
     with pytest.raises(tt.StateError) as caught:
         load_model(changed(tmp_path / "m", change))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["attn__c_attn", "attn__c_proj", "mlp__c_fc", "mlp__c_proj", "mlp"])
+def test_integers_inside_a_block_stay_between_quantized_layers(tmp_path: Path, place: str) -> None:
+    def chain(out: str | None) -> tt.Sequential:
+        width = {"attn__c_attn": 48, "mlp__c_fc": 64}.get(place, 16)
+        into = 64 if place == "mlp__c_proj" else 16
+        first = QuantizedLinear(into, 3, input_dtype="int8", output_dtype="int8")
+        return tt.Sequential(first, QuantizedLinear(3, width, input_dtype="int8", output_dtype=out))
+
+    load_model(save_model(with_block(**{place: chain(None)}), tmp_path / "m"))(np.array([[1, 2]]))
+    between = chain(None)
+    between.layers.insert(1, tt.gelu)
+    for wrong in (chain("int8"), between):
+        with pytest.raises(tt.StateError, match="gives integers, expected floats"):
+            save_model(with_block(**{place: wrong}), tmp_path / "m")
+    words = quantize_dynamic(gpt())
+    rows = QuantizedLinear(16, 30, bias=False, input_dtype="int8", output_dtype="int8")
+    words.transformer.wte.rows = rows  # type: ignore[attr-defined]
+    with pytest.raises(tt.StateError, match="wte: rows: gives integers"):
+        save_model(words, tmp_path / "m")
 
 
 def test_what_treats_positions_apart_may_stand_in_a_block(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 `saving` reads it in both directions, and `quantized_check` asks it whether a part is known at all. Nothing outside the
 table is saved or loaded, and a type is nothing but a row in it: a loaded layer is filled with the row's attributes, no
-constructor runs and no random number is drawn. The words that rows are made of stand in `saved_kinds`.
+constructor runs and no random number is drawn. The words that rows are made of stand in `saved_kinds`,
+what does not go together in `saved_clashes`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch import activations
+from tinytorch import saved_clashes as clashes
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions, sinusoids
 from tinytorch.layers import Dropout, Flatten, Linear, Sequential
@@ -30,7 +32,6 @@ from tinytorch.quantizers import SMALLEST_SCALE
 from tinytorch.saved_kinds import (
     WIDEST,
     Kind,
-    PlannedLayer,
     Setting,
     Settings,
     Slot,
@@ -98,79 +99,6 @@ def _quantized(s: Settings, *shape: int) -> dict[str, TensorSpec]:
         **bias,
         **{f"{name}_scale": _scales() for name in scales},
     }
-
-
-# Parts that contradict one another --------------------------------------------------------------------
-
-
-def _other_rows(layer: PlannedLayer) -> str:
-    """The rows of a quantized embedding are read without a check of their own."""
-    s, rows = layer.settings, layer.parts["rows"].settings
-    sizes = rows["out_features"], rows["in_features"]
-    if sizes != (s["num_embeddings"], s["embedding_dim"]):
-        return f"rows is of {sizes[0]} x {sizes[1]}: expected {s['num_embeddings']} x {s['embedding_dim']}"
-    return ""
-
-
-def _entering(part: PlannedLayer) -> int | None:
-    """The width that a part reads; None where any will do."""
-    for key in ("in_features", "normalized_shape"):
-        if key in part.settings:
-            return int(part.settings[key])
-    below = [p for held in part.parts.values() for p in (held if isinstance(held, list) else [held])]
-    return next((width for p in below if (width := _entering(p))), None)
-
-
-def _leaving(part: PlannedLayer, width: int) -> int:
-    """The width that a part gives if it is given this one; 0 if it cannot take it."""
-    expected = part.settings.get("in_features", part.settings.get("normalized_shape", width))
-    if width != expected:
-        return 0
-    for held in part.parts.values():  # one after the other, as in Sequential, MLP and FakeQuantized
-        for below in held if isinstance(held, list) else [held]:
-            width = _leaving(below, width)
-    return int(part.settings.get("out_features", width))
-
-
-def _other_heads(layer: PlannedLayer) -> str:
-    heads, c_attn, c_proj = layer.settings["n_head"], layer.parts["c_attn"], layer.parts["c_proj"]
-    width = _entering(c_attn)
-    if width is None or _leaving(c_attn, width) != 3 * width:
-        return "c_attn: expected a layer that makes three numbers, of query, key and value, out of each one"
-    if width % heads:
-        return f"n_head is {heads}: expected a divisor of the width, {width}"
-    return "" if _leaving(c_proj, width) == width else f"c_proj: expected a layer from width {width} to {width}"
-
-
-def _other_width(layer: PlannedLayer) -> str:
-    """Each part of a block adds to what the block is given."""
-    parts, width = layer.parts, layer.parts["ln_1"].settings["normalized_shape"]
-    if parts["ln_2"].settings["normalized_shape"] != width or _entering(parts["attn"]) != width:
-        return f"ln_2, attn: expected the width of ln_1, {width}"
-    return "" if _leaving(parts["mlp"], width) == width else f"mlp: expected a layer from width {width} to {width}"
-
-
-def _not_causal(layer: PlannedLayer) -> str:
-    """A language model from a file must not be able to look at what it is asked for."""
-    parts, width = layer.parts, layer.parts["wte"].settings["embedding_dim"]
-    for i, block in enumerate(parts["h"]):
-        if not block.parts["attn"].settings["causal"]:
-            return f"h[{i}].attn.causal is False: expected true, as in all of a language model"
-        if block.parts["ln_1"].settings["normalized_shape"] != width:
-            return f"h[{i}]: expected the width of wte, {width}"
-    if parts["wpe"].settings["embedding_dim"] != width or parts["ln_f"].settings["normalized_shape"] != width:
-        return f"wpe, ln_f: expected the width of wte, {width}"
-    return ""
-
-
-def _other_vocabulary(layer: PlannedLayer) -> str:
-    s, parts = layer.settings, layer.parts["transformer"].parts
-    tokens, places = parts["wte"].settings["num_embeddings"], parts["wpe"].settings["max_length"]
-    if s["vocab_size"] != tokens:
-        return f"vocab_size is {s['vocab_size']}: expected the rows of wte, {tokens}"
-    if s["block_size"] > places:
-        return f"block_size is {s['block_size']}: expected at most the rows of wpe, {places}"
-    return ""
 
 
 def _always(s: Settings) -> bool:
@@ -305,33 +233,34 @@ KINDS: dict[str, Kind] = {
         ("n_head", "causal", "c_attn", "c_proj", "attn_dropout", "resid_dropout"),
         {"n_head": size, "causal": flag},
         parts={"c_attn": _apart, "c_proj": _apart, "attn_dropout": _dropout, "resid_dropout": _dropout},
-        clash=_other_heads,
+        clash=clashes.other_heads,
     ),
     "MLP": Kind(
         MLP,
         ("c_fc", "c_proj", "dropout"),
         parts={"c_fc": _apart, "c_proj": _apart, "dropout": _dropout},
+        clash=clashes.integers_between,
         apart=_always,
     ),
     "TransformerBlock": Kind(
         TransformerBlock,
         ("ln_1", "attn", "ln_2", "mlp"),
         parts={"ln_1": _norm, "attn": Slot(("MultiHeadAttention",)), "ln_2": _norm, "mlp": _apart},
-        clash=_other_width,
+        clash=clashes.other_width,
     ),
     "Transformer": Kind(
         Transformer,
         ("wte", "wpe", "drop", "h", "ln_f"),
         parts={"wte": _tokens, "wpe": _positions, "drop": _dropout,
                "h": Slot(("TransformerBlock",), many=True, least=1), "ln_f": _norm},
-        clash=_not_causal,
+        clash=clashes.not_causal,
     ),
     "GPT": Kind(
         GPT,
         ("vocab_size", "block_size", "transformer"),
         {"vocab_size": size, "block_size": size},
         parts={"transformer": Slot(("Transformer",))},
-        clash=_other_vocabulary,
+        clash=clashes.other_vocabulary,
     ),
     "Softmax": Kind(activations.Softmax, ("dim",), {"dim": dim}, apart=lambda s: s["dim"] == -1),
     "LogSoftmax": Kind(activations.LogSoftmax, ("dim",), {"dim": dim}, apart=lambda s: s["dim"] == -1),
@@ -352,7 +281,7 @@ KINDS: dict[str, Kind] = {
         ("num_embeddings", "embedding_dim", "rows"),
         {"num_embeddings": size, "embedding_dim": size},
         parts={"rows": Slot(("QuantizedLinear",))},
-        clash=_other_rows,
+        clash=clashes.other_rows,
     ),
     "QuantizedPositions": Kind(
         QuantizedPositions,
