@@ -28,7 +28,6 @@ from tito.report.overview import Side, sides
 STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
 DIRECTION = {"at_least": "at least", "at_most": "at most"}
-MANY = 6  # of more figures, short names
 FEW = 10  # of more seeds, not each one gets a line of its own
 QUIET_SECONDS = 10.0  # without a terminal, a line at least this far apart
 
@@ -361,18 +360,16 @@ class RunProgress:
         known = {**figures.BUILT_IN, **self._metrics}
         hidden = {"load_seconds", "build_seconds", "evaluate_seconds"}
         shown = {name: value for name, value in event.figures.items() if name not in hidden}
-        if len(shown) > MANY:  # of a case of an overview, whose whole line comes at the end
+        if any(metric.short for metric in self._metrics.values()):  # of an overview, whose whole table comes at the end
             shown = {name: value for name, value in shown.items() if name in self._metrics}
         return "   ".join(
-            f"{_short_name(name, known.get(name), len(shown) > MANY)} {plain(_value(value, known.get(name)))}"
+            f"{_short_name(name, known.get(name))} {plain(_value(value, known.get(name)))}"
             for name, value in shown.items()
         )
 
 
-def _short_name(name: str, metric: Metric | None, short: bool) -> str:
-    if metric is None:
-        return name.replace("_", " ")
-    return metric.short if short and metric.short else metric.title
+def _short_name(name: str, metric: Metric | None) -> str:
+    return name.replace("_", " ") if metric is None else metric.short or metric.title
 
 
 def _where(event: Event) -> str:
