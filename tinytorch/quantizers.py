@@ -47,19 +47,32 @@ def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
     return np.rint(y, out=y).astype(dtype)
 
 
+def row_scales(x: Array, sizes: Array) -> Array:
+    """The scale (N, 1) of each row of float32 numbers (N, D), that of its largest; |x| is left in `sizes`.
+
+    A row with a NaN or an infinite number gets a scale that is no number either. Floats that are not negative lie in
+    the order of their bits read as integers, NaN last: 8192 rows of 112 take the integers' maximum 0.26 ms, the
+    floats', which looks for NaN, 0.44 to 0.65.
+    """
+    np.absolute(x, sizes)
+    largest = np.maximum.reduce(sizes.view(np.int32), axis=1, keepdims=True, initial=0).view(np.float32)
+    np.multiply(largest, np.float32(1 / 127), largest)
+    return np.maximum(largest, np.float32(SMALLEST_SCALE), out=largest)
+
+
 def quantize_rows(x: Array) -> tuple[Array, Array]:
     """int8, with a scale of its own for each index of the first axis: dynamic quantization.
 
     The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
-    NaN or an infinite number gets a scale that is no number either, and so does what is made of it.
+    NaN or an infinite number gets a scale that is no number either, and so does what is made of it. It is the factor
+    1 / scale, rounded to float32, that the numbers are multiplied by: so does `onednn_int8`, to the same integers.
     """
-    rows = x.reshape(len(x), math.prod(x.shape[1:]))
-    sizes = np.abs(rows)
-    largest = np.maximum.reduce(sizes, axis=1, keepdims=True, initial=0)
-    scale = np.maximum(largest * np.float32(1 / 127), np.float32(SMALLEST_SCALE)).astype(np.float32, copy=False)
+    rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32, copy=False)
+    y = np.empty(rows.shape, np.float32)
+    scale = row_scales(rows, y)
     with np.errstate(invalid="ignore"):
-        np.divide(rows, scale, out=sizes)
-        q = np.rint(sizes, out=sizes).astype(np.int8)
+        np.multiply(rows, np.reciprocal(scale), y)
+        q = np.rint(y, y).astype(np.int8)
     return q.reshape(x.shape), scale.reshape(len(x), *[1] * (x.ndim - 1))
 
 
