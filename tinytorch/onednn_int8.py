@@ -2,7 +2,8 @@
 product: the int32 sums never leave the CPU's registers.
 
 Two ways through each kernel: `accumulate` gives the bare sums, `finished` the layer's output. oneDNN 3.2 knows one
-input scale for all rows; where each row has its own (dynamic quantization) NumPy multiplies by it afterwards.
+input scale for all rows; where each row has its own (dynamic quantization) NumPy multiplies by it afterwards. A linear
+layer has a third way, `outputs`, from float32 rows: `_Rows` goes a block that stays in the cache through all steps.
 
 A primitive is made for each shape of input and kept, for the last few shapes. Its array pointers are set at each run,
 so that a kernel does one run at a time. oneDNN's own int8 results go down to -128, NumPy's here to -127.
@@ -19,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytorch import onednn
-from tinytorch.convolution import Window
+from tinytorch.convolution import Window, blocks
 from tinytorch.onednn import BIAS, DST, SRC, WEIGHTS, Attributes, Descriptor, Primitive
+from tinytorch.parallel import SMALLEST, in_parallel
+from tinytorch.quantizers import row_scales
 from tinytorch.tensor import Array, Tensor
 
 if TYPE_CHECKING:
     from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 
 SHAPES = 16  # input shapes whose primitives are kept
+BLOCK = 2**16  # numbers that go through all steps together: their floats are 256 KB
+QUICKER = 4  # so many int8 products take the time of one float32's: below SMALL of those, one thread is as quick
 # what a primitive gives: int32 sums; float32 without row scales; all; all, ReLU of it plus what is there
 SUMS, FLOATS, OUTPUT, ADDED = "sums", "floats", "output", "added"
 
@@ -91,7 +96,7 @@ class _Kernel:
         """The primitive, with its constants and packed weight bound. `arguments` takes the attributes."""
         attributes, constants = self.attributes(gives)
         told = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
-        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays}, operations)
+        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays}, operations // QUICKER)
         primitive.bind(constants | {WEIGHTS: self._pack(primitive.descriptor(WEIGHTS), plain)})
         return primitive
 
@@ -151,6 +156,33 @@ class Linear(_Kernel):
     def __init__(self, layer: QuantizedLinear) -> None:
         super().__init__(layer)
         self.out, self.depth = layer.weight.shape
+        self._own = threading.local()  # a primitive runs in the thread that made it: its scratch memory is there
+
+    def outputs(self, x: Array) -> Array:
+        """The output for contiguous float32 rows, each with its own scale, the cores sharing them."""
+        y = np.empty((len(x), self.out), np.float32)
+        step = max(1, BLOCK // max(self.depth, self.out))
+
+        def work(begin: int, end: int) -> None:
+            for part in blocks(begin, end, step):
+                self.rows(part.stop - part.start).run(x[part], y[part])
+
+        if x.size < SMALLEST:
+            work(0, len(x))
+        else:
+            in_parallel(x, work)
+        return y
+
+    def rows(self, count: int) -> _Rows:
+        """This thread's buffers for so many rows."""
+        kept: dict[int, _Rows] | None = getattr(self._own, "rows", None)
+        if kept is None:
+            kept = self._own.rows = {}
+        if count not in kept:
+            if len(kept) == SHAPES:
+                kept.clear()
+            kept[count] = _Rows(self, count)
+        return kept[count]
 
     def accumulate(self, q: Array) -> Array:
         return self._product(q, SUMS)
@@ -180,6 +212,39 @@ class Linear(_Kernel):
         return self.assembled(
             "matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, plain, operations
         )
+
+
+class _Rows:
+    """Dynamic quantization of so many float32 rows, their product and what follows it, on buffers made once.
+
+    `quantizers.quantize_rows` says the first part plainly; the integers are the same. oneDNN multiplies and rounds in
+    one pass.
+    """
+
+    def __init__(self, kernel: Linear, count: int) -> None:
+        self.by_rows = kernel.by_rows
+        self.sizes = np.empty((count, kernel.depth), np.float32)
+        self.factor = np.empty((count, 1), np.float32)
+        q = np.empty(self.sizes.shape, np.int8)
+        self.round = _rounding_rows(self.sizes.shape)
+        self.round.bind({DST: q, onednn.ATTR_SCALES | SRC: self.factor})
+        self.product = kernel.make(q.shape, q.dtype, FLOATS)
+        self.product.bind({SRC: q})
+
+    def run(self, x: Array, y: Array) -> None:
+        scale = row_scales(x, self.sizes)
+        np.reciprocal(scale, self.factor)
+        self.round.run({SRC: x})
+        self.product.run({DST: y})
+        self.by_rows(y, scale)
+
+
+def _rounding_rows(shape: tuple[int, ...]) -> Primitive:
+    """round(x factor) as int8, from float32, with a factor for each row."""
+    source, target = Descriptor(shape, np.float32), Descriptor(shape, np.int8)
+    factors, engine = {onednn.ATTR_SCALES | SRC: Descriptor(shape[:1], np.float32)}, onednn.library().engine
+    what = (source, engine, target, engine, Attributes({SRC: 1}))
+    return Primitive("reorder", what, {SRC: source, DST: target, **factors}, operations=0)
 
 
 class Conv2d(_Kernel):
