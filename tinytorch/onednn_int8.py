@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 
 SHAPES = 16  # input shapes whose primitives are kept
-BLOCK = 2**16  # numbers that go through all steps together: their floats are 256 KB
+BLOCK = 2**18  # numbers that go through all steps together: their floats, a megabyte, are still in the cache
 QUICKER = 4  # so many int8 products take the time of one float32's: below SMALL of those, one thread is as quick
 # what a primitive gives: int32 sums; float32 without row scales; all; all, ReLU of it plus what is there
 SUMS, FLOATS, OUTPUT, ADDED = "sums", "floats", "output", "added"
+ROW = "row"  # all for one row, whose scale comes with it
 
 
 class _Kernel:
@@ -62,7 +63,7 @@ class _Kernel:
                 primitive.run({SRC: q, DST: y})
         return y
 
-    def bind(self, gives: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], None], Array]:
+    def bind(self, gives: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], object], Array]:
         primitive = self.make(q.shape, q.dtype, gives, *settings)
         primitive.bind({SRC: q, DST: y})
         return primitive.run, y
@@ -74,8 +75,8 @@ class _Kernel:
         layer, scales = self.layer, {WEIGHTS: self.layer.weight_scale}
         if gives == FLOATS:
             return Attributes({WEIGHTS: self.weight_mask}), _as_arguments(scales)
-        if layer.input_scale is not None:
-            scales[SRC] = layer.input_scale
+        if layer.input_scale is not None or gives == ROW:
+            scales[SRC] = layer.input_scale or Tensor(np.ones(1, np.float32))
         if layer.output_scale is not None:
             scales[DST] = layer.output_scale
         constants = _as_arguments(scales)
@@ -132,7 +133,7 @@ class _AddThenRelu(Attributes):
         c.dnnl_post_ops_destroy(post)
 
 
-def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], None], Array]:
+def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], object], Array]:
     """A function that rounds the float32 numbers that then stand in `x` as `quantizers.quantize` does (but for NaN and
     -128), and the array that it writes. 16,384 numbers take it 3 us, NumPy's five passes 17."""
     source, target = Descriptor(x.shape, np.float32), Descriptor(x.shape, dtype)
@@ -158,10 +159,9 @@ class Linear(_Kernel):
         self.out, self.depth = layer.weight.shape
         self._own = threading.local()  # a primitive runs in the thread that made it: its scratch memory is there
 
-    def outputs(self, x: Array) -> Array:
-        """The output for contiguous float32 rows, each with its own scale, the cores sharing them."""
-        y = np.empty((len(x), self.out), np.float32)
-        step = max(1, BLOCK // max(self.depth, self.out))
+    def outputs(self, x: Array, y: Array) -> Array:
+        """Write to y the output for contiguous float32 rows, each with its own scale, the cores sharing them."""
+        step = max(64, BLOCK // max(self.depth, self.out) // 64 * 64)
 
         def work(begin: int, end: int) -> None:
             for part in blocks(begin, end, step):
@@ -196,19 +196,29 @@ class Linear(_Kernel):
         y = np.empty((len(q), self.out), self.dtype_of(gives))
         return self.run(self.primitive(q.shape, q.dtype, gives), np.ascontiguousarray(q), y) if y.size else y
 
-    def bound(self, q: Array) -> tuple[Callable[[], None], Array]:
-        """A function that works out the output for what then stands in `q`, and the array that it writes."""
+    def bound(self, q: Array) -> tuple[Callable[[], object], Array]:
+        """A function that works out the output for what then stands in `q`, and the array that it writes.
+
+        `q` is integers, or for a dynamic layer contiguous float32 rows.
+        """
+        if q.dtype.kind == "f":
+            y = np.zeros((len(q), self.out), np.float32)
+            return (_Rows(self, len(q)).bound(q, y) if q.size < SMALLEST else partial(self.outputs, q, y)), y
         return self.bind(OUTPUT, q, np.zeros((len(q), self.out), self.dtype_of(OUTPUT)))
 
     def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
         free = Descriptor((self.depth, self.out), np.int8, "any")
         bias = (
-            Descriptor((1, self.out), np.float32) if gives in (OUTPUT, ADDED) and self.layer.bias is not None else None
+            Descriptor((1, self.out), np.float32)
+            if gives in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
+            else None
         )
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
         plain = Descriptor((self.depth, self.out), np.int8, (1, self.depth))
-        operations = 2 * shape[0] * self.depth * self.out
+        operations = (
+            0 if gives in (FLOATS, ROW) else 2 * shape[0] * self.depth * self.out
+        )  # `outputs` shares the cores itself
         return self.assembled(
             "matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, plain, operations
         )
@@ -218,25 +228,39 @@ class _Rows:
     """Dynamic quantization of so many float32 rows, their product and what follows it, on buffers made once.
 
     `quantizers.quantize_rows` says the first part plainly; the integers are the same. oneDNN multiplies and rounds in
-    one pass.
+    one pass. A single row's scale is one for all rows, so that oneDNN does what follows the product as well.
     """
 
     def __init__(self, kernel: Linear, count: int) -> None:
-        self.by_rows = kernel.by_rows
+        self.by_rows = kernel.by_rows if count > 1 else None
         self.sizes = np.empty((count, kernel.depth), np.float32)
-        self.factor = np.empty((count, 1), np.float32)
+        self.scale, self.factor = np.empty((2, count, 1), np.float32)
         q = np.empty(self.sizes.shape, np.int8)
-        self.round = _rounding_rows(self.sizes.shape)
+        self.round = _rounding_rows(q.shape)
         self.round.bind({DST: q, onednn.ATTR_SCALES | SRC: self.factor})
-        self.product = kernel.make(q.shape, q.dtype, FLOATS)
-        self.product.bind({SRC: q})
+        self.product = kernel.make(q.shape, q.dtype, FLOATS if count > 1 else ROW)
+        self.product.bind({SRC: q} if count > 1 else {SRC: q, onednn.ATTR_SCALES | SRC: self.scale})
 
     def run(self, x: Array, y: Array) -> None:
-        scale = row_scales(x, self.sizes)
-        np.reciprocal(scale, self.factor)
+        np.reciprocal(row_scales(x, self.sizes, self.scale), self.factor)
         self.round.run({SRC: x})
         self.product.run({DST: y})
-        self.by_rows(y, scale)
+        if self.by_rows is not None:
+            self.by_rows(y, self.scale)
+
+    def bound(self, x: Array, y: Array) -> Callable[[], object]:
+        """`run` for these arrays always: 3 us less for one row, of 13."""
+        self.round.bind({SRC: x})
+        self.product.bind({DST: y})
+
+        def run() -> None:
+            np.reciprocal(row_scales(x, self.sizes, self.scale), self.factor)
+            self.round.run()
+            self.product.run()
+            if self.by_rows is not None:
+                self.by_rows(y, self.scale)
+
+        return run
 
 
 def _rounding_rows(shape: tuple[int, ...]) -> Primitive:
@@ -269,7 +293,7 @@ class Conv2d(_Kernel):
             return y
         return self.run(self.primitive(q.shape, q.dtype, gives, window), np.ascontiguousarray(q), y)
 
-    def bound(self, q: Array, window: Window, onto: Array | None = None) -> tuple[Callable[[], None], Array]:
+    def bound(self, q: Array, window: Window, onto: Array | None = None) -> tuple[Callable[[], object], Array]:
         """As `Linear.bound`. With `onto`, float32 of the output's shape, it becomes relu(onto + output)."""
         if onto is not None:
             return self.bind(ADDED, q, onto, window)

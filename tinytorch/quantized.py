@@ -144,7 +144,8 @@ class QuantizedLinear(QuantizedLayer):
             raise ShapeError(f"QuantizedLinear: input of shape {x.shape}: expected (..., {self.in_features})")
         rows, kernel = x.reshape(-1, self.in_features), self.kernel()
         if self.input_scale is None and x.dtype == np.float32 and isinstance(kernel, onednn_int8.Linear):
-            y = kernel.outputs(np.ascontiguousarray(rows))  # sooner than the same in two steps: 1.4 to 2 times
+            y = np.empty((len(rows), self.out_features), np.float32)
+            kernel.outputs(np.ascontiguousarray(rows), y)  # sooner than the same in two steps: 1.4 to 2 times
         else:
             y = kernel.finished(*self.integers(rows))
         return y.reshape(*x.shape[:-1], self.out_features)

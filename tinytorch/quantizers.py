@@ -25,6 +25,7 @@ BINS = 2048  # of a calibration histogram
 PERCENTILE = 0.9999  # of the numbers stay unsaturated with the method "percentile"
 LARGEST = {"uint8": 255, "int8": 127}  # int8 goes from -127: symmetric
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below, float32 loses digits, and 1 / scale overflows
+_STEP, _LEAST = np.array([1 / 127], np.float32), np.array([SMALLEST_SCALE], np.float32)  # scalars take 0.3 us more
 
 
 def scales_for(largest: Array | float, steps: int) -> Array:
@@ -47,17 +48,17 @@ def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
     return np.rint(y, out=y).astype(dtype)
 
 
-def row_scales(x: Array, sizes: Array) -> Array:
-    """The scale (N, 1) of each row of float32 numbers (N, D), that of its largest; |x| is left in `sizes`.
+def row_scales(x: Array, sizes: Array, scale: Array) -> Array:
+    """Write to `scale` (N, 1) that of each row of float32 numbers (N, D), by its largest; |x| is left in `sizes`.
 
     A row with a NaN or an infinite number gets a scale that is no number either. Floats that are not negative lie in
     the order of their bits read as integers, NaN last: 8192 rows of 112 take the integers' maximum 0.26 ms, the
     floats', which looks for NaN, 0.44 to 0.65.
     """
     np.absolute(x, sizes)
-    largest = np.maximum.reduce(sizes.view(np.int32), axis=1, keepdims=True, initial=0).view(np.float32)
-    np.multiply(largest, np.float32(1 / 127), largest)
-    return np.maximum(largest, np.float32(SMALLEST_SCALE), out=largest)
+    np.maximum.reduce(sizes.view(np.int32), axis=1, out=scale.view(np.int32), keepdims=True, initial=0)
+    np.multiply(scale, _STEP, scale)
+    return np.maximum(scale, _LEAST, out=scale)
 
 
 def quantize_rows(x: Array) -> tuple[Array, Array]:
@@ -69,7 +70,7 @@ def quantize_rows(x: Array) -> tuple[Array, Array]:
     """
     rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32, copy=False)
     y = np.empty(rows.shape, np.float32)
-    scale = row_scales(rows, y)
+    scale = row_scales(rows, y, np.empty((len(rows), 1), np.float32))
     with np.errstate(invalid="ignore"):
         np.multiply(rows, np.reciprocal(scale), y)
         q = np.rint(y, y).astype(np.int8)
