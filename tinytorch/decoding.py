@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinytorch import onednn_int8
 from tinytorch.activations import GELU_CUBIC, GELU_SCALE
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding
 from tinytorch.layers import Linear
+from tinytorch.quantized import QuantizedEmbedding, QuantizedLinear
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT, MLP, LayerNorm, Transformer, TransformerBlock
 
@@ -54,6 +56,9 @@ class Product:
     ) -> None:
         self.layer, self.out, self.gain, self.shift, self.after, self.centre = layer, out, gain, shift, after, centre
         self.turned: Array | None = None
+        self.run: Callable[[], object] | None = None
+        if type(layer) is QuantizedLinear:
+            self.bind(layer)
         if type(layer) is Linear:
             self.fold(layer.weight.data, None if layer.bias is None else layer.bias.data)
 
@@ -72,6 +77,13 @@ class Product:
         self.turned = np.ascontiguousarray(weight.T, self.out.dtype)  # a sixth sooner than the view
         self.bias = None if bias is None else bias.astype(self.out.dtype)
 
+    def bind(self, layer: QuantizedLinear) -> None:
+        """A kernel on buffers of its own: for one row a third of the time of `_call`."""
+        kernel = layer.kernel()
+        if layer.input_scale is None and isinstance(kernel, onednn_int8.Linear) and self.out.dtype == np.float32:
+            self.given = np.zeros((len(self.out), layer.in_features), np.float32)
+            self.run, self.result = kernel.bound(self.given)
+
     def __call__(self, x: Array) -> Array:
         if self.turned is None:
             return self._call(x)
@@ -85,7 +97,12 @@ class Product:
             x = x * self.gain
         if self.shift is not None:
             x = x + self.shift
-        y = self.layer(Tensor(x[:, None])).data[:, 0]
+        if self.run is not None:
+            np.copyto(self.given, x)
+            self.run()
+            y = self.result
+        else:
+            y = self.layer(Tensor(x[:, None])).data[:, 0]
         np.multiply(y, 1 if self.after is None else self.after, self.out)
         if self.centre:
             np.subtract(self.out, self.out.mean(axis=1, keepdims=True), self.out)
@@ -155,7 +172,9 @@ class Step:
             )
             for block in parts.h
         ]
-        self.head = Product(lambda x: model.head(x), np.empty((rows, model.vocab_size), dtype), *_around(parts.ln_f))
+        table: object = parts.wte
+        head = table.rows if type(table) is QuantizedEmbedding else lambda x: model.head(x)
+        self.head = Product(head, np.empty((rows, model.vocab_size), dtype), *_around(parts.ln_f))
         self.table: Array | None = None
         if type(parts.wte) is Embedding:
             self.table = parts.wte.weight.data

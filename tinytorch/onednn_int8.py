@@ -209,11 +209,8 @@ class Linear(_Kernel):
     def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
         free = Descriptor((self.depth, self.out), np.int8, "any")
-        bias = (
-            Descriptor((1, self.out), np.float32)
-            if gives in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
-            else None
-        )
+        biased = gives in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
+        bias = Descriptor((1, self.out), np.float32) if biased else None
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
         plain = Descriptor((self.depth, self.out), np.int8, (1, self.depth))
         operations = (

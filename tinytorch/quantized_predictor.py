@@ -16,7 +16,6 @@ import numpy as np
 
 from tinytorch import kernels, onednn_int8
 from tinytorch.acceleration import trace
-from tinytorch.activations import ReLU, relu
 from tinytorch.autograd import no_grad
 from tinytorch.layers import Flatten, Module, Sequential
 from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
@@ -30,8 +29,8 @@ Layer = Callable[[Tensor], Tensor]
 class Chain:
     """The steps from an input of one shape to the output, all on buffers of their own.
 
-    Static INT8 layers, the blocks of them and dynamic linear ones run on bound kernels; any other layer as it is. Images lie channels-last
-    in memory, as everywhere.
+    Static INT8 layers, the blocks of them and dynamic linear ones run on bound kernels; any other layer as it is.
+    Images lie channels-last in memory, as everywhere.
     """
 
     def __init__(self, layers: list[Layer], shape: tuple[int, ...]) -> None:
@@ -56,10 +55,6 @@ class Chain:
         """Add the layer's steps; the array that they write, in the shape that it stands for."""
         if type(layer) is Flatten:
             return self._contiguous(x).reshape(len(x), -1)
-        if layer is relu or type(layer) is ReLU:
-            y = np.zeros(x.shape, x.dtype)
-            self.steps.append(partial(np.maximum, x, np.zeros(1, x.dtype), out=y))
-            return y
         if type(layer) is QuantizedLinear and (layer.input_scale is not None or x.dtype == np.float32):
             rows = self._contiguous(x).reshape(-1, x.shape[-1])
             y = self._bound(layer, rows if layer.input_scale is None else self._rounded(layer, rows))
@@ -151,7 +146,8 @@ def predictor(model: Module) -> Callable[[Array], Array]:
     """A function from input array to output array: what `model.eval()` gives, with less around it. A snapshot.
 
     A Sequential with INT8 layers that are static or linear runs on bound kernels where the backend is native, one
-    prediction at a time; other threads wait. Anything else is `trace`d or, where its input is integers (tokens), run as it is.
+    prediction at a time; other threads wait. Anything else is `trace`d or, where its input is integers (tokens), run
+    as it is.
     """
     model.eval()
     layers = [part for part in model.modules() if isinstance(part, QuantizedLayer)]
