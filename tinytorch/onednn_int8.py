@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHAPES = 16  # input shapes whose primitives are kept
 BLOCK = 2**18  # numbers that go through all steps together: their floats, a megabyte, are still in the cache
+_mine = threading.local()
 QUICKER = 4  # so many int8 products take the time of one float32's: below SMALL of those, one thread is as quick
 # what a primitive gives: int32 sums; float32 without row scales; all; all, ReLU of it plus what is there
 SUMS, FLOATS, OUTPUT, ADDED = "sums", "floats", "output", "added"
@@ -181,7 +182,7 @@ class Linear(_Kernel):
         if count not in kept:
             if len(kept) == SHAPES:
                 kept.clear()
-            kept[count] = _Rows(self, count)
+            kept[count] = _Rows(self, count, _scratch(count * self.depth))
         return kept[count]
 
     def accumulate(self, q: Array) -> Array:
@@ -203,7 +204,8 @@ class Linear(_Kernel):
         """
         if q.dtype.kind == "f":
             y = np.zeros((len(q), self.out), np.float32)
-            return (_Rows(self, len(q)).bound(q, y) if q.size < SMALLEST else partial(self.outputs, q, y)), y
+            rows = _Rows(self, len(q), np.empty(q.size, np.float32)) if q.size < SMALLEST else None
+            return (rows.bound(q, y) if rows else partial(self.outputs, q, y)), y
         return self.bind(OUTPUT, q, np.zeros((len(q), self.out), self.dtype_of(OUTPUT)))
 
     def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
@@ -228,11 +230,11 @@ class _Rows:
     one pass. A single row's scale is one for all rows, so that oneDNN does what follows the product as well.
     """
 
-    def __init__(self, kernel: Linear, count: int) -> None:
+    def __init__(self, kernel: Linear, count: int, scratch: Array) -> None:
         self.by_rows = kernel.by_rows if count > 1 else None
-        self.sizes = np.empty((count, kernel.depth), np.float32)
+        self.sizes = scratch.reshape(count, kernel.depth)
         self.scale, self.factor = np.empty((2, count, 1), np.float32)
-        q = np.empty(self.sizes.shape, np.int8)
+        q = self.sizes.view(np.int8).reshape(-1)[: self.sizes.size].reshape(self.sizes.shape)
         self.round = _rounding_rows(q.shape)
         self.round.bind({DST: q, onednn.ATTR_SCALES | SRC: self.factor})
         self.product = kernel.make(q.shape, q.dtype, FLOATS if count > 1 else ROW)
@@ -258,6 +260,14 @@ class _Rows:
                 self.by_rows(y, self.scale)
 
         return run
+
+
+def _scratch(size: int) -> Array:
+    """So many float32 numbers for this thread's use, the same memory for all layers: it stays in the cache."""
+    room: Array | None = getattr(_mine, "room", None)
+    if room is None or room.size < size:
+        room = _mine.room = onednn.aligned(4 * size).view(np.float32)
+    return room[:size]
 
 
 def _rounding_rows(shape: tuple[int, ...]) -> Primitive:
