@@ -55,6 +55,7 @@ class Product:
         centre: bool = False,
     ) -> None:
         self.layer, self.out, self.gain, self.shift, self.after, self.centre = layer, out, gain, shift, after, centre
+        self.one, self.mean = np.ones(1, out.dtype), np.full(out.shape[1], 1 / out.shape[1], out.dtype)
         self.turned: Array | None = None
         self.run: Callable[[], object] | None = None
         if type(layer) is QuantizedLinear:
@@ -78,11 +79,11 @@ class Product:
         self.bias = None if bias is None else bias.astype(self.out.dtype)
 
     def bind(self, layer: QuantizedLinear) -> None:
-        """A kernel on buffers of its own: for one row a third of the time of `_call`."""
+        """A kernel on buffers of its own: for one row a third of the time of the layer's call."""
         kernel = layer.kernel()
         if layer.input_scale is None and isinstance(kernel, onednn_int8.Linear) and self.out.dtype == np.float32:
             self.given = np.zeros((len(self.out), layer.in_features), np.float32)
-            self.run, self.result = kernel.bound(self.given)
+            self.run = kernel.bound(self.given, self.out)[0]
 
     def __call__(self, x: Array) -> Array:
         if self.turned is None:
@@ -93,19 +94,21 @@ class Product:
         return self.out
 
     def _call(self, x: Array) -> Array:
-        if self.gain is not None:
-            x = x * self.gain
-        if self.shift is not None:
-            x = x + self.shift
         if self.run is not None:
-            np.copyto(self.given, x)
+            np.multiply(x, self.one if self.gain is None else self.gain, self.given)
+            if self.shift is not None:
+                np.add(self.given, self.shift, self.given)
             self.run()
-            y = self.result
         else:
-            y = self.layer(Tensor(x[:, None])).data[:, 0]
-        np.multiply(y, 1 if self.after is None else self.after, self.out)
+            if self.gain is not None:
+                x = x * self.gain
+            if self.shift is not None:
+                x = x + self.shift
+            np.copyto(self.out, self.layer(Tensor(x[:, None])).data[:, 0])
+        if self.after is not None:
+            np.multiply(self.out, self.after, self.out)
         if self.centre:
-            np.subtract(self.out, self.out.mean(axis=1, keepdims=True), self.out)
+            np.subtract(self.out, np.dot(self.out, self.mean)[:, None], self.out)  # `mean` takes 4 us more
         return self.out
 
 

@@ -197,16 +197,17 @@ class Linear(_Kernel):
         y = np.empty((len(q), self.out), self.dtype_of(gives))
         return self.run(self.primitive(q.shape, q.dtype, gives), np.ascontiguousarray(q), y) if y.size else y
 
-    def bound(self, q: Array) -> tuple[Callable[[], object], Array]:
-        """A function that works out the output for what then stands in `q`, and the array that it writes.
+    def bound(self, q: Array, y: Array | None = None) -> tuple[Callable[[], object], Array]:
+        """A function that works out the output for what then stands in `q`, and the array that it writes: y if given.
 
         `q` is integers, or for a dynamic layer contiguous float32 rows.
         """
-        if q.dtype.kind == "f":
-            y = np.zeros((len(q), self.out), np.float32)
-            rows = _Rows(self, len(q), np.empty(q.size, np.float32)) if q.size < SMALLEST else None
-            return (rows.bound(q, y) if rows else partial(self.outputs, q, y)), y
-        return self.bind(OUTPUT, q, np.zeros((len(q), self.out), self.dtype_of(OUTPUT)))
+        y = np.zeros((len(q), self.out), self.dtype_of(OUTPUT)) if y is None else y
+        if q.dtype.kind != "f":
+            return self.bind(OUTPUT, q, y)
+        if q.size >= SMALLEST:
+            return partial(self.outputs, q, y), y
+        return _Rows(self, len(q), np.empty(q.size, np.float32)).bound(q, y), y
 
     def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
