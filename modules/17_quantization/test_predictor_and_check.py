@@ -77,6 +77,8 @@ MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
     "cnn": (lambda: quantize_static(cnn(), [IMAGES]), IMAGES),
     "resnet": (lambda: quantize_static(resnet(), [IMAGES]), IMAGES),
     "float parts": (lambda: partly_float(), IMAGES),
+    "dynamic mlp": (lambda: quantize_dynamic(mlp()), DIGITS),
+    "dynamic cnn": (lambda: quantize_dynamic(cnn()), IMAGES),
     "gpt": (lambda: quantize_dynamic(gpt()), TOKENS),
     "dynamic": (lambda: quantize_dynamic(mlp()), DIGITS),
     "one": (lambda: quantize_static(Linear(6, 3), [DIGITS]), DIGITS),

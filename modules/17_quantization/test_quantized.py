@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
+from hypothesis.extra.numpy import arrays as hypothesis_arrays
 
 from tinytorch import kernels, onednn
 from tinytorch.convolution import pad, windows
@@ -140,6 +143,67 @@ def test_rows_are_scaled_each_for_itself(rng: np.random.Generator) -> None:
     assert np.abs(q).max(axis=1).tolist() == [127] * 6
     alone = [quantize_rows(row[None].astype(np.float32))[0][0] for row in x]
     np.testing.assert_array_equal(q, alone)
+
+
+ROWS = hypothesis_arrays(
+    np.float32,
+    array_shapes(min_dims=2, max_dims=2, max_side=40),
+    elements=st.one_of(
+        st.sampled_from([0.0, -0.0, 1.0, -127.0, 0.5, 1.5, 2.5, -63.5, 1e-45, -1e-38, 3e38]), st.floats(width=32)
+    ),
+)
+
+
+@few
+@given(ROWS)
+def test_rows_are_rounded_as_the_formula_says(x: Array) -> None:
+    q, scale = quantize_rows(x)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = np.maximum(np.abs(x).max(axis=1, keepdims=True) * np.float32(1 / 127), np.float32(TINY))
+        np.testing.assert_array_equal(scale, expected)
+        known = np.isfinite(x).all(axis=1)
+        rounded = np.rint(x[known] * (np.float32(1) / scale[known]))
+    np.testing.assert_array_equal(q[known], rounded)
+    assert not np.isfinite(scale[~known]).any()
+
+
+@few
+@given(ROWS)
+def test_a_dynamic_layer_multiplies_just_these_integers(x: Array) -> None:
+    same_integers(x)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (65, 112), (700, 448), (4000, 112), (20000, 20)])
+def test_and_so_it_does_in_blocks_and_on_several_threads(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    x = rng.standard_normal(shape).astype(np.float32)
+    x[:: shape[0] // 3 + 1, 0] = np.round(x[:: shape[0] // 3 + 1, 0])
+    same_integers(x)
+
+
+def same_integers(x: Array) -> None:
+    """With the identity for a weight a dynamic layer's output is q scale, exactly."""
+    depth = x.shape[1]
+    layer = QuantizedLinear(depth, depth, bias=False)
+    layer.weight.data = np.eye(depth, dtype=np.int8)
+    q, scale = quantize_rows(x)
+    with np.errstate(invalid="ignore", over="ignore"):
+        y, expected = layer(Tensor(x)).data, q * scale
+    known = np.isfinite(x).all(axis=1)
+    np.testing.assert_array_equal(y[known], expected[known])
+    assert not np.isfinite(y[~known][:, :1]).any()
+
+
+def test_a_bound_kernel_runs_in_any_thread(backend: str, rng: np.random.Generator) -> None:
+    if backend == "numpy":
+        pytest.skip("it has none")
+    for rows in (1, 130):
+        layer = filled(QuantizedLinear(100, 30, relu=True), rng)
+        x = rng.standard_normal((rows, 100)).astype(np.float32)
+        run, y = layer.kernel().bound(x)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        np.testing.assert_array_equal(y, layer(Tensor(x)).data)
 
 
 def test_nan_and_infinity_are_not_hidden_by_dynamic_scales(rng: np.random.Generator) -> None:
