@@ -162,16 +162,17 @@ class Linear(_Kernel):
 
     def outputs(self, x: Array, y: Array) -> Array:
         """Write to y the output for contiguous float32 rows, each with its own scale, the cores sharing them."""
+        if x.size < SMALLEST:
+            if x.size:
+                self.rows(len(x)).run(x, y)
+            return y
         step = max(64, BLOCK // max(self.depth, self.out) // 64 * 64)
 
         def work(begin: int, end: int) -> None:
             for part in blocks(begin, end, step):
                 self.rows(part.stop - part.start).run(x[part], y[part])
 
-        if x.size < SMALLEST:
-            work(0, len(x))
-        else:
-            in_parallel(x, work)
+        in_parallel(x, work)
         return y
 
     def rows(self, count: int) -> _Rows:

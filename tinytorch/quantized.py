@@ -14,6 +14,7 @@ come by `load_state_dict`, which replaces the arrays, and are not written into.
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,8 @@ class QuantizedLayer(Module):
     def kernel(self) -> Any:
         """The weights as the backend wants them, prepared once for these arrays."""
         parts = (self.weight, self.weight_scale, self.bias, self.input_scale, self.output_scale)
-        arrays = tuple(None if part is None else part.data for part in parts)
-        if self._prepared is None or any(a is not b for a, b in zip(arrays, self._prepared[0], strict=True)):
+        arrays = tuple([None if part is None else part.data for part in parts])
+        if self._prepared is None or any(map(is_not, arrays, self._prepared[0])):
             self._prepared = arrays, self.make_kernel(onednn_int8 if kernels.native(np.int8) else None)
         return self._prepared[1]
 

@@ -193,6 +193,10 @@ def same_integers(x: Array) -> None:
     assert not np.isfinite(y[~known][:, :1]).any()
 
 
+def test_no_rows_give_no_rows(rng: np.random.Generator) -> None:
+    assert filled(QuantizedLinear(8, 4), rng)(Tensor(np.zeros((2, 0, 8), np.float32))).shape == (2, 0, 4)
+
+
 def test_a_bound_kernel_runs_in_any_thread(backend: str, rng: np.random.Generator) -> None:
     if backend == "numpy":
         pytest.skip("it has none")
