@@ -145,8 +145,7 @@ def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
 def quantize_dynamic(model: Module, bits: int = 8) -> Module:
     """INT8 weights; each row of a layer's input (each image of a convolution's) gets its own scale when it comes.
 
-    Needs no data. Layers pass float32 on, ReLU being part of the layer before. Fit for transformers, whose activations
-    differ much in size.
+    Needs no data. Layers pass float32 on. Fit for transformers, whose activations differ much in size.
 
     Raises:
         SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
@@ -157,7 +156,7 @@ def quantize_dynamic(model: Module, bits: int = 8) -> Module:
             return quantized_layer(part, bits)
         return _quantized_table(part, bits) or part
 
-    return _chained(replaced(inference_copy(fold_batch_norm(model)), make))
+    return replaced(inference_copy(fold_batch_norm(model)), make)
 
 
 def quantize_static(model: Module, batches: Iterable[Array], method: Method = "minmax", bits: int = 8) -> Module:

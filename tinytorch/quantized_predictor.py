@@ -16,8 +16,9 @@ import numpy as np
 
 from tinytorch import kernels, onednn_int8
 from tinytorch.acceleration import trace
+from tinytorch.activations import ReLU, relu
 from tinytorch.autograd import no_grad
-from tinytorch.layers import Flatten, Module, Sequential
+from tinytorch.layers import Dropout, Flatten, Module, Sequential
 from tinytorch.quantized import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from tinytorch.spatial import BasicBlock
 from tinytorch.tensor import Array, Tensor
@@ -55,6 +56,12 @@ class Chain:
         """Add the layer's steps; the array that they write, in the shape that it stands for."""
         if type(layer) is Flatten:
             return self._contiguous(x).reshape(len(x), -1)
+        if type(layer) is Dropout:  # which at inference does nothing
+            return x
+        if (layer is relu or type(layer) is ReLU) and x.dtype == np.float32:
+            y = np.zeros(x.shape, np.float32)
+            self.steps.append(partial(np.maximum, x, np.zeros(1, np.float32), out=y))
+            return y
         if type(layer) is QuantizedLinear and (layer.input_scale is not None or x.dtype == np.float32):
             rows = self._contiguous(x).reshape(-1, x.shape[-1])
             y = self._bound(layer, rows if layer.input_scale is None else self._rounded(layer, rows))
