@@ -144,9 +144,8 @@ class QuantizedLinear(QuantizedLayer):
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(f"QuantizedLinear: input of shape {x.shape}: expected (..., {self.in_features})")
         rows, kernel = x.reshape(-1, self.in_features), self.kernel()
-        if self.input_scale is None and x.dtype == np.float32 and isinstance(kernel, onednn_int8.Linear):
-            y = np.empty((len(rows), self.out_features), np.float32)
-            kernel.outputs(np.ascontiguousarray(rows), y)  # sooner than the same in two steps: 1.4 to 2 times
+        if self.input_scale is None and x.dtype == np.float32:
+            y = kernel.dynamic(np.ascontiguousarray(rows))
         else:
             y = kernel.finished(*self.integers(rows))
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -164,6 +163,10 @@ class NumpyLinear:
 
     def accumulate(self, q: Array) -> Array:
         return self.packed.product(q)
+
+    def dynamic(self, x: Array) -> Array:
+        """The output for float32 rows, each with a scale of its own."""
+        return self.finished(*quantize_rows(x))
 
     def finished(self, q: Array, scale: Array) -> Array:
         return self.layer.finish(self.accumulate(q), scale)
