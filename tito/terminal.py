@@ -89,15 +89,15 @@ def show_record(record: Record) -> RenderableType:
 
 
 def _side(side: Side) -> RenderableType:
-    """A group of the overview: a line a case, what misses its demand in red and marked."""
+    """A group of the overview: a line a case, below its figures what is asked of them; what misses it in red, marked."""
     table = _table(side.group, *side.heads, right=side.heads)
     table.padding = (0, 2, 0, 0)
     for line in side.lines:
         title = Text(f"{line.title}{' *' if line.front else ''}")
-        cells = [
-            Text(f"{plain(cell)} ✗", style="red") if i in line.missed else Text(plain(cell))
-            for i, cell in enumerate(line.cells)
-        ]
+        cells = []
+        for i, (cell, asked) in enumerate(zip(line.cells, line.asked, strict=True)):
+            shown = Text(f"{plain(cell)} ✗", style="red") if i in line.missed else Text(plain(cell))
+            cells.append(shown.append(f"\n{plain(asked)}", style="dim") if asked else shown)
         table.add_row(title, *cells)
     return _indented(table)
 

@@ -91,6 +91,7 @@ def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> 
     grid, plot = pieces(shown)
     assert isinstance(grid, Grid)
     assert grid.missed == {(2, 1)}
+    assert grid.below == {(row, 1): "≥ 0\u202f%" for row in range(3)}
     assert [row[0] for row in grid.rows] == ["FP32", "INT8 ★", "BAD"]
     assert isinstance(plot, Plot)
     assert [trace["marker"]["color"] for trace in plot.data] == ["--card", "--series-2", "--card"]
@@ -98,6 +99,7 @@ def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> 
     console.print(show_record(shown))
     text = console.export_text()
     assert "50.00 % ✗" in text
+    assert text.count("≥ 0 %") == 3
     assert "2 of 3 gates met" in text
 
 

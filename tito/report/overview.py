@@ -19,6 +19,7 @@ class Line:
 
     title: str
     cells: list[str]
+    asked: list[str]  # below each cell: "≥ 1.5×", or nothing
     missed: frozenset[int]  # columns whose demand is not met
     front: bool  # no other case of the group is as small, as quick and as good, and better in one of them
 
@@ -49,6 +50,7 @@ def sides(record: Record) -> list[Side]:
                     units.quantity(_figure(case, name), metric.unit) if name in case.summary else "–"
                     for name, metric in zip(columns, metrics, strict=True)
                 ],
+                [_asked(case, name, metric.unit) for name, metric in zip(columns, metrics, strict=True)],
                 frozenset(columns.index(name) for name in _missed(case) if name in columns),
                 case.name in best,
             )
@@ -62,6 +64,14 @@ def _figure(case: CaseResult, name: str) -> float:
     """As it is judged, e.g. by the median over the seeds; the mean where nothing is asked for."""
     over = [verdict.criterion.over for verdict in case.verdicts if verdict.criterion.metric == name]
     return float(getattr(case.summary[name], over[0] if over else "mean"))
+
+
+def _asked(case: CaseResult, name: str, unit: str) -> str:
+    """What the case's gates and aims ask of a metric."""
+    criteria = [verdict.criterion for verdict in case.verdicts if verdict.criterion.metric == name]
+    return ", ".join(
+        f"{units.SIGN[criterion.direction]} {units.demand(criterion.value, unit)}" for criterion in criteria
+    )
 
 
 def grouped(record: Record) -> dict[str, list[CaseResult]]:
@@ -110,10 +120,12 @@ def pieces(record: Record) -> list[Piece]:
     for side, cases in zip(sides(record), grouped(record).values(), strict=True):
         rows = [[f"{line.title}{' ★' if line.front else ''}", *line.cells] for line in side.lines]
         missed = frozenset((y, x + 1) for y, line in enumerate(side.lines) for x in line.missed)
-        says = "Each case in a fresh process, beside its FP32 reference. Red: below what is asked for. "
-        says += "★: no other is as small, as quick and as good."
+        below = {(y, x + 1): asked for y, line in enumerate(side.lines) for x, asked in enumerate(line.asked) if asked}
+        says = "Each case in a fresh process. Below a figure: what is asked of it; in red where it is missed."
+        if any(line.front for line in side.lines):
+            says += " ★: no other is as small, as quick and as good."
         heads = ["", *side.heads]
-        made.append(Grid(side.group, says, heads, rows, frozenset(range(1, len(heads))), missed, wide=True))
+        made.append(Grid(side.group, says, heads, rows, frozenset(range(1, len(heads))), missed, below, wide=True))
         plot = _plot(record, side, cases)
         if plot:
             made.append(plot)

@@ -190,7 +190,6 @@ def verdict_rows(record: Record) -> list[Row]:
 def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
     criterion = verdict.criterion
     metric = figures.metric_of(record, criterion.metric)
-    sign = "≥" if criterion.direction == "at_least" else "≤"
     summary = case.summary.get(criterion.metric)
     measured = "not measured"
     if summary:
@@ -199,7 +198,7 @@ def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
         case=case.title,
         role=verdict.role,
         metric=metric.title,
-        required=f"{sign} {units.demand(criterion.value, metric.unit)}",
+        required=f"{units.SIGN[criterion.direction]} {units.demand(criterion.value, metric.unit)}",
         measured=measured,
         seeds=summary.n if summary else 0,
         met=verdict.met,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,7 +52,10 @@ class Passages:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; the columns in `numeric` are set flush right, the cells in `missed` (row, column) are in red."""
+    """A table; the columns in `numeric` are set flush right, the cells in `missed` (row, column) are in red.
+
+    `below` holds what stands small below a cell (row, column).
+    """
 
     title: str
     says: str
@@ -60,6 +63,7 @@ class Grid:
     rows: list[list[str]]
     numeric: frozenset[int] = frozenset()
     missed: frozenset[tuple[int, int]] = frozenset()
+    below: Mapping[tuple[int, int], str] = field(default_factory=dict)
     wide: bool = False
     kind: Literal["table"] = field(default="table", init=False)
 

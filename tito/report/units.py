@@ -6,6 +6,7 @@ import math
 
 KNOWN_UNITS = ("%", "s", "us", "µs", "bytes", "B", "count", "", "/s")  # others stand as they are, behind the number
 THIN = "\u202f"  # narrow no-break space: between digit groups, and between a number and its unit
+SIGN = {"at_least": "≥", "at_most": "≤"}
 
 
 def significant(value: float, digits: int = 3) -> str:
