@@ -89,7 +89,7 @@ def show_record(record: Record) -> RenderableType:
 
 
 def _side(side: Side) -> RenderableType:
-    """A group of the overview: a line a case, below its figures what is asked of them; what misses it in red, marked."""
+    """A group of the overview: a line a case, below its figures what is asked of them; what misses it is marked."""
     table = _table(side.group, *side.heads, right=side.heads)
     table.padding = (0, 2, 0, 0)
     for line in side.lines:
