@@ -229,6 +229,8 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
             parts.append(_indented(Text(case.note, style="dim")))
         demands = [("gate", gate) for gate in case.gates] + [("aim", aim) for aim in case.aims]
         pairs = [(role, _demand_on(suite, criterion)) for role, criterion in demands]
+        if case.rival:
+            pairs.append(("beside PyTorch", f"{case.rival} of tito/versus/works, a round for each seed"))
         pairs.append(("seeds", _seeds(case.seeds)))
         pairs += [(name, str(value)) for name, value in case.parameters.items()]
         parts.append(_lines(pairs))
@@ -237,7 +239,7 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
     pairs = [
         ("data", ", ".join(suite.data) or "none"),
         ("modules", ", ".join(f"{module:02}" for module in suite.modules)),
-        ("profile", f"{profile}in {plan.repetitions} fresh processes"),
+        ("profile", f"{profile}in {plan.repetitions} fresh process{'es' * (plan.repetitions != 1)}"),
         ("limits", f"{limits.seconds:g} s and {limits.memory_mb} MB for each process"),
         ("folder", str(loaded.folder)),
         ("run it", f"tito suite run {suite.name}"),
