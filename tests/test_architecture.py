@@ -40,6 +40,7 @@ MODULE_OF = {
     "attention": 13,
     "transformers": 14,
     "onednn": 15,  # what 15 and 17 multiply with; 16 shows how it comes to be fast
+    "onednn_library": 15,
     "onednn_bf16": 15,
     "kernels": 15,
     "half": 15,

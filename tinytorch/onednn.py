@@ -7,32 +7,27 @@ used. Here is what all kernels share, in oneDNN's own terms:
     Primitive    one prepared operation, made once for its shapes, run many times
     reorder      copies an array into the layout that a primitive has chosen
 
-It must be called from one thread at a time and not in a forked child: its OpenMP threads do not survive a fork.
-It uses as many threads as OMP_NUM_THREADS says. Source: https://uxlfoundation.github.io/oneDNN/ (C API, 3.x).
+A primitive does one run at a time; different ones may run in different threads. Any thread may free any of them: their
+scratch memory is ours. oneDNN's own is counted by the thread that made a primitive, and a process in which another
+one freed it crashed.
+Source: https://uxlfoundation.github.io/oneDNN/ (C API, 3.x).
 """
 
 from __future__ import annotations
 
 import ctypes
-import platform
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
-from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
+from ctypes import byref, c_int, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
 
-from tinytorch.errors import SettingError, TinyTorchError
-
-PACKAGE = "onednn-cpu-gomp"
+from tinytorch.onednn_library import PACKAGE, UnsupportedError, check, library, native_dtypes, version, why_not
 
 # dnnl_types.h: which array of a primitive an argument is
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
-MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE = 49, 50, 51, 52, 64
+MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 49, 50, 51, 52, 64, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
 ATTR_SCALES = 4096  # | the argument that is scaled
 
@@ -40,125 +35,18 @@ ATTR_SCALES = 4096  # | the argument that is scaled
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 CONVOLUTION_AUTO, CONVOLUTION_DIRECT, POOLING_MAX = 0x3, 0x1, 0x1FF
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
-_QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135}
+_QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
+             SCRATCHPAD: 136}  # fmt: skip
 _DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
 _ANY = 1  # dnnl_format_tag_any
-_UNIMPLEMENTED = 3
-_STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: "last implementation reached",
-           5: "runtime error", 6: "not required"}  # fmt: skip
-_VNNI, _AVX_VNNI, _BF16 = 0x67, 0xF, 0xE7  # dnnl_cpu_isa_t: avx512_core_vnni, avx2_vnni, avx512_core_bf16
+_USERS_SCRATCHPAD = 1  # dnnl_scratchpad_mode_user
 
+ONE_THREAD = 0  # for `Primitive(operations=...)`
 SMALL = 2**23  # multiplications and additions: below, one thread is done before a second has woken up
 
+__all__ = ["PACKAGE", "UnsupportedError", "check", "library", "native_dtypes", "version", "why_not"]
+
 Layout = Sequence[int] | str | None
-
-
-class UnsupportedError(TinyTorchError):
-    """oneDNN has no kernel for these shapes and dtypes on this CPU: do it another way."""
-
-
-class _Library:
-    """The loaded library, its one CPU engine and stream."""
-
-    def __init__(self) -> None:
-        self.c = ctypes.CDLL(str(_path()))
-        c = self.c
-        for name in ("memory_desc_get_size", "primitive_desc_query_md"):
-            getattr(c, f"dnnl_{name}").argtypes = [c_void_p, c_int, c_int] if name.startswith("p") else [c_void_p]
-        c.dnnl_memory_desc_get_size.restype = c_size_t
-        c.dnnl_primitive_desc_query_md.restype = c_void_p
-        c.dnnl_memory_desc_equal.argtypes = [c_void_p, c_void_p]
-        c.dnnl_memory_set_data_handle.argtypes = [c_void_p, c_void_p]
-        c.dnnl_primitive_execute.argtypes = [c_void_p, c_void_p, c_int, c_void_p]
-        c.dnnl_stream_wait.argtypes = [c_void_p]
-        for name in ("primitive_destroy", "primitive_desc_destroy", "memory_destroy", "memory_desc_destroy"):
-            getattr(c, f"dnnl_{name}").argtypes = [c_void_p]
-        self.engine, self.stream = c_void_p(), c_void_p()
-        check(c.dnnl_engine_create(byref(self.engine), 1, c_size_t(0)), "the CPU engine")
-        check(c.dnnl_stream_create(byref(self.stream), self.engine, 1), "its stream")
-        self.isa = int(c.dnnl_get_effective_cpu_isa())
-        self._openmp = ctypes.CDLL("libgomp.so.1")  # which the library has loaded already
-        self._all_threads = int(self._openmp.omp_get_max_threads())
-        self._mine = threading.local()
-
-    def use_threads(self, alone: bool) -> None:
-        """What this thread calls next runs on one thread, or on all."""
-        if alone != getattr(self._mine, "alone", False):
-            self._openmp.omp_set_num_threads(1 if alone else self._all_threads)
-            self._mine.alone = alone
-
-
-def _path() -> Path:
-    """Where the package put the library.
-
-    Raises:
-        PackageNotFoundError: it is not installed. OSError: it is, without a library for this system.
-    """
-    for file in distribution(PACKAGE).files or []:
-        if file.name in ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll"):
-            return Path(str(file.locate())).resolve()
-    raise OSError(f"the package {PACKAGE} that is installed holds no libdnnl 3 for {sys.platform}")
-
-
-@cache
-def library() -> _Library:
-    """The library, loaded at the first call.
-
-    Raises:
-        SettingError: it is not there, or cannot be loaded; the message says how to get it.
-    """
-    try:
-        return _Library()
-    except PackageNotFoundError:
-        if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-            system = f"{platform.system()} {platform.machine()}"
-            raise SettingError(f"there is no package of oneDNN for {system}") from None
-        raise SettingError(f"oneDNN is not installed: python -m pip install {PACKAGE}") from None
-    except (OSError, AttributeError, TinyTorchError) as error:
-        raise SettingError(f"oneDNN cannot be loaded ({error})") from None
-
-
-def why_not() -> str:
-    """Why oneDNN cannot be used here, or "" if it can."""
-    try:
-        library()
-    except SettingError as error:
-        return str(error)
-    return ""
-
-
-def native_dtypes() -> frozenset[str]:
-    """For which dtypes this CPU has instructions of its own, so that a product in them is worth it."""
-    isa = library().isa
-    return frozenset(
-        ["float32"]
-        + ["int8"] * (isa & _VNNI == _VNNI or isa & _AVX_VNNI == _AVX_VNNI)
-        + ["bfloat16"] * (isa & _BF16 == _BF16)
-    )
-
-
-class _Version(ctypes.Structure):
-    _fields_ = (("major", c_int), ("minor", c_int), ("patch", c_int))
-
-
-def version() -> str:
-    """The library's version, e.g. "3.2.0"."""
-    function = library().c.dnnl_version
-    function.restype = ctypes.POINTER(_Version)
-    told = function().contents
-    return f"{told.major}.{told.minor}.{told.patch}"
-
-
-def check(status: int, what: str) -> None:
-    """Turn a status that is not success into an error.
-
-    Raises:
-        UnsupportedError: there is no such kernel here. SettingError: anything else.
-    """
-    if status == _UNIMPLEMENTED:
-        raise UnsupportedError(f"oneDNN has no kernel for {what}")
-    if status:
-        raise SettingError(f"oneDNN: {what}: {_STATUS.get(status, status)}")
 
 
 def dims(values: Sequence[int]) -> Any:
@@ -201,11 +89,13 @@ class Descriptor:
         return bool(library().c.dnnl_memory_desc_equal(self.handle, other.handle))
 
 
-class _Borrowed(Descriptor):
-    """A descriptor that belongs to a primitive's description."""
+class _Copied(Descriptor):
+    """A copy of a descriptor that belongs to a primitive's description, so that it may outlive it."""
 
-    def __init__(self, handle: int, owner: object) -> None:
-        self.handle, self._owner, self._owned = c_void_p(handle), owner, c_void_p()
+    def __init__(self, handle: int) -> None:
+        self._owned = c_void_p()
+        check(library().c.dnnl_memory_desc_clone(byref(self._owned), handle), "the copy of a descriptor")
+        self.handle = self._owned
 
 
 def _strides(shape: Sequence[int], layout: Layout) -> Sequence[int]:
@@ -232,6 +122,7 @@ class Attributes:
     def __init__(self, scales: Mapping[int, int] | None = None, relu: bool = False) -> None:
         c, self.handle = library().c, c_void_p()
         check(c.dnnl_primitive_attr_create(byref(self.handle)), "attributes")
+        check(c.dnnl_primitive_attr_set_scratchpad_mode(self.handle, _USERS_SCRATCHPAD), "scratch memory")
         for argument, mask in (scales or {}).items():
             check(c.dnnl_primitive_attr_set_scales_mask(self.handle, argument, mask), f"scales of argument {argument}")
         if relu:
@@ -246,18 +137,42 @@ class Attributes:
         library().c.dnnl_primitive_attr_destroy(self.handle)
 
 
+def aligned(size: int) -> np.ndarray:
+    """`size` bytes of zeros that begin at a cache line."""
+    room = np.zeros(size + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size]
+
+
+class _Scratch(threading.local):
+    """This thread's scratch memory: a primitive at a time uses it, so that the largest one's need is enough."""
+
+    def __init__(self) -> None:
+        self._room = aligned(0)
+
+    def of_size(self, size: int) -> np.ndarray:
+        """At least so many bytes; at least doubled where it was too small, so that few are left behind."""
+        if self._room.size < size:
+            self._room = aligned(max(size, 2 * self._room.size))
+        return self._room
+
+
+_scratch = _Scratch()
+
+
 class Primitive:
     """One prepared operation.
 
     Args:
         function: the part of dnnl_FUNCTION_primitive_desc_create that names it, e.g. "matmul".
         arguments: what follows the engine in that C function: Descriptor, Attributes, Primitive (as the hint of a
-            backward pass), None, int, or a sequence of ints for dimensions.
+            backward pass), None, int, or a sequence of ints for dimensions. The last one is Attributes or None.
         arrays: the descriptor of each array that `run` or `bind` will be given; None for one that the primitive
             chose ("any"), which `descriptor` then tells.
         operations: how many multiplications and additions it takes, where that is known. Less than SMALL runs on one
             thread: no faster when nothing else runs, but where another program has the other core, two threads
-            wait for each other for a whole turn of the scheduler (16 ms measured, for 4 us of work).
+            wait for each other for a whole turn of the scheduler (16 ms measured, for 4 us of work). ONE_THREAD
+            makes any do so.
 
     Raises:
         UnsupportedError: oneDNN has no such kernel.
@@ -277,11 +192,15 @@ class Primitive:
         self._memories: dict[int, c_void_p] = {}
         create = getattr(c, f"dnnl_{function}_primitive_desc_create")
         first = (loaded.engine,) if function != "reorder" else ()
-        check(create(byref(self._description), *first, *map(_as_c, arguments)), function)
+        *what, attributes = arguments
+        attributes = attributes or Attributes()
+        check(create(byref(self._description), *first, *map(_as_c, (*what, attributes))), function)
         check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
-        self.descriptors = {
-            argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()
-        }  # kept alive with the memories that refer to them
+        self.descriptors = {argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()}
+        scratch = self._chosen(SCRATCHPAD)
+        self._scratch_size, self._scratch = scratch.size, aligned(0)
+        if self._scratch_size:
+            self.descriptors[SCRATCHPAD] = scratch
         for argument, descriptor in self.descriptors.items():
             memory = self._memories[argument] = c_void_p()
             status = c.dnnl_memory_create(byref(memory), descriptor.handle, loaded.engine, None)
@@ -308,7 +227,7 @@ class Primitive:
 
     def _chosen(self, argument: int) -> Descriptor:
         handle = library().c.dnnl_primitive_desc_query_md(self._description, _QUERY_MD[argument], 0)
-        return _Borrowed(handle, self)
+        return _Copied(handle)
 
     def descriptor(self, argument: int) -> Descriptor:
         """The layout that the primitive wants an array in (WEIGHTS, WORKSPACE, ...)."""
@@ -327,12 +246,21 @@ class Primitive:
             set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
             for argument, array in arrays.items():
                 set_handle(memories[argument], array.__array_interface__["data"][0])
+        if self._scratch_size:
+            self._give_scratch()
         self._use_threads(self._alone)
         execute, handle, stream, count, table = self._run
         status = execute(handle, stream, count, table)
         if status:
             check(status, "running a primitive")
         self._wait(stream)
+
+    def _give_scratch(self) -> None:
+        """This thread's scratch memory for this run, most often the last run's."""
+        room = _scratch.of_size(self._scratch_size)
+        if room is not self._scratch:
+            self._scratch = room
+            library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], room.ctypes.data)
 
 
 class _Argument(ctypes.Structure):
@@ -349,17 +277,11 @@ def _as_c(value: Any) -> Any:
     return dims(value) if isinstance(value, (tuple, list)) else value
 
 
-def aligned(size: int) -> np.ndarray:
-    """`size` bytes of zeros that begin at a cache line."""
-    room = np.zeros(size + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    return room[begin : begin + size]
-
-
 def reorder(array: np.ndarray, source: Descriptor, target: Descriptor) -> np.ndarray:
     """The array's numbers in another layout or dtype, as the bytes of a new array."""
     packed = aligned(target.size)
     engine = library().engine
-    primitive = Primitive("reorder", (source, engine, target, engine, None), {SRC: source, DST: target})
+    what, arrays = (source, engine, target, engine, None), {SRC: source, DST: target}
+    primitive = Primitive("reorder", what, arrays, operations=array.size)
     primitive.run({SRC: array, DST: packed})
     return packed

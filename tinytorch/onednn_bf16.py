@@ -4,10 +4,10 @@ Arrays are contiguous and channels-last, (N, H, W, C), as in `convolution`, so t
 from layer to layer without a copy. Weights and biases come as float32 and are rounded while they are packed into
 the layout that the kernel wants; their gradients come back as float32. All sums are float32's.
 
-A kernel is prepared once for its shapes and kept, by each thread for itself: oneDNN's scratch memory belongs to the
-thread that prepared it. A batch is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the
-same inside oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another
-program on one of two cores a step measured 60 times as long.
+A kernel is prepared once for its shapes and kept, by each thread for itself, for it does one run at a time. A batch
+is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the same inside oneDNN, but its
+threads wait for each other by spinning, dozens of times in a training step: with another program on one of two cores a
+step measured 60 times as long.
 Where oneDNN has no kernel for something, `onednn.UnsupportedError` comes out: whoever calls does it another way.
 """
 
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_float
 from functools import cached_property
 from typing import Any, TypeVar
@@ -43,7 +42,7 @@ class _Primitive(dnn.Primitive):
     """An operation with a kernel worth having: oneDNN falls back to plain loops, "ref", a thousand times as slow."""
 
     def __init__(self, function: str, arguments: Sequence[Any], arrays: Mapping[int, Descriptor | None]) -> None:
-        super().__init__(function, arguments, arrays)
+        super().__init__(function, arguments, arrays, dnn.ONE_THREAD)
         name = c_char_p()
         status = dnn.library().c.dnnl_primitive_desc_query(self.hint, _IMPLEMENTATION_NAME, 0, byref(name))
         dnn.check(status, "a kernel's name")
@@ -67,26 +66,8 @@ def _kernel(make: Callable[..., Kernel], *settings: Hashable) -> Kernel:
     if key not in made:
         if len(made) >= KEPT:
             made.pop(next(iter(made)))
-        with _one_thread():
-            made[key] = make(*settings)
+        made[key] = make(*settings)
     return made[key]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """What oneDNN does inside, it does in this thread alone. OpenMP keeps this number for each thread apart."""
-    openmp = dnn.library().c  # the library brings OpenMP's functions along
-    before = openmp.omp_get_max_threads()
-    openmp.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        openmp.omp_set_num_threads(before)
-
-
-def _run(primitive: dnn.Primitive, arrays: Mapping[int, Array]) -> None:
-    with _one_thread():
-        primitive.run(arrays)
 
 
 def _refuse_nan(x: Array) -> None:
@@ -118,11 +99,12 @@ class _Copier:
     def __init__(self, source: Descriptor, target: Descriptor) -> None:
         engine, self._size = dnn.library().engine, target.size
         arrays = {dnn.SRC: source, dnn.DST: target}
-        self._primitive = dnn.Primitive("reorder", (source, engine, target, engine, None), arrays)
+        what = source, engine, target, engine, None
+        self._primitive = dnn.Primitive("reorder", what, arrays, dnn.ONE_THREAD)
 
     def __call__(self, array: Array, out: Array | None = None) -> Array:
         out = dnn.aligned(self._size) if out is None else out
-        _run(self._primitive, {dnn.SRC: array, dnn.DST: out})
+        self._primitive.run({dnn.SRC: array, dnn.DST: out})
         return out
 
 
@@ -153,8 +135,7 @@ class _Convolution:
     def to_input(self) -> _Primitive:
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.DIFF_SRC: self._x, dnn.WEIGHTS: None, dnn.DIFF_DST: self._y}
-        with _one_thread():
-            return _Primitive("convolution_backward_data", arguments, arrays)
+        return _Primitive("convolution_backward_data", arguments, arrays)
 
     @cached_property
     def pack_backward(self) -> _Copier:
@@ -165,8 +146,7 @@ class _Convolution:
         free = Descriptor(self._shape, np.float32, "any")
         arguments = (dnn.CONVOLUTION_DIRECT, self._x, free, self._b, self._y, *self._geometry, self.forward, None)
         arrays = {dnn.SRC: self._x, dnn.DIFF_WEIGHTS: None, dnn.DIFF_DST: self._y}
-        with _one_thread():
-            return _Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
+        return _Primitive("convolution_backward_weights", arguments, arrays | self._with_bias(dnn.DIFF_BIAS))
 
     @cached_property
     def unpack(self) -> _Copier:
@@ -182,7 +162,7 @@ def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, gro
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
         made = _kernel(_Convolution, part.shape, w.shape, window, groups, b is not None)
-        _run(made.forward, {dnn.SRC: part, dnn.WEIGHTS: made.pack_forward(w), dnn.DST: y[begin:end]} | bias)
+        made.forward.run({dnn.SRC: part, dnn.WEIGHTS: made.pack_forward(w), dnn.DST: y[begin:end]} | bias)
 
     in_parallel(x, work)
     return y
@@ -200,10 +180,10 @@ def convolution_backward(
         made = _kernel(_Convolution, part.shape, w.shape, window, groups, b is not None)
         if dx is not None:
             arrays = {dnn.DIFF_SRC: dx[begin:end], dnn.WEIGHTS: made.pack_backward(w), dnn.DIFF_DST: g_part}
-            _run(made.to_input, arrays)
+            made.to_input.run(arrays)
         packed, db = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size), np.empty(len(w), np.float32)
         bias = {} if b is None else {dnn.DIFF_BIAS: db}
-        _run(made.to_weight, {dnn.SRC: part, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g_part} | bias)
+        made.to_weight.run({dnn.SRC: part, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g_part} | bias)
         return made.unpack(packed, np.empty(w.shape, np.float32)), db
 
     dw, db = sum_parts(in_parallel(x, work))
@@ -241,9 +221,9 @@ def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, 
         arrays = {dnn.SRC: part, dnn.DST: y[begin:end]}
         if recording:
             places[begin] = np.empty(made.places_size, np.uint8)
-            _run(made.forward, arrays | {dnn.WORKSPACE: places[begin]})
+            made.forward.run(arrays | {dnn.WORKSPACE: places[begin]})
         else:
-            _run(made.inference, arrays)
+            made.inference.run(arrays)
 
     in_parallel(x, work)
     return y, places
@@ -256,7 +236,7 @@ def max_pool_backward(g: Array, places: dict[int, Array], shape: Shape, window: 
     def work(begin: int, end: int) -> None:
         part = dx[begin:end]
         arrays = {dnn.DIFF_SRC: part, dnn.DIFF_DST: g[begin:end], dnn.WORKSPACE: places[begin]}
-        _run(_kernel(_MaxPool, part.shape, window).backward, arrays)
+        _kernel(_MaxPool, part.shape, window).backward.run(arrays)
 
     in_parallel(dx, work)  # as large as x was: the same parts
     return dx
@@ -289,7 +269,7 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
     def work(begin: int, end: int) -> tuple[float, Array, Array]:
         part, mean, var = x[begin:end], np.empty(x.shape[3], np.float32), np.empty(x.shape[3], np.float32)
         arrays = {dnn.SRC: part, dnn.DST: np.empty_like(part), dnn.MEAN: mean, dnn.VARIANCE: var}
-        _run(_kernel(_BatchNorm, part.shape).measure, arrays)
+        _kernel(_BatchNorm, part.shape).measure.run(arrays)
         return (end - begin) / len(x), mean, var
 
     parts = in_parallel(x, work)
@@ -304,7 +284,7 @@ def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> 
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
-        _run(_kernel(_BatchNorm, part.shape).forward, {dnn.SRC: part, dnn.DST: y[begin:end]} | numbers)
+        _kernel(_BatchNorm, part.shape).forward.run({dnn.SRC: part, dnn.DST: y[begin:end]} | numbers)
 
     in_parallel(x, work)
     return y
@@ -316,7 +296,7 @@ def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Arr
     dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
     arrays = {dnn.SRC: x, dnn.DIFF_DST: g, dnn.DIFF_SRC: dx, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale,
               dnn.DIFF_SCALE: dscale, dnn.DIFF_SHIFT: dshift}  # fmt: skip
-    _run(_kernel(_BatchNorm, x.shape).backward, arrays)
+    _kernel(_BatchNorm, x.shape).backward.run(arrays)
     return dx, dscale, dshift
 
 
@@ -336,7 +316,7 @@ def relu(x: Array) -> Array:
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
         _refuse_nan(part)
-        _run(_kernel(_relu, part.size), {dnn.SRC: part, dnn.DST: y[begin:end]})
+        _kernel(_relu, part.size).run({dnn.SRC: part, dnn.DST: y[begin:end]})
 
     in_parallel(x, work)
     return y
@@ -394,7 +374,7 @@ def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) 
         part, other = a[begin:end], b if b.ndim == 2 else b[begin:end]
         made = _kernel(_Product, _layout(part), _layout(other), bias is not None, exact, packed)
         weights = made.pack(other) if packed else other
-        _run(made.primitive, {dnn.SRC: part, dnn.WEIGHTS: weights, dnn.DST: y[begin:end]} | given)
+        made.primitive.run({dnn.SRC: part, dnn.WEIGHTS: weights, dnn.DST: y[begin:end]} | given)
 
     in_parallel(y if y.size > a.size else a, work)
     return y
