@@ -2,7 +2,8 @@
 
 Arrays are contiguous and channels-last, (N, H, W, C), as in `convolution`, so that a bfloat16 network passes them
 from layer to layer without a copy. Weights and biases come as float32 and are rounded while they are packed into
-the layout that the kernel wants; their gradients come back as float32. All sums are float32's.
+the layout that the kernel wants; their gradients come back as float32. All sums are float32's. The kernels read bytes,
+whatever these mean: numbers of another dtype or byte order are refused, as what they have no kernel for.
 
 A kernel is prepared once for its shapes and kept, by each thread for itself, for it does one run at a time. A batch
 is shared out as in `parallel`, each part by oneDNN on one thread. OpenMP would do the same inside oneDNN, but its
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_float
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -78,6 +80,17 @@ def _refuse_nan(x: Array) -> None:
     """
     if x.view(np.uint16).max(initial=0) > _NEGATIVE_INFINITY_BITS or x.view(np.int16).max(initial=0) > _INFINITY_BITS:
         raise dnn.UnsupportedError("oneDNN's maximum leaves out NaN")
+
+
+def _need_float32(array: Array) -> None:
+    if array.dtype != np.float32:  # as the other byte order's is not, either
+        raise dnn.UnsupportedError(f"parameters of {array.dtype}: these kernels read float32")
+
+
+def _float32(array: Array) -> Array:
+    """It, contiguous, if it is float32."""
+    _need_float32(array)
+    return np.ascontiguousarray(array)
 
 
 def _images(shape: Shape) -> Descriptor:
@@ -156,8 +169,8 @@ class _Convolution:
 def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
     """Shapes: x (N, H, W, C) bfloat16; w (K, C/groups, kh, kw) and b (K,) float32; result (N, OH, OW, K) bfloat16."""
     y = np.empty((len(x), *window.positions, len(w)), x.dtype)
-    w = np.ascontiguousarray(w)
-    bias = {} if b is None else {dnn.BIAS: np.ascontiguousarray(b)}
+    w = _float32(w)
+    bias = {} if b is None else {dnn.BIAS: _float32(b)}
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
@@ -172,8 +185,10 @@ def convolution_backward(
     g: Array, x: Array, w: Array, b: Array | None, window: Window, groups: int, input_gradient: bool
 ) -> Gradients:
     """From g = dL/dy, bfloat16, the gradients of x in bfloat16 and of w and b in float32."""
+    if window.padding[1] and x.shape[2] < window.stride[1]:  # 3.2's gradient of w then holds what memory held before
+        raise dnn.UnsupportedError("oneDNN has no kernel for padded images narrower than the stride")
     dx = np.empty(x.shape, x.dtype) if input_gradient else None
-    w = np.ascontiguousarray(w)
+    w = _float32(w)
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
         part, g_part = x[begin:end], g[begin:end]
@@ -181,7 +196,7 @@ def convolution_backward(
         if dx is not None:
             arrays = {dnn.DIFF_SRC: dx[begin:end], dnn.WEIGHTS: made.pack_backward(w), dnn.DIFF_DST: g_part}
             made.to_input.run(arrays)
-        packed, db = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size), np.empty(len(w), np.float32)
+        packed, db = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size), np.zeros(len(w), np.float32)
         bias = {} if b is None else {dnn.DIFF_BIAS: db}
         made.to_weight.run({dnn.SRC: part, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g_part} | bias)
         return made.unpack(packed, np.empty(w.shape, np.float32)), db
@@ -280,7 +295,8 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
 
 def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
     """(x - mean) / sqrt(var) * scale + shift, with a float32 number of each for each channel."""
-    y, numbers = np.empty_like(x), {dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
+    given = {dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
+    y, numbers = np.empty_like(x), {argument: _float32(array) for argument, array in given.items()}
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
@@ -293,6 +309,7 @@ def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> 
 def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Array) -> tuple[Array, Array, Array]:
     """Gradients of x (bfloat16), scale and shift (float32), where mean and variance are the batch's own: each part's
     gradient needs the sums over all, so that the batch stays whole."""
+    scale, mean, var = map(_float32, (scale, mean, var))
     dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
     arrays = {dnn.SRC: x, dnn.DIFF_DST: g, dnn.DIFF_SRC: dx, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale,
               dnn.DIFF_SCALE: dscale, dnn.DIFF_SHIFT: dshift}  # fmt: skip
@@ -347,9 +364,11 @@ class _Product:
 
 
 def _matrix(x: Array) -> Array:
-    """x itself if the numbers of its rows or of its columns lie side by side, as oneDNN wants them; else a copy."""
-    rows, columns = x.strides[-2:]
-    plain = min(x.strides) > 0 and min(x.shape) > 1 and x.itemsize in (rows, columns)
+    """x itself if the numbers of its rows or of its columns lie side by side and no two overlap, as oneDNN wants them;
+    else a copy."""
+    dimensions = sorted(zip(x.strides, x.shape, strict=True))
+    apart = all(stride * size <= wider for (stride, size), (wider, _) in pairwise(dimensions))
+    plain = min(x.shape) > 1 and x.itemsize == dimensions[0][0] and x.itemsize in x.strides[-2:] and apart
     return x if plain else np.ascontiguousarray(x)
 
 
@@ -366,9 +385,11 @@ def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) 
 
     a is bfloat16, b too or float32, the bias (N,) float32. The first dimension is shared out, as a batch is.
     """
-    a, b, packed = _matrix(a), _matrix(b), b.dtype == np.float32
+    a, b, packed = _matrix(a), _matrix(b), b.dtype != bfloat16()
+    if packed:
+        _need_float32(b)
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32 if exact else bfloat16())
-    given = {} if bias is None else {dnn.BIAS: np.ascontiguousarray(bias)}
+    given = {} if bias is None else {dnn.BIAS: _float32(bias)}
 
     def work(begin: int, end: int) -> None:
         part, other = a[begin:end], b if b.ndim == 2 else b[begin:end]

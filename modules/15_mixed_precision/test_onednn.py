@@ -1,4 +1,6 @@
-"""Module 15: oneDNN's primitives are freed when nobody needs them, by whichever thread, and a forked child may run."""
+"""Module 15: oneDNN's primitives are freed when nobody needs them, by whichever thread; a forked child may run them;
+and they read only what they can.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,16 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytorch as tt
 from tinytorch import kernels, onednn, onednn_bf16
-from tinytorch.spatial import conv2d
+from tinytorch.spatial import conv2d, slide
 
 ROOT = Path(__file__).parents[2]
 BFLOAT16 = onednn.why_not() == "" and "bfloat16" in onednn.native_dtypes()
@@ -188,3 +191,66 @@ def test_one_owner_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
         work()
         assert seen
         assert set(seen) == {expected}
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    """Numbers around 1 that bfloat16 and float16 have."""
+    values = 1 + np.random.default_rng(seed).standard_normal(shape, np.float32) / 4
+    return kernels.to_float32(kernels.to_bfloat16(values))
+
+
+def with_parameters(layer: tt.Module, dtype: Any, first: bool) -> tt.Module:
+    """The layer with numbers of that dtype as parameters and statistics, but for the first if that is not meant."""
+    for i, tensor in enumerate(layer.state_dict().values()):
+        if tensor.data.dtype.kind == "f":
+            tensor.data = numbers(*tensor.shape, seed=i).astype(dtype if i or first else np.float32)
+    return layer
+
+
+@with_bfloat16
+@pytest.mark.parametrize("other", ["float64", "float16", ">f4"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: tt.Linear(8, 5), (4, 8)),
+        (lambda: tt.Conv2d(3, 4, 3), (2, 3, 8, 8)),
+        (lambda: tt.Conv2d(16, 16, 1), (2, 16, 4, 4)),
+        (lambda: tt.BatchNorm2d(4), (2, 4, 6, 6)),
+    ],
+)
+def test_parameters_of_other_dtypes_count_as_the_numbers_that_they_are(
+    layer: Callable[[], tt.Module], shape: tuple[int, ...], training: bool, first: bool, other: str
+) -> None:
+    """A kernel that reads bytes would take a float64 for two float32 and read past the end of float16's."""
+    found = []
+    for dtype in ("float32", other):
+        one = with_parameters(layer(), dtype, first).train(training)
+        x = tt.Tensor(numbers(*shape, seed=9).astype(kernels.bfloat16()), requires_grad=True)
+        with tt.autocast():
+            y = one(x)
+        y.backward(numbers(*y.shape, seed=8))
+        gradients = [tensor.grad.data for tensor in (x, *one.parameters()) if tensor.grad is not None]
+        found.append([array.astype(np.float32) for array in (y.data, *gradients)])
+    assert len(found[0]) == len(found[1]) == 4
+    for expected, actual in zip(*found, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0.02, atol=0.02 * np.abs(expected).max() + 1e-3)
+
+
+@with_bfloat16
+def test_windows_that_overlap_are_multiplied_as_they_are() -> None:
+    """Row i begins at number i: rows that share their memory are no layout that oneDNN knows."""
+    line, other = (numbers(*shape).astype(kernels.bfloat16()) for shape in ((40,), (16, 5)))
+    windows = np.lib.stride_tricks.sliding_window_view(line, 16)
+    for a, b in ((windows, other), (other.T, windows.T), (np.stack([windows] * 2), np.stack([other] * 2))):
+        np.testing.assert_array_equal(onednn_bf16.product(a, b), onednn_bf16.product(a.copy(), b.copy()))
+
+
+@with_bfloat16
+def test_without_a_bias_its_gradient_is_zero_and_not_what_memory_held() -> None:
+    x, w = numbers(2, 5, 5, 3).astype(kernels.bfloat16()), numbers(4, 3, 3, 3)
+    window = slide("conv2d", tt.Tensor(x.transpose(0, 3, 1, 2)), (3, 3), (1, 1), (0, 0), (1, 1))
+    np.full(4, 3e38, np.float32)  # freed at once: what the next array of this size would hold
+    _, _, db = onednn_bf16.convolution_backward(x[:, 1:4, 1:4], x, w, None, window, 1, False)
+    np.testing.assert_array_equal(db, np.zeros(4, np.float32))
