@@ -12,6 +12,7 @@ Modules 15 and 17 call it; module 16 measures how far it is from three nested lo
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,16 @@ def use_backend(name: str) -> None:
 
 
 def native(dtype: Any) -> bool:
-    """Whether products in this dtype have a kernel of their own here, and not only float32's."""
-    return backend() == "onednn" and np.dtype(dtype).name in onednn.native_dtypes()
+    """Whether products in this dtype have a kernel of their own here, and not only float32's.
+
+    Raises:
+        SettingError: it is no dtype.
+    """
+    try:
+        name = "bfloat16" if dtype == "bfloat16" else np.dtype(dtype).name  # NumPy may not know it yet
+    except TypeError:
+        raise SettingError(f"native: {dtype!r} is no dtype") from None
+    return backend() == "onednn" and name in onednn.native_dtypes()
 
 
 def why() -> str:
@@ -82,19 +91,20 @@ def reason() -> str:
 class Packed:
     """A weight (out, in) of float32, bfloat16, float16 or int8, prepared for products with it.
 
-    It keeps the numbers of this moment: what happens to `weight` later does not matter.
+    It keeps the numbers of this moment: what happens to `weight` later does not matter. Threads may share it: they
+    take turns. Copied to another process, it is packed anew by the backend there.
     """
 
     def __init__(self, weight: Array) -> None:
-        if weight.ndim != 2 or weight.dtype.name not in ("float32", "bfloat16", "float16", "int8"):
-            raise ShapeError(f"pack: {weight.dtype} of shape {weight.shape}: expected (out, in) of float32, bfloat16, "
-                             f"float16 or int8")  # fmt: skip
+        if not _is_matrix(weight) or weight.dtype.name not in ("float32", "bfloat16", "float16", "int8"):
+            raise ShapeError(f"pack: {_told(weight)}: expected (out, in) of float32, bfloat16, float16 or int8")
+        weight = weight.astype(weight.dtype.newbyteorder("="), copy=False)
         self.shape, self.dtype = weight.shape, weight.dtype
         self.backend = "onednn" if native(weight.dtype) else "numpy"
         if self.backend == "numpy":
             self._transposed = np.array(weight.T, np.float32, order="C")
         else:
-            self._weight = np.array(weight, order="C")
+            self._weight, self._turn = np.array(weight, order="C"), threading.Lock()
             self._prepared: dict[tuple[int, np.dtype], tuple[onednn.Primitive, Array]] = {}
             self.layouts: list[tuple[onednn.Descriptor, Array]] = []  # the weight in each that was asked for
             if weight.dtype == np.int8:
@@ -103,6 +113,10 @@ class Packed:
     def __deepcopy__(self, memo: dict[int, Any]) -> Packed:
         """It never changes, so that copies share it."""
         return self
+
+    def __reduce__(self) -> tuple[type[Packed], tuple[Array]]:
+        """Float32 holds every number of the other dtypes: the weight comes back from it as it was."""
+        return Packed, (self._transposed.T.astype(self.dtype) if self.backend == "numpy" else self._weight,)
 
     def product(self, x: Array) -> Array:
         """x W^T: (M, in) -> (M, out).
@@ -114,10 +128,9 @@ class Packed:
             ShapeError: x does not fit the weight.
         """
         integers = self.dtype == np.int8
-        fits = x.dtype in (np.int8, np.uint8) if integers else x.dtype.kind == "f" or x.dtype.name == "bfloat16"
-        if x.ndim != 2 or x.shape[1] != self.shape[1] or not fits:
+        if not _is_matrix(x) or x.shape[1] != self.shape[1] or not _multiplies(x.dtype, integers):
             expected = "int8 or uint8" if integers else "floating-point"
-            raise ShapeError(f"product: {x.dtype} of shape {x.shape}: expected (M, {self.shape[1]}) of {expected}")
+            raise ShapeError(f"product: {_told(x)}: expected (M, {self.shape[1]}) of {expected}")
         if self.backend == "numpy":
             return self._exact(x) if integers else to_float32(rounded(x, self.dtype)) @ self._transposed
         if not x.shape[1]:
@@ -133,8 +146,9 @@ class Packed:
         y = np.empty((len(x), self.shape[0]), np.int32 if self.dtype == np.int8 else np.float32)
         if y.size:
             key = (len(x), x.dtype)
-            primitive, packed = self._prepared.get(key) or self._prepare(*key)
-            primitive.run({onednn.SRC: x, onednn.WEIGHTS: packed, onednn.DST: y})
+            with self._turn:  # a primitive's arrays are its own, not the call's
+                primitive, packed = self._prepared.get(key) or self._prepare(*key)
+                primitive.run({onednn.SRC: x, onednn.WEIGHTS: packed, onednn.DST: y})
         return y
 
     def _exact(self, x: Array) -> Array:
@@ -166,6 +180,19 @@ class Packed:
         plain = onednn.Descriptor(self.shape[::-1], self.dtype, (1, self.shape[1]))
         self.layouts.append((wanted, onednn.reorder(self._weight, plain, wanted)))
         return self.layouts[-1][1]
+
+
+def _is_matrix(x: object) -> bool:
+    return isinstance(x, np.ndarray) and x.ndim == 2
+
+
+def _multiplies(dtype: np.dtype, integers: bool) -> bool:
+    """Whether what is packed can be multiplied by numbers of this dtype."""
+    return dtype in (np.int8, np.uint8) if integers else dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def _told(x: object) -> str:
+    return f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
 
 
 def pack(weight: Array) -> Packed:

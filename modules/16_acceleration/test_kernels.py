@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,70 @@ def test_a_packed_weight_can_be_copied(name: str) -> None:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     packed.product(x)
     np.testing.assert_array_equal(copy.deepcopy(packed).product(x), x)
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16, "float16", np.int8])
+def test_a_packed_weight_can_be_pickled_before_and_after_use(name: str, dtype: Any) -> None:
+    kernels.use_backend(name)
+    rng = np.random.default_rng(0)
+    weight, x = rng.integers(-9, 9, (5, 7)).astype(dtype), rng.integers(-9, 9, (3, 7)).astype(np.int8)
+    x = x if weight.dtype == np.int8 else x.astype(np.float32)
+    packed = pack(weight)
+    fresh = pickle.loads(pickle.dumps(packed))
+    expected = packed.product(x)
+    for other in (fresh, pickle.loads(pickle.dumps(packed))):
+        assert (other.dtype, other.shape) == (packed.dtype, packed.shape)
+        np.testing.assert_array_equal(other.product(x), expected)
+
+
+@each_backend
+@pytest.mark.parametrize("kind", ["f4", "f2"])
+def test_the_other_byte_order_is_the_same_numbers(name: str, kind: str) -> None:
+    kernels.use_backend(name)
+    weight, x = np.arange(12.0).reshape(3, 4), np.arange(8, dtype=np.float32).reshape(2, 4)
+    for order in "<>":
+        np.testing.assert_array_equal(pack(weight.astype(order + kind)).product(x.astype(order + "f4")), x @ weight.T)
+
+
+@each_backend
+def test_threads_that_share_a_packed_weight_get_their_own_products(name: str) -> None:
+    kernels.use_backend(name)
+    rng = np.random.default_rng(0)
+    packed = pack(rng.integers(-9, 9, (64, 64)).astype(np.float32))
+    inputs = [rng.integers(-9, 10, (256, 64)).astype(np.float32) for _ in range(3)]
+    expected = [packed.product(x) for x in inputs]
+    wrong = [0] * len(inputs)
+
+    def work(i: int) -> None:
+        for _ in range(300):
+            wrong[i] += not np.array_equal(packed.product(inputs[i]), expected[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [0, 0, 0]
+
+
+@each_backend
+@pytest.mark.parametrize("what", ["nonsense", object()])
+def test_what_is_no_dtype_is_told(name: str, what: Any) -> None:
+    kernels.use_backend(name)
+    with pytest.raises(SettingError, match="is no dtype"):
+        kernels.native(what)
+    assert not kernels.native("complex64")
+    assert kernels.native("bfloat16") == kernels.native(BFLOAT16)
+
+
+@each_backend
+def test_lists_are_refused(name: str) -> None:
+    kernels.use_backend(name)
+    with pytest.raises(ShapeError, match=r"pack: a list: expected \(out, in\)"):
+        pack([[1.0]])  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"product: a list: expected \(M, 1\)"):
+        pack(np.ones((1, 1), np.float32)).product([[1.0]])  # type: ignore[arg-type]
 
 
 @each_backend
