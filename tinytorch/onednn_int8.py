@@ -7,6 +7,9 @@ layer has a third way, `outputs`, from float32 rows: `_Rows` goes a block that s
 
 A primitive is made for each shape of input and kept, for the last few shapes. Its array pointers are set at each run,
 so that a kernel does one run at a time. oneDNN's own int8 results go down to -128, NumPy's here to -127.
+
+oneDNN rounds the sums of int8 to float32, which past 2^24 is not exact; uint8's it leaves alone. `accumulate` gets long
+sums by way of uint8: q W = (q + 128) W - 128 (1 W).
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytorch import onednn
-from tinytorch.convolution import Window, blocks
+from tinytorch.convolution import Window, blocks, pad
+from tinytorch.kernels import EXACT_COLUMNS
 from tinytorch.onednn import BIAS, DST, SRC, WEIGHTS, Attributes, Descriptor, Primitive
 from tinytorch.parallel import SMALLEST, in_parallel
 from tinytorch.quantizers import row_scales
@@ -112,6 +117,16 @@ class _Kernel:
         self._packed.append((wanted, packed))
         return packed
 
+    def needs_shift(self, q: Array) -> bool:
+        """Whether a sum may be one that float32 does not hold."""
+        return q.dtype == np.int8 and self.layer.weight[0].numel() > EXACT_COLUMNS
+
+    def unshifted(self, sums: Array) -> Array:
+        """What is left of the sums (..., out) of q + 128."""
+        weight = self.layer.weight.data
+        sums -= 128 * weight.reshape(len(weight), -1).sum(1, dtype=np.int32)
+        return sums
+
     def by_rows(self, y: Array, scale: Array) -> Array:
         """What is left to do for dynamic quantization: y is sums times the weight's scales."""
         y *= scale
@@ -148,6 +163,11 @@ def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], object], 
 
 def _as_arguments(scales: dict[int, Tensor]) -> dict[int, Array]:
     return {onednn.ATTR_SCALES | argument: scale.data.reshape(-1) for argument, scale in scales.items()}
+
+
+def _shifted(q: Array) -> Array:
+    """q + 128, as uint8: the sign bit turned over."""
+    return np.ascontiguousarray(q).view(np.uint8) ^ np.uint8(128)
 
 
 class Linear(_Kernel):
@@ -191,6 +211,8 @@ class Linear(_Kernel):
         return kept[count]
 
     def accumulate(self, q: Array) -> Array:
+        if self.needs_shift(q):
+            return self.unshifted(self._product(_shifted(q), SUMS))
         return self._product(q, SUMS)
 
     def finished(self, q: Array, scale: Array) -> Array:
@@ -292,6 +314,9 @@ class Conv2d(_Kernel):
         self.weight_mask = 1 if layer.groups == 1 else 3
 
     def accumulate(self, q: Array, window: Window) -> Array:
+        if self.needs_shift(q):
+            images = pad(_shifted(q), window.padding, fill=128)  # oneDNN would pad with 0, here -128
+            return self.unshifted(self._product(images, replace(window, padding=(0, 0)), SUMS))
         return self._product(q, window, SUMS)
 
     def finished(self, q: Array, scale: Array, window: Window) -> Array:

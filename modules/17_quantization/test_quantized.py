@@ -17,11 +17,11 @@ from hypothesis.extra.numpy import arrays as hypothesis_arrays
 from tinytorch import kernels, onednn
 from tinytorch.convolution import pad, windows
 from tinytorch.errors import GradientError, SettingError, ShapeError
-from tinytorch.layers import Linear
-from tinytorch.quantization import prepare_qat, quantize_dynamic
+from tinytorch.layers import Linear, Sequential
+from tinytorch.quantization import prepare_qat, quantize_dynamic, quantize_static, verify_quantized
 from tinytorch.quantized import MOST_PRODUCTS, QuantizedConv2d, QuantizedLinear, QuantizedMaxPool2d
 from tinytorch.quantizers import LARGEST, quantize, quantize_rows, quantize_weight, scales_for
-from tinytorch.spatial import MaxPool2d
+from tinytorch.spatial import Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 
 BACKENDS = ["numpy", pytest.param("onednn", marks=pytest.mark.skipif(bool(onednn.why_not()), reason=onednn.why_not()))]
@@ -241,6 +241,57 @@ def test_the_largest_sums_are_exact(dtype: str) -> None:
     layer.weight.data = np.array([[127], [-127]], np.int8).repeat(8000, axis=1)
     sums = layer.accumulators(np.full((1, 8000), LARGEST[dtype], dtype))
     assert sums.tolist() == [[127 * LARGEST[dtype] * 8000, -127 * LARGEST[dtype] * 8000]]
+
+
+def odd_sums(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """A weight of `shape` and a row of inputs for it: odd sums beyond 2^24, of either sign, that float32 has not."""
+    weight = np.full(shape, 127, np.int8)
+    weight[1::2] = -127
+    weight[2:] = rng.integers(-127, 128, weight[2:].shape)
+    row = np.full(shape[1:], 127, np.int8)
+    row.flat[-1] = rng.choice([2, -2])
+    weight.reshape(len(weight), -1)[:, -1] = 1  # of an even number of others
+    return weight, row
+
+
+@pytest.mark.parametrize("input_dtype", LARGEST)
+@pytest.mark.parametrize("depth", [1025, 4097, 5001, 8001])
+def test_odd_sums_beyond_float32_are_exact(depth: int, input_dtype: str, rng: np.random.Generator) -> None:
+    layer = QuantizedLinear(depth, 6, input_dtype=input_dtype)
+    layer.weight.data, row = odd_sums(rng, (6, depth))
+    q = np.stack([row, -row, rng.integers(-127, 128, depth), np.where(row > 0, row - 1, row)]).astype(np.int8)
+    q = q.view(input_dtype)
+    expected = q.astype(np.int64) @ layer.weight.data.astype(np.int64).T
+    if depth > 2000:
+        assert (expected.astype(np.float32) != expected).any()
+    np.testing.assert_array_equal(layer.accumulators(q), expected)
+
+
+@pytest.mark.parametrize("input_dtype", LARGEST)
+@pytest.mark.parametrize(("stride", "padding", "dilation", "groups"), [(1, 1, 1, 1), (2, 0, 1, 1), (1, 2, 2, 2)])
+def test_odd_sums_of_a_deep_convolution_are_exact(
+    stride: int, padding: int, dilation: int, groups: int, input_dtype: str, rng: np.random.Generator
+) -> None:
+    settings_ = (stride, stride), (padding, padding), (dilation, dilation), groups
+    layer = QuantizedConv2d(256 * groups, 4 * groups, (3, 3), *settings_, input_dtype=input_dtype)
+    layer.weight.data, window = odd_sums(rng, layer.weight.shape)
+    image = np.full((256 * groups, 8, 8), 127, np.int8)
+    image[:, :3, :3] = np.concatenate([window] * groups)
+    q = np.stack([image, -image, rng.integers(-127, 128, image.shape)]).astype(np.int8).view(input_dtype)
+    expected = exact_convolution(q, layer)
+    assert (expected.astype(np.float32) != expected).any()
+    np.testing.assert_array_equal(layer.accumulators(q), expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(Linear(2051, 3, bias=False), (2, 2051)), (Conv2d(256, 3, 3, bias=False), (1, 256, 5, 5))]
+)
+def test_a_layer_of_long_sums_is_not_accused(layer: Any, shape: tuple[int, ...]) -> None:
+    layer.weight.data[:] = 1
+    model, x = Sequential(layer).eval(), np.ones(shape, np.float32)
+    x[(slice(None), 0) + (0,) * (len(shape) - 2)] = -1
+    for quantized in (quantize_static(model, [x]), quantize_dynamic(model)):
+        assert verify_quantized(quantized, x) == []
 
 
 CONVOLUTIONS = st.tuples(
