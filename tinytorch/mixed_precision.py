@@ -27,9 +27,10 @@ Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from contextlib import ContextDecorator
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -42,7 +43,7 @@ from tinytorch import layers as L
 from tinytorch import tensor as T
 from tinytorch.errors import GradientError, SettingError, StateError
 from tinytorch.optimizers import Optimizer
-from tinytorch.tensor import Op, Operand, Tensor, apply, is_floating, set_policy
+from tinytorch.tensor import Op, Operand, Policy, Tensor, apply, is_floating, set_policy
 
 # Which inputs are rounded by an op of their own, so that the backward pass keeps 16 bits of them. The others are
 # weights: rounded inside, their gradients stay float32.
@@ -109,22 +110,33 @@ KERNELS = {
 _policy = cache(_Policy)
 
 
-@contextmanager
-def autocast(dtype: DTypeLike = "bfloat16", enabled: bool = True) -> Iterator[None]:
+class _Left(threading.local):
+    """The policies that this thread left when it entered, the last one last."""
+
+    def __init__(self) -> None:
+        self.policies: list[Policy | None] = []
+
+
+class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
     """Run the operations inside, in this thread, in mixed precision: `with autocast():` or `@autocast()`.
 
     The forward pass and the loss belong inside; `backward()` may stand inside or after, it follows what was recorded.
     Blocks nest, and `enabled=False` makes one of float32 inside another: what comes in with 16 bits then stays so.
+    One `ctx = autocast()` may be entered again and again, within itself and by several threads.
 
     Raises:
         SettingError: the dtype is neither bfloat16 nor float16.
     """
-    half = _half_dtype(dtype)
-    before = set_policy(_policy(half, kernels.native(half)) if enabled else None)
-    try:
-        yield
-    finally:
-        set_policy(before)
+
+    def __init__(self, dtype: DTypeLike = "bfloat16", enabled: bool = True) -> None:
+        self._dtype, self._enabled, self._left = _half_dtype(dtype), enabled, _Left()
+
+    def __enter__(self) -> None:
+        policy = _policy(self._dtype, kernels.native(self._dtype)) if self._enabled else None
+        self._left.policies.append(set_policy(policy))
+
+    def __exit__(self, *error: object) -> None:
+        set_policy(self._left.policies.pop())
 
 
 def _half_dtype(dtype: DTypeLike) -> np.dtype:
@@ -144,7 +156,7 @@ class GradScaler:
 
     float16 is 0 below 6e-8, so that small gradients vanish on their way; multiplied by 65536 they do not. Where the
     scale is too large, gradients become infinite: that step is left out and the scale halved. After `growth_interval`
-    steps without, it is doubled. bfloat16 does not need it.
+    steps without, it is doubled. It stays within float32's normal numbers, 2^-126 to 2^128. bfloat16 does not need it.
 
         scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()
 
@@ -164,15 +176,13 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        if not (0 < init_scale < np.inf and growth_factor > 1 and 0 < backoff_factor < 1 and growth_interval >= 1):
-            raise SettingError(
-                f"GradScaler: init_scale {init_scale}, growth_factor {growth_factor}, backoff_factor {backoff_factor}, "
-                f"growth_interval {growth_interval}: expected a finite scale > 0, > 1, between 0 and 1, at least 1"
-            )
-        self.growth_factor, self.backoff_factor = growth_factor, backoff_factor
-        self.growth_interval, self.enabled = growth_interval, enabled
+        if problem := _out_of_range(init_scale, growth_factor, backoff_factor, growth_interval):
+            raise SettingError(f"GradScaler: {problem}")
+        self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
+        self.growth_interval, self.enabled = int(growth_interval), enabled
         self._scale, self._good_steps = float(init_scale), 0
-        self._finite: dict[int, bool] = {}  # by id of the optimizers unscaled since the last update
+        self._finite: dict[Optimizer, bool] = {}  # of the optimizers unscaled since the last update
+        self._stepped: set[Optimizer] = set()  # since then
 
     def get_scale(self) -> float:
         """The factor of the moment; 1 if not enabled."""
@@ -188,23 +198,35 @@ class GradScaler:
         """Divide the gradients by the scale; whether all are finite.
 
         Raises:
-            GradientError: it was done already since the last `update`.
+            GradientError: it was done already since the last `update`, or the step was.
         """
         if not self.enabled:
             return True
-        if id(optimizer) in self._finite:
-            raise GradientError("GradScaler: unscale_ was called twice for one optimizer since the last update()")
-        finite = True
+        if optimizer in self._stepped:
+            raise GradientError("GradScaler: unscale_() was called after step(): it belongs before it")
+        if optimizer in self._finite:
+            raise GradientError("GradScaler: unscale_() was called twice for one optimizer since the last update()")
+        finite, scale = True, np.float32(self._scale)
         for parameter in optimizer.parameters():
             if parameter.grad is not None:  # replaced, not written: its array may be another's too
-                parameter.grad = Tensor(parameter.grad.data * parameter.dtype.type(1 / self._scale))
-                finite = finite and bool(np.isfinite(parameter.grad.data).all())
-        self._finite[id(optimizer)] = finite
+                with np.errstate(over="ignore"):  # a gradient of float16 or a scale below 1
+                    unscaled = (parameter.grad.data / scale).astype(parameter.grad.dtype, copy=False)
+                parameter.grad = Tensor(unscaled)
+                finite = finite and bool(np.isfinite(unscaled).all())
+        self._finite[optimizer] = finite
         return finite
 
     def step(self, optimizer: Optimizer) -> bool:
-        """The optimizer's step, unless a gradient is infinite or NaN; whether it was done."""
-        finite = self._finite[id(optimizer)] if id(optimizer) in self._finite else self.unscale_(optimizer)
+        """The optimizer's step, unless a gradient is infinite or NaN; whether it was done.
+
+        Raises:
+            GradientError: it was called already since the last `update`: its gradients are unscaled once.
+        """
+        if optimizer in self._stepped:
+            raise GradientError("GradScaler: step() was called twice for one optimizer since the last update()")
+        finite = self._finite[optimizer] if optimizer in self._finite else self.unscale_(optimizer)
+        if self.enabled:
+            self._stepped.add(optimizer)
         if finite:
             optimizer.step()
         return finite
@@ -221,11 +243,13 @@ class GradScaler:
             raise GradientError("GradScaler: update() without step() or unscale_() before it")
         if all(self._finite.values()):
             self._good_steps += 1
-            if self._good_steps == self.growth_interval:
-                self._scale, self._good_steps = self._scale * self.growth_factor, 0
+            if self._good_steps >= self.growth_interval:
+                larger, self._good_steps = self._scale * self.growth_factor, 0
+                self._scale = larger if larger <= _LARGEST else self._scale
         else:
-            self._scale, self._good_steps = self._scale * self.backoff_factor, 0
+            self._scale, self._good_steps = max(self._scale * self.backoff_factor, _SMALLEST), 0
         self._finite.clear()
+        self._stepped.clear()
 
     def state_dict(self) -> dict[str, float]:
         """All that a resumed run needs, by PyTorch's names."""
@@ -245,6 +269,31 @@ class GradScaler:
         """
         if state.keys() != self.state_dict().keys():
             raise StateError(f"GradScaler: state with {sorted(state)}: expected {sorted(self.state_dict())}")
-        self._scale, self._good_steps = float(state["scale"]), int(state["_growth_tracker"])
-        self.growth_factor, self.backoff_factor = state["growth_factor"], state["backoff_factor"]
-        self.growth_interval = int(state["growth_interval"])
+        scale, growth, backoff, interval, good_steps = (state[name] for name in self.state_dict())
+        if problem := _out_of_range(scale, growth, backoff, interval):
+            raise StateError(f"GradScaler: state with {problem}")
+        if not (_is_number(good_steps, int) and good_steps >= 0):
+            raise StateError(f"GradScaler: state with _growth_tracker {good_steps!r}: expected a whole number from 0")
+        self._scale, self._good_steps = float(scale), int(good_steps)
+        self.growth_factor, self.backoff_factor, self.growth_interval = float(growth), float(backoff), int(interval)
+
+
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # the reciprocals are finite
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, (*kinds, np.integer)) and not isinstance(value, bool)
+
+
+def _out_of_range(scale: Any, growth: Any, backoff: Any, interval: Any) -> str:
+    """What is wrong with a scaler's numbers, or ""."""
+    if not all(_is_number(value, int, float, np.floating) for value in (scale, growth, backoff)):
+        fits = False
+    else:
+        fits = _SMALLEST <= scale <= _LARGEST and 1 < growth < np.inf and 0 < backoff < 1
+    if fits and _is_number(interval, int) and interval >= 1:
+        return ""
+    return (
+        f"scale {scale!r}, growth_factor {growth!r}, backoff_factor {backoff!r}, growth_interval {interval!r}: "
+        f"expected a scale from 2^-126 to float32's largest, a finite number > 1, one between 0 and 1, a whole one from 1"
+    )

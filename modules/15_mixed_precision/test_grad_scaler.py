@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -149,8 +151,49 @@ def test_calls_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(GradientError, match="without step"):
         scaler.update()
     scaler.unscale_(optimizer)
-    with pytest.raises(GradientError, match="twice"):
+    with pytest.raises(GradientError, match=r"unscale_\(\) was called twice"):
         scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    with pytest.raises(GradientError, match=r"step\(\) was called twice"):
+        scaler.step(optimizer)
+    with pytest.raises(GradientError, match=r"unscale_\(\) was called after step\(\)"):
+        scaler.unscale_(optimizer)
+    scaler.update()
+    scaler.step(optimizer)
+
+
+def test_an_optimizer_is_known_by_more_than_its_address() -> None:
+    """A new optimizer may get the address of one that is gone, but not its judgement."""
+    scaler = GradScaler()
+    scaler.unscale_(one_weight(np.inf)[1])
+    for _ in range(100):
+        assert scaler.step(one_weight(1.0)[1])
+
+
+def test_the_scale_stays_where_it_and_its_reciprocal_are_finite_in_float32() -> None:
+    scaler = GradScaler(2.0**-100, growth_interval=1)
+    for _ in range(1200):
+        scaler.step(one_weight(np.nan)[1])
+        scaler.update()
+    assert scaler.get_scale() == 2.0**-126
+    for _ in range(300):
+        weight = Parameter(np.ones(2, np.float32))
+        optimizer = tt.SGD([weight], lr=0.5)
+        scaler.scale((weight * 2.0**-3).sum()).backward()
+        assert scaler.step(optimizer)
+        scaler.update()
+        np.testing.assert_array_equal(weight.data, 1 - 2.0**-4)
+    assert scaler.get_scale() == 2.0**127
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_gradients_keep_their_dtype(dtype: type) -> None:
+    """A scale that float16 has not: 2^16 would be infinite."""
+    weight = Parameter(np.ones(2, dtype))
+    weight.grad = tt.Tensor(np.array([1.0, 2.0**15], dtype))
+    assert GradScaler(2.0**16).step(tt.SGD([weight], lr=1.0))
+    assert weight.grad.dtype == weight.dtype == dtype
+    np.testing.assert_array_equal(weight.grad.data, np.array([2.0**-16, 0.5]))
 
 
 def test_a_scaler_that_is_not_enabled_does_nothing() -> None:
@@ -166,11 +209,38 @@ def test_a_scaler_that_is_not_enabled_does_nothing() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"init_scale": 0}, {"init_scale": np.nan}, {"growth_factor": 1}, {"backoff_factor": 1}, {"growth_interval": 0}],
+    [
+        {"init_scale": 0},
+        {"init_scale": np.nan},
+        {"init_scale": 2.0**-127},
+        {"init_scale": 2.0**128},
+        {"init_scale": "1"},
+        {"init_scale": None},
+        {"init_scale": True},
+        {"growth_factor": 1},
+        {"growth_factor": np.inf},
+        {"growth_factor": None},
+        {"backoff_factor": 1},
+        {"backoff_factor": [0.5]},
+        {"growth_interval": 0},
+        {"growth_interval": 2.5},
+    ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="GradScaler: "):
-        GradScaler(**settings)  # type: ignore[arg-type]
+        GradScaler(**settings)
+    names = {"init_scale": "scale"}
+    state = GradScaler(64.0).state_dict()
+    scaler = GradScaler()
+    with pytest.raises(StateError, match="GradScaler: state with "):
+        scaler.load_state_dict(state | {names.get(name, name): value for name, value in settings.items()})
+    assert scaler.state_dict() == GradScaler().state_dict()
+
+
+@pytest.mark.parametrize("steps", [-1, 0.5, "2", None])
+def test_a_state_with_other_steps_is_refused(steps: Any) -> None:
+    with pytest.raises(StateError, match="GradScaler: state with _growth_tracker"):
+        GradScaler().load_state_dict(GradScaler().state_dict() | {"_growth_tracker": steps})
 
 
 def test_its_state_is_taken_over() -> None:

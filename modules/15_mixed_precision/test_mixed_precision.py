@@ -129,6 +129,28 @@ def test_blocks_nest_and_end() -> None:
     assert layer(x).dtype == np.float32
 
 
+def test_one_block_is_entered_again_within_itself_and_by_several_threads() -> None:
+    """nanoGPT makes its block once: ctx = autocast(...), then `with ctx:` wherever it is wanted."""
+    layer, x, ctx = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]]), autocast("float16")
+    other: list[np.dtype] = []
+
+    def elsewhere() -> None:
+        with ctx:
+            other.append(layer(x).dtype)
+        other.append(layer(x).dtype)
+
+    for _ in range(2):
+        with ctx:
+            with autocast("bfloat16"), ctx:
+                assert layer(x).dtype == np.float16
+                thread = threading.Thread(target=elsewhere)
+                thread.start()
+                thread.join()
+            assert layer(x).dtype == np.float16
+        assert layer(x).dtype == np.float32
+    assert other == [np.float16, np.float32] * 2
+
+
 def test_what_was_made_in_one_dtype_goes_on_in_another() -> None:
     layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]], requires_grad=True)
     with autocast("bfloat16"):
@@ -164,9 +186,6 @@ def test_each_thread_decides_for_itself(backend: str) -> None:
     blocks: list[Block] = [autocast, nullcontext, autocast, partial(autocast, "float16")]
     alone = [gradients(block, network(i)) for i, block in enumerate(blocks)]
     together: list[tuple[float, dict[str, np.ndarray]]] = [(0.0, {})] * len(blocks)
-
-    def work(i: int) -> None:
-        together[i] = gradients(blocks[i], network(i))
 
     models = threading.Lock()  # manual_seed is for the whole process
 
