@@ -295,5 +295,5 @@ def _out_of_range(scale: Any, growth: Any, backoff: Any, interval: Any) -> str:
         return ""
     return (
         f"scale {scale!r}, growth_factor {growth!r}, backoff_factor {backoff!r}, growth_interval {interval!r}: "
-        f"expected a scale from 2^-126 to float32's largest, a finite number > 1, one between 0 and 1, a whole one from 1"
+        f"expected a scale from 2^-126 to float32's largest, a finite number > 1, one between 0 and 1, and a whole one"
     )
