@@ -148,13 +148,12 @@ class _Scratch(threading.local):
     """This thread's scratch memory: a primitive at a time uses it, so that the largest one's need is enough."""
 
     def __init__(self) -> None:
-        self._room = aligned(0)
+        self.room = aligned(0)
 
-    def of_size(self, size: int) -> np.ndarray:
-        """At least so many bytes; at least doubled where it was too small, so that few are left behind."""
-        if self._room.size < size:
-            self._room = aligned(max(size, 2 * self._room.size))
-        return self._room
+    def grow(self, size: int) -> None:
+        """Have at least so many bytes, and at least twice as many as before, so that few rooms are left behind."""
+        if self.room.size < size:
+            self.room = aligned(max(size, 2 * self.room.size))
 
 
 _scratch = _Scratch()
@@ -198,7 +197,7 @@ class Primitive:
         check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
         self.descriptors = {argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()}
         scratch = self._chosen(SCRATCHPAD)
-        self._scratch_size, self._scratch = scratch.size, aligned(0)
+        self._scratch_size, self._room = scratch.size, aligned(0)  # no thread's own yet
         if self._scratch_size:
             self.descriptors[SCRATCHPAD] = scratch
         for argument, descriptor in self.descriptors.items():
@@ -246,8 +245,8 @@ class Primitive:
             set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
             for argument, array in arrays.items():
                 set_handle(memories[argument], array.__array_interface__["data"][0])
-        if self._scratch_size:
-            self._give_scratch()
+        if self._scratch_size and self._room is not _scratch.room:
+            self._move()
         self._use_threads(self._alone)
         execute, handle, stream, count, table = self._run
         status = execute(handle, stream, count, table)
@@ -255,12 +254,11 @@ class Primitive:
             check(status, "running a primitive")
         self._wait(stream)
 
-    def _give_scratch(self) -> None:
-        """This thread's scratch memory for this run, most often the last run's."""
-        room = _scratch.of_size(self._scratch_size)
-        if room is not self._scratch:
-            self._scratch = room
-            library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], room.ctypes.data)
+    def _move(self) -> None:
+        """Work in this thread's scratch memory from now on: it has grown, or the last run was in another thread."""
+        _scratch.grow(self._scratch_size)
+        self._room = _scratch.room
+        library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], self._room.ctypes.data)
 
 
 class _Argument(ctypes.Structure):

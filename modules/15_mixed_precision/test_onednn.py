@@ -120,16 +120,19 @@ def test_kernels_may_be_freed_by_another_thread() -> None:
 
 
 def test_scratch_memory_is_this_threads_and_grows() -> None:
-    own = onednn._scratch.of_size(10)
+    scratch = onednn._Scratch()
+    scratch.grow(10)
+    own = scratch.room
     assert own.ctypes.data % 64 == 0
-    assert onednn._scratch.of_size(own.size) is own
-    larger = onednn._scratch.of_size(own.size + 1)
-    assert larger.size >= 2 * own.size
-    others: list[np.ndarray] = []
-    thread = threading.Thread(target=lambda: others.append(onednn._scratch.of_size(1)))
+    scratch.grow(9)
+    assert scratch.room is own
+    scratch.grow(11)
+    assert scratch.room.size == 20
+    others: list[int] = []
+    thread = threading.Thread(target=lambda: others.append(scratch.room.size))
     thread.start()
     thread.join()
-    assert not np.shares_memory(others[0], larger)
+    assert others == [0]
 
 
 FORKED = """
