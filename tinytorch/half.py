@@ -7,6 +7,18 @@ leaves to the other what it cannot do.
     half_op(op, dtype)    rounds its inputs and its result: products and convolutions
     as_it_comes(op)       16 bits in, 16 bits out; float32 in, float32 out
     x_kernel(op)          the same op, by oneDNN where it can
+
+A linear layer as an example, y = x w^T with masters w of float32; [.] rounds to 16 bits:
+
+    forward     autocast rounds the input by an op of its own, half_:   x16 = [x], all that is kept of x
+                half_op(linear) computes from float32(x16) and [w]:     y16 = [x16 [w]^T], summed in float32
+    backward    g16 = dL/dy comes with 16 bits, as y16 has, and is widened
+                x16's gradient gets x16's dtype:                        dx16 = [g16 [w]]
+                w's gets w's, without a stop at 16 bits:                dw = g16^T x16, float32
+                half_'s derivative widens:                              dx = float32(dx16)
+
+`linear_kernel(half_op(linear))` gets y16, dx16 and dw by one product each of `onednn_bf16`, which rounds w while it
+packs it. What that refuses in the forward pass, half_op does in both.
 """
 
 from __future__ import annotations

@@ -56,21 +56,28 @@ VIEWS = (T.reshape, T.permute, T.expand, T.getitem, T.concatenate, T.cast)  # no
 Rounding = tuple[Op, tuple[int, ...]]  # by which op, and which inputs
 
 
+def _half_table(dtype: np.dtype) -> dict[Op, Op]:
+    """By which op each one is replaced, all by way of float32."""
+    table = {op: H.half_op(op, dtype) for op in HALF}
+    table |= {op: H.half_convolution(op, dtype) for op in H.CONVOLUTIONS}
+    table |= dict.fromkeys((spatial.weight_columns_, spatial.weight_tiles_), H.master_)
+    table |= {op: H.as_it_comes(op) for op in AS_IT_COMES}
+    table |= {op: H.as_it_comes(op, leading=1) for op in NORMS}
+    table[spatial.statistics_] = Op("channel_statistics", lambda x: spatial.statistics_.forward(H.widen(x)))
+    return table | {op: op for op in (*VIEWS, H.half_, H.half_images_, H.wide_)}
+
+
+def _native_table(table: dict[Op, Op]) -> dict[Op, Op]:
+    """The same where oneDNN has bfloat16 kernels: they go first."""
+    return table | {op: make(table[op]) for op, make in KERNELS.items()}
+
+
 class _Policy:
     """What `apply` asks in place of just running an op."""
 
     def __init__(self, dtype: np.dtype, native: bool) -> None:
         self.dtype = dtype
-        table = {op: H.half_op(op, dtype) for op in HALF}
-        table |= {op: H.half_convolution(op, dtype) for op in H.CONVOLUTIONS}
-        table |= {op: H.as_it_comes(op) for op in AS_IT_COMES}
-        table |= {op: H.as_it_comes(op, leading=1) for op in NORMS}
-        table[spatial.statistics_] = Op("channel_statistics", lambda x: spatial.statistics_.forward(H.widen(x)))
-        if native:
-            table |= {op: make(table[op]) for op, make in KERNELS.items()}
-        table |= dict.fromkeys((spatial.weight_columns_, spatial.weight_tiles_), H.master_)
-        table |= {op: op for op in (*VIEWS, H.half_, H.half_images_, H.wide_)}
-        self.table = table
+        self.table = _native_table(_half_table(dtype)) if native else _half_table(dtype)
         self.rounded: dict[Op, Rounding] = {op: (H.half_, places) for op, places in HALF.items()}
         self.rounded |= dict.fromkeys(H.CONVOLUTIONS, (H.half_images_, (0,)))
 

@@ -245,7 +245,8 @@ def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, 
 
 
 def max_pool_backward(g: Array, places: dict[int, Array], shape: Shape, window: Window) -> Array:
-    """Each window's gradient goes to where its largest number was."""
+    """Each window's gradient goes to where its largest number was: of equal ones to the first, row by row. NumPy's
+    windows of two by two compare columns first and may take another, (1, 0) in place of (0, 1) if these are equal."""
     dx = np.empty(shape, g.dtype)
 
     def work(begin: int, end: int) -> None:
@@ -350,10 +351,8 @@ class _Product:
 
     def __init__(self, a: tuple[Shape, Shape], b: tuple[Shape, Shape], biased: bool, exact: bool, packed: bool) -> None:
         (shape, strides), (b_shape, b_strides), width = a, b, b[0][-1]
-        a_, y = (
-            Descriptor(shape, bfloat16(), strides),
-            Descriptor((*shape[:-1], width), np.float32 if exact else bfloat16()),
-        )
+        a_ = Descriptor(shape, bfloat16(), strides)
+        y = Descriptor((*shape[:-1], width), np.float32 if exact else bfloat16())
         b_ = Descriptor(b_shape, bfloat16(), "any" if packed else b_strides)
         bias = Descriptor((1, width), np.float32) if biased else None
         arrays = {dnn.SRC: a_, dnn.WEIGHTS: None if packed else b_, dnn.DST: y}
