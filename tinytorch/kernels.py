@@ -127,7 +127,7 @@ class Packed:
         Raises:
             ShapeError: x does not fit the weight.
         """
-        integers = self.dtype == np.int8
+        integers = self.dtype.char == "b"
         if not _is_matrix(x) or x.shape[1] != self.shape[1] or not _multiplies(x.dtype, integers):
             expected = "int8 or uint8" if integers else "floating-point"
             raise ShapeError(f"product: {_told(x)}: expected (M, {self.shape[1]}) of {expected}")
@@ -188,7 +188,7 @@ def _is_matrix(x: object) -> bool:
 
 def _multiplies(dtype: np.dtype, integers: bool) -> bool:
     """Whether what is packed can be multiplied by numbers of this dtype."""
-    return dtype in (np.int8, np.uint8) if integers else dtype.kind == "f" or dtype.name == "bfloat16"
+    return dtype.char in "bB" if integers else dtype.kind == "f" or dtype.name == "bfloat16"  # int8, uint8
 
 
 def _told(x: object) -> str:
