@@ -178,7 +178,7 @@ class Linear(_Kernel):
     def __init__(self, layer: QuantizedLinear) -> None:
         super().__init__(layer)
         self.out, self.depth = layer.weight.shape
-        self._own = threading.local()  # a primitive runs in the thread that made it: its scratch memory is there
+        self._own = threading.local()  # buffers, which one thread alone may fill
 
     def dynamic(self, x: Array) -> Array:
         """The output for contiguous float32 rows, each with its own scale: 1.4 to 2 times as fast as in two steps."""
