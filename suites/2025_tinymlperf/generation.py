@@ -25,6 +25,7 @@ PROMPT = 16
 HOP = 64  # tokens that a context drops when the block is full, with a cache and without
 TEMPERATURE = 0.8
 TEXTS = 7
+ROUNDING = 1e-5
 
 Write = Callable[..., np.ndarray]
 
@@ -40,8 +41,8 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
     whole = Writer(lambda *prompt, **settings: data.reference.generate(*prompt, **settings, hop=HOP), data)
     own_time, fp32_time = measure_interleaved(cached, whole, samples=TEXTS, warmup=1)
     same = float(np.mean([drawn_again(served, text, seed) for seed, text in enumerate(cached.texts)]))
-    if same < 1 and not is_quantized(served):  # rounding to integers turns a last bit into another token
-        raise ValueError("the cache wrote other tokens than the same model without it")
+    if same < 0.9:  # what rounding explains is for the case's gate
+        raise ValueError(f"the cache wrote other tokens than the same model without it: {same:.1%} are the same")
     text = cycle(data.judged.reshape(-1))
     reading = decoder(served, 1)
     one_token = measure(lambda: reading.next_logits([[next(text)]]), samples=SAMPLES, warmup=50)
@@ -75,14 +76,20 @@ class Writer:
 
 
 def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
-    """The share of a text's tokens that the model draws as well where it reads all of the text before anew."""
-    sampler, same = Sampler(TEMPERATURE, None, None, seed), 0
+    """The share of a text's tokens that the model draws as well where it reads all of the text before anew.
+
+    A token is drawn where a random number falls into its part of the cumulative probabilities. Float rounding moves
+    their bounds by some 1e-7, so that within ROUNDING of a bound either neighbour counts as drawn.
+    """
     if len(text) != PROMPT + NEW_TOKENS:
         raise ValueError(f"a text of {len(text)} tokens; expected {PROMPT + NEW_TOKENS}")
+    sampler, same = Sampler(TEMPERATURE, None, None, seed), 0
     with tt.no_grad():
         for i in range(PROMPT, len(text)):
-            before = text[None, window_start(i, model.block_size, HOP) : i]
-            same += int(sampler(model.next_logits(before))[0] == text[i])
+            logits = model.next_logits(text[None, window_start(i, model.block_size, HOP) : i])
+            bounds = np.append(0, sampler.probabilities(logits)[0].cumsum())
+            low, high = bounds[text[i]], bounds[text[i] + 1]
+            same += bool(low - ROUNDING <= sampler.rng.random() * bounds[-1] < high + ROUNDING)
     return same / NEW_TOKENS
 
 

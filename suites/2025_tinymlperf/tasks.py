@@ -71,12 +71,15 @@ class Plays:
         tokenizer = BPETokenizer.train(text.train, 4000)
         self.tokens = tokenizer.encode(text.validation)
 
+    @property
+    def places(self) -> np.ndarray:
+        """Where the judged windows begin, at even distances over the validation text: (windows,)."""
+        return np.linspace(0, len(self.tokens) - self.reference.block_size - 1, self.windows).astype(np.int64)
+
     @cached_property
     def judged(self) -> np.ndarray:
-        """Windows at even distances over the validation text, with the token after each: (windows, T + 1)."""
-        size = self.reference.block_size
-        places = np.linspace(0, len(self.tokens) - size - 1, self.windows).astype(np.int64)
-        return self.tokens[places[:, None] + np.arange(size + 1)]
+        """The judged windows, with the token after each: (windows, T + 1)."""
+        return self.tokens[self.places[:, None] + np.arange(self.reference.block_size + 1)]
 
 
 class Product:
@@ -114,12 +117,13 @@ def calibration(task: Vision) -> list[np.ndarray]:
 def new_inputs(task: Trained, count: int) -> np.ndarray:
     """What a model is asked when it is timed: like the test split's inputs, but nothing that it was asked before.
 
-    Images with a little noise of their own; windows that begin anywhere in the validation text.
+    Images with a little noise of their own; windows that begin where no judged window does.
     """
     rng = np.random.default_rng(1)
     if isinstance(task, Plays):
         size = task.reference.block_size
-        return task.tokens[rng.integers(0, len(task.tokens) - size, count)[:, None] + np.arange(size)]
+        places = np.setdiff1d(np.arange(len(task.tokens) - size), task.places)
+        return task.tokens[rng.choice(places, count, replace=False)[:, None] + np.arange(size)]
     chosen = rng.integers(0, len(task.images.test_labels), count)
     images = task.prepare(task.images.test_images[chosen])
     return images + rng.normal(0, NOISE, images.shape).astype(np.float32)

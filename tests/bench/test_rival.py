@@ -44,10 +44,11 @@ def with_rival(document: dict[str, Any], **more: Any) -> None:
     document["cases"][0]["parameters"]["track"] = "a"
     aim = {"metric": "rival_speedup", "over": "median", "direction": "at_least", "value": 3.0}
     gate = {"metric": "rival_difference", "over": "max", "direction": "at_most", "value": 0.002}
-    case = {"name": "beside", "title": "Beside", "rival": "some_work", "parameters": {"track": "a"}, "seeds": [1, 2, 3]}
+    case = {"name": "beside", "title": "Beside", "rival": "mlp", "parameters": {"track": "a"}, "seeds": [1, 2, 3]}
     document["cases"].append(case | {"metrics": list(RIVAL_METRICS), "gates": [gate], "aims": [aim]} | more)
-    document["overview"] = {"group": "track", "columns": ["accuracy", "rival_speedup"], "size": "accuracy",
-                            "time": "accuracy", "quality": {"accuracy": "at_least"}}  # fmt: skip
+    columns = ["accuracy", "rival_speedup", "rival_difference"]
+    shown = {"group": "track", "columns": columns, "size": "accuracy", "time": "accuracy"}
+    document["overview"] = shown | {"quality": {"accuracy": "at_least"}}
 
 
 def test_every_rival_of_a_suite_is_a_work_that_there_is() -> None:
@@ -65,7 +66,7 @@ def test_a_case_with_a_rival_is_judged_and_stands_in_the_overview(
     assert [run.metrics["rival_speedup"] for run in beside.runs] == [4, 4, 4]
     assert [(verdict.role, verdict.met) for verdict in beside.verdicts] == [("gate", True), ("aim", True)]
     (side,) = sides(record)
-    assert side.lines[1].cells == ["–", "4.00×"]
+    assert side.lines[1].cells == ["–", "4.00×", "0.000999×"]
 
 
 def test_without_pytorch_the_case_is_left_out_and_says_why(
@@ -79,15 +80,52 @@ def test_without_pytorch_the_case_is_left_out_and_says_why(
     assert asked == []
 
 
-def test_sides_that_differ_give_no_figure_and_fail_the_run(
+def test_sides_that_differ_miss_the_gate(
     asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rival, "run_contender", lambda work, side, pinned: contest(1.0, float(side == "pytorch")))
     record = run_quick(load_suite(suite_folder(with_rival)))
+    assert record.status == "gate missed"
+    assert record.reason == "beside: rival_difference max 0.5 is above the gate of 0.002"
+
+
+def test_sides_that_cannot_be_compared_give_no_figure_and_fail_the_run(
+    asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = {"tinytorch": [1.0], "pytorch": [1.0, 2.0]}
+    monkeypatch.setattr(rival, "run_contender", lambda work, side, pinned: contest(1.0, *checks[side]))
+    record = run_quick(load_suite(suite_folder(with_rival)))
     assert record.status == "failed"
     assert record.reason == (
-        "beside, seed 1: some_work: tinytorch and pytorch differ by up to 0.5: they did not do the same work"
+        "beside, seed 1: mlp: tinytorch and pytorch differ in shape: they did not do the same work"
     )
+
+
+@pytest.mark.parametrize(
+    ("torch", "why"),
+    [
+        ("raise ImportError('libtorch\\x1b[31m is not here')", "PyTorch does not load: ImportError: libtorch\\x1b"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "PyTorch does not load: Segmentation fault"),
+        ("import time; time.sleep(60)", "PyTorch does not load: not within 1 s"),
+        ("import nothing_of_that_name", "PyTorch does not load: ModuleNotFoundError: No module named 'nothing_of"),
+        ("", None),
+    ],
+    ids=["broken", "crashes", "hangs", "lacks a module", "whole"],
+)
+def test_a_pytorch_that_does_not_load_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, why: str | None
+) -> None:
+    (tmp_path / "torch.py").write_text(torch)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(rival, "IMPORT_TIMEOUT", 1.0 if "sleep" in torch else 60.0)
+    found = rival.missing({})
+    assert found is None if why is None else str(found).startswith(why), found
+
+
+def test_a_contender_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rival, "TIMEOUT", 0.01)
+    with pytest.raises(RunError, match=r"^mlp: tinytorch took longer than 0.01 s$"):
+        rival.run_contender("mlp", "tinytorch", {})
 
 
 @pytest.mark.parametrize(
@@ -108,6 +146,8 @@ def test_a_work_that_fails_says_so_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
+        ({"rival": "no_such_work"}, "cases.1.rival: 'no_such_work': expected one of cnn, "),
+        ({"rival": "../mlp"}, "cases.1.rival: '../mlp': "),
         ({"metrics": ["rival_speedup"]}, "cases.1.metrics: ['rival_speedup']: expected rival_speedup, rival_seconds"),
         (
             {"aims": [{"metric": "train_seconds", "direction": "at_most", "value": 1.0}]},

@@ -157,10 +157,11 @@ def test_a_cached_generation_that_writes_something_else_is_refused(work: Any, mo
         cached(work, monkeypatch, Zeros)
 
 
-def test_an_int8_cache_that_writes_something_else_misses_its_gate(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_int8_cache_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = caching.Decoder
     (gate,) = [gate for gate in SUITE.case("gpt_int8_cache").gates if gate.metric == "same_tokens"]
-    assert not gate.met_by(cached(work, monkeypatch, Zeros, int8=True)["same_tokens"])
+    with pytest.raises(ValueError, match="other tokens"):
+        cached(work, monkeypatch, Zeros, int8=True)
     assert gate.met_by(cached(work, monkeypatch, honest, int8=True)["same_tokens"])
 
 
@@ -261,6 +262,22 @@ def test_what_is_timed_was_never_asked_before(work: Any, monkeypatch: pytest.Mon
     timed = asked[tested : tested + work.inference.SINGLES + work.inference.BATCH * work.inference.BATCHES]
     assert len(set(timed)) == len(timed)
     assert set(timed).isdisjoint(asked[:tested])
+
+
+def test_texts_are_timed_on_windows_that_were_not_judged(work: Any) -> None:
+    task = plays(work)
+    judged = {window.tobytes() for window in task.judged[:, :-1]}
+    timed = [window.tobytes() for window in work.tasks.new_inputs(task, 1900)]
+    assert len(set(timed)) == len(timed)
+    assert judged.isdisjoint(timed)
+
+
+def test_a_text_is_drawn_again_to_the_token(work: Any) -> None:
+    task = plays(work)
+    text = task.reference.generate(task.judged[0, : work.generation.PROMPT], 24, temperature=0.8, seed=3, hop=64)
+    assert work.generation.drawn_again(task.reference, text, 3) == 1
+    text[-1] = (text[-1] + 1) % task.reference.vocab_size
+    assert work.generation.drawn_again(task.reference, text, 3) == 23 / 24
 
 
 @pytest.mark.parametrize("technique", ["fp32", "fp32_kv_cache"])

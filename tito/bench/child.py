@@ -20,7 +20,6 @@ import itertools
 import json
 import math
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ from tinytorch.benchmarking import measure
 from tinytorch.errors import StateError
 from tinytorch.layers import Module
 from tinytorch.serialization import load_arrays, save_arrays
+from tito.bench.orphan import end_with_parent
 
 FUNCTIONS = ("load", "build", "train", "evaluate", "predictor", "queries")
 PROGRESS_INTERVAL = 0.1  # seconds: however often a workload reports, the pipe carries ten lines a second
@@ -85,7 +85,7 @@ class Reporter:
 
 def main() -> None:
     """Run one job; whatever goes wrong becomes a "failed" event."""
-    _end_with_parent()
+    end_with_parent()
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)  # what the workload starts shall not hold the pipe open
     with os.fdopen(descriptor, "w") as pipe:
@@ -271,7 +271,8 @@ def _reason(error: BaseException, workload: str) -> str:
     """Type, message and the last line of the workload's files on the way to the error."""
     if isinstance(error, WorkloadError):
         return str(error)
-    message = " ".join(str(error).split())[:300]
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # whose text names the place as well
+    message = " ".join(text.split())[:300]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno))
@@ -287,12 +288,6 @@ def _peak_memory() -> int | None:
     except OSError:
         return None
     return next((int(s.split()[1]) * 1024 for s in status.splitlines() if s.startswith("VmHWM:")), None)
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when the harness dies, even by SIGKILL (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _let_others_trace() -> None:

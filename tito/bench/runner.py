@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +130,7 @@ def run_suite(
     suite = loaded.suite
     pinned = process.pinned_environment(blas.environment | pinned_backend(backend))
     left_out = _left_out(suite, quick, pinned)
-    cases = [_as_run(case, seeds, quick) for case in suite.cases if case.name not in left_out]
+    cases = [_as_run(case, seeds, quick) for case in _part_of(suite, left_out)]
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         run = _Run(
             loaded=loaded,
@@ -151,7 +151,7 @@ def run_suite(
         created=created,
         seconds=time.perf_counter() - started,
         quick=quick,
-        altered=[*loaded.altered, *_fewer_seeds(suite.cases, seeds, quick)],
+        altered=[*loaded.altered, *_fewer_seeds(_part_of(suite, left_out), seeds, quick)],
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -250,7 +250,9 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
 def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
     """One round beside PyTorch."""
     run.report(Event("beside PyTorch", case.name, seed, 0, 1, {}))
-    return SeedRun(seed=seed, metrics=rival.run_round(case.rival, seed, run.pinned), curve=[], exhibits=[])
+    return SeedRun(
+        seed=seed, metrics=rival.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
+    )
 
 
 def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
@@ -363,6 +365,10 @@ def _left_out(suite: Suite, quick: bool, pinned: dict[str, str]) -> dict[str, st
     rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
     reason = rival.missing(pinned) if rivals else None
     return why | (dict.fromkeys(rivals, reason) if reason else {})
+
+
+def _part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:
+    return [case for case in suite.cases if case.name not in left_out]
 
 
 def _as_run(case: Case, seeds: int | None, quick: bool) -> Case:

@@ -35,6 +35,7 @@ from tito.errors import SuiteError
 
 # What the engine itself measures of each seed; gates and aims may name these as well as the suite's own.
 ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
+WORKS = Path(__file__).parents[1] / "versus" / "works"  # what can be a rival
 # What a case with a rival measures, and nothing else
 RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
 
@@ -104,7 +105,8 @@ class Case(Frozen):
     aims: list[Criterion] = []
     metrics: list[str] | None = Field(default=None, min_length=1)  # of the suite's, those that it measures; else all
     note: str = ""  # e.g. why this case is expected to fail, shown beside its figures
-    rival: str = ""  # a work of tito.versus: what is measured is this work beside PyTorch, a round for each seed
+    # A work of tito.versus: what is measured is this work beside PyTorch, a round for each seed
+    rival: str = Field(default="", pattern=r"^[a-z0-9_]*$")
     quick: Quick = Quick()
 
 
@@ -189,8 +191,7 @@ def load_suite(folder: Path) -> LoadedSuite:
     if folder.resolve().name != f"{suite.year}_{suite.name}":
         raise SuiteError(f"{file}: it must lie in a folder {suite.year}_{suite.name}, after its year and name")
     workload = _workload(file, suite)
-    code = sorted({workload, *workload.parent.glob("*.py")})
-    hashed = hashlib.sha256(content + b"".join(_read(file) for file in code)).hexdigest()
+    hashed = hashlib.sha256(content + _code(workload)).hexdigest()
     return LoadedSuite(suite=suite, folder=folder, workload=workload, sha256=hashed)
 
 
@@ -292,6 +293,15 @@ def _workload(file: Path, suite: Suite) -> Path:
     return path
 
 
+def _code(workload: Path) -> bytes:
+    """What is hashed besides the yaml: the workload alone, or each file of its folder with name and length."""
+    files = sorted(workload.parent.glob("*.py"))
+    if files == [workload] or not files:
+        return _read(workload)
+    contents = {file.name: _read(file) for file in files}
+    return b"".join(f"{name} {len(code)}\n".encode() + code for name, code in contents.items())
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -368,6 +378,9 @@ def _contradictions(suite: Suite) -> Iterable[str]:
             if name not in suite.metrics:
                 yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"
         measured = suite.metrics_of(case) if case.rival else [*suite.metrics_of(case), *ENGINE_METRICS]
+        if case.rival and not (WORKS / f"{case.rival}.py").is_file():
+            known = ", ".join(sorted(file.stem for file in WORKS.glob("[a-z]*.py")))
+            yield f"cases.{i}.rival: {case.rival!r}: expected one of {known}"
         if case.rival and set(measured) != set(RIVAL_METRICS):
             yield f"cases.{i}.metrics: {measured}: expected {', '.join(RIVAL_METRICS)}, as the case has a rival"
         for role, criteria in (("gates", case.gates), ("aims", case.aims)):
@@ -399,5 +412,8 @@ def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
             if name not in suite.metrics:
                 yield f"overview.{key}: {name!r}: expected one of {', '.join(suite.metrics)}"
     for i, case in enumerate(suite.cases):
+        for criterion in (*case.gates, *case.aims):
+            if criterion.metric not in (*overview.columns, *ENGINE_METRICS):
+                yield f"overview.columns: {criterion.metric!r} is missing, which case {case.name!r} is judged by"
         if not isinstance(case.parameters.get(overview.group), str):
             yield f"cases.{i}.parameters.{overview.group}: expected a name: the overview groups cases by it"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from tinytorch.benchmarking import measure
+from tito.bench.orphan import end_with_parent
 from tito.versus.contender import Contender
 
 SECONDS = 1.0  # each measurement takes about this long
@@ -25,6 +26,7 @@ def samples_for(f: Callable[[], object]) -> int:
 
 def main(work: str, contender: str) -> None:
     """Build the contender, check it, time it."""
+    end_with_parent()
     build: Callable[[], Contender] = getattr(importlib.import_module(f"tito.versus.works.{work}"), contender)
     made = build()
     check = made.check().tolist()
