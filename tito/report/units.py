@@ -78,13 +78,21 @@ def quantity(value: float, unit: str) -> str:
         case "bytes" | "B":
             return size(value)
         case "count" | "":
-            return integer(value) if value == round(value) else significant(value, 4)
+            return integer(value) if value == round(value) else _plain_number(value)
         case "/s":
             return rate(value)
         case "times":
             return f"{significant(value)}×"
         case _:
             return f"{significant(value, 4)}{THIN}{unit}"
+
+
+def _plain_number(value: float) -> str:
+    """A number without a unit: 0.8217, but 2.1e-6 where zeros would fill the line."""
+    if abs(value) >= 1e-3:
+        return significant(value, 4)
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def spread(mean: float, sd: float | None, unit: str) -> str:
