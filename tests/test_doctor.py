@@ -12,7 +12,7 @@ import pytest
 
 from tinytorch.environment import BlasInfo, MachineInfo, machine
 from tinytorch.errors import SettingError
-from tinytorch.onednn import PACKAGE
+from tinytorch.onednn import NOT_INSTALLED
 from tito import doctor
 from tito.bench.blas import KernelChoice
 from tito.bench.record import BackendChoice, BlasChoice
@@ -78,7 +78,7 @@ def backend(name: Literal["numpy", "onednn"], why: str) -> BackendChoice:
         (backend("onednn", "it is installed"), "ok", "oneDNN 3.2.0, native int8 (it is installed)"),
         (backend("numpy", "TINYTORCH_BACKEND=numpy"), "ok", "NumPy (TINYTORCH_BACKEND=numpy)"),
         (backend("numpy", "there is no package of oneDNN for X"), "ok", "NumPy (there is no package of oneDNN for X)"),
-        (backend("numpy", f"oneDNN is not installed: pip install {PACKAGE}"), "note", "NumPy; oneDNN is not installed"),
+        (backend("numpy", NOT_INSTALLED), "note", "NumPy; oneDNN is not installed"),
     ],
 )
 def test_the_backend_is_told_and_how_to_get_a_faster_one(
@@ -115,7 +115,7 @@ def test_missing_py_spy_is_a_note_that_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "find_py_spy", lambda: None)
     finding = doctor.stacks_finding()
     assert finding.state == "note"
-    assert "pip install py-spy" in finding.advice
+    assert "python -m pip install -e . in the checkout" in finding.advice
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

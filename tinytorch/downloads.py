@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 
-from tinytorch.errors import DataError
+from tinytorch.errors import DataError, how_to_install
 from tinytorch.serialization import atomic_write
 
 Report = Callable[[str], None]
@@ -314,7 +314,7 @@ def from_address(base: str, archive: str, folder: Path) -> Path:
     try:
         import pooch
     except ImportError:
-        raise SourceFailed("pooch is not installed (pip install pooch)") from None
+        raise SourceFailed(f"pooch is not installed: {how_to_install()}") from None
     pooch.get_logger().setLevel("ERROR")  # it would print the hash of each file
     agent = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), chunk_size=1 << 20)
     try:

@@ -10,6 +10,18 @@ TinyTorchError
 """
 
 
+def how_to_install(extra: str = "") -> str:
+    """Return the command that installs the dependencies, or an optional extra, from a checkout.
+
+    It never names the distribution: `tinytorch` on PyPI is another project.
+
+    >>> how_to_install("onednn")
+    "python -m pip install -e '.[onednn]' in the checkout"
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"python -m pip install -e {what} in the checkout"
+
+
 class TinyTorchError(Exception):
     """Base of all errors here: catch it to catch them all."""
 

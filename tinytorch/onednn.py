@@ -1,6 +1,6 @@
 """Module 15: oneDNN, Intel's library of kernels for neural networks, through its C interface.
 
-Optional: the extra `tinytorch[onednn]` brings it (PyPI package onednn-cpu-gomp). `kernels` decides whether it is
+Optional: the extra `onednn` brings it (PyPI package onednn-cpu-gomp). `kernels` decides whether it is
 used. Here is what all kernels share, in oneDNN's own terms:
 
     Descriptor   shape, dtype and layout of an array; with layout "any" the primitive chooses the best
@@ -23,7 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.onednn_library import PACKAGE, UnsupportedError, check, library, native_dtypes, version, why_not
+from tinytorch.onednn_library import (
+    NOT_INSTALLED,
+    PACKAGE,
+    UnsupportedError,
+    check,
+    library,
+    native_dtypes,
+    version,
+    why_not,
+)
 
 # dnnl_types.h: which array of a primitive an argument is
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
@@ -44,7 +53,7 @@ _USERS_SCRATCHPAD = 1  # dnnl_scratchpad_mode_user
 ONE_THREAD = 0  # for `Primitive(operations=...)`
 SMALL = 2**23  # multiplications and additions: below, one thread is done before a second has woken up
 
-__all__ = ["PACKAGE", "UnsupportedError", "check", "library", "native_dtypes", "version", "why_not"]
+__all__ = ["NOT_INSTALLED", "PACKAGE", "UnsupportedError", "check", "library", "native_dtypes", "version", "why_not"]
 
 Layout = Sequence[int] | str | None
 

@@ -16,9 +16,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from tinytorch.errors import SettingError, TinyTorchError
+from tinytorch.errors import SettingError, TinyTorchError, how_to_install
 
 PACKAGE = "onednn-cpu-gomp"
+NOT_INSTALLED = f"oneDNN is not installed: {how_to_install('onednn')}"
 
 _UNIMPLEMENTED = 3  # dnnl_status_t
 _STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: "last implementation reached",
@@ -100,7 +101,7 @@ def library() -> Library:
         if (sys.platform, platform.machine()) != ("linux", "x86_64"):
             system = f"{platform.system()} {platform.machine()}"
             raise SettingError(f"there is no package of oneDNN for {system}") from None
-        raise SettingError(f"oneDNN is not installed: python -m pip install {PACKAGE}") from None
+        raise SettingError(NOT_INSTALLED) from None
     except (OSError, AttributeError, TinyTorchError) as error:
         raise SettingError(f"oneDNN cannot be loaded ({error})") from None
 

@@ -143,7 +143,7 @@ def _print_version(wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            found = version("tinytorch")
+            found = version("tinytorch-bench")
         except PackageNotFoundError:
             found = "from a checkout, not installed"
         typer.echo(f"tito {found}")

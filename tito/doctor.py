@@ -20,8 +20,8 @@ import numpy as np
 from tinytorch import kernels
 from tinytorch.downloads import cache_folder
 from tinytorch.environment import MachineInfo, blas, machine
-from tinytorch.errors import SettingError
-from tinytorch.onednn import PACKAGE
+from tinytorch.errors import SettingError, how_to_install
+from tinytorch.onednn import NOT_INSTALLED
 from tito.bench.backend import choose_backend
 from tito.bench.blas import choose_kernel
 from tito.bench.probes import find_py_spy
@@ -76,7 +76,7 @@ def python_finding(version: tuple[int, ...]) -> Finding:
 def numpy_finding(version: str) -> Finding:
     """NumPy's version and the BLAS that came with it."""
     if int(version.split(".")[0]) < OLDEST_NUMPY:
-        return Finding("NumPy", "bad", version, f'at least {OLDEST_NUMPY} is needed: pip install "numpy>=2"')
+        return Finding("NumPy", "bad", version, f"at least {OLDEST_NUMPY} is needed: {how_to_install()}")
     library = blas()
     return Finding("NumPy", "ok", f"{version} with {library.library} {library.version}")
 
@@ -119,10 +119,9 @@ def backend_finding() -> Finding:
         choice = choose_backend()
     except SettingError as error:
         return Finding("backend", "bad", str(error), f"take {kernels.VARIABLE} out of the environment")
-    if choice.name == "numpy" and PACKAGE in choice.why:
+    if choice.why == NOT_INSTALLED:
         gain = "oneDNN multiplies int8 and bfloat16 by instructions of their own"
-        how = "python -m pip install 'tinytorch[onednn]', in a checkout python -m pip install -e '.[onednn]'"
-        return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how}")
+        return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how_to_install('onednn')}")
     return Finding("backend", "ok", choice.line)
 
 
@@ -130,7 +129,7 @@ def stacks_finding() -> Finding:
     """Whether py-spy can look into a process, tried on one."""
     executable = find_py_spy()
     if executable is None:
-        return Finding("stacks", "note", "py-spy is not installed", f"pip install py-spy; {WITHOUT_PTRACE}")
+        return Finding("stacks", "note", "py-spy is not installed", f"{how_to_install()}; {WITHOUT_PTRACE}")
     refusal = _try_py_spy(executable)
     if refusal is None:
         return Finding("stacks", "ok", "py-spy can look into processes, tried just now")

@@ -181,6 +181,24 @@ def test_measure_interleaved_tells_the_slow_one_from_the_quick_one():
     assert slow.median > quick.median
 
 
+def test_measure_interleaved_never_lets_a_function_follow_itself(monkeypatch):
+    """Each function has a cache of its own: a call costs 1 us right after itself (warm) and 2 us after the other."""
+    now, last = [0], [""]
+
+    def with_cache(name):
+        def call():
+            now[0] += 1000 if last[0] == name else 2000
+            last[0] = name
+
+        return call
+
+    monkeypatch.setattr(benchmarking.time, "perf_counter_ns", lambda: now[0])
+    for warmup in (0, 1, 4):
+        last[0] = ""
+        for measured in measure_interleaved(with_cache("a"), with_cache("b"), samples=50, warmup=warmup):
+            np.testing.assert_allclose(measured.seconds, 2e-6)
+
+
 def test_an_interval_holds_its_ends():
     assert 1.0 in Interval(1.0, 2.0)
     assert 2.1 not in Interval(1.0, 2.0)

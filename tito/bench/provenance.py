@@ -63,7 +63,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def _version() -> str:
     try:
-        return importlib.metadata.version("tinytorch")
+        return importlib.metadata.version("tinytorch-bench")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
         return tinytorch.__version__
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from tinytorch.errors import how_to_install
 from tito.bench import probes, process, rival
 from tito.bench.backend import pinned_backend
 from tito.bench.blas import KernelChoice
@@ -301,7 +302,7 @@ def _run_stacks(run: _Run, case: Case) -> None:
     """Train once more under py-spy. Nothing here is timed, and nothing that fails here fails the run."""
     executable = probes.find_py_spy()
     if executable is None:
-        seen: Stacks | str = "py-spy is not installed: pip install py-spy"
+        seen: Stacks | str = f"py-spy is not installed: {how_to_install()}"
     else:
         seen = _watch(run, case, executable)
     if isinstance(seen, Stacks):
