@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tinytorch import datasets
-from tinytorch.downloads import FileFact, Source, SourceFailed
-from tinytorch.errors import DataError
+from tinytorch.base.errors import DataError
+from tinytorch.datasets import catalogue
+from tinytorch.datasets.sources import FileFact, Source, SourceFailed
 from tito import data
 from tito.errors import TitoError
 
@@ -32,8 +32,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lambda path: iter([("shakespeare.txt", path.read_bytes())]),
     )
     fact = FileFact(len(TEXT), hashlib.sha256(TEXT).hexdigest())
-    made = dataclasses.replace(datasets.CATALOGUE["shakespeare"], files={"shakespeare.txt": fact}, sources=(only,))
-    monkeypatch.setitem(datasets.CATALOGUE, "shakespeare", made)
+    made = dataclasses.replace(catalogue.CATALOGUE["shakespeare"], files={"shakespeare.txt": fact}, sources=(only,))
+    monkeypatch.setitem(catalogue.CATALOGUE, "shakespeare", made)
     monkeypatch.setenv("TINYTORCH_DATA", str(tmp_path))
     return tmp_path
 
@@ -84,8 +84,8 @@ def test_a_fetch_without_any_source_left_is_an_error(cache: Path, monkeypatch: p
     def fail(archive: str, folder: Path) -> Path:
         raise SourceFailed("no answer")
 
-    made = datasets.CATALOGUE["shakespeare"]
+    made = catalogue.CATALOGUE["shakespeare"]
     sources = tuple(dataclasses.replace(source, obtain=fail) for source in made.sources)
-    monkeypatch.setitem(datasets.CATALOGUE, "shakespeare", dataclasses.replace(made, sources=sources))
+    monkeypatch.setitem(catalogue.CATALOGUE, "shakespeare", dataclasses.replace(made, sources=sources))
     with pytest.raises(DataError, match="a local file: no answer"):
         data.fetch("shakespeare", lambda line: None)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinytorch.saving import load_model
-from tinytorch.serialization import load_arrays
+from tinytorch.base.files import load_arrays
+from tinytorch.saved import load_model
 from tito.bench.child import load_workload
 from tito.bench.suite import find_suite
 

@@ -96,7 +96,7 @@ def _clean_up_when_ended() -> None:
 
 def _in_words(error: Exception) -> str:
     """What went wrong, in one line where the error was foreseen to have one."""
-    from tinytorch.errors import TinyTorchError
+    from tinytorch.base.errors import TinyTorchError
     from tito.errors import TitoError
 
     if isinstance(error, TitoError | TinyTorchError):
@@ -199,7 +199,7 @@ def suite_run(
     """Run a suite, save its record, write its page; exit code 1 if a gate is missed."""
     import tempfile
 
-    from tinytorch.kernels import BACKENDS
+    from tinytorch.native.backend import BACKENDS
     from tito.bench.backend import choose_backend
     from tito.bench.reference import keep_reference
     from tito.bench.store import Store

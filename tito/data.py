@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinytorch.datasets import CATALOGUE
-from tinytorch.downloads import State, cache_folder, file_state
-from tinytorch.downloads import fetch as fetch_files
+from tinytorch.datasets.downloads import State, cache_folder, file_state
+from tinytorch.datasets.downloads import fetch as fetch_files
 from tito.errors import TitoError
 
 

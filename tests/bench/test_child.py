@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinytorch.serialization import load_arrays
+from tinytorch.base.files import load_arrays
 from tito.bench import child
 
 WORKLOAD = Path(__file__).parent / "suites" / "2001_tiny" / "workload.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinytorch import kernels, onednn
+from tinytorch.native import backend, library
 from tito.bench.record import BackendChoice
 
 
@@ -13,16 +13,16 @@ def choose_backend(name: str | None = None) -> BackendChoice:
         SettingError: there is no such backend, or it cannot be loaded here.
     """
     if name is not None:
-        kernels.use_backend(name)
-    native = kernels.backend() == "onednn"
+        backend.use_backend(name)
+    native = backend.backend() == "onednn"
     return BackendChoice(
         name="onednn" if native else "numpy",
-        version=onednn.version() if native else None,
-        native=sorted(onednn.native_dtypes()) if native else [],
-        why="asked for by --backend" if name is not None else kernels.reason(),
+        version=library.version() if native else None,
+        native=sorted(library.native_dtypes()) if native else [],
+        why="asked for by --backend" if name is not None else backend.reason(),
     )
 
 
 def pinned_backend(choice: BackendChoice) -> dict[str, str]:
     """What makes a child use it."""
-    return {kernels.VARIABLE: choice.name}
+    return {backend.VARIABLE: choice.name}

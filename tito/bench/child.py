@@ -30,10 +30,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tinytorch.base.errors import StateError
+from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.benchmarking import measure
-from tinytorch.errors import StateError
 from tinytorch.layers import Module
-from tinytorch.serialization import load_arrays, save_arrays
 from tito.bench.orphan import end_with_parent
 
 FUNCTIONS = ("load", "build", "train", "evaluate", "predictor", "queries")
@@ -144,7 +144,7 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
 
 def _save_description(model: Module, path: Path) -> None:
     """Put beside the weights what `tinytorch.saving.load_model` builds the model from, if it knows all of its parts."""
-    from tinytorch.saving import save_model
+    from tinytorch.saved import save_model
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StateError):
         path.write_bytes((save_model(model, Path(folder) / "model") / "model.json").read_bytes())

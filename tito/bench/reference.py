@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tinytorch.serialization import atomic_write
+from tinytorch.base.files import atomic_write
 from tito.bench.record import Record
 from tito.errors import RecordError
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from tinytorch.errors import how_to_install
+from tinytorch.base.errors import how_to_install
 from tito.bench import probes, process, rival
 from tito.bench.backend import pinned_backend
 from tito.bench.blas import KernelChoice
