@@ -266,6 +266,15 @@ def test_kept_weights_say_where_they_came_from_and_are_the_records(root: Path) -
     assert origin["record"] in done.stdout
 
 
+def test_weights_that_cannot_be_kept_cost_neither_the_record_nor_the_answer(root: Path) -> None:
+    (root / "kept").write_text("in the way")
+    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"))
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    assert len(records(root)) == 1
+    assert done.stderr.splitlines()[-1].startswith(f"tito: {root / 'kept'}: the weights cannot be kept there (")
+
+
 def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:
     done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=1.5", "--keep-weights", str(root / "none"))
     assert done.returncode == 1
@@ -386,20 +395,61 @@ def test_no_records_is_a_hint_and_not_a_report(root: Path) -> None:
     assert "no records in" in report.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error(passed: Run) -> None:
+def unread(root: Path, *arguments: str, also_stderr: bool = False) -> tuple[int, str]:
+    """Run a command whose reader closes the pipe at once; return its exit code, and its stderr if that is read."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tito", "record", "schema"],
-        env=environment(passed[0]),
+        [sys.executable, "-m", "tito", *arguments],
+        env=environment(root),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == ""
+    process.stdout.close()
+    if also_stderr:
+        process.stderr.close()
+    said = "" if also_stderr else process.stderr.read()
     process.stderr.close()
-    process.wait(timeout=30)
+    return process.wait(timeout=120), said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["record", "schema"], ["record", "show", "tiny"], ["record", "list"], ["suite", "show", "tiny"], ["data", "list"]],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_early_is_no_error(passed: Run, command: list[str]) -> None:
+    assert unread(passed[0], *command) == (0, "")
+
+
+@pytest.mark.parametrize("also_stderr", [False, True], ids=["stdout", "stdout and stderr"])
+def test_a_run_whose_reader_leaves_early_loses_nothing(root: Path, also_stderr: bool) -> None:
+    code, said = unread(
+        root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"), also_stderr=also_stderr
+    )
+    assert code == 0, said
+    (record,) = records(root)
+    assert record.status == "passed"
+    assert json.loads((root / "kept" / "reference.json").read_text())["record"] == record.id
+    assert record.id in (root / "reports" / "tiny.html").read_text()
+    assert (root / "reports" / "index.html").is_file()
+
+
+def test_a_failed_run_whose_reader_leaves_early_still_ends_with_1(root: Path) -> None:
+    code, said = unread(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2")
+    assert code == 1
+    assert said.splitlines()[-1].startswith("tito: tiny: gate missed: ")
+    assert [record.status for record in records(root)] == ["gate missed"]
+
+
+def test_a_report_whose_reader_leaves_early_is_written(passed: Run, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(passed[0], root)
+    for page in (root / "reports").glob("*.html"):
+        page.unlink()
+    assert unread(root, "report") == (0, "")
+    assert {page.name for page in (root / "reports").glob("*.html")} == {"tiny.html", "index.html"}
 
 
 # ---- data

@@ -1,8 +1,10 @@
 """The command line `tito`: parses arguments; each command calls one function of a room and prints its answer.
 
 Rooms are imported inside the commands, so that `tito --help` need not load NumPy, pydantic and the rest.
-Answers go to stdout; progress, warnings and errors (one line, `tito: ...`) to stderr. Exit codes: 0, 1 for a
-missed gate or an error, 2 for wrong arguments, 130 after Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
+Answers go to stdout; progress, warnings and errors (one line, `tito: ...`) to stderr. A command first does and saves
+all that it is for, and prints last: a reader that leaves early, e.g. `head`, changes neither its work nor its exit
+code. Exit codes: 0, 1 for a missed gate or an error, 2 for wrong arguments, 130 after Ctrl-C, 143 and 129 after
+SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -73,9 +75,6 @@ def main() -> None:
     _clean_up_when_ended()
     try:
         app(prog_name="tito")
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
         if os.environ.get("TITO_DEBUG"):
             raise
@@ -107,15 +106,36 @@ def _in_words(error: Exception) -> str:
 
 
 def _say(message: str) -> None:
-    """One message on stderr."""
-    print(f"tito: {message}", file=sys.stderr)  # noqa: T201 (the terminal is this file's business)
+    """Write one message to stderr."""
+    try:
+        print(f"tito: {message}", file=sys.stderr)  # noqa: T201 (the terminal is this file's business)
+    except BrokenPipeError:
+        _ignore(sys.stderr)
+
+
+def _print(text: object) -> None:
+    """Write lines to stdout as they are, whatever the width of the terminal."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        _ignore(sys.stdout)
+
+
+def _ignore(stream: TextIO) -> None:
+    """Send the rest of a stream nowhere, since its reader has closed the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _console(stderr: bool = False) -> Console:
-    """Rich's console, which takes text as it is; NO_COLOR and a missing terminal are its business."""
+    """Return a console that prints text as it is and survives a closed pipe; Rich handles NO_COLOR and plain files."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    class Surviving(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            _ignore(sys.stderr if stderr else sys.stdout)
+
+    return Surviving(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def _show(content: RenderableType) -> None:
@@ -129,7 +149,7 @@ def _show(content: RenderableType) -> None:
 def _show_path(page: Path | None) -> None:
     """The report's path in a line of its own, whole however long it is, for a terminal to make a link of."""
     if page:
-        typer.echo(f"\n  report: {page}\n")
+        _print(f"\n  report: {page}\n")
 
 
 def _project() -> Project:
@@ -201,10 +221,10 @@ def suite_run(
 
     from tinytorch.kernels import BACKENDS
     from tito.bench.backend import choose_backend
-    from tito.bench.reference import keep_reference
     from tito.bench.store import Store
     from tito.bench.suite import find_suite, with_gate
     from tito.errors import SuiteError
+    from tito.terminal import show_record
 
     project = _project()
     loaded = find_suite(project.suites, name)
@@ -220,14 +240,16 @@ def suite_run(
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         weights = Path(folder) / "model.safetensors"
         record = _run(loaded, seeds, quick, _command(name, seeds, quick, gate or [], backend), chosen, weights)
-        problem = _keep_and_show(project, record)
+        page, problems = _keep(project, record)
         if keep_weights is not None and record.status == "passed":
-            keep_reference(keep_weights, weights, record)
+            problems += _keep_weights(keep_weights, weights, record)
+    _show(show_record(record))
+    _show_path(page)
     if record.status != "passed":
-        _say(f"{record.suite}: {record.status}: {record.reason}")
-    if problem:
+        problems.insert(0, f"{record.suite}: {record.status}: {record.reason}")
+    for problem in problems:
         _say(problem)
-    if problem or record.status != "passed":
+    if problems:
         raise typer.Exit(1)
 
 
@@ -269,25 +291,34 @@ def _run(
         )
 
 
-def _keep_and_show(project: Project, record: Record) -> str | None:
-    """Print the result, save the record, write the pages; returns what went wrong with the last two."""
+def _keep(project: Project, record: Record) -> tuple[Path | None, list[str]]:
+    """Save the record and write the pages; return the suite's page, if it was written, and what went wrong."""
     from tito.bench.store import Store
     from tito.errors import TitoError
     from tito.report.pages import write_pages
-    from tito.terminal import show_record
 
-    _show(show_record(record))
     store = Store(project.reports)
     try:
         kept = store.save(record)
     except (TitoError, OSError) as error:
-        return f"the result above is not kept: {error}"
+        return None, [f"the result above is not kept: {error}"]
     try:
         write_pages(_readable(store), project.reports)
     except (TitoError, OSError) as error:
-        return f"the record is kept in {kept}, but its page is not written: {error}"
-    _show_path(project.reports / f"{record.suite}.html")
-    return None
+        return None, [f"the record is kept in {kept}, but its page is not written: {error}"]
+    return project.reports / f"{record.suite}.html", []
+
+
+def _keep_weights(folder: Path, weights: Path, record: Record) -> list[str]:
+    """Copy the trained weights and their origin into a folder; return what went wrong."""
+    from tito.bench.reference import keep_reference
+    from tito.errors import RecordError
+
+    try:
+        keep_reference(folder, weights, record)
+    except RecordError as error:
+        return [str(error)]
+    return []
 
 
 def _readable(store: Store) -> list[Record]:
@@ -330,7 +361,7 @@ def record_show(
     newest = [record for record in _readable(store) if record.suite == id][-1:]
     record = newest[0] if newest else store.load(id)
     if as_json:
-        typer.echo(record.model_dump_json(indent=2))
+        _print(record.model_dump_json(indent=2))
         return
     page = project.reports / f"{record.suite}.html"
     _show(show_record(record))
@@ -342,7 +373,7 @@ def record_schema() -> None:
     """The JSON Schema of a record."""
     from tito.bench import store
 
-    typer.echo(json.dumps(store.record_schema(), indent=2))
+    _print(json.dumps(store.record_schema(), indent=2))
 
 
 # ---- data
@@ -364,7 +395,7 @@ def data_fetch(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
 
     console = _console(stderr=True)
     folder: Path = fetch(name, lambda line: console.print(line, soft_wrap=True))
-    typer.echo(f"{name} is whole in {folder}")
+    _print(f"{name} is whole in {folder}")
 
 
 @data.command("verify")
@@ -400,7 +431,7 @@ def report(
         raise ReportError(f"no records in {project.reports}; tito suite run NAME makes one")
     paths = write_pages(found, project.reports)
     for path in paths:
-        typer.echo(path)
+        _print(path)
     if show:
         import webbrowser
 
