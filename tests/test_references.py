@@ -11,8 +11,8 @@ import pytest
 
 from tinytorch.saving import load_model
 from tinytorch.serialization import load_arrays
-from tito.bench.child import load_workload
 from tito.bench.suite import find_suite
+from tito.bench.workload import load_workload
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = sorted((ROOT / "submissions" / "reference").iterdir())

@@ -12,13 +12,10 @@ from rich.console import Console, RenderableType
 
 from tito import terminal
 from tito.bench.record import (
-    BlasChoice,
     CaseResult,
     LatencyRun,
-    Machine,
     Omission,
     Profile,
-    Provenance,
     Record,
     SeedRun,
     Summary,
@@ -28,6 +25,8 @@ from tito.bench.record import (
 from tito.bench.runner import Event
 from tito.bench.suite import Criterion, Metric, load_suite
 from tito.doctor import Finding
+from tito.process.blas import BlasChoice
+from tito.process.provenance import Machine, Provenance
 
 TINY = Path(__file__).parent / "bench" / "suites" / "2001_tiny"
 ACCURACY = Metric(title="Accuracy", unit="%")

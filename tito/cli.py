@@ -23,9 +23,10 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from tito.bench.record import BackendChoice, Record
+    from tito.bench.record import Record
     from tito.bench.store import Store
     from tito.bench.suite import LoadedSuite
+    from tito.process.backend import BackendChoice
     from tito.project import Project
 
 
@@ -220,10 +221,10 @@ def suite_run(
     import tempfile
 
     from tinytorch.kernels import BACKENDS
-    from tito.bench.backend import choose_backend
     from tito.bench.store import Store
     from tito.bench.suite import find_suite, with_gate
     from tito.errors import SuiteError
+    from tito.process.backend import choose_backend
     from tito.terminal import show_record
 
     project = _project()
@@ -267,9 +268,9 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backen
 def _run(
     loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, backend: BackendChoice, weights: Path
 ) -> Record:
-    from tito.bench.blas import choose_kernel
     from tito.bench.runner import run_suite
     from tito.data import fetch
+    from tito.process.blas import choose_kernel
     from tito.terminal import RunProgress
 
     console = _console(stderr=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tito.bench.process import child_environment, signal_name
 from tito.bench.suite import RIVAL_METRICS
 from tito.errors import RunError, printable
+from tito.process.environment import child_environment, signal_name
 
 TIMEOUT, IMPORT_TIMEOUT = 300.0, 60.0  # seconds
 TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in another order differ by about 1e-4

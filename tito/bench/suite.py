@@ -28,22 +28,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from tito.errors import SuiteError
+from tito.process.documents import Frozen, Limits
 
 # What the engine itself measures of each seed; gates and aims may name these as well as the suite's own.
 ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 WORKS = Path(__file__).parents[1] / "versus" / "works"  # what can be a rival
 # What a case with a rival measures, and nothing else
 RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
-
-
-class Frozen(BaseModel):
-    """A document that refuses unknown keys and does not change once read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _not_the_index(name: str) -> str:
@@ -90,7 +85,7 @@ class Quick(Frozen):
     """What a case runs with under --quick: fewer seeds, other parameters, the same gates."""
 
     seeds: list[int] | None = Field(default=None, min_length=1)
-    parameters: Parameters = {}
+    parameters: Parameters = Field(default={})
     leave_out: str = ""  # why the case has no part in a quick run
 
 
@@ -102,7 +97,7 @@ class Case(Frozen):
     parameters: Parameters
     seeds: list[int] = Field(min_length=1)
     gates: list[Criterion] = Field(min_length=1)
-    aims: list[Criterion] = []
+    aims: list[Criterion] = Field(default=[])
     metrics: list[str] | None = Field(default=None, min_length=1)  # of the suite's, those that it measures; else all
     note: str = ""  # e.g. why this case is expected to fail, shown beside its figures
     # A work of tito.versus: what is measured is this work beside PyTorch, a round for each seed
@@ -130,13 +125,6 @@ class Overview(Frozen):
     quality: dict[str, Literal["at_least", "at_most"]] = Field(
         min_length=1
     )  # a case has one of them; which way is better
-
-
-class Limits(Frozen):
-    """Past these a child process and all that it started are ended."""
-
-    seconds: float = Field(gt=0)
-    memory_mb: int = Field(gt=0)
 
 
 class Suite(Frozen):
@@ -171,7 +159,7 @@ class LoadedSuite(Frozen):
     folder: Path
     workload: Path
     sha256: str
-    altered: list[str] = []  # e.g. "gate accuracy=0.01"; a run of it is then no full result
+    altered: list[str] = Field(default=[])  # e.g. "gate accuracy=0.01"; a run of it is then no full result
 
 
 def load_suite(folder: Path) -> LoadedSuite:

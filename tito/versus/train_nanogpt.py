@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from tito.bench.child import load_workload
 from tito.bench.suite import find_suite
+from tito.bench.workload import load_workload
 from tito.project import find_project
 from tito.versus.nanogpt import NanoGPT, parameter_groups
 

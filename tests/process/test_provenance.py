@@ -1,4 +1,4 @@
-"""tito.bench.provenance: where a record comes from, and nothing that is not known."""
+"""tito.process.provenance: where a record comes from, and nothing that is not known."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import tinytorch.environment
-from tito.bench import provenance as module
-from tito.bench.provenance import git_state, provenance
-from tito.bench.record import BackendChoice, BlasChoice
+from tito.process import provenance as module
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice
+from tito.process.provenance import git_state, provenance
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

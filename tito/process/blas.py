@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Literal
 
 from tinytorch.environment import blas, machine, tuned_environment
-from tito.bench.process import signal_name
-from tito.bench.record import BlasChoice
 from tito.errors import RunError
+from tito.process.documents import Frozen
+from tito.process.environment import signal_name
 
 VARIABLE = "TINYTORCH_BLAS_KERNEL"
 INHERIT = "inherit"
@@ -37,6 +37,15 @@ SECONDS = 30.0  # a probe takes 0.3 to 0.6
 
 # What OpenBLAS's choice of a kernel and of its block sizes depends on, apart from the CPU.
 KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+class BlasChoice(Frozen):
+    """Which kernels OpenBLAS used in the children, and what it would have used unasked."""
+
+    used: str
+    default: str
+    speedup: float | None  # used / default, GFLOP/s of one thread; none where the default is used
+    why: str
 
 
 @dataclass(frozen=True)

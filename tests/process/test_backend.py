@@ -6,7 +6,7 @@ import pytest
 
 from tinytorch import kernels, onednn
 from tinytorch.errors import SettingError
-from tito.bench.backend import choose_backend, pinned_backend
+from tito.process.backend import choose_backend, pinned_backend
 
 native = pytest.mark.skipif(bool(onednn.why_not()), reason=onednn.why_not())
 

@@ -15,7 +15,32 @@ import numpy as np
 
 import tinytorch
 from tinytorch.environment import machine
-from tito.bench.record import BackendChoice, BlasChoice, Machine, Provenance
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice
+from tito.process.documents import Frozen
+
+
+class Machine(Frozen):
+    fingerprint: str  # hash of what follows; comparisons hold only within one
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    features: list[str]  # SIMD features that matter here, e.g. avx512f
+
+
+class Provenance(Frozen):
+    tinytorch: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    numpy: str
+    suite_sha256: str
+    machine: Machine
+    blas: BlasChoice
+    backend: BackendChoice | None = None  # records of before there was a choice have none: NumPy multiplied
+    environment: dict[str, str]  # what the children had set before NumPy was imported
+    command: str  # what to type to run it again
 
 
 def provenance(

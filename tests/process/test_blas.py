@@ -12,9 +12,9 @@ import pytest
 
 from tinytorch.environment import BlasInfo, MachineInfo
 from tinytorch.environment import blas as present_blas
-from tito.bench import blas, blas_probe
-from tito.bench.blas import Probe, choose_kernel, decide, run_probe
 from tito.errors import RunError
+from tito.process import blas, blas_probe
+from tito.process.blas import Probe, choose_kernel, decide, run_probe
 
 INHERITED = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "512"}
 OTHER = "Nehalem" if platform.machine() in ("x86_64", "AMD64") else "ARMV8"  # every such CPU can run it

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tinytorch import kernels, onednn
-from tito.bench.record import BackendChoice
+from tito.process.documents import Frozen
+
+
+class BackendChoice(Frozen):
+    """Which kernel backend of tinytorch the children used."""
+
+    name: Literal["numpy", "onednn"]
+    version: str | None  # of oneDNN; NumPy's stands in the provenance
+    native: list[str]  # dtypes that it multiplies by instructions of their own
+    why: str
+
+    @property
+    def line(self) -> str:
+        """The choice in words: oneDNN 3.2.0, native bfloat16, float32, int8 (it is installed)."""
+        title = f"oneDNN {self.version}, native {', '.join(self.native)}" if self.name == "onednn" else "NumPy"
+        return f"{title} ({self.why})"
 
 
 def choose_backend(name: str | None = None) -> BackendChoice:

@@ -3,7 +3,7 @@
     python -P blas_probe.py error   ->  {"kernel": "SkylakeX", "error": 4.1e-05}
     python -P blas_probe.py gflops  ->  {"kernel": "SkylakeX", "gflops": 198.4}
 
-The kernel is fixed when NumPy is imported, so that each candidate needs a process of its own; `tito.bench.blas`
+The kernel is fixed when NumPy is imported, so that each candidate needs a process of its own; `tito.process.blas`
 starts them. Imports NumPy and tinytorch only.
 """
 

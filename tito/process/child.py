@@ -1,10 +1,10 @@
-"""One child process: started with a pinned environment, listened to, and ended with all that it started.
+"""One child process: started with a pinned environment, listened to, and killed with everything it started.
 
-    with Child(job, environment, limits) as child:
+    with Child("tito.bench.jobs", job, results, environment, limits) as child:
         for event in child.events(tick=0.25): ...
 
-Knows nothing of suites or records: a job goes in as JSON on stdin, events come out as JSON lines on a pipe
-of their own, so that a workload that prints disturbs nothing. POSIX only (process groups).
+A job goes in as JSON on stdin. Events come out as JSON lines on a pipe of their own, so that a workload may print.
+POSIX only (process groups).
 """
 
 from __future__ import annotations
@@ -19,37 +19,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
-from tinytorch.environment import tuned_environment, usable_cores
-from tito.bench.events import Event, decode
-from tito.bench.suite import Limits
 from tito.errors import RunError, printable
+from tito.process.documents import Frozen, Limits
+from tito.process.environment import child_environment, signal_name
+from tito.process.events import Event, decode
 
 GRACE = 0.5  # seconds between the polite signal and the one that cannot be refused
 TREE_INTERVAL = 0.25  # walking the process tree reads all of /proc, so not at every tick
 TAIL = 4000  # bytes of output kept for the error line
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-SETTINGS_OF_LIBRARIES = (
-    *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
-)
-
-
-def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
-    """What every child has set before NumPy is imported; `chosen` are OpenBLAS's kernels and the backend."""
-    return tuned_environment(usable_cores()) | {"PYTHONHASHSEED": "0"} | dict(chosen)
 
 
 class Child:
-    """A running `python -m tito.bench.child`; a context manager that leaves nothing behind."""
+    """A running `python -m tito.process`; a context manager that leaves nothing behind.
 
-    def __init__(self, job: Mapping[str, Any], pinned: Mapping[str, str], limits: Limits) -> None:
+    Args:
+        module: the module that does the job (see `tito.process.inside`).
+        job: what to do.
+        result: the fields that the job's "result" event must have; None if the job returns none.
+        pinned: variables set in the child's environment.
+        limits: the child is killed when it exceeds them.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        job: Mapping[str, Any],
+        result: type[Frozen] | None,
+        pinned: Mapping[str, str],
+        limits: Limits,
+    ) -> None:
         self.limits = limits
-        self._kind = str(job["kind"])
+        self._result = result
         self._members: set[psutil.Process] = set()  # all living descendants, also those that left the group
         _adopt_orphans(True)
         self._before = {process.pid for process in psutil.Process().children(recursive=True)}
@@ -59,7 +65,7 @@ class Child:
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             # -P: a file in the working directory must not stand in for a library's
-            [sys.executable, "-P", "-m", "tito.bench.child", str(write_end)],
+            [sys.executable, "-P", "-m", "tito.process", module, str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,7 +111,7 @@ class Child:
                     elif key.fileobj is self._events:
                         *lines, buffer = (buffer + chunk).split(b"\n")
                         for line in lines:
-                            event = decode(line, self._kind)
+                            event = decode(line, self._result)
                             finished = finished or event["event"] == "result"
                             yield event
                         ended = False  # read on: there may be more in the pipe
@@ -211,23 +217,6 @@ class Child:
             self._process.stdin.flush()
         except BrokenPipeError:
             return  # it died before it listened; `events` says how
-
-
-def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with the pinned settings, and none of those libraries' inherited ones."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS_OF_LIBRARIES)}
-    home = str(Path(__file__).parents[2])  # the folder that holds tito and tinytorch, installed or not
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return inherited | dict(pinned) | {"PYTHONPATH": os.pathsep.join(paths)}
-
-
-def signal_name(number: int) -> str:
-    """A signal in words; the real-time ones have a number only.
-
-    >>> signal_name(11)
-    'Segmentation fault'
-    """
-    return signal.strsignal(number) or f"signal {number}"
 
 
 def _adopt_orphans(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""tito.bench.process: however a child ends, the reason is one line and nothing of it is left running."""
+"""tito.process.child: however a child ends, the reason is one line and nothing of it is left running."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tito.bench.process import Child, pinned_environment
-from tito.bench.suite import Limits
+from tito.bench.results import RESULTS
 from tito.errors import RunError
+from tito.process.child import Child
+from tito.process.documents import Limits
+from tito.process.environment import pinned_environment
 
-WORKLOAD = Path(__file__).parent / "suites" / "2001_tiny" / "workload.py"
+WORKLOAD = Path(__file__).parents[1] / "bench" / "suites" / "2001_tiny" / "workload.py"
 PINNED = pinned_environment({})
 
 
@@ -23,7 +25,8 @@ def start(behaviour="good", place="", seconds=20.0, memory_mb=1000):
     parameters = {"samples": 50, "steps": 3, "behaviour": behaviour, "place": str(place)}
     job = {"kind": "quality", "workload": str(WORKLOAD), "parameters": parameters, "seed": 1}
     limits = Limits(seconds=seconds, memory_mb=memory_mb)
-    return Child(job | {"weights": None, "metrics": ["accuracy"]}, PINNED, limits)
+    job |= {"weights": None, "metrics": ["accuracy"]}
+    return Child("tito.bench.jobs", job, RESULTS["quality"], PINNED, limits)
 
 
 def follow(child):
@@ -184,7 +187,7 @@ def test_ctrl_c_in_the_parent_ends_the_child_and_goes_on_up(tmp_path):
 def test_a_child_ends_when_the_harness_is_killed(tmp_path):
     place = tmp_path / "place"
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_process import start, follow;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_child import start, follow;"
         "follow(start('hang deaf', sys.argv[2]))"
     )
     here = str(Path(__file__).parent)
@@ -211,6 +214,9 @@ def test_settings_of_the_shell_do_not_reach_the_child(monkeypatch, tmp_path):
     assert {key: environment.get(key) for key in PINNED} == PINNED
 
 
-def test_the_kernel_choice_is_merged_into_the_environment():
-    assert pinned_environment({"OPENBLAS_CORETYPE": "Haswell"}) == PINNED | {"OPENBLAS_CORETYPE": "Haswell"}
-    assert PINNED["PYTHONHASHSEED"] == "0"
+def test_a_module_that_does_not_exist_is_one_line():
+    job = {"kind": "quality", "workload": str(WORKLOAD)}
+    limits = Limits(seconds=20.0, memory_mb=1000)
+    with pytest.raises(RunError, match=r"^ModuleNotFoundError: No module named 'tito.nothing'"):  # noqa: SIM117
+        with Child("tito.nothing", job, None, PINNED, limits) as child:
+            follow(child)

@@ -3,7 +3,7 @@
 {"event": "ready"}
 {"event": "phase", "name", "start", "end", "peak"}
 {"event": "progress", "phase", "done", "total", "figures"}
-{"event": "result", ...}        its fields depend on the kind of the job
+{"event": "result", ...}        its fields depend on the job
 {"event": "failed", "reason"}
 """
 
@@ -12,11 +12,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import Field, NonNegativeInt
+from pydantic import NonNegativeInt
 
-from tito.bench.record import LatencyRun
-from tito.bench.suite import Frozen
 from tito.errors import RunError, printable
+from tito.process.documents import Frozen
 
 Event = dict[str, Any]
 
@@ -43,30 +42,15 @@ class Failed(Frozen):
     reason: str
 
 
-class QualityResult(Frozen):
-    """What is in these is checked against the suite, by the runner."""
-
-    metrics: dict[str, float]
-    curve: list[Any]
-    exhibits: list[Any]
-    parameter_count: NonNegativeInt | None
-
-
-class BatchSpeed(Frozen):
-    batch: int
-    samples_per_second: float = Field(gt=0)
-
-
-class ProfileResult(LatencyRun):
-    throughput: list[BatchSpeed]
-
-
 EVENTS: dict[str, type[Frozen]] = {"ready": Ready, "phase": PhaseDone, "progress": Progress, "failed": Failed}
-RESULTS: dict[str, type[Frozen]] = {"quality": QualityResult, "profile": ProfileResult}
 
 
-def decode(line: bytes, job: str) -> Event:
-    """One event of a child that does a job of that kind; text in it is fit to be stored and shown.
+def decode(line: bytes, result: type[Frozen] | None) -> Event:
+    """Return one event of a child; its text is fit to be stored and shown.
+
+    Args:
+        line: what the child wrote.
+        result: the fields of a "result"; None if the child's job returns none.
 
     Raises:
         RunError: it is none, or it is "failed", whose reason is then the message.
@@ -74,7 +58,7 @@ def decode(line: bytes, job: str) -> Event:
     try:
         event = _clean(json.loads(line))
         fields = {key: value for key, value in event.items() if key != "event"}
-        kinds = EVENTS | ({"result": RESULTS[job]} if job in RESULTS else {})
+        kinds = EVENTS | ({"result": result} if result else {})
         kinds[event["event"]].model_validate(fields)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValidationError is a ValueError
         raise RunError(f"wrote {line[:60]!r} where only the harness writes") from None
