@@ -11,7 +11,7 @@ import pytest
 
 from tinytorch.saving import load_model
 from tinytorch.serialization import load_arrays
-from tito.bench.suite import find_suite
+from tito.bench.suites import find_suite
 from tito.bench.workload import load_workload
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,8 @@ from tito.bench.record import (
     Verdict,
 )
 from tito.bench.runner import Event
-from tito.bench.suite import Criterion, Metric, load_suite
+from tito.bench.suite import Criterion, Metric
+from tito.bench.suites import load_suite
 from tito.doctor import Finding
 from tito.process.blas import BlasChoice
 from tito.process.provenance import Machine, Provenance

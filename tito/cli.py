@@ -186,7 +186,7 @@ def tito(
 @suites.command("list")
 def suite_list() -> None:
     """The suites there are."""
-    from tito.bench.suite import find_suites
+    from tito.bench.suites import find_suites
     from tito.terminal import list_suites
 
     _show(list_suites(find_suites(_project().suites)))
@@ -195,7 +195,7 @@ def suite_list() -> None:
 @suites.command("show")
 def suite_show(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
     """What a suite fixes: gates, seeds, parameters, limits."""
-    from tito.bench.suite import find_suite
+    from tito.bench.suites import find_suite
     from tito.terminal import show_suite
 
     _show(show_suite(find_suite(_project().suites, name)))
@@ -222,7 +222,7 @@ def suite_run(
 
     from tinytorch.kernels import BACKENDS
     from tito.bench.store import Store
-    from tito.bench.suite import find_suite, with_gate
+    from tito.bench.suites import find_suite, with_gate
     from tito.errors import SuiteError
     from tito.process.backend import choose_backend
     from tito.terminal import show_record

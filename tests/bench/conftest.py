@@ -12,7 +12,8 @@ import yaml
 
 from tito.bench.record import Record
 from tito.bench.runner import run_suite
-from tito.bench.suite import LoadedSuite, load_suite
+from tito.bench.suite import LoadedSuite
+from tito.bench.suites import load_suite
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice, KernelChoice
 

@@ -11,7 +11,7 @@ import pytest
 
 from tinytorch import kernels, ladder, onednn
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
 from tito.bench.workload import load_workload
 from tito.report.exhibits import piece_of
 from tito.report.pieces import Absent

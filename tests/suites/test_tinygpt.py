@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
 from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2018_tinygpt"

@@ -14,7 +14,7 @@ import tinytorch as tt
 from tinytorch import caching, ladder, quantization
 from tinytorch.transformers import GPT
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
 from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_tinymlperf"

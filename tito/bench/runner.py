@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tinytorch.errors import how_to_install
-from tito.bench import probes, rival
+from tito.bench import probes
 from tito.bench.judge import judge, missed_gates, summarise
 from tito.bench.record import (
     CaseResult,
@@ -43,6 +43,7 @@ from tito.process.blas import KernelChoice
 from tito.process.child import Child
 from tito.process.environment import pinned_environment
 from tito.process.provenance import provenance
+from tito.versus import contest
 
 JOBS = "tito.bench.jobs"  # the module that children run
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
@@ -256,7 +257,7 @@ def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
     """One round beside PyTorch."""
     run.report(Event("beside PyTorch", case.name, seed, 0, 1, {}))
     return SeedRun(
-        seed=seed, metrics=rival.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
+        seed=seed, metrics=contest.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
     )
 
 
@@ -368,7 +369,7 @@ def _left_out(suite: Suite, quick: bool, pinned: dict[str, str]) -> dict[str, st
     """The cases that have no part in this run, by name, and why."""
     why = {case.name: f"with --quick: {case.quick.leave_out}" for case in suite.cases if quick and case.quick.leave_out}
     rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
-    reason = rival.missing(pinned) if rivals else None
+    reason = contest.missing(pinned) if rivals else None
     return why | (dict.fromkeys(rivals, reason) if reason else {})
 
 

@@ -1,4 +1,4 @@
-"""tito.bench.suite: every malformed suite is refused in one line that names the place."""
+"""tito.bench.suites: every malformed suite is refused in one line that names the place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tito.bench.suite import find_suite, find_suites, load_suite, with_gate
+from tito.bench.suites import find_suite, find_suites, load_suite, with_gate
 from tito.errors import SuiteError
 
 SUITES = Path(__file__).parent / "suites"

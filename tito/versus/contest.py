@@ -1,7 +1,7 @@
-"""One work done here and in PyTorch, each in a fresh process: what `nox -s versus` and the suites' rival cases ask.
+"""One work done by TinyTorch and by PyTorch, each in a fresh process, for `nox -s versus` and the suites' rival cases.
 
-A work is a file in tito/versus/works, known here by its name alone. PyTorch is looked for where this Python looks;
-without it there is no rival, and `missing` says so.
+A work is a file in tito/versus/works; this module only uses its name. PyTorch must be importable by this Python;
+otherwise `missing` returns the reason.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from tito.bench.suite import RIVAL_METRICS
 from tito.errors import RunError, printable
 from tito.process.environment import child_environment, signal_name
 
+WORKS = Path(__file__).with_name("works")
+# The metrics of a round of both sides, and so of a suite's case with a rival
+RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
 TIMEOUT, IMPORT_TIMEOUT = 300.0, 60.0  # seconds
 TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in another order differ by about 1e-4
 

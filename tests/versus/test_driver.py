@@ -1,4 +1,4 @@
-"""tito.versus: both sides must do the same work in every round, or there is no ratio."""
+"""tito.versus.driver: both sides must do the same work in every round, or there is no ratio."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tito.bench.rival import Contest
 from tito.errors import RunError
 from tito.versus import driver
+from tito.versus.contest import Contest
 
 
 def work() -> ModuleType:

@@ -1,9 +1,9 @@
-"""Trains in PyTorch what the suite tinygpt trains in tinytorch, for the gate of its case nanogpt_cpu.
+"""Train in PyTorch what the suite tinygpt trains in tinytorch, for the gate of its case nanogpt_cpu.
 
-    python -m tito.versus.train_nanogpt [SEED ...]
+    python tools/train_nanogpt.py [SEED ...]
 
-The same initial weights, batches, optimizer, schedule and validation windows as the suite's workload.py: what it
-prints differs from the suite's own figures by rounding alone. Needs torch (dependency group `versus`).
+It uses the initial weights, batches, optimizer, schedule, and validation windows of the suite's workload.py. Its
+figures differ from the suite's own only by rounding. Needs torch (dependency group `versus`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from tito.bench.suite import find_suite
+from tito.bench.suites import find_suite
 from tito.bench.workload import load_workload
 from tito.project import find_project
 from tito.versus.nanogpt import NanoGPT, parameter_groups
 
 
 def train(work: Any, corpus: Any, parameters: dict[str, Any], seed: int) -> tuple[float, float]:
-    """The final validation loss and the seconds of training."""
+    """Return the final validation loss and the seconds of training."""
     ours = work.build(parameters, seed)
     _, schedule = work.optimizer_and_schedule(ours, parameters)
     model = NanoGPT(**{name: parameters[name] for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")})
@@ -49,7 +49,7 @@ def train(work: Any, corpus: Any, parameters: dict[str, Any], seed: int) -> tupl
 
 @torch.no_grad()
 def judged_loss(work: Any, corpus: Any, model: NanoGPT, parameters: dict[str, Any]) -> float:
-    """The mean loss over the windows on which the suite judges."""
+    """Return the mean loss over the windows on which the suite judges."""
     windows = work.FixedWindows(corpus.validation, parameters["block_size"], work.JUDGED_WINDOWS)
     total, count = 0.0, 0
     for inputs, targets in windows.batches():

@@ -1,4 +1,4 @@
-"""tito.bench.rival and the cases that have one: the same work on both sides in every round, or no figure."""
+"""Cases with a rival: each round is judged like any other case, and what cannot be compared gives no figure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tito.bench import probes, rival
-from tito.bench.suite import RIVAL_METRICS, find_suites, load_suite
-from tito.errors import RunError, SuiteError
+from tito.bench import probes
+from tito.bench.suites import find_suites, load_suite
+from tito.errors import SuiteError
 from tito.report.overview import sides
+from tito.versus import contest
+from tito.versus.contest import RIVAL_METRICS, Contest
 from tito.versus.driver import names
 
 ROOT = Path(__file__).parents[2]
 
 
-def contest(seconds: float, *check: float) -> rival.Contest:
-    return rival.Contest(np.array(check), {"a text": seconds})
+def outcome(seconds: float, *check: float) -> Contest:
+    return Contest(np.array(check), {"a text": seconds})
 
 
 @pytest.fixture
@@ -27,12 +29,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Contenders without processes: this side takes 1 s, PyTorch 4 s; who was asked, in order."""
     order: list[str] = []
 
-    def contender(work: str, side: str, pinned: dict[str, str]) -> rival.Contest:
+    def contender(work: str, side: str, pinned: dict[str, str]) -> Contest:
         order.append(side)
-        return contest(1.0, 2.0) if side == "tinytorch" else contest(4.0, 2.003)
+        return outcome(1.0, 2.0) if side == "tinytorch" else outcome(4.0, 2.003)
 
-    monkeypatch.setattr(rival, "run_contender", contender)
-    monkeypatch.setattr(rival, "missing", lambda pinned: None)
+    monkeypatch.setattr(contest, "run_contender", contender)
+    monkeypatch.setattr(contest, "missing", lambda pinned: None)
     monkeypatch.setattr(probes, "find_py_spy", lambda: None)
     return order
 
@@ -72,7 +74,7 @@ def test_a_case_with_a_rival_is_judged_and_stands_in_the_overview(
 def test_without_pytorch_the_case_is_left_out_and_says_why(
     asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rival, "missing", lambda pinned: "PyTorch is not installed here")
+    monkeypatch.setattr(contest, "missing", lambda pinned: "PyTorch is not installed here")
     record = run_quick(load_suite(suite_folder(with_rival)))
     assert record.status == "passed"
     assert [case.name for case in record.cases] == ["clouds"]
@@ -83,7 +85,7 @@ def test_without_pytorch_the_case_is_left_out_and_says_why(
 def test_sides_that_differ_miss_the_gate(
     asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rival, "run_contender", lambda work, side, pinned: contest(1.0, float(side == "pytorch")))
+    monkeypatch.setattr(contest, "run_contender", lambda work, side, pinned: outcome(1.0, float(side == "pytorch")))
     record = run_quick(load_suite(suite_folder(with_rival)))
     assert record.status == "gate missed"
     assert record.reason == "beside: rival_difference max 0.5 is above the gate of 0.002"
@@ -93,54 +95,12 @@ def test_sides_that_cannot_be_compared_give_no_figure_and_fail_the_run(
     asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = {"tinytorch": [1.0], "pytorch": [1.0, 2.0]}
-    monkeypatch.setattr(rival, "run_contender", lambda work, side, pinned: contest(1.0, *checks[side]))
+    monkeypatch.setattr(contest, "run_contender", lambda work, side, pinned: outcome(1.0, *checks[side]))
     record = run_quick(load_suite(suite_folder(with_rival)))
     assert record.status == "failed"
     assert record.reason == (
         "beside, seed 1: mlp: tinytorch and pytorch differ in shape: they did not do the same work"
     )
-
-
-@pytest.mark.parametrize(
-    ("torch", "why"),
-    [
-        ("raise ImportError('libtorch\\x1b[31m is not here')", "PyTorch does not load: ImportError: libtorch\\x1b"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "PyTorch does not load: Segmentation fault"),
-        ("import time; time.sleep(60)", "PyTorch does not load: not within 1 s"),
-        ("import nothing_of_that_name", "PyTorch does not load: ModuleNotFoundError: No module named 'nothing_of"),
-        ("", None),
-    ],
-    ids=["broken", "crashes", "hangs", "lacks a module", "whole"],
-)
-def test_a_pytorch_that_does_not_load_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, why: str | None
-) -> None:
-    (tmp_path / "torch.py").write_text(torch)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(rival, "IMPORT_TIMEOUT", 1.0 if "sleep" in torch else 60.0)
-    found = rival.missing({})
-    assert found is None if why is None else str(found).startswith(why), found
-
-
-def test_a_contender_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rival, "TIMEOUT", 0.01)
-    with pytest.raises(RunError, match=r"^mlp: tinytorch took longer than 0.01 s$"):
-        rival.run_contender("mlp", "tinytorch", {})
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [((1.0, 2.0), (1.0,)), ((1.0,), (float("nan"),)), ((float("inf"),), (float("inf"),)), ((1.0,), (1.01,))],
-    ids=["shapes", "NaN", "infinity", "more than rounding"],
-)
-def test_what_is_not_the_same_work(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
-    with pytest.raises(RunError, match="did not do the same work"):
-        rival.same_work("work", "pytorch", contest(1.0, *ours), contest(1.0, *theirs))
-
-
-def test_a_work_that_fails_says_so_in_one_line() -> None:
-    with pytest.raises(RunError, match=r"^no_such_work: tinytorch failed: .*No module named 'tito.versus.works.no_"):
-        rival.run_contender("no_such_work", "tinytorch", {})
 
 
 @pytest.mark.parametrize(
