@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[1]
 RULES = tomllib.loads((ROOT / "tests" / "architecture.toml").read_text())
 MODULES: dict[str, int] = RULES["modules"]
 ROOMS: dict[str, dict] = RULES["rooms"]
+TITO: dict[str, list[str]] = RULES["tito"]
 MOST_LINES, LONGEST_FUNCTION = 400, 50
 
 COURSE = sorted(path for path in (ROOT / "tinytorch").glob("*.py") if path.stem != "__init__")
 SUPPORT = sorted(path for path in (ROOT / "tinytorch").glob("*/*.py"))
 FACES = sorted((ROOT / "tinytorch").glob("*/__init__.py"))
+HARNESS = sorted((ROOT / "tito").rglob("*.py"))
 WORKLOADS = sorted((ROOT / "suites").glob("*/*.py"))
 
 
@@ -115,72 +117,31 @@ def test_the_framework_never_imports_the_harness(path: Path) -> None:
     assert [name for name in imported(path) if name.split(".")[0] == "tito"] == []
 
 
-# Everything --------------------------------------------------------------------------------------------
+# tito --------------------------------------------------------------------------------------------------
 
 
-def test_no_files_import_each_other_in_a_circle() -> None:
-    """Imports inside functions and for type checkers count, too. A package's face stands above its files."""
-    graph = {
-        path: {file for file in files_imported(path) if file != path}
-        for package in ("tinytorch", "tito")
-        for path in (ROOT / package).rglob("*.py")
-        if path.parent != ROOT / package or path.stem != "__init__"
-    }
-    while True:
-        free = {path for path, uses in graph.items() if not uses & graph.keys()}
-        if not free:
-            break
-        graph = {path: uses for path, uses in graph.items() if path not in free}
-    assert {name_of(path): sorted(name_of(file) for file in uses & graph.keys()) for path, uses in graph.items()} == {}
+def own_name(path: Path) -> str:
+    """The file's dotted name below tito: bench.record."""
+    return ".".join(path.relative_to(ROOT / "tito").with_suffix("").parts)
 
 
-SOURCES = [
-    path for folder in ("tinytorch", "tito", "suites", "tools", "examples") for path in (ROOT / folder).rglob("*.py")
-]
+def test_no_room_of_tito_imports_one_that_stands_after_it() -> None:
+    order = list(TITO)
+    assert {path.relative_to(ROOT / "tito").parts[0].removesuffix(".py") for path in HARNESS} == set(order)
+    for room, allowed in TITO.items():
+        assert {name.split(".")[0] for name in allowed} <= set(order[: order.index(room)]), room
 
 
-def test_a_file_fits_in_one_head() -> None:
-    lengths = {name_of(path): path.read_text().count("\n") for path in SOURCES}
-    too_long = {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in RULES["long"]}
-    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+@pytest.mark.parametrize("path", HARNESS, ids=own_name)
+def test_a_file_of_tito_imports_only_what_its_room_may(path: Path) -> None:
+    room = own_name(path).split(".")[0]
+    used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
+    allowed = {*TITO[room], room}
+    outside = {name for name in used if not any((name + ".").startswith(one + ".") for one in allowed)}
+    assert outside == set(), f"{own_name(path)} may import only {', '.join(sorted(allowed))}"
 
 
-def test_a_function_fits_on_one_screen() -> None:
-    too_long = {}
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines, name = node.end_lineno - node.lineno + 1, f"{name_of(path)}:{node.name}"
-                if lines > LONGEST_FUNCTION and name not in RULES["long"]:
-                    too_long[name] = lines
-    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
-
-
-def test_no_reason_is_stated_for_what_is_short() -> None:
-    for name in RULES["long"]:
-        file, _, function = name.partition(":")
-        tree = ast.parse((ROOT / file).read_text())
-        if not function:
-            assert (ROOT / file).read_text().count("\n") > MOST_LINES, name
-        else:
-            found = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function]
-            assert [n for n in found if n.end_lineno - n.lineno + 1 > LONGEST_FUNCTION], name
-
-
-# What each room of tito may import of tito's other rooms
-TITO = {
-    "bench": {"bench", "errors"},
-    "report": {"bench.record", "bench.suite", "report", "errors"},
-    "versus": {"bench", "project", "versus", "errors"},
-}
-
-
-@pytest.mark.parametrize("room", TITO)
-def test_a_room_of_tito_imports_only_what_it_may(room: str) -> None:
-    for path in sorted((ROOT / "tito" / room).rglob("*.py")):
-        used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
-        outside = {name for name in used if not any((name + ".").startswith(allowed + ".") for allowed in TITO[room])}
-        assert outside == set(), f"{path.relative_to(ROOT)} imports {outside}"
+# Workloads, and what the package offers -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -232,3 +193,54 @@ def test_what_is_not_used_is_not_imported() -> None:
 def test_the_top_level_holds_what_the_design_says() -> None:
     for name in ("noxfile.py", "pyproject.toml", "tinytorch", "modules", "suites", "submissions", "reports", "tito"):
         assert (ROOT / name).exists(), name
+
+
+# Everything --------------------------------------------------------------------------------------------
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checkers count, too. A package's face stands above its files."""
+    graph = {
+        path: {file for file in files_imported(path) if file != path}
+        for package in ("tinytorch", "tito")
+        for path in (ROOT / package).rglob("*.py")
+        if path.parent != ROOT / package or path.stem != "__init__"
+    }
+    while True:
+        free = {path for path, uses in graph.items() if not uses & graph.keys()}
+        if not free:
+            break
+        graph = {path: uses for path, uses in graph.items() if path not in free}
+    assert {name_of(path): sorted(name_of(file) for file in uses & graph.keys()) for path, uses in graph.items()} == {}
+
+
+FOLDERS = ("tinytorch", "tito", "suites", "tools", "examples")
+SOURCES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_a_file_fits_in_one_head() -> None:
+    lengths = {name_of(path): path.read_text().count("\n") for path in SOURCES}
+    too_long = {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in RULES["long"]}
+    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+
+
+def test_a_function_fits_on_one_screen() -> None:
+    too_long = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines, name = node.end_lineno - node.lineno + 1, f"{name_of(path)}:{node.name}"
+                if lines > LONGEST_FUNCTION and name not in RULES["long"]:
+                    too_long[name] = lines
+    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+
+
+def test_no_reason_is_stated_for_what_is_short() -> None:
+    for name in RULES["long"]:
+        file, _, function = name.partition(":")
+        tree = ast.parse((ROOT / file).read_text())
+        if not function:
+            assert (ROOT / file).read_text().count("\n") > MOST_LINES, name
+        else:
+            found = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function]
+            assert [n for n in found if n.end_lineno - n.lineno + 1 > LONGEST_FUNCTION], name

@@ -22,11 +22,11 @@ from tinytorch.datasets.downloads import cache_folder
 from tinytorch.environment import MachineInfo, blas, machine
 from tinytorch.native import backend
 from tinytorch.native.library import NOT_INSTALLED
-from tito.bench.backend import choose_backend
-from tito.bench.blas import choose_kernel
 from tito.bench.probes import find_py_spy
 from tito.data import list_data
 from tito.errors import TitoError
+from tito.process.backend import choose_backend
+from tito.process.blas import choose_kernel
 from tito.report import units
 
 State = Literal["ok", "note", "bad"]

@@ -12,9 +12,9 @@ import pytest
 from tinytorch import acceleration
 from tinytorch.native import backend as kernel_backend
 from tinytorch.native import library
-from tito.bench.child import load_workload
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 from tito.report.exhibits import piece_of
 from tito.report.pieces import Absent
 

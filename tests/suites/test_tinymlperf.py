@@ -14,9 +14,9 @@ import tinytorch as tt
 from tinytorch import acceleration, caching
 from tinytorch.quantized import models
 from tinytorch.transformers import GPT
-from tito.bench.child import load_workload
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_tinymlperf"
 SUITE = load_suite(FOLDER).suite

@@ -1,7 +1,7 @@
 """Trained weights that are worth keeping: the file, and beside it where it came from.
 
 FOLDER/model.safetensors    the weights of the profiled case's first seed
-FOLDER/model.json           what the model is made of, for tinytorch.saving.load_model, if it is of known layers
+FOLDER/model.json           what the model is made of, for tinytorch.saved.load_model, if it is of known layers
 FOLDER/reference.json       suite, case, seed, command, what was measured, SHA-256
 """
 
