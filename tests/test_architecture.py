@@ -1,10 +1,13 @@
-"""The house's rules, held by reading every file's imports."""
+"""The project's structure: tests/architecture.toml states it, every file's imports and sizes are held to it."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,68 +15,25 @@ import pytest
 import tinytorch
 
 ROOT = Path(__file__).parents[1]
+RULES = tomllib.loads((ROOT / "tests" / "architecture.toml").read_text())
+MODULES: dict[str, int] = RULES["modules"]
+ROOMS: dict[str, dict] = RULES["rooms"]
+TITO: dict[str, list[str]] = RULES["tito"]
+MOST_LINES, LONGEST_FUNCTION = 400, 50
 
-# Which course module a file belongs to; what is below 1 may be used by all, and is nobody's lesson
-MODULE_OF = {
-    "errors": -1,
-    "serialization": 0,
-    "environment": 1,
-    "tensor": 2,
-    "random": 2,
-    "activations": 3,
-    "layers": 4,
-    "losses": 5,
-    "autograd": 6,
-    "optimizers": 7,
-    "training": 8,
-    "convolution": 9,
-    "parallel": 9,
-    "pooling": 9,
-    "normalization": 9,
-    "spatial": 9,
-    "png": 10,
-    "downloads": 10,
-    "dataloader": 10,
-    "datasets": 10,
-    "tokenization": 11,
-    "embeddings": 12,
-    "attention": 13,
-    "transformers": 14,
-    "onednn": 15,  # what 15 and 17 multiply with; 16 shows how it comes to be fast
-    "onednn_library": 15,
-    "onednn_bf16": 15,
-    "kernels": 15,
-    "half": 15,
-    "mixed_precision": 15,
-    "acceleration": 16,
-    "ladder": 16,
-    "quantizers": 17,
-    "onednn_int8": 17,
-    "quantized": 17,
-    "quantized_training": 17,
-    "folding": 17,
-    "saved_kinds": 17,  # the words and the table of all layers: 17 asks it which it knows, 19 saves by it
-    "saved_clashes": 17,
-    "saved_types": 17,
-    "quantized_check": 17,
-    "quantized_predictor": 17,
-    "quantization": 17,
-    "packing": 18,
-    "channel_pruning": 18,
-    "compression": 18,
-    "decoding": 19,
-    "caching": 19,
-    "cache_check": 19,
-    "saved_document": 19,
-    "saved_files": 19,
-    "saving": 19,
-    "benchmarking": 20,
-}
-FRAMEWORK = [path for path in sorted((ROOT / "tinytorch").glob("*.py")) if path.stem != "__init__"]
+COURSE = sorted(path for path in (ROOT / "tinytorch").glob("*.py") if path.stem != "__init__")
+SUPPORT = sorted(path for path in (ROOT / "tinytorch").glob("*/*.py"))
+FACES = sorted((ROOT / "tinytorch").glob("*/__init__.py"))
+HARNESS = sorted((ROOT / "tito").rglob("*.py"))
 WORKLOADS = sorted((ROOT / "suites").glob("*/*.py"))
 
 
-def imported(path: Path) -> set[str]:
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Every module that a file imports anywhere in it, as dotted names."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -81,37 +41,107 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # not from files beside it
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
-@pytest.mark.parametrize("path", FRAMEWORK, ids=lambda path: path.stem)
-def test_a_module_imports_only_modules_before_it(path: Path) -> None:
-    own = MODULE_OF[path.stem]
-    used = {name.split(".")[1] for name in imported(path) if name.startswith("tinytorch.")}
-    later = {name: MODULE_OF[name] for name in used if MODULE_OF[name] > own}
-    assert later == {}, f"{path.name} (module {own}) imports what comes later: {later}"
-    assert "tinytorch" not in imported(path), f"{path.name} imports the whole package"
+@cache
+def files_imported(path: Path) -> frozenset[Path]:
+    """The project's files among them; the face of a package counts where one of its names is taken."""
+    found = set()
+    for name in imported(path):
+        parts = name.split(".")
+        for place in (ROOT.joinpath(*parts), ROOT.joinpath(*parts[:-1])):
+            file = next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()), None)
+            if file:
+                found.add(file)
+                break
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", FRAMEWORK, ids=lambda path: path.stem)
+# tinytorch ---------------------------------------------------------------------------------------------
+
+
+def test_the_flat_files_are_the_course_and_the_folders_its_rooms() -> None:
+    assert {path.stem for path in COURSE} == MODULES.keys()
+    assert {path.parent.name for path in FACES} == {path.parent.name for path in SUPPORT} == ROOMS.keys()
+    assert sorted(MODULES.values()) == list(range(1, 21))
+
+
+def test_each_module_s_folder_has_its_number() -> None:
+    for folder in (ROOT / "modules").glob("[0-9]*"):
+        number, _, name = folder.name.partition("_")
+        assert int(number) in MODULES.values()
+        assert name in MODULES or (number, name) == ("01", "setup")
+
+
+def needs(path: Path) -> Iterator[tuple[str, int]]:
+    """The files of tinytorch that a file imports, and the number of each."""
+    for file in files_imported(path):
+        if file.is_relative_to(ROOT / "tinytorch"):
+            parts = file.relative_to(ROOT / "tinytorch").with_suffix("").parts
+            yield name_of(file), MODULES[parts[0]] if len(parts) == 1 else ROOMS[parts[0]]["module"]
+
+
+@pytest.mark.parametrize("path", COURSE, ids=name_of)
+def test_a_module_imports_nothing_that_comes_later(path: Path) -> None:
+    own = MODULES[path.stem]
+    assert {name: number for name, number in needs(path) if number > own} == {}
+
+
+@pytest.mark.parametrize("path", SUPPORT, ids=name_of)
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    room = ROOMS[path.parent.name]
+    assert {name: number for name, number in needs(path) if number > room["module"]} == {}
+    rooms = {name.split("/")[1] for name, _ in needs(path) if name.count("/") == 2}
+    assert rooms <= {path.parent.name, *room["rooms"]}
+    if room["module"] == 0:
+        assert [name for name, _ in needs(path) if name.count("/") == 1] == []
+
+
+@pytest.mark.parametrize("path", [path for path in (*COURSE, *SUPPORT) if path not in FACES], ids=name_of)
+def test_files_of_the_house_import_each_other_by_full_path(path: Path) -> None:
+    faces = {name_of(file) for file in files_imported(path) if file.name == "__init__.py"}
+    assert faces == set(), f"{name_of(path)} takes names from {faces}: import from the file that defines them"
+
+
+@pytest.mark.parametrize("path", FACES, ids=lambda path: path.parent.name)
+def test_a_room_says_what_it_knows_what_it_imports_and_who_changes_it(path: Path) -> None:
+    told = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+    assert len(told.split(".")[0]) > 20
+    assert "Imports" in told
+    assert "Changed by" in told
+
+
+@pytest.mark.parametrize("path", [*COURSE, *SUPPORT], ids=name_of)
 def test_the_framework_never_imports_the_harness(path: Path) -> None:
     assert [name for name in imported(path) if name.split(".")[0] == "tito"] == []
 
 
-# What each room of tito may import of tito's other rooms
-ROOMS = {
-    "bench": {"bench", "errors"},
-    "report": {"bench.record", "bench.suite", "report", "errors"},
-    "versus": {"bench", "project", "versus", "errors"},
-}
+# tito --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_what_it_may(room: str) -> None:
-    for path in sorted((ROOT / "tito" / room).rglob("*.py")):
-        used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
-        outside = {name for name in used if not any((name + ".").startswith(allowed + ".") for allowed in ROOMS[room])}
-        assert outside == set(), f"{path.relative_to(ROOT)} imports {outside}"
+def own_name(path: Path) -> str:
+    """The file's dotted name below tito: bench.record."""
+    return ".".join(path.relative_to(ROOT / "tito").with_suffix("").parts)
+
+
+def test_no_room_of_tito_imports_one_that_stands_after_it() -> None:
+    order = list(TITO)
+    assert {path.relative_to(ROOT / "tito").parts[0].removesuffix(".py") for path in HARNESS} == set(order)
+    for room, allowed in TITO.items():
+        assert {name.split(".")[0] for name in allowed} <= set(order[: order.index(room)]), room
+
+
+@pytest.mark.parametrize("path", HARNESS, ids=own_name)
+def test_a_file_of_tito_imports_only_what_its_room_may(path: Path) -> None:
+    room = own_name(path).split(".")[0]
+    used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
+    allowed = {*TITO[room], room}
+    outside = {name for name in used if not any((name + ".").startswith(one + ".") for one in allowed)}
+    assert outside == set(), f"{own_name(path)} may import only {', '.join(sorted(allowed))}"
+
+
+# Workloads, and what the package offers -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -163,3 +193,54 @@ def test_what_is_not_used_is_not_imported() -> None:
 def test_the_top_level_holds_what_the_design_says() -> None:
     for name in ("noxfile.py", "pyproject.toml", "tinytorch", "modules", "suites", "submissions", "reports", "tito"):
         assert (ROOT / name).exists(), name
+
+
+# Everything --------------------------------------------------------------------------------------------
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checkers count, too. A package's face stands above its files."""
+    graph = {
+        path: {file for file in files_imported(path) if file != path}
+        for package in ("tinytorch", "tito")
+        for path in (ROOT / package).rglob("*.py")
+        if path.parent != ROOT / package or path.stem != "__init__"
+    }
+    while True:
+        free = {path for path, uses in graph.items() if not uses & graph.keys()}
+        if not free:
+            break
+        graph = {path: uses for path, uses in graph.items() if path not in free}
+    assert {name_of(path): sorted(name_of(file) for file in uses & graph.keys()) for path, uses in graph.items()} == {}
+
+
+FOLDERS = ("tinytorch", "tito", "suites", "tools", "examples")
+SOURCES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_a_file_fits_in_one_head() -> None:
+    lengths = {name_of(path): path.read_text().count("\n") for path in SOURCES}
+    too_long = {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in RULES["long"]}
+    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+
+
+def test_a_function_fits_on_one_screen() -> None:
+    too_long = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines, name = node.end_lineno - node.lineno + 1, f"{name_of(path)}:{node.name}"
+                if lines > LONGEST_FUNCTION and name not in RULES["long"]:
+                    too_long[name] = lines
+    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+
+
+def test_no_reason_is_stated_for_what_is_short() -> None:
+    for name in RULES["long"]:
+        file, _, function = name.partition(":")
+        tree = ast.parse((ROOT / file).read_text())
+        if not function:
+            assert (ROOT / file).read_text().count("\n") > MOST_LINES, name
+        else:
+            found = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function]
+            assert [n for n in found if n.end_lineno - n.lineno + 1 > LONGEST_FUNCTION], name

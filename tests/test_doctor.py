@@ -10,14 +10,14 @@ from typing import Literal
 
 import pytest
 
+from tinytorch.base.errors import SettingError
 from tinytorch.environment import BlasInfo, MachineInfo, machine
-from tinytorch.errors import SettingError
-from tinytorch.onednn import NOT_INSTALLED
+from tinytorch.native.library import NOT_INSTALLED
 from tito import doctor
-from tito.bench.blas import KernelChoice
-from tito.bench.record import BackendChoice, BlasChoice
 from tito.data import DataState
 from tito.errors import RunError
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice, KernelChoice
 
 
 def choice(used: str, default: str, why: str) -> KernelChoice:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinytorch.saving import load_model
-from tinytorch.serialization import load_arrays
-from tito.bench.child import load_workload
-from tito.bench.suite import find_suite
+from tinytorch.base.files import load_arrays
+from tinytorch.saved.reading import load_model
+from tito.bench.suites import find_suite
+from tito.bench.workload import load_workload
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = sorted((ROOT / "submissions" / "reference").iterdir())

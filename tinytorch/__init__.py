@@ -7,13 +7,14 @@
 >>> model[0].weight.grad.shape
 (8, 4)
 
-Importing it needs NumPy only. Convolutions, tokenizers and transformers are imported when one of their names is
-first used, so that they cost nothing to those who don't. `tinytorch.datasets`, `tinytorch.benchmarking`,
-`tinytorch.environment` and `tinytorch.acceleration` are imported by name.
+Importing it needs NumPy only. The files of this folder are the 20 modules of the course; the rooms beside them hold
+what the course does not teach. Tensors, layers and differentiation are imported at once; every other name is imported
+when it is first used, so that it costs nothing to those who don't use it. Import `tinytorch.datasets`,
+`tinytorch.benchmarking`, `tinytorch.environment` and `tinytorch.acceleration` by name.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinytorch.activations import (
     GELU,
@@ -29,18 +30,8 @@ from tinytorch.activations import (
     softmax,
     tanh,
 )
-from tinytorch.autograd import (
-    backward,
-    check_grads,
-    no_grad,
-)
-from tinytorch.dataloader import (
-    DataLoader,
-    TensorDataset,
-    random_flip,
-    random_shift,
-)
-from tinytorch.errors import (
+from tinytorch.autograd import backward, check_grads, no_grad
+from tinytorch.base.errors import (
     DataError,
     GradientError,
     NonFiniteError,
@@ -49,14 +40,8 @@ from tinytorch.errors import (
     StateError,
     TinyTorchError,
 )
-from tinytorch.layers import (
-    Dropout,
-    Flatten,
-    Linear,
-    Module,
-    Parameter,
-    Sequential,
-)
+from tinytorch.base.random import get_rng_state, manual_seed, set_rng_state
+from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from tinytorch.losses import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -65,34 +50,85 @@ from tinytorch.losses import (
     cross_entropy,
     mse_loss,
 )
-from tinytorch.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    CosineLR,
-    LambdaLR,
-    Optimizer,
-    StepLR,
-    clip_grad_norm_,
-)
-from tinytorch.random import get_rng_state, manual_seed, rand, randn, set_rng_state
-from tinytorch.tensor import Tensor, cat, is_grad_enabled, ones, stack, where, zeros
-from tinytorch.training import (
-    Trainer,
-    accuracy,
-    progress_bar,
-)
+from tinytorch.tensor import Tensor, cat, is_grad_enabled, ones, rand, randn, stack, where, zeros
+
+if TYPE_CHECKING:  # what `_LATER` says, for type checkers
+    from tinytorch.attention import MultiHeadAttention, causal_mask, padding_mask, scaled_dot_product_attention
+    from tinytorch.caching import KVCache
+    from tinytorch.compression import DistillationLoss, GradualPruning, distillation_loss, magnitude_masks
+    from tinytorch.dataloader import DataLoader, TensorDataset, random_flip, random_shift
+    from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions
+    from tinytorch.mixed_precision import GradScaler, autocast
+    from tinytorch.optimizers import SGD, Adam, AdamW, CosineLR, LambdaLR, Optimizer, StepLR, clip_grad_norm_
+    from tinytorch.quantized.models import prepare_qat, quantize_dynamic, quantize_static
+    from tinytorch.saved.reading import load_model
+    from tinytorch.saved.writing import save_model
+    from tinytorch.spatial import (
+        AdaptiveAvgPool2d,
+        AvgPool2d,
+        BasicBlock,
+        BatchNorm2d,
+        Conv2d,
+        MaxPool2d,
+        adaptive_avg_pool2d,
+        avg_pool2d,
+        conv2d,
+        max_pool2d,
+    )
+    from tinytorch.surgery.channels import prune_channels
+    from tinytorch.surgery.folding import fold_batch_norm
+    from tinytorch.tokenization import BPETokenizer, CharTokenizer
+    from tinytorch.training import Trainer, accuracy, progress_bar
+    from tinytorch.transformers import GPT, LayerNorm, TransformerBlock, next_token_loss
 
 __version__ = "0.1.0"
 
 _LATER = {
-    "attention": ("MultiHeadAttention", "causal_mask", "padding_mask", "scaled_dot_product_attention"),
+    "attention": (
+        "MultiHeadAttention",
+        "causal_mask",
+        "padding_mask",
+        "scaled_dot_product_attention",
+    ),
     "caching": ("KVCache",),
-    "compression": ("DistillationLoss", "GradualPruning", "distillation_loss", "magnitude_masks", "prune_channels"),
-    "embeddings": ("Embedding", "LearnedPositions", "SinusoidalPositions"),
-    "mixed_precision": ("GradScaler", "autocast"),
-    "quantization": ("fold_batch_norm", "prepare_qat", "quantize_dynamic", "quantize_static"),
-    "saving": ("load_model", "save_model"),
+    "compression": (
+        "DistillationLoss",
+        "GradualPruning",
+        "distillation_loss",
+        "magnitude_masks",
+    ),
+    "dataloader": (
+        "DataLoader",
+        "TensorDataset",
+        "random_flip",
+        "random_shift",
+    ),
+    "embeddings": (
+        "Embedding",
+        "LearnedPositions",
+        "SinusoidalPositions",
+    ),
+    "mixed_precision": (
+        "GradScaler",
+        "autocast",
+    ),
+    "optimizers": (
+        "Adam",
+        "AdamW",
+        "CosineLR",
+        "LambdaLR",
+        "Optimizer",
+        "SGD",
+        "StepLR",
+        "clip_grad_norm_",
+    ),
+    "quantized.models": (
+        "prepare_qat",
+        "quantize_dynamic",
+        "quantize_static",
+    ),
+    "saved.reading": ("load_model",),
+    "saved.writing": ("save_model",),
     "spatial": (
         "AdaptiveAvgPool2d",
         "AvgPool2d",
@@ -105,8 +141,23 @@ _LATER = {
         "conv2d",
         "max_pool2d",
     ),
-    "tokenization": ("BPETokenizer", "CharTokenizer"),
-    "transformers": ("GPT", "LayerNorm", "TransformerBlock", "next_token_loss"),
+    "surgery.channels": ("prune_channels",),
+    "surgery.folding": ("fold_batch_norm",),
+    "tokenization": (
+        "BPETokenizer",
+        "CharTokenizer",
+    ),
+    "training": (
+        "Trainer",
+        "accuracy",
+        "progress_bar",
+    ),
+    "transformers": (
+        "GPT",
+        "LayerNorm",
+        "TransformerBlock",
+        "next_token_loss",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tinytorch.activations import softmax
 from tinytorch.autograd import joint_derivative
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Dropout, Linear, Module
 from tinytorch.tensor import Array, Op, Tensor, apply, where
 

@@ -26,7 +26,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
-from tinytorch.errors import GradientError, ShapeError
+from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.tensor import Array, Node, Op, Tensor
 
 Rule = Callable[..., Any]

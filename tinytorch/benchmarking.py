@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from tinytorch.errors import SettingError
+from tinytorch.base.errors import SettingError
 
 __all__ = [
     "Comparison",

@@ -5,8 +5,8 @@ With causal attention a position's keys and values never change when tokens are 
     q, k, v = c_attn(ln_1(x));    keys[t], values[t] = k, v;    y = softmax(q keys[:t+1]^T / sqrt(D)) values[:t+1]
 
 and one token costs one row of each product instead of a whole context of rows. `Decoder._read` is this idea in
-the model's own modules, for any number of new tokens; `decoding.Step` is the same for one, as a plan over arrays.
-Whether a cached generation says what the model says, `cache_check` asks.
+the model's own modules, for any number of new tokens; `inference.gpt_step.Step` does the same
+for one token, as a plan over arrays. `checks.cache` checks that a cached generation agrees with the model.
 
 GPT's positions are learned and absolute: the vector of place 5 is in the keys of whatever stands at place 5. When
 the block is full and the context moves on, every token gets another place, so nothing that was kept is true any more:
@@ -27,14 +27,11 @@ from numpy.typing import DTypeLike
 
 from tinytorch.attention import sdpa
 from tinytorch.autograd import no_grad
-from tinytorch.cache_check import CacheReport, check_cache, check_text
-from tinytorch.decoding import Step, is_plain
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.embeddings import checked_tokens
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.inference.gpt_step import Step, is_plain
 from tinytorch.tensor import Array, Tensor, apply
 from tinytorch.transformers import GPT, Sampler, window_start, write
-
-__all__ = ["CacheReport", "Decoder", "KVCache", "check_cache", "check_text", "generate"]
 
 
 class KVCache:

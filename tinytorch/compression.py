@@ -13,15 +13,16 @@ import numpy as np
 
 from tinytorch.activations import log_softmax, softmax
 from tinytorch.autograd import no_grad
-from tinytorch.channel_pruning import Channels, check_share, prunable_channels, prune_channels
+from tinytorch.base.errors import SettingError, ShapeError, StateError
 from tinytorch.dataloader import Batch, Transform
 from tinytorch.embeddings import Embedding
-from tinytorch.errors import SettingError, ShapeError, StateError
 from tinytorch.layers import Linear, Module, Parameter
 from tinytorch.losses import cross_entropy
 from tinytorch.optimizers import Optimizer
-from tinytorch.quantized import QuantizedEmbedding, QuantizedLayer
+from tinytorch.quantized.layers import QuantizedLayer
+from tinytorch.quantized.tables import QuantizedEmbedding
 from tinytorch.spatial import Conv2d
+from tinytorch.surgery.channels import Channels, check_share, prunable_channels, prune_channels
 from tinytorch.tensor import Array, Tensor
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.tensor import Array
 
 Batch = tuple[Array, ...]

@@ -10,9 +10,9 @@ import math
 import numpy as np
 
 from tinytorch.autograd import derivative
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.random import default_generator
 from tinytorch.layers import Module, Parameter, linear
-from tinytorch.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 SMALL_VOCABULARY = 256  # up to here a one-hot product is the faster gradient

@@ -27,7 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinytorch.errors import SettingError
+from tinytorch.base import openblas
+from tinytorch.base.errors import SettingError
 
 __all__ = ["BlasInfo", "MachineInfo", "blas", "machine", "tuned_environment", "usable_cores"]
 
@@ -183,43 +184,15 @@ def blas() -> BlasInfo:
     NumPy's wheels bring their own OpenBLAS, which answers when asked through ctypes. Of another library
     (Accelerate, MKL, a system's own) this tells name and version, and "unknown" for the rest.
     """
-    for path in _bundled_openblas():
-        library = _load(path)
-        for suffix in ("64_", ""):  # built with 64-bit integers, or with 32-bit ones
-            told = _ask_openblas(library, suffix) if library else None
-            if told:
-                return told
+    asked = openblas.functions("get_config", "get_corename", "get_num_threads")
+    if asked:
+        config, corename, threads = asked
+        config.restype = corename.restype = ctypes.c_char_p  # type: ignore[attr-defined]
+        words = config().decode().split()  # "OpenBLAS 0.3.31 USE64BITINT DYNAMIC_ARCH ..."
+        return BlasInfo("OpenBLAS", words[1] if len(words) > 1 else UNKNOWN, corename().decode(), threads())
     build = np.show_config(mode="dicts")
     known = build.get("Build Dependencies", {}).get("blas", {}) if build else {}
     return BlasInfo(str(known.get("name", UNKNOWN)), str(known.get("version", UNKNOWN)), UNKNOWN, None)
-
-
-def _bundled_openblas() -> list[Path]:
-    """Where NumPy's wheels put it: beside the package (Linux, Windows) or inside it (macOS)."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".dylibs")
-    return [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))]
-
-
-def _load(path: Path) -> ctypes.CDLL | None:
-    """The library, which NumPy has loaded already: this is one more handle to the same one."""
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError:
-        return None
-
-
-def _ask_openblas(library: ctypes.CDLL, suffix: str) -> BlasInfo | None:
-    """What an OpenBLAS tells of itself, or None if its functions do not go by this suffix."""
-    try:
-        config = library[f"scipy_openblas_get_config{suffix}"]
-        corename = library[f"scipy_openblas_get_corename{suffix}"]
-        threads = library[f"scipy_openblas_get_num_threads{suffix}"]
-    except AttributeError:
-        return None
-    config.restype = corename.restype = ctypes.c_char_p
-    words = config().decode().split()  # "OpenBLAS 0.3.31 USE64BITINT DYNAMIC_ARCH ..."
-    return BlasInfo("OpenBLAS", words[1] if len(words) > 1 else UNKNOWN, corename().decode(), threads())
 
 
 # ---- what to tune

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinytorch.errors import SettingError, ShapeError, StateError
-from tinytorch.random import default_generator
-from tinytorch.serialization import load_arrays, save_arrays
+from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.base.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 
@@ -54,6 +55,18 @@ class Module:
         yield self
         for _, child in self.named_children():
             yield from child.modules()
+
+    def named_modules(self, memo: set[int] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module, whose name is "", and all its parts with their full names, a shared one once.
+
+        `memo` holds the ids of the parts that were met before.
+        """
+        memo = set() if memo is None else memo
+        if id(self) not in memo:
+            memo.add(id(self))
+            yield prefix, self
+            for name, child in self.named_children():
+                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers with their full names, a shared one under each of its names."""
@@ -237,3 +250,15 @@ class Sequential(Module):
 
     def __getitem__(self, index: int) -> Callable[[Tensor], Tensor]:
         return self.layers[index]
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """The model in `eval()`; afterwards each of its modules is in the mode that it was in."""
+    were_training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in were_training:
+            module.training = training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module
 from tinytorch.tensor import Array, Op, Tensor, apply
 

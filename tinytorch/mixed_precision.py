@@ -14,7 +14,7 @@ are float32, summed in float32, without a stop at 16 bits.
 
 bfloat16 has float32's range and 8 bits of precision. float16 has 11 bits, but is 0 below 6e-8 and infinite above
 65504, where gradients of a deep network easily are: `GradScaler` moves them into its range. bfloat16 is fast where
-oneDNN has kernels for it (`onednn_bf16`); all else here, and float16 always, is computed by widening to float32: the
+oneDNN has kernels for it (`native.bf16`); all else here, and float16 always, is computed by widening to float32: the
 same numbers, no faster than float32.
 
 Measured with oneDNN on two cores with AVX-512 BF16, whole training steps of 128 images: a 3-32-64-128 network 2.3
@@ -37,11 +37,14 @@ from numpy.typing import DTypeLike
 
 from tinytorch import activations as A
 from tinytorch import attention as M
-from tinytorch import half as H
-from tinytorch import kernels, spatial
 from tinytorch import layers as L
+from tinytorch import spatial
 from tinytorch import tensor as T
-from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.base import dtypes
+from tinytorch.base.errors import GradientError, SettingError, StateError
+from tinytorch.half import by_float32 as H
+from tinytorch.half import by_onednn
+from tinytorch.native import backend
 from tinytorch.optimizers import Optimizer
 from tinytorch.tensor import Op, Operand, Policy, Tensor, apply, is_floating, set_policy
 
@@ -104,14 +107,14 @@ def _full(x: Operand) -> Operand:
 
 
 KERNELS = {
-    **dict.fromkeys(H.CONVOLUTIONS, H.convolution_kernel),
-    L.linear: H.linear_kernel,
-    T.matmul: H.matmul_kernel,
-    A.relu_: H.relu_kernel,
-    spatial.max_pool2d_: H.max_pool_kernel,
-    spatial.batch_norm_: H.batch_norm_kernel,
-    spatial.scale_: H.scale_kernel,
-    spatial.statistics_: H.statistics_kernel,
+    **dict.fromkeys(H.CONVOLUTIONS, by_onednn.convolution_kernel),
+    L.linear: by_onednn.linear_kernel,
+    T.matmul: by_onednn.matmul_kernel,
+    A.relu_: by_onednn.relu_kernel,
+    spatial.max_pool2d_: by_onednn.max_pool_kernel,
+    spatial.batch_norm_: by_onednn.batch_norm_kernel,
+    spatial.scale_: by_onednn.scale_kernel,
+    spatial.statistics_: by_onednn.statistics_kernel,
 }
 
 _policy = cache(_Policy)
@@ -139,7 +142,7 @@ class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
         self._dtype, self._enabled, self._left = _half_dtype(dtype), enabled, _Left()
 
     def __enter__(self) -> None:
-        policy = _policy(self._dtype, kernels.native(self._dtype)) if self._enabled else None
+        policy = _policy(self._dtype, backend.native(self._dtype)) if self._enabled else None
         self._left.policies.append(set_policy(policy))
 
     def __exit__(self, *error: object) -> None:
@@ -148,7 +151,7 @@ class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
 
 def _half_dtype(dtype: DTypeLike) -> np.dtype:
     if dtype == "bfloat16":  # a name that NumPy does not know before ml_dtypes is imported
-        return kernels.bfloat16()
+        return dtypes.bfloat16()
     try:
         half = np.dtype(dtype)
     except TypeError:

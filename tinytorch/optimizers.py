@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
 

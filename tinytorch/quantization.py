@@ -1,106 +1,149 @@
-"""Module 17: from a trained float32 model to one of INT8 layers, and the check that it is one.
+"""Module 17: quantization. From floating-point numbers to integers: which scale, and how to round.
 
-    quantize_dynamic    weights now; the scales of activations are worked out from each row as it comes
-    quantize_static     calibrated: the range of each layer's input is measured on a few batches, then fixed, so that
-                        layers can pass integers on
-    prepare_qat, convert    training goes on with rounded weights and activations first, then the same
+    q = round(x / scale),    x is about q scale
 
-All give a new model and leave the old one as it is. Every Linear, Conv2d, Embedding and LearnedPositions, wherever it
-stands, is replaced by its counterpart in `quantized`; the containers stay. Batch normalisation goes into the
-convolution before it first (`folding`); the layer that is trained with its rounding stands in `quantized_training`.
-Source of the scheme: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; per-channel weights, symmetric:
-Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342.
+Scales are symmetric, so that 0 stays 0. Each output channel of a weight has its own scale. The scale of an activation
+is fixed by calibration, which observes what reaches each layer (`Observer`), or is computed from each row as it comes
+(`quantize_rows`). `FakeQuantized` rounds during training, so that the weights adapt to the rounding.
+
+The INT8 layers are in `quantized.layers`; `quantized.models` replaces the layers of a whole model.
+Source: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; per-channel weights, symmetric: Krishnamoorthi 2018,
+https://arxiv.org/abs/1806.08342.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import get_args
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 
-from tinytorch.activations import ReLU, relu
-from tinytorch.autograd import no_grad
-from tinytorch.embeddings import Embedding, LearnedPositions
-from tinytorch.errors import SettingError
-from tinytorch.folding import fold_batch_norm, inference_copy
-from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
-from tinytorch.quantized import (
-    QuantizedConv2d,
-    QuantizedEmbedding,
-    QuantizedLayer,
-    QuantizedLinear,
-    QuantizedMaxPool2d,
-    QuantizedPositions,
-)
-from tinytorch.quantized_check import verify_quantized
-from tinytorch.quantized_predictor import predictor
-from tinytorch.quantized_training import FakeQuantized
-from tinytorch.quantizers import Method, Observer, Watcher, named_modules, quantize_weight, watched
-from tinytorch.spatial import BasicBlock, Conv2d, MaxPool2d
-from tinytorch.tensor import Array, Tensor
+from tinytorch.arrays.integers import LARGEST, SMALLEST_SCALE, row_scales
+from tinytorch.autograd import derivative, no_grad
+from tinytorch.base.errors import NonFiniteError, SettingError
+from tinytorch.layers import Linear, Module, linear
+from tinytorch.spatial import Conv2d, conv2d
+from tinytorch.surgery.parts import Watcher, watched
+from tinytorch.tensor import Array, Op, Tensor, apply
 
-__all__ = [
-    "FakeQuantized",
-    "convert",
-    "fold_batch_norm",
-    "predictor",
-    "prepare_qat",
-    "quantize_dynamic",
-    "quantize_static",
-    "verify_quantized",
-]
+Method = Literal["minmax", "percentile", "mse"]
+BINS = 2048  # of a calibration histogram
+PERCENTILE = 0.9999  # of the numbers stay unsaturated with the method "percentile"
+MOMENTUM = 0.05  # of the range that follows the batches
 
-# Layers -------------------------------------------------------------------------------------------------
+# Scales and rounding ----------------------------------------------------------------------------------
 
 
-def _with_weight(new: QuantizedLayer, layer: Linear | Conv2d, bits: int, input_scale: Array | None) -> QuantizedLayer:
-    new.weight.data, new.weight_scale.data = quantize_weight(layer.weight.data, bits)
-    if layer.bias is not None and new.bias is not None:
-        new.bias.data = layer.bias.data.astype(np.float32)
-    if new.input_scale is not None and input_scale is not None:
-        new.input_scale.data = input_scale
-    return new
+def scales_for(largest: Array | float, steps: int) -> Array:
+    """The float32 scale at which `largest` becomes `steps`; 1 for zeros, and no smaller than float32 can hold well."""
+    scale = np.asarray(largest, np.float64) / steps
+    return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
-def quantized_layer(
-    layer: Linear | Conv2d, bits: int, input_dtype: str | None = None, input_scale: Array | None = None
-) -> QuantizedLayer:
-    """The INT8 counterpart; without an input dtype and scale a dynamic one."""
-    biased, sizes = layer.bias is not None, layer.weight.shape
-    if isinstance(layer, Linear):
-        new: QuantizedLayer = QuantizedLinear(sizes[1], sizes[0], biased, input_dtype=input_dtype)
-    else:
-        settings = ((sizes[2], sizes[3]), layer.stride, layer.padding, layer.dilation, layer.groups, biased)
-        new = QuantizedConv2d(sizes[1] * layer.groups, sizes[0], *settings, input_dtype=input_dtype)
-    return _with_weight(new, layer, bits, input_scale)
+def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
+    """round(x / scale), halves to the even number, saturated: uint8 0 to 255, int8 -127 to 127.
+
+    NaN, which no integer can be, becomes the lowest number.
+    """
+    high = LARGEST[dtype] * float(scale)  # saturated first: then the division cannot overflow
+    low = -high if dtype == "int8" else 0.0
+    most = float(np.finfo(np.float32).max)
+    y = np.fmin(np.fmax(x, np.float32(max(low, -most))), np.float32(min(high, most)))
+    y = np.asarray(y, np.float32)
+    np.divide(y, scale, out=y)
+    return np.rint(y, out=y).astype(dtype)
 
 
-def _quantized_table(layer: Module, bits: int) -> Module | None:
-    """The counterpart of an embedding or of positions; None for anything else."""
-    if type(layer) is Embedding:
-        rows = QuantizedEmbedding(layer.num_embeddings, layer.embedding_dim)
-        rows.rows.weight.data, rows.rows.weight_scale.data = quantize_weight(layer.weight.data, bits)
-        return rows
-    if type(layer) is LearnedPositions:
-        places = QuantizedPositions(*layer.weight.shape)
-        places.rows.data, places.weight_scale.data = quantize_weight(layer.weight.data, bits)
-        return places
-    return None
+def quantize_rows(x: Array) -> tuple[Array, Array]:
+    """int8, with a scale of its own for each index of the first axis: dynamic quantization.
+
+    The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
+    NaN or an infinite number gets a scale that is no number either, and so does what is made of it. It is the factor
+    1 / scale, rounded to float32, that the numbers are multiplied by: so does `onednn_int8`, to the same integers.
+    """
+    rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32, copy=False)
+    y = np.empty(rows.shape, np.float32)
+    scale = row_scales(rows, y, np.empty((len(rows), 1), np.float32))
+    with np.errstate(invalid="ignore"):
+        np.multiply(rows, np.reciprocal(scale), y)
+        q = np.rint(y, y).astype(np.int8)
+    return q.reshape(x.shape), scale.reshape(len(x), *[1] * (x.ndim - 1))
+
+
+def quantize_weight(weight: Array, bits: int = 8) -> tuple[Array, Array]:
+    """int8 numbers within +-(2^(bits - 1) - 1), and a float32 scale for each output channel, that of its largest.
+
+    Raises:
+        SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
+    """
+    if not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise SettingError(f"quantization: bits {bits}: expected a whole number from 2 to 8")
+    if not np.isfinite(weight).all():
+        raise NonFiniteError(f"quantization: a weight of shape {weight.shape} holds NaN or infinite numbers")
+    steps = 2 ** (bits - 1) - 1
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    scale = scales_for(np.abs(rows).max(axis=1), steps)
+    q = np.clip(np.rint(rows / scale[:, None]), -steps, steps)
+    return q.astype(np.int8).reshape(weight.shape), scale
 
 
 # Calibration ------------------------------------------------------------------------------------------
 
 
-def _noting(observers: dict[int, Observer], look: Callable[[Observer, str, Array], None]) -> Watcher:
-    return lambda name, layer, x, y: look(observers[id(layer)], name, x.data)
+class Observer:
+    """What reaches a place: the smallest and largest number, and a histogram of the sizes once these are known."""
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+        self.counts = np.zeros(BINS, np.int64)
+
+    @property
+    def dtype(self) -> str:
+        return "uint8" if self.low >= 0 else "int8"
+
+    @property
+    def largest(self) -> float:
+        return float(max(abs(self.low), abs(self.high)))
+
+    def see(self, name: str, x: Array) -> None:
+        """Widen the range.
+
+        Raises:
+            NonFiniteError: x holds NaN or infinite numbers.
+        """
+        if not x.size:
+            return
+        low, high = float(x.min()), float(x.max())
+        if not np.isfinite([low, high]).all():
+            raise NonFiniteError(f"calibration: the input of {name} holds NaN or infinite numbers")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def count(self, name: str, x: Array) -> None:
+        """Add to the histogram, once the range is known."""
+        if self.largest > 0:
+            bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
+            self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+
+    def scale(self, method: Method) -> Array:
+        """The scale of `dtype` by the range, by a percentile of the sizes, or by the least squared error."""
+        steps = LARGEST[self.dtype]
+        if method == "minmax" or not self.counts.any():
+            return scales_for(self.largest, steps)
+        edges = np.arange(1, BINS + 1) * (self.largest / BINS)
+        if method == "percentile":
+            shares = self.counts.cumsum() / self.counts.sum()
+            return scales_for(edges[np.searchsorted(shares, PERCENTILE)], steps)
+        sizes = edges - edges[0] / 2  # the middle of each bin
+        candidates = scales_for(self.largest * np.arange(16, 129) / 128, steps)
+        rounded = np.minimum(np.rint(sizes / candidates[:, None]), steps) * candidates[:, None]
+        return np.asarray(candidates[((rounded - sizes) ** 2 @ self.counts).argmin()])
 
 
 @no_grad()
-def _observed(model: Module, batches: Iterable[Array], method: Method) -> dict[int, Observer]:
+def observed(model: Module, batches: Iterable[Array], method: Method) -> dict[int, Observer]:
     """What reaches each Linear and Conv2d, by the layer's id. With a histogram the batches are gone through twice."""
-    layers = [(name, part) for name, part in named_modules(model) if type(part) in (Linear, Conv2d)]
+    layers = [(name, part) for name, part in model.named_modules() if type(part) in (Linear, Conv2d)]
     observers = {id(layer): Observer() for _, layer in layers}
     kept = [np.asarray(batch) for batch in batches]
     if not any(batch.size for batch in kept):
@@ -116,163 +159,70 @@ def _observed(model: Module, batches: Iterable[Array], method: Method) -> dict[i
     return observers
 
 
-# Replacing layers ---------------------------------------------------------------------------------------
+def _noting(observers: dict[int, Observer], look: Callable[[Observer, str, Array], None]) -> Watcher:
+    return lambda name, layer, x, y: look(observers[id(layer)], name, x.data)
 
 
-def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
-    """Put `make(part)` in the place of each part, from the whole inwards; where it gives the part itself, its own
-    parts are next. What is shared stays shared."""
-    made: dict[int, tuple[Module, Module]] = {}  # the old ones are kept: an id is its owner's while that lives
-
-    def visit(part: Module) -> Module:
-        if id(part) not in made:
-            new = make(part)
-            made[id(part)] = part, new
-            if new is part:
-                for name, value in list(vars(part).items()):
-                    if isinstance(value, Module):
-                        setattr(part, name, visit(value))
-                    elif isinstance(value, list):
-                        value[:] = [visit(entry) if isinstance(entry, Module) else entry for entry in value]
-                    elif isinstance(value, tuple):
-                        parts = tuple(visit(entry) if isinstance(entry, Module) else entry for entry in value)
-                        setattr(part, name, parts)
-        return made[id(part)][1]
-
-    return visit(model)
+# Rounding in training ---------------------------------------------------------------------------------
 
 
-def quantize_dynamic(model: Module, bits: int = 8) -> Module:
-    """INT8 weights; each row of a layer's input (each image of a convolution's) gets its own scale when it comes.
+def _rounding(x: Array, scale: Array, dtype: str) -> tuple[Array, Array]:
+    largest = scale * LARGEST[dtype]
+    return quantize(x, scale, dtype) * scale, (x >= (0 if dtype == "uint8" else -largest)) & (x <= largest)
 
-    Needs no data. Layers pass float32 on. Fit for transformers, whose activations differ much in size.
 
-    Raises:
-        SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
+def _rounding_weight(weight: Array, bits: int) -> Array:
+    q, scale = quantize_weight(weight, bits)
+    return q * scale.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+# Rounding has slope 0 almost everywhere. The straight-through rule takes it for the identity, where nothing saturates
+# (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+fake_quantize_ = Op("fake_quantize", _rounding)
+fake_quantize_weight_ = Op("fake_quantize_weight", _rounding_weight)
+derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
+derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
+
+
+class FakeQuantized(Module):
+    """A Linear or Conv2d that computes in float32 what its INT8 counterpart would: weights and input are rounded to
+    their integers' values. The weights stay float32 underneath and learn to live with it.
+
+    In training the input's range follows the batches, (1 - 0.05) range + 0.05 batch's.
+    Buffers: low and high, that range, float32 (); NaN before the first batch.
     """
 
-    def make(part: Module) -> Module:
-        if isinstance(part, Linear | Conv2d) and type(part) in (Linear, Conv2d):
-            return quantized_layer(part, bits)
-        return _quantized_table(part, bits) or part
+    def __init__(self, layer: Linear | Conv2d, bits: int = 8) -> None:
+        self.layer, self.bits = layer, bits
+        self.low, self.high = Tensor(np.array(np.nan, np.float32)), Tensor(np.array(np.nan, np.float32))
 
-    return replaced(inference_copy(fold_batch_norm(model)), make)
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self._follow(x.data)
+        dtype, scale = self.input_range()
+        rounded = apply(fake_quantize_, x, scale=scale, dtype=dtype)
+        weight = apply(fake_quantize_weight_, self.layer.weight, bits=self.bits)
+        layer, bias = self.layer, self.layer.bias
+        if isinstance(layer, Conv2d):
+            return conv2d(rounded, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        return apply(linear, rounded, weight) if bias is None else apply(linear, rounded, weight, bias)
 
+    def input_range(self) -> tuple[str, Array]:
+        """The input's dtype and scale.
 
-def quantize_static(model: Module, batches: Iterable[Array], method: Method = "minmax", bits: int = 8) -> Module:
-    """INT8 weights, and for each layer's input a fixed scale that the calibration batches decide.
+        Raises:
+            SettingError: no batch has been seen in training.
+        """
+        seen = Observer()
+        seen.low, seen.high = float(self.low.data), float(self.high.data)
+        if np.isnan(seen.low):
+            raise SettingError("quantization-aware training: no range yet; train on at least one batch first")
+        return seen.dtype, seen.scale("minmax")
 
-    An input that was never negative becomes uint8, else int8; what goes beyond the range later saturates. In a
-    Sequential and in a BasicBlock, layers that follow one another pass integers on, ReLU is part of the layer before,
-    and max-pooling and Flatten take the integers as they are. Batch normalisation is folded first. A token embedding's
-    product is dynamic.
-
-    Args:
-        batches: inputs for the model, as arrays; a few hundred samples do.
-        method: "minmax", the whole range; "percentile", all but the largest 0.01% of the sizes; "mse", the range with
-            the least squared error.
-
-    Raises:
-        SettingError: no data, a layer that no batch reaches, an unknown method, or bits that are not 2 to 8.
-        NonFiniteError: a weight or a layer's input is NaN or infinite.
-    """
-    if method not in get_args(Method):
-        raise SettingError(f"calibration: method {method!r}: expected one of {', '.join(get_args(Method))}")
-    folded = fold_batch_norm(model)
-    observers = _observed(folded, batches, method)
-
-    def make(part: Module) -> Module:
-        if isinstance(part, Linear | Conv2d) and id(part) in observers:
-            seen = observers[id(part)]
-            return quantized_layer(part, bits, seen.dtype, seen.scale(method))
-        return _quantized_table(part, bits) or part
-
-    return _chained(replaced(folded, make))
-
-
-# Chains of integer layers -------------------------------------------------------------------------------
-
-
-def _chained(model: Module) -> Module:
-    """Let quantized layers that follow one another pass integers on, with ReLU inside; drop what does nothing."""
-    uses = Counter(id(part) for part in model.modules())
-    for part in list(model.modules()):
-        if type(part) is Sequential:
-            part.layers = _chain(_unnested(part.layers), uses)
-        elif type(part) is BasicBlock and isinstance(part.bn1, Sequential):
-            first, second = part.conv1, part.conv2
-            if isinstance(first, QuantizedLayer) and isinstance(second, QuantizedLayer) and uses[id(first)] == 1:
-                first.relu = True
-                _link(first, second)
-    return model
-
-
-def _unnested(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The layers of plain Sequentials inside one another, in order, without Dropout."""
-    for layer in layers:
-        if type(layer) is Sequential:
-            yield from _unnested(layer.layers)
-        elif not isinstance(layer, Dropout):
-            yield layer
-
-
-def _chain(layers: Iterable[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
-    out: list[Callable[[Tensor], Tensor]] = []
-    last: QuantizedLayer | None = None  # while all that came after it lets integers through
-    for layer in layers:
-        if last is not None and (layer is relu or isinstance(layer, ReLU)):
-            last.relu = True  # max(x, 0) may trade places with max-pooling and Flatten
-            continue
-        if isinstance(layer, MaxPool2d):
-            layer = QuantizedMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
-        elif isinstance(layer, QuantizedLayer):
-            if last is not None:
-                _link(last, layer)
-            last = layer if uses[id(layer)] == 1 else None
-        elif not isinstance(layer, Flatten):
-            last = None
-        out.append(layer)
-    return out
-
-
-def _link(first: QuantizedLayer, second: QuantizedLayer) -> None:
-    if first.input_scale is not None and second.input_scale is not None:
-        first.output_dtype = second.input_dtype
-        first.output_scale = Tensor(second.input_scale.data.copy())
-
-
-# Quantization-aware training ----------------------------------------------------------------------------
-
-
-def prepare_qat(model: Module, bits: int = 8) -> Module:
-    """A copy whose layers compute as INT8 ones would, for training on; then `convert` it.
-
-    Batch normalisation is folded first. Embeddings are left for `convert`.
-
-    Raises:
-        SettingError: bits is not 2 to 8.
-    """
-
-    def make(part: Module) -> Module:
-        if isinstance(part, Linear | Conv2d) and type(part) in (Linear, Conv2d):
-            quantize_weight(part.weight.data, bits)  # complains now rather than in training
-            return FakeQuantized(part, bits)
-        return part
-
-    return replaced(fold_batch_norm(model), make).train()
-
-
-def convert(model: Module) -> Module:
-    """The INT8 model that a model from `prepare_qat`, now trained, stands for.
-
-    Raises:
-        SettingError: a layer has seen no batch. NonFiniteError: a weight is NaN or infinite.
-    """
-    bits = max((part.bits for part in model.modules() if isinstance(part, FakeQuantized)), default=8)
-
-    def make(part: Module) -> Module:
-        if isinstance(part, FakeQuantized):
-            return quantized_layer(part.layer, part.bits, *part.input_range())
-        return _quantized_table(part, bits) or part
-
-    return _chained(replaced(inference_copy(model), make))
+    def _follow(self, x: Array) -> None:
+        seen = Observer()
+        seen.see("a layer", x)
+        for buffer, value in ((self.low, seen.low), (self.high, seen.high)):
+            old = float(buffer.data)
+            new = value if np.isnan(old) else old + MOMENTUM * (value - old)
+            buffer.data = np.array(new, np.float32)

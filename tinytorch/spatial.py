@@ -1,9 +1,9 @@
-"""Module 09: layers that look at images through a sliding window, and batch normalisation.
+"""Module 09: convolution by im2col, pooling, batch normalization, and the layers and ResNet block built from them.
 
-Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array (N, H, W, C), seen
-through a transpose. NumPy's elementwise functions keep that order, so it costs one copy at a network's first
-layer. How a convolution is computed stands in `convolution`, pooling in `pooling`,
-batch normalisation in `normalization`; here are the ops, what they check, the layers, and ResNet's block of them.
+Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array of shape (N, H, W, C), viewed
+through a transpose. NumPy's elementwise functions preserve that order, so the layout costs a single copy, at the
+network's first layer. `arrays.convolution` has two faster ways to compute some convolutions; `arrays.pooling` and
+`arrays.normalization` have the array arithmetic of the other layers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,27 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tinytorch import convolution as cv
-from tinytorch import pooling
 from tinytorch.activations import relu
+from tinytorch.arrays import convolution as cv
+from tinytorch.arrays import pooling
+from tinytorch.arrays.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
+from tinytorch.arrays.parallel import in_parallel
+from tinytorch.arrays.windows import (
+    Gradients,
+    Pair,
+    Window,
+    add_channels,
+    blocks,
+    channels_first,
+    channels_last,
+    pad,
+    sum_channels,
+    sum_parts,
+    windows,
+)
 from tinytorch.autograd import derivative, joint_derivative
-from tinytorch.convolution import Pair, Window
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
-from tinytorch.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enabled
 
 PairLike = int | Pair
@@ -41,16 +54,6 @@ def _pair(name: str, value: PairLike, least: int) -> Pair:
 def _refuse_integers(name: str, x: Tensor) -> None:
     if not is_floating(x.dtype):
         raise SettingError(f"{name}: images of dtype {x.dtype}: expected floating point; convert them first")
-
-
-def channels_last(x: Array) -> Array:
-    """(N, C, H, W) as a contiguous (N, H, W, C): a view where the memory already lies so."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-
-
-def channels_first(x: Array) -> Array:
-    """(N, H, W, C) as a view of shape (N, C, H, W)."""
-    return x.transpose(0, 3, 1, 2)
 
 
 def slide(
@@ -77,13 +80,99 @@ def slide(
     return Window(k, s, p, d, ((padded[0] - reach[0]) // s[0] + 1, (padded[1] - reach[1]) // s[1] + 1))
 
 
+# The plain idea: im2col -------------------------------------------------------------------------------
+#
+# Copy each window into a row; one matrix product with the kernels then computes the whole convolution.
+# Arrays in this section are channels-last, (N, H, W, C), so that a window's rows are contiguous.
+
+COLUMN_BYTES = 2**20  # of one block's columns: they must stay in the second-level cache
+
+
+def im2col(x: Array, window: Window, groups: int) -> Array:
+    """Each window as a row: (groups, N*OH*OW, kh*kw*C/groups)."""
+    seen = windows(pad(x, window.padding), window)
+    rows, taps = seen.shape[0] * seen.shape[1] * seen.shape[2], seen.shape[3] * seen.shape[4]
+    if groups == 1:
+        return seen.reshape(1, rows, taps * x.shape[3])
+    split = seen.reshape(rows, taps, groups, -1)
+    return np.ascontiguousarray(split.transpose(2, 0, 1, 3)).reshape(groups, rows, -1)
+
+
+def col2im(columns: Array, shape: tuple[int, ...], window: Window) -> Array:
+    """The adjoint of im2col: adds each window's row to the pixels that it was copied from."""
+    (n, height, width, channels), (ph, pw) = shape, window.padding
+    (kh, kw), (sh, sw), (dh, dw), (oh, ow) = window.kernel, window.stride, window.dilation, window.positions
+    taps = columns.transpose(1, 0, 2).reshape(n, oh, ow, len(columns), kh, kw, -1)  # (N, OH, OW, G, kh, kw, C/G)
+    padded = np.zeros((n, height + 2 * ph, width + 2 * pw, channels), columns.dtype)
+    by_group = padded.reshape(*padded.shape[:3], len(columns), -1)
+    for i in range(kh):
+        for j in range(kw):
+            top, left = i * dh, j * dw
+            by_group[:, top : top + sh * oh : sh, left : left + sw * ow : sw][:, :oh, :ow] += taps[..., i, j, :]
+    return padded[:, ph : ph + height, pw : pw + width]
+
+
+def weight_columns(w: Array, groups: int) -> Array:
+    """(K, C/groups, kh, kw) as what im2col's rows are multiplied with: (groups, kh*kw*C/groups, K/groups)."""
+    k, c, kh, kw = w.shape
+    return w.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1).reshape(groups, kh * kw * c, k // groups)
+
+
+def weight_from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of `weight_columns`."""
+    k, c, kh, kw = shape
+    groups = len(columns)
+    return columns.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+
+
+def _column_block(x: Array, window: Window) -> int:
+    per_sample = int(np.prod(window.positions) * np.prod(window.kernel)) * x.shape[3] * x.itemsize
+    return max(1, COLUMN_BYTES // per_sample)
+
+
+def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> Array:
+    """y = columns @ matrix + b, block by block; the matrix as `weight_columns` gives it."""
+    n, groups, k, step = len(x), len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
+    y = np.empty((n, *window.positions, k), x.dtype)
+
+    def work(begin: int, end: int) -> None:
+        for block in blocks(begin, end, step):
+            rows = y[block].reshape(-1, groups, k // groups)
+            np.matmul(im2col(x[block], window, groups), matrix, out=rows.transpose(1, 0, 2))
+            if b is not None:
+                add_channels(y[block], b)
+
+    in_parallel(x, work)
+    return y
+
+
+def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gradient: bool) -> Gradients:
+    """dmatrix = columns^T g; dx = col2im(g matrix^T). The columns are made again: keeping them costs the memory."""
+    groups, k, step = len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
+    dx = np.empty(x.shape, g.dtype) if input_gradient else None
+
+    def work(begin: int, end: int) -> tuple[Array, Array]:
+        dmatrix, dbias = np.zeros_like(matrix), np.zeros(k, g.dtype)
+        for block in blocks(begin, end, step):
+            columns = im2col(x[block], window, groups)
+            rows = g[block].reshape(-1, groups, k // groups).transpose(1, 0, 2)
+            dmatrix += columns.transpose(0, 2, 1) @ rows
+            dbias += sum_channels(g[block])
+            if dx is not None:
+                dx[block] = col2im(rows @ matrix.transpose(0, 2, 1), x[block].shape, window)
+        return dmatrix, dbias
+
+    dmatrix, dbias = sum_parts(in_parallel(x, work))
+    return dx, dmatrix, dbias
+
+
 # Convolution ------------------------------------------------------------------------------------------
 
 
 # The weights are laid out by an op of their own, so that its gradient is a line and `trace` does it once.
-weight_columns_ = Op("weight_columns", cv.weight_columns)
+weight_columns_ = Op("weight_columns", weight_columns)
 weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
-derivative(weight_columns_, lambda g, y, w, groups: cv.weight_from_columns(g, w.shape))
+derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
 derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
 
 
@@ -98,22 +187,22 @@ def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
     return forward
 
 
-def _gradients(backward: Callable[..., cv.Gradients]) -> Callable[..., cv.Gradients]:
+def _gradients(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Its rule for autograd, likewise."""
 
     def rule(
         g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
-    ) -> cv.Gradients:
+    ) -> Gradients:
         dx, dw, db = backward(channels_last(g), channels_last(x), w, window, input_gradient)
         return None if dx is None else channels_first(dx), dw, db
 
     return rule
 
 
-im2col_ = Op("conv2d (im2col)", _forward(cv.im2col_forward))
+im2col_ = Op("conv2d (im2col)", _forward(im2col_forward))
 winograd_ = Op("conv2d (Winograd)", _forward(cv.winograd_forward))
 pointwise_ = Op("conv2d (pointwise)", _forward(cv.pointwise_forward))
-joint_derivative(im2col_, _gradients(cv.im2col_backward))
+joint_derivative(im2col_, _gradients(im2col_backward))
 joint_derivative(winograd_, _gradients(cv.winograd_backward))
 joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
 

@@ -13,12 +13,15 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from tinytorch.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.random import default_generator
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 Array = np.ndarray
 Axis = int | tuple[int, ...] | None
@@ -446,6 +449,16 @@ def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float3
 
 def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
     return Tensor(np.ones(shape, dtype), requires_grad)
+
+
+def randn(*shape: int, requires_grad: bool = False) -> Tensor:
+    """Standard normal float32 numbers from the default generator."""
+    return Tensor(default_generator().standard_normal(shape, np.float32), requires_grad)
+
+
+def rand(*shape: int, requires_grad: bool = False) -> Tensor:
+    """Uniform float32 numbers in [0, 1) from the default generator."""
+    return Tensor(default_generator().random(shape, np.float32), requires_grad)
 
 
 def _as_array(data: Any, dtype: DTypeLike | None) -> Array:

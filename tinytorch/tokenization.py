@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.errors import SettingError, StateError
-from tinytorch.serialization import atomic_write
+from tinytorch.base.errors import SettingError, StateError
+from tinytorch.base.files import atomic_write
 from tinytorch.tensor import Array
 
 

@@ -22,11 +22,11 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from tinytorch.autograd import no_grad
-from tinytorch.errors import NonFiniteError, SettingError, StateError
+from tinytorch.base.errors import NonFiniteError, SettingError, StateError
+from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.base.random import get_rng_state, set_rng_state
 from tinytorch.layers import Module
 from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
-from tinytorch.random import get_rng_state, set_rng_state
-from tinytorch.serialization import load_arrays, save_arrays
 from tinytorch.tensor import Array, Tensor
 
 History = list[dict[str, float]]

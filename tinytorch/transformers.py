@@ -11,19 +11,18 @@ at most 5e-4. Shapes: B samples, T positions, C width, V tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tinytorch.activations import gelu
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd import joint_derivative, no_grad
+from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, StateError
+from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
-from tinytorch.errors import NonFiniteError, SettingError, ShapeError, StateError
-from tinytorch.layers import Dropout, Linear, Module, Parameter
+from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
-from tinytorch.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 
@@ -273,18 +272,6 @@ def write(
             length += 1
     out = out[:, :length]
     return out[0] if prompt.ndim == 1 else out
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """The model in `eval()`; afterwards each of its modules is in the mode that it was in."""
-    were_training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in were_training:
-            module.training = training
 
 
 class Sampler:

@@ -1,5 +1,5 @@
 """`python -m tito`: the same as the console script `tito`."""
 
-from tito.cli import main
+from tito.cli.app import main
 
 main()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinytorch.datasets import CATALOGUE
-from tinytorch.downloads import State, cache_folder, file_state
-from tinytorch.downloads import fetch as fetch_files
+from tinytorch.datasets.catalogue import CATALOGUE
+from tinytorch.datasets.downloads import State, cache_folder, file_state
+from tinytorch.datasets.downloads import fetch as fetch_files
 from tito.errors import TitoError
 
 

@@ -17,16 +17,16 @@ from typing import Literal
 
 import numpy as np
 
-from tinytorch import kernels
-from tinytorch.downloads import cache_folder
+from tinytorch.base.errors import SettingError, how_to_install
+from tinytorch.datasets.downloads import cache_folder
 from tinytorch.environment import MachineInfo, blas, machine
-from tinytorch.errors import SettingError, how_to_install
-from tinytorch.onednn import NOT_INSTALLED
-from tito.bench.backend import choose_backend
-from tito.bench.blas import choose_kernel
+from tinytorch.native import backend
+from tinytorch.native.library import NOT_INSTALLED
 from tito.bench.probes import find_py_spy
 from tito.data import list_data
 from tito.errors import TitoError
+from tito.process.backend import choose_backend
+from tito.process.blas import choose_kernel
 from tito.report import units
 
 State = Literal["ok", "note", "bad"]
@@ -118,7 +118,7 @@ def backend_finding() -> Finding:
     try:
         choice = choose_backend()
     except SettingError as error:
-        return Finding("backend", "bad", str(error), f"take {kernels.VARIABLE} out of the environment")
+        return Finding("backend", "bad", str(error), f"take {backend.VARIABLE} out of the environment")
     if choice.why == NOT_INSTALLED:
         gain = "oneDNN multiplies int8 and bfloat16 by instructions of their own"
         return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how_to_install('onednn')}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tinytorch import environment
+from tinytorch.base import openblas
 from tinytorch.environment import BlasInfo, MachineInfo, blas, machine, parse_cpuinfo, tuned_environment
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\nflags\t\t: fpu avx2 avx512f avx512_bf16\n"
@@ -138,7 +139,7 @@ def _other_kernel() -> str:
 
 
 def test_another_blas_is_unknown_rather_than_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_bundled_openblas", list)
+    monkeypatch.setattr(openblas, "bundled", list)
     config = {"Build Dependencies": {"blas": {"name": "accelerate", "version": "unknown"}}}
     monkeypatch.setattr(np, "show_config", lambda mode: config)
     assert blas() == BlasInfo("accelerate", "unknown", "unknown", None)
@@ -147,7 +148,7 @@ def test_another_blas_is_unknown_rather_than_guessed(monkeypatch: pytest.MonkeyP
 def test_a_library_that_cannot_be_opened_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     broken = environment.Path(str(tmp_path)) / "libscipy_openblas64_.so"
     broken.write_bytes(b"not a library")
-    monkeypatch.setattr(environment, "_bundled_openblas", lambda: [broken])
+    monkeypatch.setattr(openblas, "bundled", lambda: [broken])
     assert blas().kernel == "unknown"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinytorch as tt
-from tinytorch.errors import GradientError, SettingError, ShapeError
+from tinytorch.base.errors import GradientError, SettingError, ShapeError
 from tinytorch.tensor import Op, Tensor, apply
 
 A = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)

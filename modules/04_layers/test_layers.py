@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch.errors import SettingError, ShapeError, StateError
-from tinytorch.serialization import load_arrays
+from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.files import load_arrays
 from tinytorch.tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.tensor import Tensor
 
 RNG = np.random.default_rng(0)

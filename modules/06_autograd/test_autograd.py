@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinytorch as tt
 from tinytorch import activations, autograd, layers, losses, tensor
-from tinytorch.errors import GradientError, ShapeError
+from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.tensor import Op, Tensor, apply
 
 RNG = np.random.default_rng(6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.optimizers import Optimizer
 from tinytorch.tensor import Tensor
 

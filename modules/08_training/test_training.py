@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tinytorch.base.errors import NonFiniteError, SettingError, StateError
 from tinytorch.dataloader import DataLoader, TensorDataset
-from tinytorch.errors import NonFiniteError, SettingError, StateError
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((70, 5)).astype(np.float32)
@@ -138,7 +138,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_last_checkpoint_whole(tmp_pa
         import sys, os, signal
         import numpy as np
         import tinytorch as tt
-        import tinytorch.serialization as s
+        import tinytorch.base.files as s
 
         tt.manual_seed(0)
         model = tt.Linear(400, 400)
@@ -172,7 +172,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_rest(
     def no_space(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tinytorch.serialization.os.fsync", no_space)
+    monkeypatch.setattr("tinytorch.base.files.os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         t.fit(loader(), 2, report=quiet)
     assert path.read_bytes() == content

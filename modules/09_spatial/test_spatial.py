@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinytorch import convolution
+from tinytorch import spatial
+from tinytorch.arrays import convolution, windows
 from tinytorch.autograd import check_grads, no_grad
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.random import manual_seed
 from tinytorch.layers import Sequential
-from tinytorch.random import manual_seed
 from tinytorch.spatial import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -117,18 +118,18 @@ def test_gradients_of_conv2d_are_the_numeric_ones(name):
 def test_winograd_equals_im2col_forward_and_backward(size, padding):
     x, w, b = (rng().standard_normal(shape) for shape in ((9, *size, 17), (16, 17, 3, 3), (16,)))
     ph, pw = (padding, padding) if isinstance(padding, int) else padding
-    window = convolution.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
+    window = windows.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
     if min(window.positions) < 1:
         pytest.skip("no window fits")
-    kernels, matrix = convolution.weight_tiles(w), convolution.weight_columns(w, 1)
+    kernels, matrix = convolution.weight_tiles(w), spatial.weight_columns(w, 1)
     y = convolution.winograd_forward(x, kernels, b, window)
-    np.testing.assert_allclose(y, convolution.im2col_forward(x, matrix, b, window), atol=1e-11)
+    np.testing.assert_allclose(y, spatial.im2col_forward(x, matrix, b, window), atol=1e-11)
     g = rng().standard_normal(y.shape)
     dx, dkernels, db = convolution.winograd_backward(g, x, kernels, window, True)
-    expected = convolution.im2col_backward(g, x, matrix, window, True)
+    expected = spatial.im2col_backward(g, x, matrix, window, True)
     np.testing.assert_allclose(dx, expected[0], atol=1e-10)
     np.testing.assert_allclose(
-        convolution.weight_from_tiles(dkernels), convolution.weight_from_columns(expected[1], w.shape), atol=1e-10
+        convolution.weight_from_tiles(dkernels), spatial.weight_from_columns(expected[1], w.shape), atol=1e-10
     )
     np.testing.assert_allclose(db, expected[2], atol=1e-10)
 
@@ -193,7 +194,7 @@ def test_convolution_blocks_bound_the_memory(monkeypatch):
     # one sample at a time gives the same numbers as all at once
     x, w = rng().standard_normal((5, 2, 6, 6)), rng().standard_normal((3, 2, 3, 3))
     expected = conv2d(Tensor(x), Tensor(w)).data
-    monkeypatch.setattr(convolution, "COLUMN_BYTES", 1)
+    monkeypatch.setattr(spatial, "COLUMN_BYTES", 1)
     np.testing.assert_allclose(conv2d(Tensor(x), Tensor(w)).data, expected, atol=1e-13)
 
 

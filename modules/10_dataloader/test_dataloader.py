@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytorch as tt
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.dataloader import Batch
-from tinytorch.errors import SettingError, ShapeError
 
 
 def numbers(n: int) -> tt.TensorDataset:

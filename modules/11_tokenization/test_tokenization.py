@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinytorch.errors import SettingError, StateError
+from tinytorch.base.errors import SettingError, StateError
 from tinytorch.tokenization import WORDS, BPETokenizer, CharTokenizer
 
 TEXT = "the cat sat on the mat; the rat sat on the cat. That's that, she'll say: 1234 times!\n" * 3

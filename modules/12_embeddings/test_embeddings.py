@@ -7,8 +7,8 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.autograd import check_grads
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions, embedding, sinusoids
-from tinytorch.errors import SettingError, ShapeError
 from tinytorch.tensor import Tensor, apply
 
 random = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from tinytorch.attention import (
     scaled_dot_product_attention,
 )
 from tinytorch.autograd import check_grads
-from tinytorch.errors import SettingError, ShapeError
+from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.tensor import Array, Tensor, apply
 
 random = np.random.default_rng(0)

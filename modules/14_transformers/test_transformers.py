@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import tinytorch as tt
 from tinytorch.attention import padding_mask
 from tinytorch.autograd import check_grads
-from tinytorch.errors import NonFiniteError, SettingError, ShapeError, StateError
-from tinytorch.random import get_rng_state
+from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, StateError
+from tinytorch.base.random import get_rng_state
 from tinytorch.tensor import Array, Tensor, apply
 from tinytorch.transformers import GPT, LayerNorm, Sampler, TransformerBlock, layer_norm, next_token_loss
 

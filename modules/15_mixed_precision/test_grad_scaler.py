@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch.errors import GradientError, SettingError, StateError
+from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.layers import Parameter
 from tinytorch.mixed_precision import GradScaler, autocast
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d

@@ -15,24 +15,26 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch import kernels, onednn
 from tinytorch.acceleration import trace
+from tinytorch.base import dtypes
+from tinytorch.base.errors import SettingError
 from tinytorch.dataloader import DataLoader, TensorDataset
-from tinytorch.errors import SettingError
 from tinytorch.mixed_precision import GradScaler, autocast
+from tinytorch.native import backend as kernel_backend
+from tinytorch.native import library
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 
-BFLOAT16 = kernels.bfloat16()
-BACKENDS = ["numpy", *(["onednn"] if onednn.why_not() == "" else [])]
+BFLOAT16 = dtypes.bfloat16()
+BACKENDS = ["numpy", *(["onednn"] if library.why_not() == "" else [])]
 Block = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.backend()
-    kernels.use_backend(request.param)
+    before = kernel_backend.backend()
+    kernel_backend.use_backend(request.param)
     yield request.param
-    kernels.use_backend(before)
+    kernel_backend.use_backend(before)
 
 
 def network(seed: int = 0) -> tt.Module:
@@ -251,7 +253,8 @@ def test_of_a_float32_input_only_its_16_bits_are_kept(backend: str) -> None:
 
 
 def test_importing_tinytorch_brings_neither_ml_dtypes_nor_onednn() -> None:
-    program = "import sys, tinytorch; sys.exit(any(name in sys.modules for name in ('ml_dtypes', 'tinytorch.onednn')))"
+    heavy = ("ml_dtypes", "tinytorch.native.library")
+    program = f"import sys, tinytorch; sys.exit(any(name in sys.modules for name in {heavy}))"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.acceleration import trace
-from tinytorch.errors import GradientError
+from tinytorch.base.errors import GradientError
 from tinytorch.tensor import Tensor
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinytorch import kernels, ladder
-from tinytorch.ladder import RUNGS, Rung, matrices, rungs
+from tinytorch import acceleration
+from tinytorch.acceleration import RUNGS, Rung, matrices, rungs
+from tinytorch.native import backend
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2.0**-7}  # of the sums of sizes; bfloat16 rounds both factors by 2^-9
 
 
 @pytest.fixture
 def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(kernels.VARIABLE, "numpy")
-    monkeypatch.setattr(kernels, "_chosen", None)
+    monkeypatch.setenv(backend.VARIABLE, "numpy")
+    monkeypatch.setattr(backend, "_chosen", None)
 
 
 @pytest.mark.parametrize("rung", rungs(), ids=lambda rung: rung.name)
@@ -43,18 +44,18 @@ def test_the_matrices_are_the_same_each_time_and_their_sums_fit_float32() -> Non
     assert (a != matrices(300, seed=1)[0]).any()
     assert (a == np.rint(a)).all()
     assert abs(a).max() == abs(b).max() == 127
-    assert ladder.operations(300) == 2 * 27_000_000
+    assert acceleration.operations(300) == 2 * 27_000_000
 
 
 @pytest.mark.usefixtures("without_native")
 def test_without_a_native_backend_its_rungs_are_left_out_and_the_reason_is_said() -> None:
     assert [rung.name for rung in rungs()] == ["Python loops", "inner products", "broadcast", "blocked", "BLAS"]
-    told = ladder.left_out()
+    told = acceleration.left_out()
     assert told.startswith("oneDNN float32, oneDNN bfloat16, oneDNN int8: the backend here is NumPy (")
     assert "\n" not in told
 
 
 def test_nothing_is_left_out_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "native", lambda dtype: True)
+    monkeypatch.setattr(backend, "native", lambda dtype: True)
     assert rungs() == RUNGS
-    assert ladder.left_out() == ""
+    assert acceleration.left_out() == ""

@@ -9,24 +9,29 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch import kernels, onednn
-from tinytorch.errors import NonFiniteError, SettingError
+from tinytorch.arrays.integers import LARGEST
+from tinytorch.base.errors import NonFiniteError, SettingError
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
-from tinytorch.quantization import quantize_dynamic, quantize_static
-from tinytorch.quantizers import LARGEST, Observer, quantize
+from tinytorch.native import backend as kernel_backend
+from tinytorch.native import library
+from tinytorch.quantization import Observer, quantize
+from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.tensor import Array, Tensor
 
-BACKENDS = ["numpy", pytest.param("onednn", marks=pytest.mark.skipif(bool(onednn.why_not()), reason=onednn.why_not()))]
+BACKENDS = [
+    "numpy",
+    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
+]
 random = np.random.default_rng(0)
 DIGITS = random.random((64, 4, 6)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True, params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.backend()
-    kernels.use_backend(request.param)
+    before = kernel_backend.backend()
+    kernel_backend.use_backend(request.param)
     yield request.param
-    kernels.use_backend(before)
+    kernel_backend.use_backend(before)
 
 
 def mlp() -> Sequential:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch.cache_check import check_cache, check_text
+from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError
 from tinytorch.caching import Decoder, KVCache, generate
-from tinytorch.decoding import Step
-from tinytorch.errors import NonFiniteError, SettingError, ShapeError
-from tinytorch.layers import Linear, Module
-from tinytorch.tensor import Array, Tensor
+from tinytorch.checks import check_cache
+from tinytorch.tensor import Array
 from tinytorch.transformers import GPT, window_start
 
 V, BLOCK = 11, 8
@@ -38,32 +34,6 @@ def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **o
 
 def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
     return np.random.default_rng(seed).integers(0, V, (rows, length))
-
-
-class Wrapped(Module):
-    """A layer of another type, as a quantized one is: it takes and gives Tensors (B, T, width)."""
-
-    def __init__(self, layer: Linear) -> None:
-        self.layer, self.calls = layer, 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        assert x.ndim == 3
-        self.calls += 1
-        return self.layer(x)
-
-
-def replaced(model: GPT, names: tuple[str, ...]) -> GPT:
-    """A copy with these layers of each block wrapped."""
-    made = copy.deepcopy(model)
-    for block in made.transformer.h:
-        for part in (block.attn, block.mlp):
-            for name in names:
-                if name in vars(part) and (name != "c_proj" or part is block.mlp):
-                    setattr(part, name, Wrapped(getattr(part, name)))
-    return made
-
-
-# Logits are the recomputed ones
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,79 +93,6 @@ def test_one_step_equals_the_models_own_modules(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(fast.cache.pairs, plain.cache.pairs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("names", [("c_attn",), ("c_fc",), ("c_proj",), ("c_attn", "c_fc", "c_proj")])
-def test_layers_of_another_type_are_called(names: tuple[str, ...]) -> None:
-    model = lively(bias=True)
-    other = replaced(model, names)
-    decoder = Decoder(other, KVCache(other, 2, 4))
-    wrapped = [module for module in other.modules() if isinstance(module, Wrapped)]
-    before = [module.calls for module in wrapped]
-    tokens = text(2)
-    for i in range(BLOCK):
-        expected = model(tokens[:, : i + 1]).data[:, -1]
-        np.testing.assert_allclose(decoder.next_logits(tokens[:, i : i + 1]), expected, rtol=1e-4, atol=1e-4)
-    assert [module.calls - n for module, n in zip(wrapped, before, strict=True)] == [BLOCK] * len(names) * 2
-    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
-
-
-def test_an_embedding_or_a_whole_mlp_of_another_type() -> None:
-    model = lively(bias=True)
-    expected = model.generate([1], 30, seed=1, hop=4)
-    other = copy.deepcopy(model)
-    for block in other.transformer.h:
-        block.mlp = Wrapped(block.mlp)  # type: ignore[assignment, arg-type]
-    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
-
-    class Table(type(model.transformer.wte)):  # type: ignore[misc]
-        pass
-
-    other.transformer.wte.__class__ = Table
-    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
-
-
-def test_a_block_of_another_type_is_read_by_its_modules() -> None:
-    class Doubled(tt.LayerNorm):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) * 2 + x
-
-    model = lively()
-    model.transformer.h[1].ln_2.__class__ = Doubled
-    assert Decoder(model, KVCache(model)).step is None
-    np.testing.assert_array_equal(generate(model, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
-
-
-def test_huge_scores_do_not_overflow() -> None:
-    model = lively()
-    for block in model.transformer.h:
-        block.attn.c_attn.weight.data *= 1e3
-    decoder, tokens = Decoder(model, KVCache(model)), text()
-    for i in range(BLOCK):
-        logits = decoder.next_logits(tokens[:, i : i + 1])
-        assert np.isfinite(logits).all()
-
-
-# The same text
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)  # a draw within rounding of a border may fall beside it
-@given(st.data())
-def test_the_text_is_that_of_gpt_generate(data: st.DataObject) -> None:
-    model = lively(data.draw(st.integers(0, 2)))
-    rows = data.draw(st.integers(0, 3))
-    length = data.draw(st.integers(1, 2 * BLOCK))
-    prompt = text(rows, length) if rows else text(1, length)[0]
-    chosen = {
-        "temperature": data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
-        "top_k": data.draw(st.sampled_from([None, 1, 3])),
-        "top_p": data.draw(st.sampled_from([None, 0.5, 0.9])),
-        "seed": data.draw(st.integers(0, 9)),
-        "stop": data.draw(st.sampled_from([None, 0, 5])),
-        "hop": data.draw(st.integers(1, BLOCK)),
-    }
-    expected = model.generate(prompt, 25, **chosen)
-    np.testing.assert_array_equal(generate(model, prompt, 25, **chosen), expected)
-
-
 def test_without_a_seed_the_default_generator_goes_on() -> None:
     model = lively()
     tt.manual_seed(4)
@@ -252,9 +149,6 @@ def test_bad_settings_are_named(arguments: dict[str, object], problem: str) -> N
         generate(lively(), np.ones((1, 1, 2), np.int64), 2)
     with pytest.raises(SettingError, match="hop 9: expected an integer from 1 to 8"):
         lively().generate([1], 2, hop=9)
-
-
-# The cache itself
 
 
 def test_memory_is_made_once() -> None:
@@ -374,101 +268,3 @@ def test_a_decoder_keeps_the_weights_of_its_time() -> None:
         parameter.data = parameter.data * 2
     decoder.cache.reset()
     np.testing.assert_array_equal(decoder.next_logits([[1]]), before)
-
-
-# The check
-
-
-def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
-    return lambda: Decoder(model, KVCache(model, rows)).next_logits
-
-
-@pytest.mark.parametrize("fresh_weights", [False, True])
-def test_the_check_passes_what_is_right(fresh_weights: bool) -> None:
-    model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
-    report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
-    assert report.problems == ()
-    assert report.difference < 1e-5
-    assert report.influence == pytest.approx(report.expected_influence, rel=1e-2)
-
-
-def no_past(model: GPT) -> Callable[[Array], Array]:
-    """Each piece is read as if it were the whole text."""
-    return lambda piece: model.next_logits(piece)
-
-
-def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
-    """Attention skipped, the positions right: what was kept is overwritten with zeros."""
-    decoder = Decoder(model, KVCache(model))
-
-    def read(piece: Array) -> Array:
-        logits = decoder.next_logits(piece)
-        decoder.cache.pairs[...] = 0
-        return logits
-
-    return read
-
-
-def only_lately(model: GPT) -> Callable[[Array], Array]:
-    """The last three tokens alone."""
-    seen: list[Array] = []
-
-    def read(piece: Array) -> Array:
-        seen.append(piece)
-        return model.next_logits(np.concatenate(seen, axis=1)[:, -3:])
-
-    return read
-
-
-def same_for_all(model: GPT) -> Callable[[Array], Array]:
-    """Remembers the first text that it was given, and repeats its logits."""
-    return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
-
-
-@pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
-@pytest.mark.parametrize("trained", [False, True])
-def test_planted_cheats_are_caught(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
-    tt.manual_seed(0)
-    model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
-    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
-
-
-def test_a_step_that_skips_the_past_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, honest_call = lively(), Step.__call__
-
-    def skipping(self: Step, tokens: Array, place: int) -> Array:
-        self.pairs[:, :, :, :, :place] = 0
-        return honest_call(self, tokens, place)
-
-    monkeypatch.setattr(Step, "__call__", skipping)
-    report = check_cache(model, honest(model), text())
-    assert any("past is not looked at" in problem for problem in report.problems)
-    assert any("differ" in problem for problem in report.problems)
-    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=4), 2, hop=4) > 0.01
-
-
-def test_not_a_number_is_caught() -> None:
-    model = lively()
-    report = check_cache(model, lambda: lambda piece: np.full((1, V), np.nan, np.float32), text())
-    assert len(report.problems) == 2
-
-
-def test_the_check_says_when_it_cannot_tell() -> None:
-    model = lively()
-    for block in model.transformer.h:
-        block.attn.c_proj.weight.data[...] = 0  # no attention: the past matters to nobody
-    with pytest.raises(SettingError, match="another first token moves the model's own logits by 0"):
-        check_cache(model, honest(model), text())
-    for shape in ((1, 3), (1, 9), (8,)):
-        with pytest.raises(ShapeError, match="expected"):
-            check_cache(model, honest(model), np.ones(shape, np.int64))
-    with pytest.raises(ShapeError, match="logits of shape"):
-        check_cache(lively(), lambda: lambda piece: np.zeros((1, V - 1)), text())
-
-
-def test_a_written_text_is_checked_by_its_tokens() -> None:
-    model = lively()
-    for hop in (1, 4, 8):
-        assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=hop), 2, hop) < 1e-5
-    assert check_text(model, generate(model, [1, 2], 40, seed=1), 2) > 0.01
-    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=8), 2, hop=1) > 0.001

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tinytorch import benchmarking
+from tinytorch.base.errors import SettingError
 from tinytorch.benchmarking import (
     Interval,
     Measurement,
@@ -22,7 +23,6 @@ from tinytorch.benchmarking import (
     percentile,
     samples_needed,
 )
-from tinytorch.errors import SettingError
 
 
 def test_examples_in_docstrings_are_true():

@@ -19,9 +19,9 @@ import numpy as np
 from tinytorch import datasets
 from tinytorch.activations import log_softmax
 from tinytorch.autograd import no_grad
+from tinytorch.base.random import manual_seed
 from tinytorch.benchmarking import measure
 from tinytorch.optimizers import AdamW, CosineLR
-from tinytorch.random import manual_seed
 from tinytorch.tensor import Tensor
 from tinytorch.tokenization import BPETokenizer, CharTokenizer
 from tinytorch.training import Trainer

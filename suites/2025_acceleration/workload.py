@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import kernels, ladder
+from tinytorch import acceleration
 from tinytorch.benchmarking import measure
+from tinytorch.native import backend, products
 
 FEWEST, MOST = 3, 200  # samples
 
 
 class Reading(NamedTuple):
-    rung: ladder.Rung
+    rung: acceleration.Rung
     size: int
     gflops: float  # 1e9 operations a second, by the best time: what the rung can do, whatever else runs meanwhile
     right: bool  # the same integers as float64 gives
@@ -35,12 +36,12 @@ class Product(tt.Module):
 
 def load(parameters: dict[str, Any]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Two square matrices of each size."""
-    return {size: ladder.matrices(size) for size in parameters["sizes"]}
+    return {size: acceleration.matrices(size) for size in parameters["sizes"]}
 
 
 def build(parameters: dict[str, Any], seed: int) -> Product:
     """A weight of the common size."""
-    return Product(ladder.matrices(parameters["common"], seed)[1])
+    return Product(acceleration.matrices(parameters["common"], seed)[1])
 
 
 def train(
@@ -51,21 +52,21 @@ def train(
     report: tt.training.Report,
 ) -> list[dict[str, float]]:
     """Time every rung of this machine at every size up to its largest."""
-    todo = [(rung, size) for rung in ladder.rungs() for size in data if size <= rung.largest]
+    todo = [(rung, size) for rung in acceleration.rungs() for size in data if size <= rung.largest]
     for done, (rung, size) in enumerate(todo, start=1):
         model.readings.append(read(rung, *data[size], parameters["seconds"]))
         report(done, len(todo), gflops=model.readings[-1].gflops)
     return []
 
 
-def read(rung: ladder.Rung, a: np.ndarray, b: np.ndarray, seconds: float) -> Reading:
+def read(rung: acceleration.Rung, a: np.ndarray, b: np.ndarray, seconds: float) -> Reading:
     """Check one product, then time it for about `seconds`."""
     x, y = rung.prepare(a, b)
     right = np.array_equal(rung.multiply(x, y), a.astype(np.float64) @ b.astype(np.float64))
     pilot = float(measure(lambda: rung.multiply(x, y), samples=2, warmup=1).seconds.min())
     samples = int(min(max(seconds / pilot, FEWEST), MOST))
     best = float(measure(lambda: rung.multiply(x, y), samples=samples, warmup=0).seconds.min())
-    return Reading(rung, len(a), ladder.operations(len(a)) / best / 1e9, bool(right))
+    return Reading(rung, len(a), acceleration.operations(len(a)) / best / 1e9, bool(right))
 
 
 def evaluate(model: Product, data: dict[int, Any], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -143,17 +144,17 @@ def table(common: dict[str, float], best: dict[str, Reading], peak: Reading, siz
 
 def reasons(names: list[str]) -> dict[str, Any]:
     """What each rung has that the one before has not; and what is left out on this machine, and why."""
-    rows = [[rung.name, rung.why] for rung in ladder.RUNGS if rung.name in names]
-    if ladder.left_out():
-        rows.append(["left out", ladder.left_out()])
+    rows = [[rung.name, rung.why] for rung in acceleration.RUNGS if rung.name in names]
+    if acceleration.left_out():
+        rows.append(["left out", acceleration.left_out()])
     return {"kind": "table", "title": "What makes a rung faster", "columns": ["rung", "what it has"], "rows": rows}
 
 
 def predictor(model: Product) -> Callable[[np.ndarray], np.ndarray]:
     """int8 rows (N, K) to their products with the weight (N, N): in int8 where that is native, else by BLAS."""
     weight = model.weight.data
-    if kernels.native(np.int8):
-        return kernels.pack(weight.T.astype(np.int8)).product
+    if backend.native(np.int8):
+        return products.pack(weight.T.astype(np.int8)).product
     return lambda x: x.astype(np.float32) @ weight
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import tinytorch as tt
 from tinytorch import caching
 from tinytorch.benchmarking import measure, measure_interleaved, peak_memory
-from tinytorch.saving import load_model, save_model
+from tinytorch.checks import check_cache, check_causal
+from tinytorch.saved import load_model, save_model
 from tinytorch.transformers import GPT, Sampler, window_start
 
-from .inference import SAMPLES, check, check_causal, reference_bytes, times
+from .inference import SAMPLES, check, reference_bytes, times
 from .tasks import Parameters, Plays, quality
 from .variant import Variant, is_quantized
 
@@ -35,8 +36,8 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
     assert isinstance(model.served, GPT)
     served = model.served
     check(model, parameters, data.judged[:4, :-1])
-    check_causal(served, data.judged[:4, :-1])
-    difference = max(check_cache(served, data.judged[:rows, :-1]) for rows in (1, 2))
+    check_causal(served, data.judged[:4, :-1], tolerance=1e-4)
+    difference = max(cache_error(served, data.judged[:rows, :-1]) for rows in (1, 2))
     cached = Writer(decoder(served, 1).generate, data)
     whole = Writer(lambda *prompt, **settings: data.reference.generate(*prompt, **settings, hop=HOP), data)
     own_time, fp32_time = measure_interleaved(cached, whole, samples=TEXTS, warmup=1)
@@ -93,13 +94,13 @@ def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
     return same / NEW_TOKENS
 
 
-def check_cache(model: GPT, tokens: np.ndarray) -> float:
+def cache_error(model: GPT, tokens: np.ndarray) -> float:
     """Refuse a cache whose logits are not the model's; else how far they are from full recomputation.
 
     An integer model may differ by 2% of the largest logit: a number rounded to the other integer moves by 1 in 127.
     """
     tolerance = 0.02 if is_quantized(model) else 1e-3
-    found = caching.check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance)
+    found = check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance)
     if found.problems:
         raise ValueError(f"not the cache that it is called: {'; '.join(found.problems)}")
     return found.difference

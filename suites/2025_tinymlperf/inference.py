@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-import tinytorch as tt
-from tinytorch import quantization
 from tinytorch.benchmarking import Measurement, compare, measure_interleaved, peak_memory
-from tinytorch.saving import load_model, save_model, saved_bytes
+from tinytorch.checks import check_answers, check_causal, verify_quantized
+from tinytorch.saved import load_model, save_model, saved_bytes
 from tinytorch.transformers import GPT
 
 from .tasks import Parameters, Plays, Predict, Trained, new_inputs, quality
@@ -19,7 +18,6 @@ from .variant import Variant, is_quantized, predictor_of
 
 SAMPLES, SINGLES = 700, 750  # of a latency: p99 needs 662; with the warm-up
 BATCH, BATCHES = 64, 18  # of the throughput, three of them to warm up
-CHECKED = 50  # answers that are compared after the timing
 
 
 def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, Any]:
@@ -31,7 +29,10 @@ def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, An
     singles, batches = np.split(asked[:SINGLES], SINGLES), np.split(asked[SINGLES:], BATCHES)
     own_time, fp32_time = paired(own, fp32, singles, SAMPLES, warmup=SINGLES - SAMPLES)
     own_batch, fp32_batch = paired(own, fp32, batches, BATCHES - 3, warmup=3)
-    check_answers(model.served, own, asked)
+    # an integer model may differ by 2%: a number rounded to the other integer moves by 1 in 127
+    check_answers(model.served, own, asked, tolerance=0.02 if is_quantized(model.served) else 1e-3)
+    if isinstance(model.served, GPT):
+        check_causal(model.served, asked[:4], tolerance=1e-4)
     lost = own_quality - fp32_quality if isinstance(data, Plays) else fp32_quality - own_quality
     names = ("val_loss", "loss_added") if isinstance(data, Plays) else ("accuracy", "points_lost")
     metrics = {
@@ -51,36 +52,9 @@ def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, An
 def check(model: Variant, parameters: Parameters, example: np.ndarray) -> None:
     """A case that calls itself INT8 is refused unless its layers hold int8 and their sums are exact integers."""
     if "int8" in parameters["technique"]:
-        problems = quantization.verify_quantized(model.served, example)
+        problems = verify_quantized(model.served, example)
         if problems:
             raise ValueError(f"not the INT8 model that it is called: {'; '.join(problems)}")
-
-
-def check_answers(model: tt.Module, predict: Predict, asked: np.ndarray) -> None:
-    """Refuse a predictor that is not the model: alone, among others and as the module says it, an answer is the same.
-
-    An integer model may differ by 2% of the largest output: a number rounded to the other integer moves by 1 in 127.
-    """
-    with tt.no_grad():
-        said = model.next_logits(asked[:CHECKED]) if isinstance(model, GPT) else model(tt.Tensor(asked[:CHECKED])).data
-    alone = np.concatenate([predict(asked[i : i + 1]) for i in range(CHECKED)])
-    tolerance = (0.02 if is_quantized(model) else 1e-3) * float(np.abs(said).max())
-    for answers, how in ((alone, "to single queries"), (predict(asked[:CHECKED]), "to a batch")):
-        if answers.shape != said.shape or not np.abs(answers - said).max() <= tolerance:
-            raise ValueError(f"the predictor's answers {how} are not the model's")
-    if isinstance(model, GPT):
-        check_causal(model, asked[:4])
-
-
-def check_causal(model: GPT, tokens: np.ndarray) -> None:
-    """Refuse a language model that reads what it is to predict: a later token must not change what was said before."""
-    half = tokens.shape[1] // 2
-    other = tokens.copy()
-    other[:, half:] = (other[:, half:] + 1) % model.vocab_size
-    with tt.no_grad():
-        logits, changed = (model(text).data[:, :half] for text in (tokens, other))
-    if not np.abs(logits - changed).max() <= 1e-4 * np.abs(logits).max():
-        raise ValueError("the model reads the tokens that it is to predict")
 
 
 def reference_bytes(data: Trained) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import ladder
+from tinytorch import acceleration
 from tinytorch.benchmarking import measure
 
 from .tasks import Parameters, Product
@@ -18,14 +18,16 @@ SAMPLES = 300
 
 def judge(model: Variant, data: Product, parameters: Parameters) -> dict[str, Any]:
     """How many times as fast as the loops, and whether every number is the exact one."""
-    loops, rung = (next(r for r in ladder.RUNGS if r.name == name) for name in ("Python loops", parameters["rung"]))
+    loops, rung = (
+        next(r for r in acceleration.RUNGS if r.name == name) for name in ("Python loops", parameters["rung"])
+    )
     x, y = rung.prepare(data.a, data.b)
     exact = data.a.astype(np.float64) @ data.b.astype(np.float64)
     own = measure(lambda: rung.multiply(x, y), samples=LOOPED if rung is loops else SAMPLES, warmup=1)
     looped = measure(lambda: loops.multiply(data.a, data.b), samples=LOOPED, warmup=1)
     metrics = {
         "exact": float((rung.multiply(x, y) == exact).mean()),
-        "gflops": ladder.operations(len(exact)) / own.median / 1e9,
+        "gflops": acceleration.operations(len(exact)) / own.median / 1e9,
         "loops_speedup": looped.median / own.median,
     }
     return {"metrics": metrics, "exhibits": []}

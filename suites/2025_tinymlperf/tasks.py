@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import datasets, ladder
-from tinytorch.saving import load_model
+from tinytorch import acceleration, datasets
+from tinytorch.saved import load_model
 from tinytorch.tokenization import BPETokenizer
 from tinytorch.transformers import GPT, next_token_loss
 
@@ -86,7 +86,7 @@ class Product:
     """Two square matrices of whole numbers that every dtype of the ladder holds."""
 
     def __init__(self, size: int) -> None:
-        self.a, self.b = ladder.matrices(size)
+        self.a, self.b = acceleration.matrices(size)
 
 
 Vision = Digits | Photos

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import kernels, quantization
+from tinytorch.base.dtypes import bfloat16
 from tinytorch.compression import DistillationLoss, GradualPruning, prune_channels, with_teacher
 from tinytorch.mixed_precision import autocast
-from tinytorch.saving import load_model, save_model
+from tinytorch.native.backend import native
+from tinytorch.quantized import convert, prepare_qat, quantize_dynamic, quantize_static
+from tinytorch.saved import load_model, save_model
 
 from .tasks import Digits, Parameters, Report, Trained, Vision, calibration
 
@@ -51,14 +53,12 @@ def retrain(
 
 def teacher(task: Vision) -> tt.Module:
     """The reference, whose answers others learn from; in INT8 where that is the quickest, and as good."""
-    return (
-        quantization.quantize_static(task.reference, calibration(task)) if kernels.native(np.int8) else task.reference
-    )
+    return quantize_static(task.reference, calibration(task)) if native(np.int8) else task.reference
 
 
 def quickest() -> Any:
     """What to train in: bfloat16 where it has instructions of its own, else float32."""
-    return autocast if kernels.native(kernels.bfloat16()) else nullcontext
+    return autocast if native(bfloat16()) else nullcontext
 
 
 def adam(model: tt.Module, rate: float) -> tt.Optimizer:
@@ -81,18 +81,18 @@ def fp32(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
 
 
 def int8_dynamic(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
-    return quantization.quantize_dynamic(task.reference)
+    return quantize_dynamic(task.reference)
 
 
 def int8_static(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
-    return quantization.quantize_static(task.reference, calibration(task), parameters["method"])
+    return quantize_static(task.reference, calibration(task), parameters["method"])
 
 
 def int8_qat(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
     """Trained on with rounded weights and activations."""
-    model = quantization.prepare_qat(task.reference)
+    model = prepare_qat(task.reference)
     retrain(model, loader(task, parameters), parameters["epochs"], sgd(model, parameters["learning_rate"]), report)
-    return quantization.convert(model)
+    return convert(model)
 
 
 def small_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
@@ -102,10 +102,10 @@ def small_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Modul
     shared: dict[str, Any] = {"sparsity": sparsity, "loss": DistillationLoss(parameters["temperature"])}
     model = copied(task.reference)
     retrain(model, taught, parameters["epochs"], sgd(model, rate), part_of(report, 0, 2), block=quickest(), **shared)
-    model = quantization.prepare_qat(model, parameters["bits"])
+    model = prepare_qat(model, parameters["bits"])
     rounding = sgd(model, parameters["rounding_rate"])
     retrain(model, taught, parameters["rounding_epochs"], rounding, part_of(report, 1, 2), pruned=sparsity, **shared)
-    return quantization.convert(model)
+    return convert(model)
 
 
 def sparse_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
@@ -113,7 +113,7 @@ def sparse_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Modu
     model = copied(task.reference)
     optimizer = adam(model, parameters["learning_rate"])
     retrain(model, loader(task, parameters), parameters["epochs"], optimizer, report, sparsity=parameters["sparsity"])
-    return quantization.quantize_static(model, calibration(task), parameters["method"])
+    return quantize_static(model, calibration(task), parameters["method"])
 
 
 def structured(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
@@ -137,7 +137,7 @@ def distilled_int8(task: Digits, parameters: Parameters, report: Report) -> tt.M
     taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
     optimizer = adam(model, parameters["learning_rate"])
     retrain(model, taught, parameters["epochs"], optimizer, report, loss=DistillationLoss(parameters["temperature"]))
-    return quantization.quantize_static(model, calibration(task), parameters["method"])
+    return quantize_static(model, calibration(task), parameters["method"])
 
 
 TECHNIQUES: dict[str, Callable[[Any, Parameters, Report], tt.Module]] = {

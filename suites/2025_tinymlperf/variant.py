@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import quantization
 from tinytorch.acceleration import trace
-from tinytorch.saving import load_model, save_model, saved_bytes
-from tinytorch.serialization import load_arrays, save_arrays
+from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.inference import predictor
+from tinytorch.saved import load_model, save_model, saved_bytes
 from tinytorch.transformers import GPT
 
 from .tasks import Predict
@@ -63,7 +63,7 @@ def predictor_of(model: tt.Module) -> Predict:
     """The fastest way to ask a model of its kind."""
     if isinstance(model, GPT):
         return model.next_logits
-    return quantization.predictor(model) if is_quantized(model) else trace(model)
+    return predictor(model) if is_quantized(model) else trace(model)
 
 
 def is_quantized(model: tt.Module) -> bool:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tito.bench.blas import KernelChoice
-from tito.bench.record import BackendChoice, BlasChoice, Record
+from tito.bench.record import Record
 from tito.bench.runner import run_suite
-from tito.bench.suite import LoadedSuite, load_suite
+from tito.bench.suite import LoadedSuite
+from tito.bench.suites import load_suite
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice, KernelChoice
 
 TINY = Path(__file__).parent / "suites" / "2001_tiny"
 

@@ -73,17 +73,17 @@ def test_a_process_that_has_ended_gives_no_trace():
 
 def test_stacks_begin_in_the_workload_and_hold_no_machine_paths():
     lines = [
-        "<module> (tito/bench/child.py:1);run (tito/bench/child.py:2);train (/home/ann/s/workload.py:5);"
+        "<module> (tito/bench/jobs.py:1);run (tito/bench/jobs.py:2);train (/home/ann/s/workload.py:5);"
         "forward (/opt/v/lib/python3.11/site-packages/tinytorch/layers.py:7) 3",
-        "<module> (tito/bench/child.py:1);run (tito/bench/child.py:2);train (/home/ann/s/workload.py:5);"
+        "<module> (tito/bench/jobs.py:1);run (tito/bench/jobs.py:2);train (/home/ann/s/workload.py:5);"
         "forward (tinytorch/layers.py:7) 2",
-        "<module> (tito/bench/child.py:1);dumps (json/__init__.py:183) 4",
-        "train (workload.py:5);progress (tito/bench/child.py:9);inner (<frozen posixpath>:3) 1",
+        "<module> (tito/bench/jobs.py:1);dumps (json/__init__.py:183) 4",
+        "train (workload.py:5);progress (tito/bench/jobs.py:9);inner (<frozen posixpath>:3) 1",
         "a line that means nothing",
     ]
     assert collapse(lines) == [
         ("train (workload.py:5);forward (tinytorch/layers.py:7)", 5),
-        ("train (workload.py:5);progress (tito/bench/child.py:9);inner (<frozen posixpath>:3)", 1),
+        ("train (workload.py:5);progress (tito/bench/jobs.py:9);inner (<frozen posixpath>:3)", 1),
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tito.bench import probes, runner
 from tito.bench.record import Record
-from tito.bench.suite import load_suite, with_gate
+from tito.bench.suites import load_suite, with_gate
 from tito.errors import RunError
 
 TINY = Path(__file__).parent / "suites" / "2001_tiny"

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from tito.bench.record import (
-    BackendChoice,
     Bars,
-    BlasChoice,
     CaseResult,
     Confusion,
     Exhibit,
     Heatmaps,
     LatencyRun,
     Lines,
-    Machine,
     MemorySample,
     MemoryTrace,
     Omission,
@@ -26,7 +23,6 @@ from tito.bench.record import (
     Pictures,
     Points,
     Profile,
-    Provenance,
     Record,
     SeedRun,
     Series,
@@ -38,6 +34,9 @@ from tito.bench.record import (
     Verdict,
 )
 from tito.bench.suite import Criterion, Metric
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice
+from tito.process.provenance import Machine, Provenance
 
 START = datetime(2031, 1, 1, 12, tzinfo=UTC)
 DIGITS = [str(digit) for digit in range(10)]
@@ -239,7 +238,7 @@ def make_memory(rng: np.random.Generator) -> MemoryTrace:
 
 
 def make_stacks() -> Stacks:
-    head = "main (tito/bench/child.py:40);train (suites/1986_mnist/workload.py:31)"
+    head = "main (tito/bench/jobs.py:40);train (suites/1986_mnist/workload.py:31)"
     step = f"{head};fit (tinytorch/training.py:210)"
     return Stacks(
         tool="py-spy",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.report.sample import all_exhibits, make_case, make_points, make_record
-from tinytorch.png import decode
+from tinytorch.datasets.png import decode
 from tito.bench.record import Bars, Confusion, Heatmaps, Lines, Picture, Pictures, Points, Series, Table, Texts
 from tito.report.exhibits import RENDER, data_png, exhibits, piece_of, pixels_of, tint
 from tito.report.pieces import Absent, Grid, Images, Passages, Plot

@@ -11,7 +11,7 @@ from tito.bench.record import CaseResult, Record, Summary, Verdict
 from tito.bench.suite import Criterion, Metric, Overview
 from tito.report.overview import front, grouped, pieces, sides
 from tito.report.pieces import Grid, Plot
-from tito.terminal import show_record
+from tito.terminal.record import show_record
 
 METRICS = {
     "accuracy": Metric(title="Test accuracy", unit="%", short="accuracy"),

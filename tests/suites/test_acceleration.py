@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import kernels, ladder, onednn
-from tito.bench.child import load_workload
+from tinytorch import acceleration
+from tinytorch.native import backend as kernel_backend
+from tinytorch.native import library
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 from tito.report.exhibits import piece_of
 from tito.report.pieces import Absent
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_acceleration"
 PARAMETERS = {"sizes": [4, 8], "common": 8, "seconds": 1e-5}
-native = pytest.mark.skipif(bool(onednn.why_not()), reason=onednn.why_not())
+native = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())
 
 
 @pytest.fixture(params=["numpy", pytest.param("onednn", marks=native)])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.backend()
-    kernels.use_backend(request.param)
+    before = kernel_backend.backend()
+    kernel_backend.use_backend(request.param)
     yield request.param
-    kernels.use_backend(before)
+    kernel_backend.use_backend(before)
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +56,16 @@ def test_a_small_ladder_from_beginning_to_end(work: Any, backend: str) -> None:
 def test_without_native_kernels_the_table_says_in_one_line_what_is_left_out(work: Any, backend: str) -> None:
     _, answer = climb(work)
     last = answer["exhibits"][-1]["rows"][-1]
-    if ladder.left_out():
-        assert last == ["left out", ladder.left_out()]
+    if acceleration.left_out():
+        assert last == ["left out", acceleration.left_out()]
         assert backend != "numpy" or "the backend here is NumPy (" in last[-1]
     else:
         assert last[0] == "oneDNN int8"
 
 
 def test_a_rung_with_a_wrong_product_lowers_the_share_that_is_right(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = ladder.Rung("BLAS", lambda a, b: a @ b + 1, 8, "")
-    monkeypatch.setattr(ladder, "rungs", lambda: (*ladder.RUNGS[:4], wrong))
+    wrong = acceleration.Rung("BLAS", lambda a, b: a @ b + 1, 8, "")
+    monkeypatch.setattr(acceleration, "rungs", lambda: (*acceleration.RUNGS[:4], wrong))
     _, answer = climb(work)
     assert answer["metrics"]["right"] == pytest.approx(8 / 10)
 
@@ -71,7 +73,7 @@ def test_a_rung_with_a_wrong_product_lowers_the_share_that_is_right(work: Any, m
 def test_the_figures_are_the_readings(work: Any) -> None:
     model = work.build(PARAMETERS, 1)
     speeds = {"Python loops": 0.5, "inner products": 1.0, "broadcast": 4.0, "blocked": 3.0, "BLAS": 10.0}
-    for rung in ladder.RUNGS[:5]:
+    for rung in acceleration.RUNGS[:5]:
         model.readings += [work.Reading(rung, 4, 1.5 * speeds[rung.name], True)]
         model.readings += [work.Reading(rung, 8, speeds[rung.name], True)]
     answer = work.evaluate(model, {}, PARAMETERS)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tito.bench.child import load_workload
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2012_cifar10"
 COMMON = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tito.bench.child import load_workload
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2018_tinygpt"
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]

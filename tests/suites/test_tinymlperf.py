@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch import caching, ladder, quantization
+from tinytorch import acceleration, caching
+from tinytorch.quantized import models
 from tinytorch.transformers import GPT
-from tito.bench.child import load_workload
 from tito.bench.record import SeedRun
-from tito.bench.suite import load_suite
+from tito.bench.suites import load_suite
+from tito.bench.workload import load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_tinymlperf"
 SUITE = load_suite(FOLDER).suite
@@ -105,8 +106,8 @@ def test_a_product_that_is_wrong_in_one_place_is_not_exact(work: Any, monkeypatc
         y[3, 5] += 1
         return y
 
-    rungs = [replace(rung, multiply=wrong) if rung.name == "BLAS" else rung for rung in ladder.RUNGS]
-    monkeypatch.setattr(ladder, "RUNGS", rungs)
+    rungs = [replace(rung, multiply=wrong) if rung.name == "BLAS" else rung for rung in acceleration.RUNGS]
+    monkeypatch.setattr(acceleration, "RUNGS", rungs)
     _, _, answer = outcome(work, SUITE.case("product_blas"))
     assert answer["metrics"]["exact"] == 255 / 256
 
@@ -128,7 +129,7 @@ def test_a_float_model_that_is_called_int8_is_refused(work: Any) -> None:
 
 def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
     task, model = digits(work), work.build({}, 1)
-    made = quantization.quantize_dynamic(task.reference)
+    made = models.quantize_dynamic(task.reference)
     assert isinstance(made, tt.Sequential)
     made.layers[-1] = task.reference[-1]
     model.take(made, compress=False)
@@ -139,7 +140,7 @@ def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
 def cached(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: type[caching.Decoder], int8: bool = False) -> Any:
     """The measures of a cached GPT whose decoder is a cheat's."""
     task, model = plays(work), work.build({}, 1)
-    model.take(quantization.quantize_dynamic(task.reference) if int8 else task.reference, compress=False)
+    model.take(models.quantize_dynamic(task.reference) if int8 else task.reference, compress=False)
     monkeypatch.setattr(work.generation.caching, "Decoder", cheat)
     technique = "int8_dynamic_kv_cache" if int8 else "fp32_kv_cache"
     return work.evaluate(model, task, {"technique": technique, "track": "TinyGPT"})["metrics"]
@@ -212,7 +213,7 @@ def test_a_cached_generation_that_skips_attention_is_refused(
 def predicted(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: Any, int8: bool = False) -> Any:
     """The answer for an MLP whose predictor is a cheat's, made from the honest one; the reference's is honest."""
     task, model = digits(work), work.build({}, 1)
-    made = quantization.quantize_static(task.reference, work.tasks.calibration(task)) if int8 else task.reference
+    made = models.quantize_static(task.reference, work.tasks.calibration(task)) if int8 else task.reference
     model.take(made, compress=False)
     honest = work.variant.predictor_of
     monkeypatch.setattr(work.inference, "predictor_of", lambda m: cheat(honest(m)) if m is model.served else honest(m))

@@ -1,1 +1,12 @@
-"""The benchmark room: suite.yaml -> Suite -> runner (fresh child processes) -> Record -> store."""
+"""Benchmarks: what to run, how it is run, what came out, and where that is stored.
+
+    suite.yaml -> suites -> Suite -> runner (fresh child processes) -> Record -> store
+
+Contents: `suite` (the model), `suites` (reading it), `workload` and `jobs` (inside a child), `results` (what a job may
+return), `runner`, `probes` (memory and stacks, seen from outside), `judge` (gates), `record`, `store`, and `reference`
+(weights worth keeping).
+
+May import: `tito.errors`, `tito.process`, `tito.versus.contest`, and tinytorch. It prints nothing and draws nothing.
+
+Changed by: maintainers of the harness. A new benchmark is a folder in suites/ and needs no change here.
+"""

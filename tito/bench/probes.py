@@ -151,7 +151,7 @@ def py_spy_version(executable: str) -> str:
 def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
     """py-spy's raw lines from workload.py inwards, without the harness around it or this machine's paths.
 
-    >>> collapse(["<module> (tito/bench/child.py:9);train (/home/a/suites/b/workload.py:3) 7"])
+    >>> collapse(["<module> (tito/bench/jobs.py:9);train (/home/a/suites/b/workload.py:3) 7"])
     [('train (workload.py:3)', 7)]
     """
     counts: Counter[str] = Counter()

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tito.bench.suite import Criterion, Frozen, Metric, Overview, Parameters, SuiteName, Year
+from tito.bench.suite import Criterion, Metric, Overview, Parameters, SuiteName, Year
+from tito.process.documents import Frozen
+from tito.process.provenance import Provenance
 
 SCHEMA_VERSION = 1
 
@@ -219,53 +221,6 @@ class Omission(Frozen):
 
     what: str
     why: str
-
-
-class BlasChoice(Frozen):
-    """Which kernels OpenBLAS used in the children, and what it would have used unasked."""
-
-    used: str
-    default: str
-    speedup: float | None  # used / default, GFLOP/s of one thread; none where the default is used
-    why: str
-
-
-class BackendChoice(Frozen):
-    """Which kernel backend of tinytorch the children used."""
-
-    name: Literal["numpy", "onednn"]
-    version: str | None  # of oneDNN; NumPy's stands in the provenance
-    native: list[str]  # dtypes that it multiplies by instructions of their own
-    why: str
-
-    @property
-    def line(self) -> str:
-        """The choice in words: oneDNN 3.2.0, native bfloat16, float32, int8 (it is installed)."""
-        title = f"oneDNN {self.version}, native {', '.join(self.native)}" if self.name == "onednn" else "NumPy"
-        return f"{title} ({self.why})"
-
-
-class Machine(Frozen):
-    fingerprint: str  # hash of what follows; comparisons hold only within one
-    cpu: str
-    cores: int
-    memory_bytes: int
-    system: str
-    features: list[str]  # SIMD features that matter here, e.g. avx512f
-
-
-class Provenance(Frozen):
-    tinytorch: str
-    commit: str | None
-    dirty: bool | None
-    python: str
-    numpy: str
-    suite_sha256: str
-    machine: Machine
-    blas: BlasChoice
-    backend: BackendChoice | None = None  # records of before there was a choice have none: NumPy multiplied
-    environment: dict[str, str]  # what the children had set before NumPy was imported
-    command: str  # what to type to run it again
 
 
 class Record(Frozen):

@@ -1,7 +1,7 @@
 """Trained weights that are worth keeping: the file, and beside it where it came from.
 
 FOLDER/model.safetensors    the weights of the profiled case's first seed
-FOLDER/model.json           what the model is made of, for tinytorch.saving.load_model, if it is of known layers
+FOLDER/model.json           what the model is made of, for tinytorch.saved.load_model, if it is of known layers
 FOLDER/reference.json       suite, case, seed, command, what was measured, SHA-256
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tinytorch.serialization import atomic_write
+from tinytorch.base.files import atomic_write
 from tito.bench.record import Record
 from tito.errors import RecordError
 

@@ -20,14 +20,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from tinytorch.errors import how_to_install
-from tito.bench import probes, process, rival
-from tito.bench.backend import pinned_backend
-from tito.bench.blas import KernelChoice
+from tinytorch.base.errors import how_to_install
+from tito.bench import probes
 from tito.bench.judge import judge, missed_gates, summarise
-from tito.bench.provenance import provenance
 from tito.bench.record import (
-    BackendChoice,
     CaseResult,
     LatencyRun,
     MemoryTrace,
@@ -38,9 +34,18 @@ from tito.bench.record import (
     Stacks,
     Throughput,
 )
+from tito.bench.results import RESULTS
 from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan, Suite
 from tito.errors import RunError
+from tito.process import events
+from tito.process.backend import BackendChoice, pinned_backend
+from tito.process.blas import KernelChoice
+from tito.process.child import Child
+from tito.process.environment import pinned_environment
+from tito.process.provenance import provenance
+from tito.versus import contest
 
+JOBS = "tito.bench.jobs"  # the module that children run
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
 QUICK_QUERIES = 662  # the fewest that p99 allows
 QUICK_STACK_SECONDS = 2.0
@@ -92,12 +97,12 @@ class _Run:
     stacks: Stacks | None = None
     omitted: list[Omission] = field(default_factory=list)
 
-    def start(self, kind: str, case: Case, seed: int, **more: Any) -> process.Child:
+    def start(self, kind: str, case: Case, seed: int, **more: Any) -> Child:
         """A child with its job, which waits for `go`."""
         job = {"kind": kind, "workload": str(self.loaded.workload), "parameters": case.parameters, "seed": seed, **more}
-        return process.Child(job, self.pinned, self.loaded.suite.limits)
+        return Child(JOBS, job, RESULTS.get(kind), self.pinned, self.loaded.suite.limits)
 
-    def progress(self, case: Case, seed: int, event: process.Event) -> None:
+    def progress(self, case: Case, seed: int, event: events.Event) -> None:
         self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], event["figures"]))
 
 
@@ -129,7 +134,7 @@ def run_suite(
         raise RunError(f"--seeds {seeds}: expected at least 1")
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
-    pinned = process.pinned_environment(blas.environment | pinned_backend(backend))
+    pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = _left_out(suite, quick, pinned)
     cases = [_as_run(case, seeds, quick) for case in _part_of(suite, left_out)]
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
@@ -224,7 +229,7 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
         return _run_rival(run, case, seed)
     first = case.name == run.plan.case and run.trained is None
     weights = str(run.weights) if first else None
-    result: process.Event = {}
+    result: events.Event = {}
     with run.start("quality", case, seed, weights=weights, metrics=run.loaded.suite.metrics_of(case)) as child:
         # Only one child is looked at closely: the others' training times are then free of the looking.
         memory = probes.MemoryProbe(child.memory, child.started) if first else None
@@ -252,7 +257,7 @@ def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
     """One round beside PyTorch."""
     run.report(Event("beside PyTorch", case.name, seed, 0, 1, {}))
     return SeedRun(
-        seed=seed, metrics=rival.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
+        seed=seed, metrics=contest.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
     )
 
 
@@ -262,7 +267,7 @@ def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | N
     return _Trained(weights, weights.stat().st_size, parameter_count, memory)
 
 
-def _seed_run(metrics: list[str], seed: int, result: process.Event) -> SeedRun:
+def _seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
     expected = {*metrics, *ENGINE_METRICS}
     if result["metrics"].keys() != expected:
         raise RunError(
@@ -280,7 +285,7 @@ def _seed_run(metrics: list[str], seed: int, result: process.Event) -> SeedRun:
 def _run_profile(run: _Run, case: Case, repetition: int) -> None:
     """Latency and throughput in one fresh process."""
     job = {"weights": str(run.weights), "queries": run.plan.queries, "batches": run.plan.batches}
-    result: process.Event = {}
+    result: events.Event = {}
     with run.start("profile", case, case.seeds[0], **job) as child:
         for event in child.events(tick=QUIET_TICK):
             if event is None:
@@ -364,7 +369,7 @@ def _left_out(suite: Suite, quick: bool, pinned: dict[str, str]) -> dict[str, st
     """The cases that have no part in this run, by name, and why."""
     why = {case.name: f"with --quick: {case.quick.leave_out}" for case in suite.cases if quick and case.quick.leave_out}
     rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
-    reason = rival.missing(pinned) if rivals else None
+    reason = contest.missing(pinned) if rivals else None
     return why | (dict.fromkeys(rivals, reason) if reason else {})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tinytorch.serialization import atomic_write
+from tinytorch.base.files import atomic_write
 from tito.bench.record import SCHEMA_VERSION, Record
 from tito.errors import RecordError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.png import encode
+from tinytorch.datasets.png import encode
 from tito.bench.record import (
     Bars,
     Confusion,

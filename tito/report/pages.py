@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tinytorch.serialization import atomic_write
+from tinytorch.base.files import atomic_write
 from tito.bench.record import CaseResult, Record, Verdict
 from tito.errors import ReportError
 from tito.report import figures, units

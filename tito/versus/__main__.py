@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tito.bench.blas import choose_kernel
-from tito.bench.process import pinned_environment
 from tito.errors import TitoError
+from tito.process.blas import choose_kernel
+from tito.process.environment import pinned_environment
 from tito.versus.driver import Outcome, load, names, run_work, yardsticks
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tinytorch.benchmarking import measure
-from tito.bench.orphan import end_with_parent
+from tito.process.orphan import end_with_parent
 from tito.versus.contender import Contender
 
 SECONDS = 1.0  # each measurement takes about this long

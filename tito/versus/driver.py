@@ -11,9 +11,9 @@ from types import ModuleType
 import numpy as np
 
 from tinytorch.benchmarking import Comparison, alternate, compare
-from tito.bench.rival import Contest, run_contender, same_work
 from tito.errors import RunError
 from tito.versus import works
+from tito.versus.contest import Contest, run_contender, same_work
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def windows(sizes: dict[str, Any]) -> np.ndarray:
 
 def tinytorch() -> Contender:
     from tinytorch.caching import Decoder, KVCache, generate
-    from tinytorch.saving import load_model
+    from tinytorch.saved import load_model
     from tinytorch.transformers import GPT
 
     folder, sizes = reference()
@@ -54,7 +54,7 @@ def tinytorch() -> Contender:
 def pytorch() -> Contender:
     import torch
 
-    from tinytorch.serialization import load_arrays
+    from tinytorch.base.files import load_arrays
     from tito.versus.nanogpt import NanoGPT
 
     folder, sizes = reference()

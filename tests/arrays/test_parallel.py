@@ -1,0 +1,144 @@
+"""Module 09: a batch cut into parts for several threads, with a stand-in for BLAS that notes what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tinytorch.arrays import parallel
+from tinytorch.base.random import manual_seed
+from tinytorch.layers import Sequential
+from tinytorch.spatial import BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Tensor
+
+LARGE = np.empty((21, parallel.SMALLEST // 8), np.uint8)
+HALVES = [(0, 10), (10, 21)]
+
+
+class Blas:
+    """Of two threads; `told` is what it was told, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.threads = 2
+        self.told: list[object] = []
+
+    def set_threads(self, count: int) -> None:
+        self.told.append(count)
+
+
+@pytest.fixture
+def blas(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blas]:
+    stand_in = Blas()
+    monkeypatch.setattr(parallel, "_blas", lambda: stand_in)
+    monkeypatch.setattr(parallel, "_turn", threading.Lock())
+    parallel._pool.cache_clear()
+    yield stand_in
+    parallel._pool.cache_clear()
+
+
+def part(begin: int, end: int) -> tuple[int, int]:
+    return begin, end
+
+
+def test_parts_come_back_in_order_and_cover_the_batch(blas: Blas) -> None:
+    assert parallel.in_parallel(LARGE, part) == HALVES
+    values = np.arange(21 * parallel.SMALLEST // 8).reshape(21, -1)
+    assert sum(parallel.in_parallel(values, lambda begin, end: values[begin:end].sum())) == values.sum()
+
+
+def test_each_part_has_a_thread_of_its_own_and_blas_one_thread_meanwhile(blas: Blas) -> None:
+    def work(begin: int, end: int) -> int:
+        blas.told.append("work")
+        return threading.get_ident()
+
+    assert len(set(parallel.in_parallel(LARGE, work))) == 2
+    assert blas.told == [1, "work", "work", 2]
+    assert not parallel._turn.locked()
+
+
+def test_a_small_batch_is_one_part_with_blas_on_one_thread(blas: Blas) -> None:
+    assert parallel.in_parallel(np.empty((21, 2)), part) == [(0, 21)]
+    assert blas.told == [1, 2]
+
+
+def test_fewer_samples_than_threads_are_left_to_blas(blas: Blas) -> None:
+    assert parallel.in_parallel(np.empty((1, parallel.SMALLEST)), part) == [(0, 1)]
+    assert blas.told == []
+
+
+def test_the_parts_are_the_same_within_a_part_and_while_another_thread_is_at_it(blas: Blas) -> None:
+    assert parallel.in_parallel(LARGE, lambda begin, end: parallel.in_parallel(LARGE, part)) == [HALVES, HALVES]
+    assert blas.told == [1, 2]
+    assert parallel._turn.acquire(blocking=False)
+    assert parallel.in_parallel(LARGE, part) == HALVES
+    assert blas.told == [1, 2]
+
+
+@pytest.mark.parametrize("failing", [0, 10])
+def test_an_error_comes_out_when_all_parts_have_ended_and_the_threads_are_given_back(blas: Blas, failing: int) -> None:
+    failed = threading.Event()
+
+    def work(begin: int, end: int) -> None:
+        if begin == failing:
+            failed.set()
+            raise ValueError(f"part from {begin}")
+        failed.wait()
+        time.sleep(0.05)
+        blas.told.append("ended")
+
+    with pytest.raises(ValueError, match=f"part from {failing}"):
+        parallel.in_parallel(LARGE, work)
+    assert blas.told == [1, "ended", 2]
+    assert not parallel._turn.locked()
+
+
+FORK = """
+import os, signal, sys, threading, types
+import numpy as np
+from tinytorch.arrays import parallel
+
+parallel._blas = lambda: types.SimpleNamespace(threads=2, set_threads=lambda count: None)
+batch = np.empty((2, parallel.SMALLEST), np.uint8)
+threads = lambda: len(set(parallel.in_parallel(batch, lambda begin, end: threading.get_ident())))
+assert threads() == 2
+if sys.argv[1] == "held":
+    parallel._turn.acquire(blocking=False)
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends a child that hangs
+    os._exit(0 if threads() == 2 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("lock", ["free", "held"])
+def test_a_forked_child_has_a_pool_and_a_lock_of_its_own(lock: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", FORK, lock], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_layers_give_the_same_numbers_in_two_parts(blas: Blas, monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+    def results() -> list[np.ndarray]:
+        manual_seed(0)
+        rng = np.random.default_rng(9)
+        net = Sequential(
+            Conv2d(2, channels, 3, padding=1), Conv2d(channels, channels, 3), MaxPool2d(2), BatchNorm2d(channels)
+        )
+        x = Tensor(rng.standard_normal((9, 2, 10, 10)), requires_grad=True)
+        y = net(x)
+        y.backward(rng.standard_normal(y.shape))
+        return [y.data, x.grad.data, *(p.grad.data for p in net.parameters())]
+
+    alone = results()
+    monkeypatch.setattr(parallel, "SMALLEST", 0)
+    for one, shared in zip(alone, results(), strict=True):
+        np.testing.assert_allclose(shared, one, atol=1e-5 * np.abs(one).max() + 1e-12)

@@ -1,0 +1,130 @@
+"""The cache's checks pass what is right and catch planted cheats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.caching import Decoder, KVCache, generate
+from tinytorch.checks import check_cache, check_text
+from tinytorch.inference.gpt_step import Step
+from tinytorch.tensor import Array
+from tinytorch.transformers import GPT
+
+V, BLOCK = 11, 8
+
+
+def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
+    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    tt.manual_seed(seed)
+    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():
+        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
+        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
+    model.transformer.wpe.weight.data *= 3
+    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    return model.eval()  # type: ignore[return-value]
+
+
+def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
+    return np.random.default_rng(seed).integers(0, V, (rows, length))
+
+
+def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
+    return lambda: Decoder(model, KVCache(model, rows)).next_logits
+
+
+@pytest.mark.parametrize("fresh_weights", [False, True])
+def test_the_check_passes_what_is_right(fresh_weights: bool) -> None:
+    model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
+    report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
+    assert report.problems == ()
+    assert report.difference < 1e-5
+    assert report.influence == pytest.approx(report.expected_influence, rel=1e-2)
+
+
+def no_past(model: GPT) -> Callable[[Array], Array]:
+    """Each piece is read as if it were the whole text."""
+    return lambda piece: model.next_logits(piece)
+
+
+def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
+    """Attention skipped, the positions right: what was kept is overwritten with zeros."""
+    decoder = Decoder(model, KVCache(model))
+
+    def read(piece: Array) -> Array:
+        logits = decoder.next_logits(piece)
+        decoder.cache.pairs[...] = 0
+        return logits
+
+    return read
+
+
+def only_lately(model: GPT) -> Callable[[Array], Array]:
+    """The last three tokens alone."""
+    seen: list[Array] = []
+
+    def read(piece: Array) -> Array:
+        seen.append(piece)
+        return model.next_logits(np.concatenate(seen, axis=1)[:, -3:])
+
+    return read
+
+
+def same_for_all(model: GPT) -> Callable[[Array], Array]:
+    """Remembers the first text that it was given, and repeats its logits."""
+    return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
+@pytest.mark.parametrize("trained", [False, True])
+def test_planted_cheats_are_caught(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
+    tt.manual_seed(0)
+    model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
+    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
+
+
+def test_a_step_that_skips_the_past_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, honest_call = lively(), Step.__call__
+
+    def skipping(self: Step, tokens: Array, place: int) -> Array:
+        self.pairs[:, :, :, :, :place] = 0
+        return honest_call(self, tokens, place)
+
+    monkeypatch.setattr(Step, "__call__", skipping)
+    report = check_cache(model, honest(model), text())
+    assert any("past is not looked at" in problem for problem in report.problems)
+    assert any("differ" in problem for problem in report.problems)
+    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=4), 2, hop=4) > 0.01
+
+
+def test_not_a_number_is_caught() -> None:
+    model = lively()
+    report = check_cache(model, lambda: lambda piece: np.full((1, V), np.nan, np.float32), text())
+    assert len(report.problems) == 2
+
+
+def test_the_check_says_when_it_cannot_tell() -> None:
+    model = lively()
+    for block in model.transformer.h:
+        block.attn.c_proj.weight.data[...] = 0  # no attention: the past matters to nobody
+    with pytest.raises(SettingError, match="another first token moves the model's own logits by 0"):
+        check_cache(model, honest(model), text())
+    for shape in ((1, 3), (1, 9), (8,)):
+        with pytest.raises(ShapeError, match="expected"):
+            check_cache(model, honest(model), np.ones(shape, np.int64))
+    with pytest.raises(ShapeError, match="logits of shape"):
+        check_cache(lively(), lambda: lambda piece: np.zeros((1, V - 1)), text())
+
+
+def test_a_written_text_is_checked_by_its_tokens() -> None:
+    model = lively()
+    for hop in (1, 4, 8):
+        assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=hop), 2, hop) < 1e-5
+    assert check_text(model, generate(model, [1, 2], 40, seed=1), 2) > 0.01
+    assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=8), 2, hop=1) > 0.001

@@ -1,0 +1,270 @@
+"""What is float inside cannot hide from verify_quantized, and a check that fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch.activations import ReLU, Softmax, gelu
+from tinytorch.base.errors import ShapeError
+from tinytorch.checks import verify_quantized
+from tinytorch.layers import Flatten, Linear, Module, Parameter, Sequential
+from tinytorch.native import backend as kernel_backend
+from tinytorch.native import library
+from tinytorch.quantized import quantize_dynamic, quantize_static
+from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from tinytorch.quantized.models import prepare_qat, quantized_layer
+from tinytorch.quantized.tables import QuantizedEmbedding
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT
+
+X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+
+
+W = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)
+
+
+class Hidden(Module):
+    """A quantized layer for show; what counts is `w`, wherever it is kept."""
+
+    def __init__(self, kept: Any) -> None:
+        self.q, self.kept = quantized_layer(Linear(6, 5), 8), kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = self.kept["w"] if isinstance(self.kept, dict) else self.kept
+        w = held() if callable(held) else held.data if isinstance(held, Tensor) else held[0]
+        return self.q(x) * 0.0 + Tensor(x.data @ np.asarray(w).reshape(5, 6).T)
+
+
+HIDDEN: dict[str, Any] = {
+    "a list": [W],
+    "a dictionary": {"w": [W]},
+    "a vector": Tensor(W.reshape(-1)),
+    "a closure": lambda: W,
+    "numbers": [W.tolist()],
+}
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+def test_a_class_of_ones_own_is_refused_wherever_its_weights_are(place: str) -> None:
+    model = Sequential(Hidden(HIDDEN[place]), ReLU())
+    np.testing.assert_allclose(model(Tensor(X)).data, np.maximum(X @ W.T, 0), rtol=1e-5)  # float in all but name
+    problems = verify_quantized(model, X)
+    assert any("0: Hidden is not a layer of tinytorch" in problem for problem in problems)
+
+
+def test_matrices_in_lists_and_dictionaries_are_found() -> None:
+    for place in ("a list", "a dictionary"):
+        assert any("kept of float32, shape (5, 6)" in line for line in verify_quantized(Hidden(HIDDEN[place]), X))
+
+
+ODD: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "an attribute": (lambda m: setattr(m[0], "vector", W[0]), "0: vector, which a QuantizedLinear has not"),
+    "on a container": (lambda m: setattr(m, "forward", lambda x: x), "Sequential: forward replaced on the layer"),
+    "a list in a list": (lambda m: m.layers.append([W]), "layers of float32, shape (5, 6)"),
+    "training for INT8": (lambda m: m.layers.append(prepare_qat(Linear(5, 5))), "3.layer: weight of float32"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_known_layer_holds_what_its_type_holds(name: str) -> None:
+    model = quantize_dynamic(Sequential(Linear(6, 5), gelu, Softmax()))
+    assert verify_quantized(model, X) == []
+    change, said = ODD[name]
+    change(model)
+    problems = verify_quantized(model, X)
+    assert any(said in problem for problem in problems), problems
+
+
+def test_an_example_that_fails_leaves_the_mode_as_it_was() -> None:
+    model = quantize_dynamic(Sequential(Linear(6, 5), Sequential())).train()
+    model[1].training = False  # type: ignore[attr-defined]
+    with pytest.raises(ShapeError):
+        verify_quantized(model, X[:, :3])
+    assert [part.training for part in model.modules()] == [True, True, False]
+    assert not any("forward" in vars(part) for part in model.modules())
+
+
+BACKENDS = [
+    "numpy",
+    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
+]
+
+
+random = np.random.default_rng(0)
+
+
+IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
+
+
+DIGITS = random.random((64, 4, 6)).astype(np.float32)
+
+
+TOKENS = random.integers(0, 30, (4, 8))
+
+
+@pytest.fixture(autouse=True, params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = kernel_backend.backend()
+    kernel_backend.use_backend(request.param)
+    yield request.param
+    kernel_backend.use_backend(before)
+
+
+def mlp() -> Sequential:
+    tt.manual_seed(0)
+    return Sequential(Flatten(), Linear(24, 32), tt.ReLU(), Linear(32, 16), tt.relu, Linear(16, 5))
+
+
+def cnn() -> Sequential:
+    tt.manual_seed(0)
+    first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(8), tt.ReLU()]
+    second = [Conv2d(8, 6, 2, 2, 1, 1, 2), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(24, 5), tt.Sigmoid()]
+    return Sequential(*first, *second)  # type: ignore[arg-type]
+
+
+def resnet() -> Sequential:
+    tt.manual_seed(0)
+    layers = [Conv2d(3, 8, 3, 1, 1), BatchNorm2d(8), tt.ReLU(), BasicBlock(8, 8), BasicBlock(8, 16, 2)]
+    return Sequential(*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
+
+
+def gpt() -> GPT:
+    tt.manual_seed(0)
+    return GPT(vocab_size=30, block_size=8, n_layer=2, n_head=2, n_embd=16)
+
+
+def partly_float() -> Any:
+    """An INT8 model with a block and a layer that are not, a batch norm that could not be folded, and a signed pool."""
+    tt.manual_seed(0)
+    negative = BatchNorm2d(8)
+    negative.weight.data[::2] = -1
+    layers = [Conv2d(3, 8, 3, 1, 1), MaxPool2d(2), negative, BasicBlock(8, 8), tt.GELU(), Conv2d(8, 8, 1), MaxPool2d(2)]
+    model: Any = quantize_static(Sequential(*layers, Conv2d(8, 4, 2), Flatten(), Linear(4, 5)), [IMAGES])  # type: ignore[arg-type]
+    model.layers[3] = BasicBlock(8, 8).eval()
+    return model
+
+
+def static_mlp() -> Any:
+    return quantize_static(mlp(), [DIGITS])
+
+
+MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
+    "mlp": (static_mlp, DIGITS),
+    "cnn": (lambda: quantize_static(cnn(), [IMAGES]), IMAGES),
+    "resnet": (lambda: quantize_static(resnet(), [IMAGES]), IMAGES),
+    "float parts": (lambda: partly_float(), IMAGES),
+    "dynamic mlp": (lambda: quantize_dynamic(mlp()), DIGITS),
+    "dynamic cnn": (lambda: quantize_dynamic(cnn()), IMAGES),
+    "gpt": (lambda: quantize_dynamic(gpt()), TOKENS),
+    "dynamic": (lambda: quantize_dynamic(mlp()), DIGITS),
+    "one": (lambda: quantize_static(Linear(6, 3), [DIGITS]), DIGITS),
+    "float": (mlp, DIGITS),
+}
+
+
+def outputs(model: Module, x: Array) -> Array:
+    with tt.no_grad():
+        return model.eval()(Tensor(x)).data
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "gpt", "dynamic", "one"])
+def test_what_is_quantized_passes(name: str) -> None:
+    make, x = MODELS[name]
+    model = make()
+    assert verify_quantized(model, x) == []
+    assert "forward" not in {key for part in model.modules() for key in vars(part)}  # nothing is left behind
+
+
+class RoundedFloats(Linear):
+    """Float arithmetic on rounded values: quantized in name only."""
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features)
+        scale = np.abs(layer.weight.data).max(axis=1, keepdims=True) / 127
+        self.weight = Parameter(np.rint(layer.weight.data / scale) * scale)
+
+
+class Disguised(QuantizedLinear):
+    """INT8 weights for show."""
+
+    def outputs(self, x: Array) -> Array:
+        return x.astype(np.float32) @ (self.weight.data * self.weight_scale.data[:, None]).T.astype(np.float32)
+
+
+def planted(change: Callable[[Any], None]) -> list[str]:
+    model = static_mlp()
+    change(model)
+    return verify_quantized(model, DIGITS)
+
+
+def disguise(model: Any) -> None:
+    layer = Disguised(16, 5, input_dtype="uint8")
+    layer.load_state_dict(model[-1].state_dict())
+    model.layers[-1] = layer
+
+
+def swap_kernel(model: Any, name: str, wrong: Callable[..., Any]) -> None:
+    """The layer's class is honest; what it keeps prepared is not."""
+    outputs(model, DIGITS)
+    setattr(model[-1].kernel(), name, wrong)
+
+
+CHEATS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a float layer": (lambda m: m.layers.__setitem__(-1, Linear(16, 5)), "weight of float32"),
+    "rounded floats": (lambda m: m.layers.__setitem__(-1, RoundedFloats(mlp()[-1])), "weight of float"),  # type: ignore[arg-type]
+    "a subclass": (disguise, "Disguised is not a layer"),
+    "float weights inside": (lambda m: setattr(m[-1].weight, "data", m[-1].weight.data.astype(np.float32)), "int8"),
+    "a hidden matrix": (lambda m: setattr(m[-1], "secret", np.ones((5, 16), np.float32)), "secret of float32"),
+    "a replaced method": (lambda m: setattr(m[-1], "outputs", lambda x: x[:, :5] * 1.0), "outputs replaced"),
+    "a function": (lambda m: m.layers.append(lambda x: x @ np.eye(5, dtype=np.float32)), "neither a layer"),
+    "other sums": (lambda m: swap_kernel(m, "accumulate", lambda q: np.ones((len(q), 5), np.int32)), "its sums"),
+    "float sums": (lambda m: swap_kernel(m, "accumulate", lambda q: q @ m[-1].weight.data.T.astype(float)), "its sums"),
+    "other outputs": (
+        lambda m: swap_kernel(m, "finished", lambda q, s: np.ones((len(q), 5), np.float32)),
+        "its output",
+    ),
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_planted_cheat_is_caught(cheat: str) -> None:
+    change, said = CHEATS[cheat]
+    problems = planted(change)
+    assert any(said in problem for problem in problems), problems
+
+
+def test_stale_weights_and_idle_layers_are_caught() -> None:
+    model = static_mlp()
+    outputs(model, DIGITS)
+    model[1].weight.data[:] = 1  # written into: the prepared kernel still has the old ones
+    assert any("its sums" in problem for problem in verify_quantized(model, DIGITS))
+
+    words = Sequential(QuantizedEmbedding(9, 4), QuantizedLinear(4, 2))  # only read from
+    assert verify_quantized(words, np.arange(9)[None]) == ["0.rows: the example did not reach it"]
+
+
+def test_nothing_quantized_is_said_and_a_convolution_is_worked_out_too() -> None:
+    assert verify_quantized(Sequential(tt.ReLU()), DIGITS) == ["no quantized layer: expected at least one"]
+    model: Any = quantize_static(cnn(), [IMAGES])
+    outputs(model, IMAGES)
+    kernel = model[0].kernel()
+    honest = kernel.finished
+    kernel.finished = lambda q, scale, window: honest(q, scale, window) // 2
+    assert isinstance(model[0], QuantizedConv2d)
+    assert verify_quantized(model, IMAGES) == ["0: its output is not that of integer arithmetic on its int8 weights"]
+
+
+def test_the_model_is_as_it_was_after_the_check() -> None:
+    model = static_mlp().train()
+    before = copy.deepcopy(model.state_dict())
+    verify_quantized(model, DIGITS)
+    assert all(part.training for part in model.modules())
+    assert all(np.array_equal(value.data, before[name].data) for name, value in model.state_dict().items())
+    assert all(type(part) is not Disguised for part in model.modules() if isinstance(part, QuantizedLayer))

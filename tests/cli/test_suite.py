@@ -1,0 +1,197 @@
+"""`tito suite`: a run saves everything, says what it measured, and its exit code is the verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Run, make_root, records, tito, unread
+
+
+def test_suites_are_listed_and_shown(root: Path) -> None:
+    assert "Least squares on two clouds" in tito(root, "suite", "list").stdout
+    shown = tito(root, "suite", "show", "tiny").stdout
+    assert "Accuracy at least 90 %, mean over seeds" in shown
+    assert "tito suite run tiny" in shown
+
+
+def test_an_unknown_suite_names_the_known_ones(root: Path) -> None:
+    done = tito(root, "suite", "run", "tinny")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tito: no suite 'tinny'")
+    assert "did you mean tiny?" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_malformed_suite_is_one_line_that_names_the_key(root: Path) -> None:
+    file = root / "suites" / "2001_tiny" / "suite.yaml"
+    file.write_text(file.read_text() + "colour: blue\n")
+    done = tito(root, "suite", "run", "tiny")
+    assert done.returncode == 1
+    assert "colour" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_run_that_passes_prints_every_figure(passed: Run) -> None:
+    root, done = passed
+    assert done.returncode == 0, done.stderr
+    record = records(root)[0]
+    assert record.status == "passed"
+    for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s at batch size"):
+        assert text in done.stdout
+    for text in ("peak memory", "model file", "training time", "tito suite run tiny --quick", record.id):
+        assert text in done.stdout
+    assert str(root / "reports" / "tiny.html") in done.stdout
+    assert (root / "reports" / "tiny.html").is_file()
+    assert (root / "reports" / "index.html").is_file()
+
+
+def test_a_missed_aim_is_told_and_does_not_fail(passed: Run) -> None:
+    line = next(line for line in passed[1].stdout.splitlines() if line.strip().startswith("aim"))
+    assert line.rstrip().endswith("missed")
+
+
+def test_data_that_cannot_be_had_ends_the_command_before_any_training(root: Path) -> None:
+    suite = root / "suites" / "2001_tiny" / "suite.yaml"
+    suite.write_text(suite.read_text().replace("data: none", "data: mnist"))
+    (root / "data").write_text("a file where the data folder belongs")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert str(root / "data") in done.stderr
+    assert "trying" not in done.stderr, "it was known before any download"
+
+
+def test_a_missed_gate_ends_with_1_and_says_which(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--seeds", "1", "--gate", "accuracy=101%")
+    assert done.returncode == 1
+    assert "tito: tiny: gate missed: " in done.stderr
+    assert "at least 101 %" in done.stdout
+    (record,) = records(root)
+    assert record.status == "gate missed"
+    assert record.cases[0].verdicts[0].criterion.value == pytest.approx(1.01)
+    assert record.provenance.command == "tito suite run tiny --seeds 1 --gate accuracy=101%"
+    assert len(record.cases[0].runs) == 1
+    assert record.altered == ["gate accuracy=101%", "1 of 2 seeds"]
+    assert "altered run" in (root / "reports" / "tiny.html").read_text()
+    assert tito(root, "record", "list").stdout.rstrip().endswith("altered")
+
+
+def test_a_gate_override_changes_no_file(root: Path) -> None:
+    before = (root / "suites" / "2001_tiny" / "suite.yaml").read_bytes()
+    tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2")
+    assert (root / "suites" / "2001_tiny" / "suite.yaml").read_bytes() == before
+
+
+def test_a_forced_backend_reaches_the_children_the_record_and_the_answer(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2", "--backend", "numpy")
+    assert "NumPy (asked for by --backend)" in done.stdout
+    (record,) = records(root)
+    assert record.provenance.backend is not None
+    assert record.provenance.backend.name == "numpy"
+    assert record.provenance.environment["TINYTORCH_BACKEND"] == "numpy"
+    assert record.provenance.command == "tito suite run tiny --quick --gate accuracy=2 --backend numpy"
+    assert "asked for by --backend" in (root / "reports" / "tiny.html").read_text()
+
+
+def test_a_backend_that_is_not_there_ends_a_run_in_one_line_before_it_begins(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYTORCH_BACKEND", "abacus")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tito: backend 'abacus': expected one of numpy, onednn")
+    assert done.stderr.count("\n") == 1
+    assert not (root / "reports").exists()
+
+
+def test_a_failed_run_ends_with_1_and_keeps_its_record(tmp_path: Path) -> None:
+    root = make_root(tmp_path, behaviour="raise")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert "tito: tiny: failed: " in done.stderr
+    assert "the clouds" in done.stderr
+    assert records(root)[0].status == "failed"
+    assert (root / "reports" / "tiny.html").is_file()
+
+
+def test_kept_weights_say_where_they_came_from_and_are_the_records(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"))
+    assert done.returncode == 0, done.stderr
+    origin = json.loads((root / "kept" / "reference.json").read_text())
+    content = (root / "kept" / "model.safetensors").read_bytes()
+    assert origin["sha256"] == hashlib.sha256(content).hexdigest()
+    assert origin["command"] == "tito suite run tiny --quick"
+    assert origin["record"] in done.stdout
+
+
+def test_weights_that_cannot_be_kept_cost_neither_the_record_nor_the_answer(root: Path) -> None:
+    (root / "kept").write_text("in the way")
+    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"))
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    assert len(records(root)) == 1
+    assert done.stderr.splitlines()[-1].startswith(f"tito: {root / 'kept'}: the weights cannot be kept there (")
+
+
+def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=1.5", "--keep-weights", str(root / "none"))
+    assert done.returncode == 1
+    assert not (root / "none").exists()
+
+
+def test_reports_that_cannot_be_written_end_a_run_before_it_begins(root: Path) -> None:
+    (root / "reports").write_text("in the way")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"tito: cannot write records into {root / 'reports' / 'records'}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_record_that_cannot_be_kept_is_still_shown(root: Path) -> None:
+    (root / "reports" / "records").mkdir(parents=True)
+    (root / "reports" / "records" / "tiny").write_text("in the way")
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("tito: the result above is not kept: ")
+    assert str(root / "reports") in last
+
+
+def test_a_page_that_cannot_be_written_costs_neither_the_record_nor_the_answer(root: Path) -> None:
+    (root / "reports" / "tiny.html").mkdir(parents=True)
+    done = tito(root, "suite", "run", "tiny", "--quick")
+    assert done.returncode == 1
+    assert "latency" in done.stdout
+    assert len(records(root)) == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"tito: the record is kept in {root / 'reports' / 'records'}")
+    assert "but its page is not written: " in last
+
+
+def test_outside_a_terminal_progress_is_plain_lines(passed: Run) -> None:
+    assert "\x1b" not in passed[1].stderr + passed[1].stdout
+    assert "clouds, seed 1   Accuracy " in passed[1].stderr
+
+
+@pytest.mark.parametrize("also_stderr", [False, True], ids=["stdout", "stdout and stderr"])
+def test_a_run_whose_reader_leaves_early_loses_nothing(root: Path, also_stderr: bool) -> None:
+    code, said = unread(
+        root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"), also_stderr=also_stderr
+    )
+    assert code == 0, said
+    (record,) = records(root)
+    assert record.status == "passed"
+    assert json.loads((root / "kept" / "reference.json").read_text())["record"] == record.id
+    assert record.id in (root / "reports" / "tiny.html").read_text()
+    assert (root / "reports" / "index.html").is_file()
+
+
+def test_a_failed_run_whose_reader_leaves_early_still_ends_with_1(root: Path) -> None:
+    code, said = unread(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2")
+    assert code == 1
+    assert said.splitlines()[-1].startswith("tito: tiny: gate missed: ")
+    assert [record.status for record in records(root)] == ["gate missed"]

@@ -1,0 +1,128 @@
+"""The plan for one token of a GPT computes what the model's own modules do, whatever its layers are."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch.caching import Decoder, KVCache, generate
+from tinytorch.layers import Linear, Module
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT
+
+V, BLOCK = 11, 8
+
+
+def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
+    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    tt.manual_seed(seed)
+    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():
+        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
+        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
+    model.transformer.wpe.weight.data *= 3
+    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    return model.eval()  # type: ignore[return-value]
+
+
+def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
+    return np.random.default_rng(seed).integers(0, V, (rows, length))
+
+
+class Wrapped(Module):
+    """A layer of another type, as a quantized one is: it takes and gives Tensors (B, T, width)."""
+
+    def __init__(self, layer: Linear) -> None:
+        self.layer, self.calls = layer, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 3
+        self.calls += 1
+        return self.layer(x)
+
+
+def replaced(model: GPT, names: tuple[str, ...]) -> GPT:
+    """A copy with these layers of each block wrapped."""
+    made = copy.deepcopy(model)
+    for block in made.transformer.h:
+        for part in (block.attn, block.mlp):
+            for name in names:
+                if name in vars(part) and (name != "c_proj" or part is block.mlp):
+                    setattr(part, name, Wrapped(getattr(part, name)))
+    return made
+
+
+@pytest.mark.parametrize("names", [("c_attn",), ("c_fc",), ("c_proj",), ("c_attn", "c_fc", "c_proj")])
+def test_layers_of_another_type_are_called(names: tuple[str, ...]) -> None:
+    model = lively(bias=True)
+    other = replaced(model, names)
+    decoder = Decoder(other, KVCache(other, 2, 4))
+    wrapped = [module for module in other.modules() if isinstance(module, Wrapped)]
+    before = [module.calls for module in wrapped]
+    tokens = text(2)
+    for i in range(BLOCK):
+        expected = model(tokens[:, : i + 1]).data[:, -1]
+        np.testing.assert_allclose(decoder.next_logits(tokens[:, i : i + 1]), expected, rtol=1e-4, atol=1e-4)
+    assert [module.calls - n for module, n in zip(wrapped, before, strict=True)] == [BLOCK] * len(names) * 2
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
+
+
+def test_an_embedding_or_a_whole_mlp_of_another_type() -> None:
+    model = lively(bias=True)
+    expected = model.generate([1], 30, seed=1, hop=4)
+    other = copy.deepcopy(model)
+    for block in other.transformer.h:
+        block.mlp = Wrapped(block.mlp)  # type: ignore[assignment, arg-type]
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
+
+    class Table(type(model.transformer.wte)):  # type: ignore[misc]
+        pass
+
+    other.transformer.wte.__class__ = Table
+    np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
+
+
+def test_a_block_of_another_type_is_read_by_its_modules() -> None:
+    class Doubled(tt.LayerNorm):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2 + x
+
+    model = lively()
+    model.transformer.h[1].ln_2.__class__ = Doubled
+    assert Decoder(model, KVCache(model)).step is None
+    np.testing.assert_array_equal(generate(model, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
+
+
+def test_huge_scores_do_not_overflow() -> None:
+    model = lively()
+    for block in model.transformer.h:
+        block.attn.c_attn.weight.data *= 1e3
+    decoder, tokens = Decoder(model, KVCache(model)), text()
+    for i in range(BLOCK):
+        logits = decoder.next_logits(tokens[:, i : i + 1])
+        assert np.isfinite(logits).all()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)  # a draw within rounding of a border may fall beside it
+@given(st.data())
+def test_the_text_is_that_of_gpt_generate(data: st.DataObject) -> None:
+    model = lively(data.draw(st.integers(0, 2)))
+    rows = data.draw(st.integers(0, 3))
+    length = data.draw(st.integers(1, 2 * BLOCK))
+    prompt = text(rows, length) if rows else text(1, length)[0]
+    chosen = {
+        "temperature": data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
+        "top_k": data.draw(st.sampled_from([None, 1, 3])),
+        "top_p": data.draw(st.sampled_from([None, 0.5, 0.9])),
+        "seed": data.draw(st.integers(0, 9)),
+        "stop": data.draw(st.sampled_from([None, 0, 5])),
+        "hop": data.draw(st.integers(1, BLOCK)),
+    }
+    expected = model.generate(prompt, 25, **chosen)
+    np.testing.assert_array_equal(generate(model, prompt, 25, **chosen), expected)

@@ -1,0 +1,262 @@
+"""Module 15: oneDNN's primitives are freed when nobody needs them, by whichever thread; a forked child may run them;
+and they read only what they can.
+"""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch as tt
+from tinytorch.base import dtypes
+from tinytorch.native import backend, bf16, library, products
+from tinytorch.native import primitives as dnn
+from tinytorch.spatial import conv2d, slide
+
+ROOT = Path(__file__).parents[2]
+BFLOAT16 = library.why_not() == "" and "bfloat16" in library.native_dtypes()
+pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "it is there")
+with_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="no bfloat16 kernels here")
+
+
+@pytest.fixture(autouse=True)
+def _by_oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
+    before = backend.backend()
+    backend.use_backend("onednn")
+    yield
+    backend.use_backend(before)
+
+
+def printed(program: str) -> str:
+    """What a fresh process prints: a crash or a wait without end stays there."""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+def test_a_primitive_is_freed_without_the_garbage_collector() -> None:
+    packed = products.pack(np.eye(4, dtype=np.float32))
+    gc.collect()
+    gc.disable()
+    try:
+        packed.product(np.ones((3, 4), np.float32))
+        primitives = [weakref.ref(primitive) for primitive, _ in packed._prepared.values()]
+        del packed
+        assert [ref() for ref in primitives] == [None]
+    finally:
+        gc.enable()
+
+
+@with_bfloat16
+def test_kernels_for_ever_new_shapes_stay_bounded_without_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive: weakref.WeakSet[dnn.Primitive] = weakref.WeakSet()
+    prepare = dnn.Primitive.__init__
+
+    def counted(self: dnn.Primitive, *settings: object) -> None:
+        alive.add(self)
+        prepare(self, *settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dnn.Primitive, "__init__", counted)
+    monkeypatch.setattr(bf16, "KEPT", 4)
+    bf16._mine.made.clear()
+    weight = tt.Tensor(np.ones((4, 3, 3, 3), np.float32), requires_grad=True)
+    gc.collect()
+    gc.disable()
+    try:
+        for size in range(5, 30):
+            with tt.autocast():
+                y = conv2d(tt.Tensor(np.ones((1, 3, size, size), np.float32)), weight)
+            y.backward(np.ones(y.shape))
+        assert 4 <= len(alive) <= 4 * 6  # forward, two backward, three copiers
+    finally:
+        gc.enable()
+
+
+FREED_BY_ANOTHER_THREAD = """
+import gc, threading
+import numpy as np
+import tinytorch as tt
+from tinytorch.native.backend import use_backend
+from tinytorch.spatial import conv2d
+
+use_backend("onednn")
+gc.disable()
+same = []
+
+def train(width):
+    x = tt.Tensor(np.ones((2, 4, 4, width), np.float32), requires_grad=True)
+    w = tt.Tensor(np.ones((8, 4, 2, 5), np.float32), requires_grad=True)
+    with tt.autocast():
+        y = conv2d(x, w, stride=(1, 3), dilation=(1, 2))
+    y.backward(np.ones(y.shape, np.float32))
+    return w.grad.data
+
+def train_while_anothers_kernels_are_freed():
+    before = train(17)
+    gc.collect()
+    same.append(np.array_equal(train(17), before))
+
+for work in (lambda: [train(width) for width in range(17, 24)], train_while_anothers_kernels_are_freed):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+print(same)
+"""
+
+
+@with_bfloat16
+def test_kernels_may_be_freed_by_another_thread() -> None:
+    assert printed(FREED_BY_ANOTHER_THREAD) == "[True]"
+
+
+def test_scratch_memory_is_this_threads_and_grows() -> None:
+    scratch = dnn._Scratch()
+    scratch.grow(10)
+    own = scratch.room
+    assert own.ctypes.data % 64 == 0
+    scratch.grow(9)
+    assert scratch.room is own
+    scratch.grow(11)
+    assert scratch.room.size == 20
+    others: list[int] = []
+    thread = threading.Thread(target=lambda: others.append(scratch.room.size))
+    thread.start()
+    thread.join()
+    assert others == [0]
+
+
+FORKED = """
+import os
+import numpy as np
+import tinytorch as tt
+from tinytorch.native.backend import use_backend
+from tinytorch.native.products import pack
+from tinytorch.quantized.layers import QuantizedConv2d
+
+use_backend("onednn")
+ones = np.ones((512, 512), np.float32)
+old, conv = pack(ones), QuantizedConv2d(64, 64, (3, 3), input_dtype="uint8")
+conv.weight.data[:] = 1
+
+def work():
+    images = conv.accumulators(np.ones((8, 64, 32, 32), np.uint8))
+    with tt.autocast():
+        y = tt.Tensor(ones) @ tt.Tensor(ones)
+    new = pack(np.ones((600, 700), np.int8)).product(np.ones((300, 700), np.int8))
+    return [int(np.unique(part.astype(np.float32)).item()) for part in (old.product(ones), images, new, y.data)]
+
+before = work()
+child = os.fork()
+if child == 0:
+    os._exit(0 if work() == work() == before == [512, 576, 700, 512] else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), work() == before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_child_forked_after_use_gives_the_same_numbers() -> None:
+    assert printed(FORKED) == "0 True"
+
+
+@with_bfloat16
+def test_one_owner_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16's kernels and small products run on one thread, a large one on all, in whatever order."""
+    threads = library.library()._openmp.omp_get_max_threads
+    large, small = (products.pack(np.ones((size, size), np.float32)) for size in (512, 8))
+    x = np.ones((512, 512), np.float32)
+    seen: list[int] = []
+    run = dnn.Primitive.run
+
+    def watched(self: dnn.Primitive, *arrays: object) -> None:
+        run(self, *arrays)  # type: ignore[arg-type]
+        seen.append(threads())
+
+    monkeypatch.setattr(dnn.Primitive, "run", watched)
+    all_threads = library.library()._all_threads
+
+    def half() -> None:
+        with tt.autocast():
+            tt.Tensor(x[:8]) @ tt.Tensor(x)
+
+    large.product(x)  # which lays out its weight, too
+    for work, expected in [(half, 1), (lambda: large.product(x), all_threads), (lambda: small.product(x[:8, :8]), 1),
+                           (half, 1), (lambda: large.product(x), all_threads), (half, 1)]:  # fmt: skip
+        seen.clear()
+        work()
+        assert seen
+        assert set(seen) == {expected}
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    """Numbers around 1 that bfloat16 and float16 have."""
+    values = 1 + np.random.default_rng(seed).standard_normal(shape, np.float32) / 4
+    return dtypes.to_float32(dtypes.to_bfloat16(values))
+
+
+def with_parameters(layer: tt.Module, dtype: Any, first: bool) -> tt.Module:
+    """The layer with numbers of that dtype as parameters and statistics, but for the first if that is not meant."""
+    for i, tensor in enumerate(layer.state_dict().values()):
+        if tensor.data.dtype.kind == "f":
+            tensor.data = numbers(*tensor.shape, seed=i).astype(dtype if i or first else np.float32)
+    return layer
+
+
+@with_bfloat16
+@pytest.mark.parametrize("other", ["float64", "float16", ">f4"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: tt.Linear(8, 5), (4, 8)),
+        (lambda: tt.Conv2d(3, 4, 3), (2, 3, 8, 8)),
+        (lambda: tt.Conv2d(16, 16, 1), (2, 16, 4, 4)),
+        (lambda: tt.BatchNorm2d(4), (2, 4, 6, 6)),
+    ],
+)
+def test_parameters_of_other_dtypes_count_as_the_numbers_that_they_are(
+    layer: Callable[[], tt.Module], shape: tuple[int, ...], training: bool, first: bool, other: str
+) -> None:
+    """A kernel that reads bytes would take a float64 for two float32 and read past the end of float16's."""
+    found = []
+    for dtype in ("float32", other):
+        one = with_parameters(layer(), dtype, first).train(training)
+        x = tt.Tensor(numbers(*shape, seed=9).astype(dtypes.bfloat16()), requires_grad=True)
+        with tt.autocast():
+            y = one(x)
+        y.backward(numbers(*y.shape, seed=8))
+        gradients = [tensor.grad.data for tensor in (x, *one.parameters()) if tensor.grad is not None]
+        found.append([array.astype(np.float32) for array in (y.data, *gradients)])
+    assert len(found[0]) == len(found[1]) == 4
+    for expected, actual in zip(*found, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0.02, atol=0.02 * np.abs(expected).max() + 1e-3)
+
+
+@with_bfloat16
+def test_windows_that_overlap_are_multiplied_as_they_are() -> None:
+    """Row i begins at number i: rows that share their memory are no layout that oneDNN knows."""
+    line, other = (numbers(*shape).astype(dtypes.bfloat16()) for shape in ((40,), (16, 5)))
+    windows = np.lib.stride_tricks.sliding_window_view(line, 16)
+    for a, b in ((windows, other), (other.T, windows.T), (np.stack([windows] * 2), np.stack([other] * 2))):
+        np.testing.assert_array_equal(bf16.product(a, b), bf16.product(a.copy(), b.copy()))
+
+
+@with_bfloat16
+def test_without_a_bias_its_gradient_is_zero_and_not_what_memory_held() -> None:
+    x, w = numbers(2, 5, 5, 3).astype(dtypes.bfloat16()), numbers(4, 3, 3, 3)
+    window = slide("conv2d", tt.Tensor(x.transpose(0, 3, 1, 2)), (3, 3), (1, 1), (0, 0), (1, 1))
+    np.full(4, 3e38, np.float32)  # freed at once: what the next array of this size would hold
+    _, _, db = bf16.convolution_backward(x[:, 1:4, 1:4], x, w, None, window, 1, False)
+    np.testing.assert_array_equal(db, np.zeros(4, np.float32))

@@ -1,0 +1,28 @@
+"""tito.process.environment: pinned settings reach the child; the shell's settings of the same libraries do not."""
+
+from __future__ import annotations
+
+import doctest
+
+from tito.process import environment
+from tito.process.environment import child_environment, pinned_environment
+
+
+def test_examples_in_docstrings_are_true():
+    assert doctest.testmod(environment).failed == 0
+
+
+def test_the_kernel_choice_is_merged_into_the_environment():
+    pinned = pinned_environment({})
+    assert pinned_environment({"OPENBLAS_CORETYPE": "Haswell"}) == pinned | {"OPENBLAS_CORETYPE": "Haswell"}
+    assert pinned["PYTHONHASHSEED"] == "0"
+
+
+def test_inherited_settings_of_the_libraries_are_dropped_and_the_rest_is_kept(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    monkeypatch.setenv("SOMETHING_ELSE", "kept")
+    monkeypatch.setenv("PYTHONPATH", "one")
+    found = child_environment({"OMP_NUM_THREADS": "2"})
+    assert "OPENBLAS_CORETYPE" not in found
+    assert (found["OMP_NUM_THREADS"], found["SOMETHING_ELSE"]) == ("2", "kept")
+    assert found["PYTHONPATH"].endswith("one")

@@ -1,0 +1,132 @@
+"""A saved model whose bytes were changed by chance: load_model gives a model, or one line why not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import tinytorch as tt
+from tinytorch.layers import Module
+from tinytorch.quantized import quantize_dynamic, quantize_static
+from tinytorch.saved import load_model, save_model, table
+from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+
+JSON, TENSORS = "model.json", "model.safetensors"
+
+
+def mlp() -> Module:
+    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
+
+
+def resnet() -> Module:
+    stem = [Conv2d(3, 4, 3, 1, 1), BatchNorm2d(4), tt.gelu, MaxPool2d(2), BasicBlock(4, 4), BasicBlock(4, 6, 2)]
+    return tt.Sequential(*stem, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(6, 3)).eval()
+
+
+def gpt() -> Module:
+    return tt.GPT(7, 6, n_layer=2, n_head=2, n_embd=8).eval()
+
+
+def int8_resnet() -> Module:
+    return quantize_static(resnet(), [np.ones((2, 3, 8, 8), np.float32)])
+
+
+def shared() -> Module:
+    layer = tt.Linear(4, 4)
+    return tt.Sequential(layer, tt.ReLU(), layer)
+
+
+SEEDS = [mlp, resnet, gpt, int8_resnet, lambda: quantize_dynamic(gpt()), shared]
+WORDS = ["type", "layers", "weight", "bias", "in_features", "eps", "transformer", *table.KINDS]
+words = st.sampled_from(WORDS) | st.text()
+scalars = st.none() | st.booleans() | st.integers() | st.integers(-3, 40) | st.floats() | words
+values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(words, v, max_size=4))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes, bytes]]:
+    found = []
+    for i, make in enumerate(SEEDS):
+        folder = save_model(make(), tmp_path_factory.mktemp("seed") / str(i), compress=i % 2 == 1)
+        found.append((folder, (folder / JSON).read_bytes(), (folder / TENSORS).read_bytes()))
+    return found
+
+
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """Every container in the document with every key or index in it."""
+    keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else []
+    return [place for key in keys for place in [(node, key), *places(node[key])]]
+
+
+def loads_or_says_why(folder: Path) -> Module | None:
+    try:
+        model = load_model(folder)
+    except tt.StateError as error:
+        message = str(error)
+        problems = [message.count("\n"), not message.startswith(str(folder)), len(message) > len(str(folder)) + 400]
+        if any(problems):
+            raise
+        return None
+    assert isinstance(model, Module)
+    return model
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_description_gives_a_model_or_one_line(folders: list[tuple[Path, bytes, bytes]], data: Any) -> None:
+    folder, text, content = data.draw(st.sampled_from(folders), label="model")
+    document = json.loads(text)
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(places(document)))
+        kind = data.draw(st.sampled_from(["replace", "remove", "copy", "add"]))
+        if kind == "replace":
+            holder[key] = data.draw(values)
+        elif kind == "remove":
+            del holder[key]
+        elif kind == "copy":
+            other, place = data.draw(st.sampled_from(places(json.loads(text))))
+            holder[key] = other[place]
+        elif isinstance(holder, dict):
+            holder[data.draw(words)] = data.draw(values)
+        if not places(document):
+            break
+    (folder / TENSORS).write_bytes(content)
+    (folder / JSON).write_text(json.dumps(document))
+    model = loads_or_says_why(folder)
+    if model is not None:
+        again = load_model(save_model(model, folder.with_name("again")))
+        assert {k: v.data.tobytes() for k, v in again.state_dict().items()} == {
+            k: v.data.tobytes() for k, v in model.state_dict().items()
+        }
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(index=st.integers(0, len(SEEDS) - 1), which=st.booleans(), at=st.integers(0), byte=st.binary(max_size=9))
+@example(index=0, which=False, at=0, byte=b"\xff" * 8)
+def test_changed_bytes_give_a_model_or_one_line(
+    folders: list[tuple[Path, bytes, bytes]], index: int, which: bool, at: int, byte: bytes
+) -> None:
+    folder, *contents = folders[index]
+    at %= len(contents[which])
+    changed = copy.copy(contents)
+    changed[which] = contents[which][:at] + byte + contents[which][at + len(byte) if byte else len(contents[which]) :]
+    for name, content in zip((JSON, TENSORS), changed, strict=True):
+        (folder / name).write_bytes(content)
+    loads_or_says_why(folder)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(node=values, more=st.dictionaries(st.sampled_from(["encodings", "shared", "cache", "x"]), values, max_size=2))
+def test_any_json_gives_a_model_or_one_line(tmp_path: Path, node: Any, more: dict[str, Any]) -> None:
+    document = {"format": "tinytorch model", "version": 1, "model": node, **more}
+    (tmp_path / JSON).write_text(json.dumps(document))
+    (tmp_path / TENSORS).write_bytes(struct.pack("<Q", 2) + b"{}")
+    loads_or_says_why(tmp_path)

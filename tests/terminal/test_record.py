@@ -1,0 +1,108 @@
+"""What is printed of records: words that say what colors say, figures with units, nothing interpreted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.sample import ACCURACY, case, criterion, printed, record
+from tito.bench.record import Omission, Verdict
+from tito.bench.suites import load_suite
+from tito.doctor import Finding
+from tito.terminal.machine import list_findings
+from tito.terminal.record import list_records, measured, show_record
+from tito.terminal.suite import show_suite
+
+TINY = Path(__file__).parents[1] / "bench" / "suites" / "2001_tiny"
+
+
+def test_a_record_shows_gate_speed_size_and_origin() -> None:
+    text = printed(show_record(record()))
+    for part in (
+        "1986 mnist",
+        "passed",
+        "MLP [bold]784-10[/bold], 1 seed",
+        "mean 98.61 ± 0.05 % sd",
+        "at least 95 %",
+        "p50 29.0 µs   p90 33.0 µs   p99 1,250.0 µs",
+        "200 000 /s at batch size 512",
+        "2.14 MB, 535 818 parameters",
+        "19.2 s",
+        "SkylakeX is faster",
+        "tito suite run mnist",
+    ):
+        assert part in text
+
+
+def test_a_missed_gate_says_so_in_words() -> None:
+    missed = record(
+        status="gate missed", reason="mlp: accuracy 0.9 is below 0.95", cases=[case(0.9, met=False)], profile=None
+    )
+    text = printed(show_record(missed))
+    assert "gate missed: mlp: accuracy 0.9 is below 0.95" in text
+    assert "mean 90.00 ± 0.05 % sd" in text
+    gate = next(line for line in text.splitlines() if line.strip().startswith("gate  "))
+    assert gate.rstrip().endswith("missed")
+    assert "latency" not in text
+
+
+def test_what_was_not_measured_is_named_once_with_its_reason() -> None:
+    omitted = [Omission(what="latency", why="the run failed"), Omission(what="stacks", why="the run failed")]
+    failed = record(status="failed", reason="it died", cases=[case(None, met=False)], profile=None, omitted=omitted)
+    text = printed(show_record(failed))
+    assert "latency, stacks: the run failed" in text
+    assert "not measured" in text
+
+
+@pytest.mark.parametrize(
+    ("over", "n", "expected"),
+    [
+        ("mean", 3, "mean 98.61 ± 0.05 % sd"),
+        ("min", 3, "min 98.61 %"),
+        ("mean", 1, "98.61 %"),
+    ],
+)
+def test_a_spread_stands_only_beside_a_mean_of_several(over: str, n: int, expected: str) -> None:
+    verdict = Verdict(role="gate", criterion=criterion(over=over), measured=0.9861, met=True)
+    assert measured(verdict, case(n=n), ACCURACY) == expected
+
+
+def test_text_from_records_is_not_interpreted() -> None:
+    assert "MLP [bold]784-10[/bold]" in printed(show_record(record()))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_everything_fits_the_width(width: int) -> None:
+    for content in (
+        show_record(record()),
+        show_suite(load_suite(TINY)),
+        list_records([record()]),
+        list_findings([Finding("BLAS kernel", "note", "Haswell " * 20, "set it " * 30)]),
+    ):
+        assert max(map(len, printed(content, width).splitlines())) <= width
+
+
+def test_tables_of_records_have_one_line_a_row_in_80_columns() -> None:
+    (row,) = (line for line in printed(show_record(record()), 80).splitlines() if line.startswith("  gate"))
+    assert row.split() == ["gate", "Accuracy", "mean", "98.61", "±", "0.05", "%", "sd", "at", "least", "95", "%", "met"]
+    assert len(printed(list_records([record(quick=True, altered=["1 of 3 seeds"])]), 80).splitlines()) == 2
+
+
+def test_an_altered_run_says_how_it_differs() -> None:
+    altered = record(altered=["gate accuracy=0.01", "1 of 3 seeds"])
+    assert "no full result: gate accuracy=0.01, 1 of 3 seeds" in printed(show_record(altered))
+    assert printed(list_records([altered])).splitlines()[1].rstrip().endswith("altered")
+    assert "no full result" not in printed(show_record(record()))
+
+
+def test_numbers_use_spaces_that_every_encoding_has() -> None:
+    printed(show_record(record())).encode("cp1252")
+
+
+def test_records_are_listed_with_their_first_gate() -> None:
+    text = printed(list_records([record(), record(cases=[], status="failed", reason="x", quick=True)]))
+    first, second = text.splitlines()[1:]
+    assert "Accuracy 98.61 %" in first
+    assert "failed" in second
+    assert second.rstrip().endswith("quick")

@@ -1,0 +1,174 @@
+"""Two faster ways to compute some convolutions; `spatial` has the plain one, im2col, which computes any.
+
+    pointwise   a 1x1 kernel looks at single pixels: a matrix product without copying windows
+    Winograd    3x3, stride 1: a quarter of the multiplications, by polynomial algebra
+
+All arrays here are channels-last, (N, H, W, C): the values of one pixel are adjacent, so that a window's rows are
+contiguous and the rows of a product are pixels. `spatial` checks shapes.
+
+The batch is processed in blocks of samples. A block's temporary arrays stay in the cache, and they, not the batch,
+determine the peak memory as long as images are small: the smallest block is one image, whose im2col columns take about
+kh kw / (sh sw) times its memory. A process that trains a 3-32-64-128 network with batches of 128 peaks at 139 MB,
+NumPy and Python included (PyTorch: 413 MB).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tinytorch.arrays.parallel import in_parallel
+from tinytorch.arrays.windows import Gradients, Pair, Window, add_channels, blocks, pad, sum_channels, sum_parts
+
+# The plain idea: im2col -------------------------------------------------------------------------------
+
+
+# A 1x1 kernel: no windows to copy ---------------------------------------------------------------------
+
+
+def pointwise_forward(x: Array, w: Array, b: Array | None, window: Window) -> Array:
+    """y = x w^T at every stride-th pixel, with w (K, C)."""
+    taken = x[:, :: window.stride[0], :: window.stride[1]]
+    y = (taken.reshape(-1, x.shape[3]) @ w.T).reshape(*taken.shape[:3], len(w))
+    return y if b is None else add_channels(y, b)
+
+
+def pointwise_backward(g: Array, x: Array, w: Array, window: Window, input_gradient: bool) -> Gradients:
+    """dw = g^T x; dx = g w at the pixels that were taken, 0 at the others."""
+    stride = window.stride
+    taken = x[:, :: stride[0], :: stride[1]]
+    rows = g.reshape(-1, g.shape[3])
+    dw = rows.T @ taken.reshape(-1, x.shape[3])
+    if not input_gradient:
+        return None, dw, sum_channels(g)
+    dtaken = (rows @ w).reshape(taken.shape)
+    if stride == (1, 1):
+        return dtaken, dw, sum_channels(g)
+    dx = np.zeros(x.shape, g.dtype)
+    dx[:, :: stride[0], :: stride[1]] = dtaken
+    return dx, dw, sum_channels(g)
+
+
+# Winograd ---------------------------------------------------------------------------------------------
+#
+# F(4x4, 3x3): a tile of 4x4 outputs needs 6x6 inputs. For an input tile d, a kernel k and fixed matrices,
+#
+#     y = A^T [ (G k G^T) * (B^T d B) ] A
+#
+# so that 36 products replace 4*4*9 = 144, and the sum over channels turns each of the 36 into a matrix
+# product of (tiles, C) with (C, K). Flattened row by row, M^T d M is one product with kron(M^T, M^T): the
+# transforms too are nothing but matrix products.
+# Measured against im2col on one core with AVX-512, 16 to 128 channels: 0.9 to 1.5 times as fast forward, 1.3 to
+# 1.7 times backward.
+# Source: Lavin and Gray 2016, https://arxiv.org/abs/1509.09308.
+
+# fmt: off
+B_T = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], np.float64)
+G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float64) / 24
+A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float64)
+# fmt: on
+
+ONE = 7  # A's row 1 is all ones, so element (1, 1) of 6x6 counts in each output alike: the bias goes in there
+FORWARD_TILES, BACKWARD_TILES = 128, 256  # of a block; dW's products sum over them, so they want more
+
+
+@cache
+def _transforms(dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """kron(B^T, B^T) (36, 36), kron(G, G) (36, 9) and kron(A^T, A^T) (16, 36)."""
+    b, g, a = (np.kron(m, m).astype(dtype) for m in (B_T, G, A_T))
+    return b, g, a
+
+
+def _tile_counts(window: Window) -> Pair:
+    return -(-window.positions[0] // 4), -(-window.positions[1] // 4)
+
+
+def _input_tiles(x: Array, window: Window) -> Array:
+    """B^T d B of each 6x6 input tile: (36, tiles, C)."""
+    (oh, ow), (th, tw) = window.positions, _tile_counts(window)
+    padded = pad(x, window.padding, (4 * th - oh, 4 * tw - ow))
+    sn, sh, sw, sc = padded.strides
+    tiles = np.lib.stride_tricks.as_strided(
+        padded, (6, 6, len(x), th, tw, x.shape[3]), (sh, sw, sn, 4 * sh, 4 * sw, sc), writeable=False
+    )
+    return (_transforms(x.dtype)[0] @ tiles.reshape(36, -1)).reshape(36, -1, x.shape[3])
+
+
+def weight_tiles(w: Array) -> Array:
+    """G k G^T of each kernel of (K, C, 3, 3): (36, C, K)."""
+    k, c = w.shape[:2]
+    return (_transforms(w.dtype)[1] @ w.transpose(2, 3, 1, 0).reshape(9, c * k)).reshape(36, c, k)
+
+
+def weight_from_tiles(dkernels: Array) -> Array:
+    """The adjoint of `weight_tiles`."""
+    _, c, k = dkernels.shape
+    dw = (_transforms(dkernels.dtype)[1].T @ dkernels.reshape(36, -1)).reshape(3, 3, c, k)
+    return np.ascontiguousarray(dw.transpose(3, 2, 0, 1))
+
+
+def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) -> Array:
+    """A 3x3 convolution of stride 1; the kernels as `weight_tiles` gives them."""
+    (oh, ow), (th, tw), k = window.positions, _tile_counts(window), kernels.shape[2]
+    a = _transforms(x.dtype)[2]
+    y = np.empty((len(x), oh, ow, k), x.dtype)
+    step = max(1, FORWARD_TILES // (th * tw))
+
+    def work(begin: int, end: int) -> None:
+        for block in blocks(begin, end, step):
+            products = _input_tiles(x[block], window) @ kernels  # (36, tiles, K)
+            if b is not None:
+                products[ONE] += b
+            tiles = (a @ products.reshape(36, -1)).reshape(4, 4, -1, th, tw, k).transpose(2, 3, 0, 4, 1, 5)
+            if (oh, ow) == (4 * th, 4 * tw):
+                y[block].reshape(tiles.shape)[...] = tiles
+            else:
+                y[block] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
+
+    in_parallel(x, work)
+    return y
+
+
+def winograd_backward(g: Array, x: Array, kernels: Array, window: Window, input_gradient: bool) -> Gradients:
+    """The adjoint of each step of the forward pass, in reverse order."""
+    (oh, ow), (th, tw), k = window.positions, _tile_counts(window), kernels.shape[2]
+    b, _, a = _transforms(x.dtype)
+    dx = np.empty(x.shape, g.dtype) if input_gradient else None
+    step = max(1, BACKWARD_TILES // (th * tw))
+
+    def work(begin: int, end: int) -> tuple[Array, Array]:
+        dkernels, dbias = np.zeros((36, x.shape[3], k), g.dtype), np.zeros(k, g.dtype)
+        for block in blocks(begin, end, step):
+            dy = pad(g[block], (0, 0), (4 * th - oh, 4 * tw - ow)).reshape(-1, th, 4, tw, 4, k)
+            dproducts = (a.T @ dy.transpose(2, 4, 0, 1, 3, 5).reshape(16, -1)).reshape(36, -1, k)  # A dy A^T
+            dbias += sum_channels(dproducts[ONE])
+            dkernels += _input_tiles(x[block], window).transpose(0, 2, 1) @ dproducts
+            if dx is not None:
+                dtiles = b.T @ (dproducts @ kernels.transpose(0, 2, 1)).reshape(36, -1)
+                dx[block] = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
+        return dkernels, dbias
+
+    dkernels, dbias = sum_parts(in_parallel(x, work))
+    return dx, dkernels, dbias
+
+
+def _add_tiles(tiles: Array, shape: tuple[int, ...], padding: Pair) -> Array:
+    """Put 6x6 tiles (6, 6, n, th, tw, C) back where they were taken, 4 apart: their last two rows and columns
+    overlap the next tile's first two."""
+    _, _, n, th, tw, c = tiles.shape
+    tiles = tiles.transpose(2, 3, 0, 4, 1, 5)  # (n, th, 6, tw, 6, C)
+    out = np.empty((n, th + 1, 4, tw + 1, 4, c), tiles.dtype)
+    out[:, :th, :, :tw] = tiles[:, :, :4, :, :4]
+    out[:, th] = 0
+    out[:, :, :, tw] = 0
+    out[:, 1:, :2, :tw] += tiles[:, :, 4:, :, :4]
+    out[:, :th, :, 1:, :2] += tiles[:, :, :4, :, 4:]
+    out[:, 1:, :2, 1:, :2] += tiles[:, :, 4:, :, 4:]
+    (_, height, width, _), (ph, pw) = shape, padding
+    return out.reshape(n, 4 * th + 4, 4 * tw + 4, c)[:, ph : ph + height, pw : pw + width]
+
+
+# Channels: long inner loops ---------------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""Module 09: how pooling is computed: one number out of each window, by its maximum or its mean.
+
+Arrays are channels-last, (N, H, W, C). The loops run over the places inside a window, never over windows.
+Nothing here knows of tensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tinytorch.arrays.parallel import in_parallel
+from tinytorch.arrays.windows import Window, pad
+
+
+def _taps(padded: Array, window: Window) -> list[Array]:
+    """For each place in the window, what all positions see there: kh*kw views (N, OH, OW, C)."""
+    (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.positions
+    places = [(i, j) for i in range(kh) for j in range(kw)]
+    return [padded[:, i : i + sh * oh : sh, j : j + sw * ow : sw][:, :oh, :ow] for i, j in places]
+
+
+def _inside(padded: Array, shape: tuple[int, ...], window: Window) -> Array:
+    """Cut the padding off again."""
+    (ph, pw), (_, height, width, _) = window.padding, shape
+    return padded[:, ph : ph + height, pw : pw + width]
+
+
+def max_forward(x: Array, window: Window) -> Array:
+    """The largest value in each window; the padding is -inf."""
+    y, *taps = _taps(pad(x, window.padding, fill=-np.inf), window)
+    y = y.copy()
+    for tap in taps:
+        np.maximum(y, tap, out=y)
+    return y
+
+
+def max_backward(g: Array, x: Array, y: Array, window: Window) -> Array:
+    """Each window's gradient goes to its first largest value. An infinite one is NaN at the others; see
+    `max_pairs_backward`."""
+    padded = pad(x, window.padding, fill=-np.inf)
+    dpadded, unmet = np.zeros_like(padded), np.ones(y.shape, bool)
+    for tap, dtap in zip(_taps(padded, window), _taps(dpadded, window), strict=True):
+        here = (tap == y) & unmet
+        unmet &= ~here
+        dtap += g * here
+    return _inside(dpadded, x.shape, window)
+
+
+def side_by_side(window: Window) -> bool:
+    """Whether it is the usual case: 2x2 windows next to one another."""
+    return window.kernel == window.stride == (2, 2) and window.padding == (0, 0)
+
+
+def _rows_of_pairs(x: Array) -> tuple[Array, Array]:
+    """The upper and the lower row of each window, (N, OH, 2 OW, C); an odd last row or column is in no window."""
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    return x[:, 0:height:2, :width], x[:, 1:height:2, :width]
+
+
+def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Array]]:
+    """2x2 windows: the larger of two rows, then of two columns; and, where it is recorded, whether the upper
+    and whether the left one was it.
+
+    Whole rows are contiguous runs: 1.7 times as fast as the maximum of four strided views.
+    """
+    (n, height, width, c), (top, bottom) = x.shape, _rows_of_pairs(x)
+    y = np.empty((n, height // 2, width // 2, c), x.dtype)
+    upper, left = np.empty(top.shape, bool), np.empty(y.shape, bool)
+
+    def work(begin: int, end: int) -> None:
+        part = slice(begin, end)
+        columns = np.maximum(top[part], bottom[part]).reshape(end - begin, height // 2, width // 2, 2, c)
+        np.maximum(columns[..., 0, :], columns[..., 1, :], out=y[part])
+        if recording:
+            np.greater_equal(top[part], bottom[part], out=upper[part])
+            np.greater_equal(columns[..., 0, :], columns[..., 1, :], out=left[part])
+
+    in_parallel(x, work)
+    return y, (upper, left)
+
+
+def max_pairs_backward(g: Array, shape: tuple[int, ...], upper: Array, left: Array) -> Array:
+    """The gradient goes left or right, then up or down: what did not go the one way went the other.
+
+    The others get it times 0, so an infinite gradient makes the rest of its window NaN. np.where would not, but takes
+    6 times as long as the multiplication and subtraction here.
+    """
+    (_, oh, ow, c), dx = g.shape, np.empty(shape, g.dtype)
+    dtop, dbottom = _rows_of_pairs(dx)
+    dx[:, 2 * oh :], dx[:, :, 2 * ow :] = 0, 0
+
+    def work(begin: int, end: int) -> None:
+        part = slice(begin, end)
+        drows = np.empty((end - begin, oh, ow, 2, c), g.dtype)
+        np.multiply(g[part], left[part], out=drows[..., 0, :])
+        np.subtract(g[part], drows[..., 0, :], out=drows[..., 1, :])
+        runs = drows.reshape(end - begin, oh, 2 * ow, c)
+        np.multiply(runs, upper[part], out=dtop[part])
+        np.subtract(runs, dtop[part], out=dbottom[part])
+
+    in_parallel(g, work)
+    return dx
+
+
+def mean_forward(x: Array, window: Window) -> Array:
+    """The mean of each window, the padding's zeros counted."""
+    y, *taps = _taps(pad(x, window.padding), window)
+    y = y.copy()
+    for tap in taps:
+        y += tap
+    y *= 1 / (window.kernel[0] * window.kernel[1])
+    return y
+
+
+def mean_backward(g: Array, shape: tuple[int, ...], window: Window) -> Array:
+    """Every value of a window gets the same share of its gradient."""
+    share = g * (1 / (window.kernel[0] * window.kernel[1]))
+    (n, height, width, c), (ph, pw) = shape, window.padding
+    dpadded = np.zeros((n, height + 2 * ph, width + 2 * pw, c), g.dtype)
+    for dtap in _taps(dpadded, window):
+        dtap += share
+    return _inside(dpadded, shape, window)

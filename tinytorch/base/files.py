@@ -1,0 +1,98 @@
+"""Files that are whole or not there: atomic writes, and arrays as safetensors.
+
+Knows nothing of models; `layers` and `training` say what is saved.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tinytorch.base.errors import StateError
+
+ABANDONED_SECONDS = 3600  # no write takes that long
+
+
+def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary name in the same folder, are synced to the disk and renamed. Killed or
+    out of space at any point, the file that was there stays whole.
+
+    Raises:
+        OSError: as the system gives it (no space, no permission); the temporary file is removed.
+    """
+    path = Path(path).resolve()  # through a link, to the file itself
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def save_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Save named arrays as one safetensors file (https://github.com/huggingface/safetensors), atomically."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return atomic_write(path, save(contiguous, dict(metadata) if metadata else None))
+
+
+def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file.
+
+    Raises:
+        StateError: the file is missing, cut or not safetensors; the message names it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return arrays, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise StateError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise StateError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while writing this file left, once it is an hour old."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+        except OSError:
+            continue  # another writer was quicker, or it is not ours to remove
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems refuse; the rename itself was still atomic
+    finally:
+        os.close(handle)

@@ -1,0 +1,95 @@
+"""Module 19: does a cached generation say what the model says? What a benchmark asks before it believes a figure.
+
+Shapes: B rows, L tokens, V tokens of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinytorch.autograd import no_grad
+from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.layers import evaluating
+from tinytorch.tensor import Array
+from tinytorch.transformers import GPT, window_start
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What `check_cache` found. Differences are shares of the largest recomputed logit.
+
+    difference: the largest one between cached and recomputed logits. influence: how far another first token moves
+    the cached logits that follow later; expected_influence: how far it moves the recomputed ones.
+    """
+
+    difference: float
+    influence: float
+    expected_influence: float
+    problems: tuple[str, ...]
+
+
+def check_cache(
+    model: GPT, fresh: Callable[[], Callable[[Array], Array]], tokens: Array, tolerance: float = 1e-3
+) -> CacheReport:
+    """Whether a cached generation says what the model says, and whether it looks at the past at all.
+
+    Args:
+        fresh: begins a text. What it returns reads (B, T) more tokens and gives the next token's logits (B, V), as
+            `Decoder.next_logits` of an empty cache does.
+        tokens: (B, L) with 4 <= L <= block_size; half is read at once, the rest one by one.
+
+    Raises:
+        ShapeError: the text is too short or longer than the block, or the logits have another shape.
+        SettingError: the model's own logits do not depend on the first token by more than the tolerance.
+    """
+    if tokens.ndim != 2 or not 4 <= tokens.shape[1] <= model.block_size:
+        raise ShapeError(f"check_cache: tokens of shape {tokens.shape}: expected (B, 4 to {model.block_size})")
+    other = tokens.copy()
+    other[:, 0] = (other[:, 0] + 1) % model.vocab_size
+    half = tokens.shape[1] // 2
+    with evaluating(model), no_grad():
+        truth = np.stack([model(text).data[:, half - 1 :] for text in (tokens, other)])  # (2, B, L - half + 1, V)
+        found = np.stack([_piecewise(fresh(), text, half) for text in (tokens, other)])
+    if found.shape != truth.shape:
+        raise ShapeError(f"check_cache: logits of shape {found.shape}: expected {truth.shape}")
+    size = np.abs(truth).max()
+    off = np.abs(found - truth).max(axis=(0, 1, 3)) / size  # by position
+    influence, expected = (float(np.abs(logits[0] - logits[1])[:, 1:].max() / size) for logits in (found, truth))
+    if not expected > 2 * tolerance:
+        raise SettingError(f"check_cache: another first token moves the model's own logits by {expected:.1e} of their "
+                           f"size: expected more than twice the tolerance, {tolerance:g}")  # fmt: skip
+    problems = []
+    if not off.max() <= tolerance:
+        place = half - 1 + int(np.argmax(~(off <= tolerance)))
+        problems.append(f"cached logits differ from recomputed ones by up to {off.max():.1e} of their size, "
+                        f"first after token {place}")  # fmt: skip
+    if not influence >= expected / 2:
+        problems.append(f"another first token moves cached logits by {influence:.1e} of their size, "
+                        f"recomputed ones by {expected:.1e}: the past is not looked at")  # fmt: skip
+    return CacheReport(float(off.max()), influence, expected, tuple(problems))
+
+
+def _piecewise(read: Callable[[Array], Array], text: Array, half: int) -> Array:
+    pieces = [text[:, :half], *(text[:, i : i + 1] for i in range(half, text.shape[1]))]
+    return np.stack([np.array(read(piece)) for piece in pieces], axis=1)
+
+
+def check_text(model: GPT, text: Array, prompt: int, hop: int = 1) -> float:
+    """How far the tokens of a text written at temperature 0 lie below the likeliest ones, recomputed.
+
+    Args:
+        text: (L,), whose first `prompt` tokens were given.
+
+    Returns:
+        The largest distance of a written token's logit from the likeliest's, as a share of the logits' size. More than
+        float rounding says that this model with this `hop` did not write it.
+    """
+    worst = 0.0
+    with evaluating(model):
+        for i in range(prompt, len(text)):
+            logits = model.next_logits(text[None, window_start(i, model.block_size, hop) : i])[0]
+            worst = max(worst, float((logits.max() - logits[text[i]]) / np.abs(logits).max()))
+    return worst

@@ -1,0 +1,146 @@
+"""Module 17: is a model that says it is quantized really one? What a benchmark asks before it believes a figure.
+
+Looked at: that each part is of a known type and holds what that type holds, so that no other arithmetic hides in it;
+the weights' dtypes; that no float matrix is left where an INT8 layer belongs; and, on an example, that each layer's
+sums and outputs are those of exact integer arithmetic on its own int8 weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tinytorch.arrays.integers import LARGEST
+from tinytorch.arrays.windows import Window, channels_last, pad, windows
+from tinytorch.autograd import no_grad
+from tinytorch.embeddings import SinusoidalPositions
+from tinytorch.layers import Module, Sequential, evaluating
+from tinytorch.quantization import quantize, quantize_rows
+from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
+from tinytorch.saved.table import KINDS, kind_name
+from tinytorch.surgery.parts import watched
+from tinytorch.tensor import Array, Tensor
+
+ROWS = 64  # of a layer's input are worked out again; images: 2
+TOLERANCE = 1e-5  # of the largest output; float32 rounds in another order
+
+Seen = dict[str, tuple[QuantizedLayer, Array, Array]]
+
+
+def verify_quantized(model: Module, x: Array) -> list[str]:
+    """Everything that speaks against the model being an INT8 model, a line each; empty if nothing does.
+
+    Args:
+        x: an example of the model's input, that reaches every layer.
+
+    The model may consist of the types that can be saved and of nothing else: what a class of one's own works out with
+    float weights in a list, a vector or a closure, nobody can see from outside.
+    """
+    named = [(name or type(part).__name__, part) for name, part in model.named_modules()]
+    layers = [(name, part) for name, part in named if isinstance(part, QuantizedLayer)]
+    problems = [line for name, part in named for line in _objections(name, part)]
+    if not layers:
+        return [*problems, "no quantized layer: expected at least one"]
+    if problems:
+        return problems  # what is not built right need not be run
+    seen: Seen = {}
+
+    def look(name: str, layer: Module, given: Tensor, out: Tensor) -> None:
+        if isinstance(layer, QuantizedLayer):
+            seen.setdefault(name, (layer, given.data, out.data))
+
+    with no_grad(), evaluating(model), watched(layers, look):
+        model(Tensor(x))
+    problems += [f"{name}: the example did not reach it" for name in _unseen(layers, seen)]
+    return problems + [line for name, entry in seen.items() for line in _differences(name, *entry)]
+
+
+def _unseen(layers: Sequence[tuple[str, Module]], seen: Seen) -> list[str]:
+    """Names of layers that were not called under any of their names."""
+    called = {id(layer) for layer, _, _ in seen.values()}
+    return [name for name, layer in layers if id(layer) not in called]
+
+
+def _objections(name: str, part: Module) -> list[str]:
+    """What is wrong with a part as it stands."""
+    problems = []
+    kind = kind_name(part)
+    if isinstance(part, QuantizedLayer):
+        if type(part) not in (QuantizedLinear, QuantizedConv2d):
+            problems.append(f"{name}: {type(part).__name__} is not a layer of tinytorch.quantized")
+        if part.weight.dtype != np.int8:
+            problems.append(f"{name}: weight of dtype {part.weight.dtype}, expected int8")
+    elif kind is None:
+        problems.append(f"{name}: {type(part).__name__} is not a layer of tinytorch: what it works out is not known")
+    more: set[str] = set() if kind is None else vars(part).keys() - {"training", *KINDS[kind].attributes}
+    methods = more & set(dir(type(part)))
+    if methods:
+        problems.append(f"{name}: {', '.join(sorted(methods))} replaced on the layer itself")
+    problems += [f"{name}: {key}, which a {kind} has not" for key in sorted(more - methods)]
+    for key, value in vars(part).items():
+        for array in _arrays(value):
+            matrix = array.ndim > 1 and array.dtype.kind not in "iub"
+            if matrix and not isinstance(part, SinusoidalPositions):  # those are fixed waves, not weights
+                problems.append(f"{name}: {key} of {array.dtype}, shape {array.shape}: a matrix that is not quantized")
+    if isinstance(part, Sequential):
+        strange = [layer for layer in part.layers if not isinstance(layer, Module) and kind_name(layer) is None]
+        problems += [f"{name}: {layer!r} is neither a layer nor an activation of tinytorch" for layer in strange]
+    return problems
+
+
+def _arrays(value: object) -> Iterator[Array]:
+    """Those that an attribute holds, in lists and dictionaries as well."""
+    if isinstance(value, Tensor):
+        yield value.data
+    elif isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(entry)
+
+
+def _differences(name: str, layer: QuantizedLayer, x: Array, y: Array) -> list[str]:
+    """What a layer gave against exact arithmetic on its own weights."""
+    if isinstance(layer, QuantizedConv2d):
+        x, y = x[:2], y[:2]
+        q, scale = _as_integers(layer, x)
+        exact = _exact_convolution(q, layer.weight.data, layer.window(x.shape), layer.groups)
+        scale, y, sums = scale.astype(np.float64), channels_last(y), channels_last(layer.accumulators(q))
+    else:
+        x, y = x.reshape(-1, x.shape[-1])[:ROWS], y.reshape(-1, y.shape[-1])[:ROWS]
+        q, scale = _as_integers(layer, x)
+        exact, sums = q.astype(np.int64) @ layer.weight.data.astype(np.int64).T, layer.accumulators(q)
+    problems = []
+    if sums.dtype != np.int32 or not np.array_equal(exact, sums):
+        problems.append(f"{name}: its sums are not those of integer arithmetic on its int8 weights")
+    expected = exact * (scale * layer.weight_scale.data.astype(np.float64))
+    if layer.bias is not None:
+        expected = expected + layer.bias.data
+    if layer.relu:
+        expected = np.maximum(expected, 0)
+    slack = TOLERANCE * float(np.abs(expected).max(initial=0))
+    if layer.output_scale is not None and layer.output_dtype is not None:
+        high = LARGEST[layer.output_dtype]
+        low = 0 if layer.output_dtype == "uint8" else -high
+        expected, slack = np.clip(expected / layer.output_scale.data, low, high), 0.5 + 1e-3 + float(low < 0) / 2
+    elif y.dtype != np.float32:
+        problems.append(f"{name}: output of {y.dtype}, expected float32")
+    if not np.allclose(y, expected, rtol=TOLERANCE, atol=slack):
+        problems.append(f"{name}: its output is not that of integer arithmetic on its int8 weights")
+    return problems
+
+
+def _as_integers(layer: QuantizedLayer, x: Array) -> tuple[Array, Array]:
+    """The layer's input as integers, and their scale."""
+    if layer.input_scale is None or layer.input_dtype is None:
+        return quantize_rows(x)
+    scale = layer.input_scale.data
+    return quantize(x, scale, layer.input_dtype) if x.dtype.kind == "f" else x, scale
+
+
+def _exact_convolution(q: Array, weight: Array, window: Window, groups: int) -> Array:
+    """int64 sums (N, OH, OW, K) of integers (N, C, H, W)."""
+    seen = windows(pad(channels_last(q), window.padding), window).astype(np.int64)  # (N, OH, OW, kh, kw, C)
+    parts = zip(np.split(seen, groups, axis=-1), np.split(weight.astype(np.int64), groups), strict=True)
+    return np.concatenate([np.tensordot(a, w, ((3, 4, 5), (2, 3, 1))) for a, w in parts], axis=-1)

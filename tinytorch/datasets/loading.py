@@ -1,0 +1,126 @@
+"""MNIST, CIFAR-10 and Shakespeare's plays as NumPy arrays and text.
+
+    data = mnist()
+    data.train_images.shape    # (60000, 28, 28), uint8
+
+Each data set is fetched once into a cache folder (`root`, else the environment variable TINYTORCH_DATA, else
+the system's cache folder) and held there in one form, whose SHA-256 is pinned in `catalogue` and checked at every
+load: MNIST as its four IDX files, CIFAR-10 as the six batches of its binary version, Shakespeare as one text
+file. `catalogue` lists the files and their sources; `downloads` fetches them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinytorch.base.errors import DataError
+from tinytorch.datasets.catalogue import CATALOGUE
+from tinytorch.datasets.downloads import Report, contents
+
+
+@dataclass(frozen=True, eq=False)
+class MNIST:
+    """70,000 handwritten digits, white on black (LeCun, Cortes and Burges, 1998)."""
+
+    train_images: np.ndarray = field(repr=False)  # uint8 (60000, 28, 28)
+    train_labels: np.ndarray = field(repr=False)  # int64 (60000,)
+    test_images: np.ndarray = field(repr=False)  # uint8 (10000, 28, 28)
+    test_labels: np.ndarray = field(repr=False)  # int64 (10000,)
+    classes: tuple[str, ...] = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+@dataclass(frozen=True, eq=False)
+class CIFAR10:
+    """60,000 small colour photographs of ten kinds of thing (Krizhevsky, 2009)."""
+
+    train_images: np.ndarray = field(repr=False)  # uint8 (50000, 3, 32, 32): (N, C, H, W), RGB
+    train_labels: np.ndarray = field(repr=False)  # int64 (50000,)
+    test_images: np.ndarray = field(repr=False)  # uint8 (10000, 3, 32, 32)
+    test_labels: np.ndarray = field(repr=False)  # int64 (10000,)
+    classes: tuple[str, ...] = (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    )
+
+
+@dataclass(frozen=True)
+class Shakespeare:
+    """38 plays of Shakespeare as one text, in the form that `plain_text` documents.
+
+    The first 90% of the characters are for training and the rest for validation, as nanoGPT splits its text.
+    """
+
+    text: str = field(repr=False)
+
+    @property
+    def train(self) -> str:
+        return self.text[: len(self.text) * 9 // 10]
+
+    @property
+    def validation(self) -> str:
+        return self.text[len(self.text) * 9 // 10 :]
+
+
+def mnist(root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None) -> MNIST:
+    """All of MNIST: 60,000 training and 10,000 test images of 28 x 28.
+
+    Args:
+        root: the folder of all data sets; the cache folder if not given.
+        download: False to use only what is in the folder.
+        report: gets each line of progress; without it the lines go to the log.
+
+    Raises:
+        DataError: no source is left (the message says what was tried and where to put the files by hand),
+            or the folder cannot be written.
+    """
+    names = CATALOGUE["mnist"].files
+    arrays = [
+        _idx(content, name)
+        for name, content in zip(names, contents(CATALOGUE["mnist"], root, download, report), strict=True)
+    ]
+    return MNIST(arrays[0], arrays[1].astype(np.int64), arrays[2], arrays[3].astype(np.int64))
+
+
+# Of the training images' pixels, 0 to 255, by channel: (3, 1, 1), to be used on (N, 3, 32, 32)
+CIFAR10_MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]
+CIFAR10_STD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
+
+
+def cifar10(
+    root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None
+) -> CIFAR10:
+    """All of CIFAR-10: 50,000 training and 10,000 test images of 3 x 32 x 32.
+
+    Arguments and errors as `mnist`.
+    """
+    images = np.empty((60_000, 3, 32, 32), np.uint8)
+    labels = np.empty(60_000, np.int64)
+    for at, content in enumerate(contents(CATALOGUE["cifar10"], root, download, report)):
+        records = content.reshape(10_000, 1 + 3072)  # a label and the three planes of an image
+        batch = slice(at * 10_000, (at + 1) * 10_000)
+        labels[batch], images[batch] = records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
+    return CIFAR10(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:])
+
+
+def shakespeare(
+    root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None
+) -> Shakespeare:
+    """Shakespeare's plays as one text; arguments and errors as `mnist`."""
+    (content,) = contents(CATALOGUE["shakespeare"], root, download, report)
+    return Shakespeare(content.tobytes().decode("utf-8"))
+
+
+def _idx(content: np.ndarray, name: str) -> np.ndarray:
+    """The uint8 array in the bytes of an IDX file: two zeros, type 8, number of axes, their lengths."""
+    if content.size < 4 or content[:3].tolist() != [0, 0, 8]:
+        raise DataError(f"{name}: not an IDX file of unsigned bytes")
+    start = 4 + 4 * int(content[3])
+    shape = tuple(int.from_bytes(content[at : at + 4].tobytes(), "big") for at in range(4, start, 4))
+    values = content[start:]
+    if content.size < start or values.size != math.prod(shape):
+        raise DataError(f"{name}: {values.size} values, where its header says {shape}")
+    return values.reshape(shape)

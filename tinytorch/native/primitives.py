@@ -1,0 +1,307 @@
+"""Module 15: oneDNN, Intel's library of kernels for neural networks, through its C interface.
+
+Optional: the extra `onednn` brings it (PyPI package onednn-cpu-gomp). `kernels` decides whether it is
+used. Here is what all kernels share, in oneDNN's own terms:
+
+    Descriptor   shape, dtype and layout of an array; with layout "any" the primitive chooses the best
+    Primitive    one prepared operation, made once for its shapes, run many times
+    reorder      copies an array into the layout that a primitive has chosen
+
+A primitive does one run at a time; different ones may run in different threads. Any thread may free any of them: their
+scratch memory is ours. oneDNN's own is counted by the thread that made a primitive, and a process in which another
+one freed it crashed.
+Source: https://uxlfoundation.github.io/oneDNN/ (C API, 3.x).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from ctypes import byref, c_int, c_int64, c_void_p
+from typing import Any
+
+import numpy as np
+
+from tinytorch.native.library import check, library
+
+# dnnl_types.h: which array of a primitive an argument is
+SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
+MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 49, 50, 51, 52, 64, 80
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
+ATTR_SCALES = 4096  # | the argument that is scaled
+
+# and the constants of its functions
+FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
+CONVOLUTION_AUTO, CONVOLUTION_DIRECT, POOLING_MAX = 0x3, 0x1, 0x1FF
+ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
+_QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
+             SCRATCHPAD: 136}  # fmt: skip
+_DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
+_ANY = 1  # dnnl_format_tag_any
+_USERS_SCRATCHPAD = 1  # dnnl_scratchpad_mode_user
+
+ONE_THREAD = 0  # for `Primitive(operations=...)`
+SMALL = 2**23  # multiplications and additions: below, one thread is done before a second has woken up
+
+
+Layout = Sequence[int] | str | None
+
+
+def dims(values: Sequence[int]) -> Any:
+    """dnnl_dims_t: twelve 64-bit integers."""
+    return (c_int64 * 12)(*values)
+
+
+class Descriptor:
+    """Shape, dtype and layout.
+
+    Args:
+        layout: None for C order, "any" for the primitive to choose, "channels_last" for NCHW shapes on NHWC memory,
+            or strides in elements.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any, layout: Layout = None) -> None:
+        c, self._owned = library().c, c_void_p()
+        number, what = _DTYPES[np.dtype(dtype).name], f"an array of shape {tuple(shape)}, {np.dtype(dtype).name}"
+        if layout == "any":
+            status = c.dnnl_memory_desc_create_with_tag(byref(self._owned), len(shape), dims(shape), number, _ANY)
+        else:
+            strides = _strides(shape, layout)
+            status = c.dnnl_memory_desc_create_with_strides(
+                byref(self._owned), len(shape), dims(shape), number, dims(strides)
+            )
+        check(status, what)
+        self.handle = self._owned
+
+    def __del__(self) -> None:
+        if self._owned:
+            library().c.dnnl_memory_desc_destroy(self._owned)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(library().c.dnnl_memory_desc_get_size(self.handle))
+
+    def equals(self, other: Descriptor) -> bool:
+        """Whether both are of the same shape, dtype and layout."""
+        return bool(library().c.dnnl_memory_desc_equal(self.handle, other.handle))
+
+
+class _Copied(Descriptor):
+    """A copy of a descriptor that belongs to a primitive's description, so that it may outlive it."""
+
+    def __init__(self, handle: int) -> None:
+        self._owned = c_void_p()
+        check(library().c.dnnl_memory_desc_clone(byref(self._owned), handle), "the copy of a descriptor")
+        self.handle = self._owned
+
+
+def _strides(shape: Sequence[int], layout: Layout) -> Sequence[int]:
+    if layout == "channels_last":
+        _, c, h, w = shape
+        return h * w * c, 1, w * c, c
+    if layout is not None:
+        return [int(stride) for stride in layout]
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.insert(0, strides[0] * size)
+    return strides
+
+
+class Attributes:
+    """What is done beside the operation itself.
+
+    Args:
+        scales: argument -> mask; 0 is one scale for all, 1 << d one for each index of dimension d. The scales are
+            given when the primitive runs, as the argument ATTR_SCALES | argument.
+        relu: apply ReLU to the result.
+    """
+
+    def __init__(self, scales: Mapping[int, int] | None = None, relu: bool = False) -> None:
+        c, self.handle = library().c, c_void_p()
+        check(c.dnnl_primitive_attr_create(byref(self.handle)), "attributes")
+        check(c.dnnl_primitive_attr_set_scratchpad_mode(self.handle, _USERS_SCRATCHPAD), "scratch memory")
+        for argument, mask in (scales or {}).items():
+            check(c.dnnl_primitive_attr_set_scales_mask(self.handle, argument, mask), f"scales of argument {argument}")
+        if relu:
+            post = c_void_p()
+            check(c.dnnl_post_ops_create(byref(post)), "post-operations")
+            zero = ctypes.c_float(0)
+            check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "ReLU after it")
+            check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "ReLU after it")
+            c.dnnl_post_ops_destroy(post)
+
+    def __del__(self) -> None:
+        library().c.dnnl_primitive_attr_destroy(self.handle)
+
+
+def aligned(size: int) -> np.ndarray:
+    """`size` bytes of zeros that begin at a cache line."""
+    room = np.zeros(size + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size]
+
+
+class _Scratch(threading.local):
+    """This thread's scratch memory: a primitive at a time uses it, so that the largest one's need is enough."""
+
+    def __init__(self) -> None:
+        self.room = aligned(0)
+
+    def grow(self, size: int) -> None:
+        """Have at least so many bytes, and at least twice as many as before, so that few rooms are left behind."""
+        if self.room.size < size:
+            self.room = aligned(max(size, 2 * self.room.size))
+
+
+_scratch = _Scratch()
+
+
+class Primitive:
+    """One prepared operation.
+
+    Args:
+        function: the part of dnnl_FUNCTION_primitive_desc_create that names it, e.g. "matmul".
+        arguments: what follows the engine in that C function: Descriptor, Attributes, Primitive (as the hint of a
+            backward pass), None, int, or a sequence of ints for dimensions. The last one is Attributes or None.
+        arrays: the descriptor of each array that `run` or `bind` will be given; None for one that the primitive
+            chose ("any"), which `descriptor` then tells.
+        operations: how many multiplications and additions it takes, where that is known. Less than SMALL runs on one
+            thread: no faster when nothing else runs, but where another program has the other core, two threads
+            wait for each other for a whole turn of the scheduler (16 ms measured, for 4 us of work). ONE_THREAD
+            makes any do so.
+
+    Raises:
+        UnsupportedError: oneDNN has no such kernel.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        arguments: Sequence[Any],
+        arrays: Mapping[int, Descriptor | None],
+        operations: int | None = None,
+    ) -> None:
+        loaded = library()
+        self._alone, self._use_threads = operations is not None and operations < SMALL, loaded.use_threads
+        self._use_threads(self._alone)  # it is made for as many threads as will run it
+        c, self._description, self._handle = loaded.c, c_void_p(), c_void_p()
+        self._memories: dict[int, c_void_p] = {}
+        create = getattr(c, f"dnnl_{function}_primitive_desc_create")
+        first = (loaded.engine,) if function != "reorder" else ()
+        *what, attributes = arguments
+        attributes = attributes or Attributes()
+        check(create(byref(self._description), *first, *map(_as_c, (*what, attributes))), function)
+        check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
+        self.descriptors = {argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()}
+        scratch = self._chosen(SCRATCHPAD)
+        self._scratch_size, self._room = scratch.size, aligned(0)  # no thread's own yet
+        if self._scratch_size:
+            self.descriptors[SCRATCHPAD] = scratch
+        for argument, descriptor in self.descriptors.items():
+            memory = self._memories[argument] = c_void_p()
+            status = c.dnnl_memory_create(byref(memory), descriptor.handle, loaded.engine, None)
+            check(status, f"an array of {function}")
+        entries = [_Argument(argument, memory) for argument, memory in self._memories.items()]
+        self._table = (_Argument * len(entries))(*entries)
+        self._kept: Any = None
+        self._run = (c.dnnl_primitive_execute, self._handle, loaded.stream, len(self._table), self._table)
+        self._wait = c.dnnl_stream_wait
+
+    def __del__(self) -> None:
+        c = library().c
+        for memory in self._memories.values():
+            c.dnnl_memory_destroy(memory)
+        if self._handle:
+            c.dnnl_primitive_destroy(self._handle)
+        if self._description:
+            c.dnnl_primitive_desc_destroy(self._description)
+
+    @property
+    def hint(self) -> c_void_p:
+        """The description, which a backward pass asks for."""
+        return self._description
+
+    def _chosen(self, argument: int) -> Descriptor:
+        handle = library().c.dnnl_primitive_desc_query_md(self._description, _QUERY_MD[argument], 0)
+        return _Copied(handle)
+
+    def descriptor(self, argument: int) -> Descriptor:
+        """The layout that the primitive wants an array in (WEIGHTS, WORKSPACE, ...)."""
+        return self.descriptors[argument]
+
+    def bind(self, arrays: Mapping[int, np.ndarray]) -> None:
+        """Fix some or all arrays: the later runs read and write these, which are kept alive."""
+        set_handle = library().c.dnnl_memory_set_data_handle
+        for argument, array in arrays.items():
+            set_handle(self._memories[argument], array.__array_interface__["data"][0])
+        self._kept = {**(self._kept or {}), **arrays}
+
+    def run(self, arrays: Mapping[int, np.ndarray] | None = None) -> None:
+        """Do it, on the arrays given now and those bound before; dtype and layout must be the descriptors'."""
+        if arrays:
+            set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
+            for argument, array in arrays.items():
+                set_handle(memories[argument], array.__array_interface__["data"][0])
+        if self._scratch_size and self._room is not _scratch.room:
+            self._move()
+        self._use_threads(self._alone)
+        execute, handle, stream, count, table = self._run
+        status = execute(handle, stream, count, table)
+        if status:
+            check(status, "running a primitive")
+        self._wait(stream)
+
+    def _move(self) -> None:
+        """Work in this thread's scratch memory from now on: it has grown, or the last run was in another thread."""
+        _scratch.grow(self._scratch_size)
+        self._room = _scratch.room
+        library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], self._room.ctypes.data)
+
+
+class _Argument(ctypes.Structure):
+    """dnnl_exec_arg_t."""
+
+    _fields_ = (("argument", c_int), ("memory", c_void_p))
+
+
+def _as_c(value: Any) -> Any:
+    if isinstance(value, (Descriptor, Attributes)):
+        return value.handle
+    if isinstance(value, Primitive):
+        return value.hint
+    return dims(value) if isinstance(value, (tuple, list)) else value
+
+
+def reorder(array: np.ndarray, source: Descriptor, target: Descriptor) -> np.ndarray:
+    """The array's numbers in another layout or dtype, as the bytes of a new array."""
+    packed = aligned(target.size)
+    engine = library().engine
+    what, arrays = (source, engine, target, engine, None), {SRC: source, DST: target}
+    primitive = Primitive("reorder", what, arrays, operations=array.size)
+    primitive.run({SRC: array, DST: packed})
+    return packed
+
+
+class Layouts:
+    """One weight in each of the layouts that primitives ask for; primitives for different shapes share a layout.
+
+    Args:
+        weight: a contiguous array. plain: its descriptor as it is.
+    """
+
+    def __init__(self, weight: np.ndarray, plain: Descriptor) -> None:
+        self._weight, self._plain = weight, plain
+        self._packed: list[tuple[Descriptor, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def packed_in(self, wanted: Descriptor) -> np.ndarray:
+        """Return the weight in that layout, packed at the first request."""
+        for layout, packed in self._packed:
+            if layout.equals(wanted):
+                return packed
+        self._packed.append((wanted, reorder(self._weight, self._plain, wanted)))
+        return self._packed[-1][1]

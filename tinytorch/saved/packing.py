@@ -1,0 +1,163 @@
+"""Module 18: arrays in fewer bytes, and back to the bit.
+
+Two encodings. `bitmask` keeps one bit for each element and the bytes of those that are not zero: it pays from half
+a byte-wide array's zeros on, and for wider numbers sooner. `deflate` is zlib's, LZ77 and Huffman codes (RFC 1951): it
+pays where few different values are frequent, as in quantized weights. Both are exact for every dtype; an element is
+zero only if all its bits are, so that -0.0 and NaN survive.
+
+What is unpacked may come from anybody: nothing is believed before it is checked, and no more memory is taken than
+the caller allows.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinytorch.base.errors import SettingError, StateError
+from tinytorch.tensor import Array
+
+Encoding = Literal["bitmask", "deflate"]
+VALUES, MASK = "", ".mask"  # suffixes of the parts' names
+MAX_BYTES = 100_000_000  # of one unpacked array
+PART_COST = 180  # bytes on disk that a packed array's names, offsets and encoding take beside the parts themselves
+# What compresses best depends on the data: runs of zeros, or single values of different frequency
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
+
+
+def pack_array(array: Array, encoding: Encoding) -> dict[str, Array]:
+    """The array's bytes as uint8 parts, by the suffix of their names.
+
+    bitmask: "" the elements that are not zero, in order, and ".mask" one bit for each element, the first in the
+    highest bit. deflate: "" a zlib stream of all bytes. Elements are stored in C order, little-endian.
+
+    Raises:
+        SettingError: an unknown encoding, or a dtype that is not made of numbers.
+    """
+    if not _is_numeric(array.dtype):
+        raise SettingError(f"pack_array: dtype {array.dtype}: expected numbers or bool")
+    rows = _rows(array)
+    if encoding == "bitmask":
+        kept = rows.any(axis=1)
+        return {VALUES: rows[kept].reshape(-1), MASK: np.packbits(kept)}
+    if encoding == "deflate":
+        return {VALUES: np.frombuffer(min((_deflate(rows, s) for s in STRATEGIES), key=len), np.uint8)}
+    raise SettingError(f"pack_array: encoding {encoding!r}: expected 'bitmask' or 'deflate'")
+
+
+def unpack_array(
+    parts: Mapping[str, Array], encoding: str, dtype: DTypeLike, shape: Sequence[int], limit: int = MAX_BYTES
+) -> Array:
+    """What `pack_array` packed, to the bit.
+
+    Args:
+        parts: uint8 arrays by suffix, as `pack_array` gives them.
+        dtype, shape: the array's.
+        limit: the most bytes that the array may take.
+
+    Raises:
+        StateError: the parts are not exactly those of such an array, or it would be larger than the limit. No memory
+            beyond the limit is taken to find out.
+    """
+    element = _checked_dtype(dtype)
+    count = _checked_size(shape, element.itemsize, limit)
+    expected = {"bitmask": {VALUES, MASK}, "deflate": {VALUES}}.get(encoding)
+    if expected is None:
+        raise StateError(f"encoding {encoding!r}: expected 'bitmask' or 'deflate'")
+    if parts.keys() != expected:
+        raise StateError(f"{encoding}: parts {sorted(parts)}: expected {sorted(expected)}")
+    for part in parts.values():
+        if part.dtype != np.uint8 or part.ndim != 1:
+            raise StateError(f"{encoding}: a part is {part.dtype} of shape {part.shape}: expected uint8 and (n,)")
+    if encoding == "bitmask":
+        content = _unmask(parts[VALUES], parts[MASK], count, element.itemsize)
+    else:
+        content = np.frombuffer(_inflate(parts[VALUES], count * element.itemsize), np.uint8)
+    stored = content.view(element.newbyteorder("<")).reshape(tuple(shape))
+    return stored.astype(element)  # a copy: the buffer of an inflated stream is read-only
+
+
+def smallest_encoding(array: Array) -> Literal["plain", "bitmask", "deflate"]:
+    """The encoding that takes the fewest bytes on disk; "plain" where none spares more than it costs."""
+    if not _is_numeric(array.dtype):
+        return "plain"
+    sizes: dict[Literal["plain", "bitmask", "deflate"], int] = {"plain": array.nbytes}
+    for encoding in ("bitmask", "deflate"):
+        sizes[encoding] = PART_COST + sum(part.nbytes for part in pack_array(array, encoding).values())
+    return min(sizes, key=lambda name: sizes[name])
+
+
+def _is_numeric(dtype: np.dtype) -> bool:
+    # ml_dtypes' numbers (bfloat16) are of kind V, as are structures and raw bytes, which have no `+`
+    return dtype.kind in "biufc" or (dtype.kind == "V" and dtype.isbuiltin == 2)
+
+
+def _rows(array: Array) -> Array:
+    """The bytes of each element, (elements, itemsize)."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
+    return little.view(np.uint8).reshape(array.size, array.itemsize)
+
+
+def _deflate(content: Array, strategy: int) -> bytes:
+    stream = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
+    return stream.compress(content.tobytes()) + stream.flush()
+
+
+def _inflate(packed: Array, size: int) -> bytes:
+    """Exactly `size` bytes; at most one byte more is ever unpacked."""
+    stream = zlib.decompressobj()
+    try:
+        content = stream.decompress(packed.tobytes(), size + 1)
+    except zlib.error as error:
+        raise StateError(f"deflate: not a whole zlib stream ({error})") from None
+    if len(content) > size:
+        raise StateError(f"deflate: more than the expected {size} bytes")
+    if not stream.eof:
+        raise StateError(f"deflate: cut after {len(content)} of {size} bytes")
+    if len(content) < size or stream.unused_data:
+        raise StateError(f"deflate: {len(content)} bytes and {len(stream.unused_data)} after the stream's end: "
+                         f"expected {size} and 0")  # fmt: skip
+    return content
+
+
+def _unmask(values: Array, mask: Array, count: int, itemsize: int) -> Array:
+    if len(mask) != -(-count // 8):
+        raise StateError(f"bitmask: a mask of {len(mask)} bytes for {count} elements: expected {-(-count // 8)}")
+    bits = np.unpackbits(mask).astype(bool)
+    if bits[count:].any():
+        raise StateError(f"bitmask: bits are set after the last of {count} elements")
+    kept = int(bits.sum())
+    if len(values) != kept * itemsize:
+        raise StateError(f"bitmask: {len(values)} bytes of values for {kept} elements: expected {kept * itemsize}")
+    content = np.zeros((count, itemsize), np.uint8)
+    content[bits[:count]] = values.reshape(kept, itemsize)
+    return content.reshape(-1)
+
+
+def _checked_dtype(dtype: DTypeLike) -> np.dtype:
+    try:
+        element = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise StateError(f"dtype {dtype!r}: expected a NumPy number type") from None
+    if not _is_numeric(element):
+        raise StateError(f"dtype {element}: expected numbers or bool")
+    return element
+
+
+def _checked_size(shape: Sequence[int], itemsize: int, limit: int) -> int:
+    """The number of elements. Zeros in the shape do not excuse huge other sizes: NumPy refuses those, too."""
+    try:
+        sizes = [operator.index(size) for size in shape]
+    except TypeError:
+        raise StateError(f"shape {shape!r}: expected whole numbers") from None
+    if len(sizes) > 32 or min(sizes, default=0) < 0:
+        raise StateError(f"shape {shape!r}: expected at most 32 sizes of at least 0")
+    if math.prod(size for size in sizes if size) * itemsize > limit:
+        raise StateError(f"shape {shape!r}: {itemsize} bytes each are more than the limit of {limit} bytes")
+    return math.prod(sizes)

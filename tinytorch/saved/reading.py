@@ -1,0 +1,147 @@
+"""Reading a model from a folder that may come from anybody: everything is checked before anything is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinytorch.base.dtypes import numpy_dtype
+from tinytorch.base.errors import SettingError, StateError
+from tinytorch.caching import KVCache
+from tinytorch.layers import Module, Parameter
+from tinytorch.saved.document import (
+    PARTS_OF,
+    Document,
+    check_spec,
+    check_total,
+    check_values,
+    parse,
+    short,
+)
+from tinytorch.saved.folder import (
+    DESCRIPTION,
+    MAX_BYTES,
+    TENSORS,
+    FolderLike,
+    Stored,
+    as_array,
+    read_both,
+    stored_arrays,
+)
+from tinytorch.saved.kinds import PlannedLayer
+from tinytorch.saved.packing import unpack_array
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT
+
+
+def load_model(folder: FolderLike) -> Module:
+    """The model that `save_model` wrote, in eval mode, all its parameters trainable.
+
+    A language model is causal by construction: nothing in it but causal attention mixes positions.
+
+    Both files must be plain ones, not links; other files in the folder are left alone.
+
+    Raises:
+        StateError: anything is missing, cut, unknown, out of its range or too large; one line that names the file
+            and the place in it.
+    """
+    folder = Path(folder)
+    text, content = read_both(folder)
+    saved = _parsed(folder, text)
+    try:
+        tensors = _tensors(content, saved)
+    except StateError as error:
+        raise StateError(f"{folder / TENSORS}: {error}") from None
+    model: Module = _build(saved.root, tensors)
+    return model.eval()
+
+
+def load_cache(folder: FolderLike, model: GPT) -> KVCache | None:
+    """An empty cache with the settings that were saved with the model; None where none were.
+
+    Raises:
+        StateError: as `load_model`, or the cache does not fit the model.
+    """
+    folder = Path(folder)
+    settings = _parsed(folder, read_both(folder)[0]).cache
+    try:
+        return None if settings is None else KVCache(model, **settings)
+    except SettingError as error:
+        raise StateError(f"{folder / DESCRIPTION}: cache: {error}") from None
+
+
+def _parsed(folder: Path, text: bytes) -> Document:
+    try:
+        return parse(text)
+    except StateError as error:
+        raise StateError(f"{folder / DESCRIPTION}: {error}") from None
+
+
+def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
+    """All tensors by their full names, exactly those that the description asks for."""
+    names: dict[str, list[str]] = {}  # a tensor's -> those of its arrays in the file
+    for name in saved.specs:
+        if name not in saved.shared:
+            encoding = saved.encodings.get(name)
+            names[name] = [name + suffix for suffix in PARTS_OF[encoding["encoding"]]] if encoding else [name]
+    # a few more than there should be, so that the message can name one
+    stored = stored_arrays(content, most=sum(map(len, names.values())) + 100)
+    for part in sorted(stored.keys() ^ {part for parts in names.values() for part in parts}):
+        raise StateError(f"{short(part)}: {'not a tensor of the model' if part in stored else 'missing'}")
+    total = saved.derived_bytes
+    for name, parts in names.items():
+        dtype = _checked_dtype(name, parts, stored, saved)
+        total += math.prod(saved.specs[name].shape) * numpy_dtype(dtype).itemsize
+    check_total(total)
+    tensors: dict[str, Tensor] = {}
+    for name, parts in names.items():
+        arrays = [as_array(stored.pop(part)) for part in parts]
+        encoding, spec = saved.encodings.get(name), saved.specs[name]
+        array = _unpack(name, arrays, encoding) if encoding else arrays[0]
+        check_values(name, array, spec)
+        tensors[name] = _tensor(array, spec.trained)
+    return tensors | {name: tensors[first] for name, first in saved.shared.items()}
+
+
+def _checked_dtype(name: str, parts: list[str], stored: Stored, saved: Document) -> str:
+    """The dtype of a tensor, if its arrays in the file are as they should be."""
+    if name not in saved.encodings:
+        entry = stored[name]
+        check_spec(name, entry["dtype"], tuple(entry["shape"]), saved.specs[name])
+        return entry["dtype"]
+    for part in parts:
+        if stored[part]["dtype"] != "uint8":
+            raise StateError(f"{part}: dtype {stored[part]['dtype']}: expected uint8, as it is packed")
+    return saved.encodings[name]["dtype"]
+
+
+def _unpack(name: str, arrays: list[Array], entry: Mapping[str, Any]) -> Array:
+    parts = dict(zip(PARTS_OF[entry["encoding"]], arrays, strict=True))
+    try:
+        return unpack_array(parts, entry["encoding"], numpy_dtype(entry["dtype"]), entry["shape"], MAX_BYTES)
+    except StateError as error:
+        raise StateError(f"{name}: {error}") from None
+
+
+def _tensor(array: Array, trained: bool) -> Tensor:
+    """A leaf around the array. Tensor's constructor would refuse bfloat16, which to NumPy is not a float."""
+    tensor = Parameter.__new__(Parameter) if trained else Tensor.__new__(Tensor)
+    tensor.data, tensor.grad, tensor.node, tensor.requires_grad = array, None, None, trained
+    return tensor
+
+
+def _build(node: PlannedLayer, tensors: Mapping[str, Tensor]) -> Any:
+    """The layer or function of a checked node."""
+    kind = node.kind
+    if not isinstance(kind.make, type):
+        return kind.make
+    values = node.settings | dict.fromkeys(kind.optional) | kind.derived(node.settings)
+    values |= {name: tensors[node.prefix + name] for name in kind.tensors(node.settings)}
+    for name, part in node.parts.items():
+        values[name] = [_build(p, tensors) for p in part] if isinstance(part, list) else _build(part, tensors)
+    layer: Any = object.__new__(kind.make)
+    for name in kind.attributes:
+        setattr(layer, name, values[name])
+    return layer

@@ -1,0 +1,36 @@
+"""What the jobs of `tito.bench.jobs` may return, checked in the parent.
+
+Not in `jobs` itself: the child must not pay for importing pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, NonNegativeInt
+
+from tito.bench.record import LatencyRun
+from tito.process.documents import Frozen
+
+
+class QualityResult(Frozen):
+    """One training's figures; the runner checks them against the suite."""
+
+    metrics: dict[str, float]
+    curve: list[Any]
+    exhibits: list[Any]
+    parameter_count: NonNegativeInt | None
+
+
+class BatchSpeed(Frozen):
+    batch: int
+    samples_per_second: float = Field(gt=0)
+
+
+class ProfileResult(LatencyRun):
+    """Latency and throughput in one process."""
+
+    throughput: list[BatchSpeed]
+
+
+RESULTS: dict[str, type[Frozen]] = {"quality": QualityResult, "profile": ProfileResult}

@@ -1,0 +1,267 @@
+"""Suites on disk: found by name, read, checked, hashed, and, for one run, given other gates.
+
+suites/1986_mnist/suite.yaml -> load_suite() -> LoadedSuite
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import reprlib
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tito.bench.suite import ENGINE_METRICS, LoadedSuite, Overview, Suite
+from tito.errors import SuiteError
+from tito.versus.contest import RIVAL_METRICS, WORKS
+
+
+def load_suite(folder: Path) -> LoadedSuite:
+    """Read and check one suite: its folder YEAR_NAME, its suite.yaml and its workload.
+
+    Raises:
+        SuiteError: one line that names the file, the key path, the value and what was expected.
+    """
+    file = folder / "suite.yaml"
+    content = _read(file)
+    try:
+        suite = Suite.model_validate(_parse(file, content), strict=True)
+    except ValidationError as error:
+        raise SuiteError(_first_line(file, error)) from None
+    for problem in _contradictions(suite):
+        raise SuiteError(f"{file}: {problem}")
+    if folder.resolve().name != f"{suite.year}_{suite.name}":
+        raise SuiteError(f"{file}: it must lie in a folder {suite.year}_{suite.name}, after its year and name")
+    workload = _workload(file, suite)
+    hashed = hashlib.sha256(content + _code(workload)).hexdigest()
+    return LoadedSuite(suite=suite, folder=folder, workload=workload, sha256=hashed)
+
+
+def find_suites(suites_folder: Path) -> list[LoadedSuite]:
+    """Every suite in a folder of suites, by folder name (so by year)."""
+    folders = _suite_folders(suites_folder)
+    for folder in folders:
+        _only_one(folders, folder.name.partition("_")[2])
+    return [load_suite(folder) for folder in folders]
+
+
+def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
+    """One suite by its name (mnist), its folder's name (1986_mnist) or the path of its folder."""
+    folders = _suite_folders(suites_folder)
+    for folder in folders:
+        if name in (folder.name, folder.name.partition("_")[2]):
+            _only_one(folders, folder.name.partition("_")[2])
+            return load_suite(folder)
+    if (Path(name) / "suite.yaml").is_file():
+        return load_suite(Path(name))
+    names = [folder.name.partition("_")[2] or folder.name for folder in folders]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise SuiteError(f"no suite {name!r} in {suites_folder}; there are: {', '.join(names) or 'none'}{hint}")
+
+
+def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
+    """The suite with another value for each gate on a metric; its file stays as it is.
+
+    Args:
+        override: METRIC=VALUE, or CASE.METRIC=VALUE for the gates of one case. Where gates on a metric point
+            both ways, one value cannot be meant for all of them, and the case is required.
+
+    Raises:
+        SuiteError: it is neither, or there is no such gate.
+    """
+    target, _, text = override.partition("=")
+    only, _, metric = target.rpartition(".")
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise SuiteError(f"{override!r} is not METRIC=VALUE or CASE.METRIC=VALUE, e.g. accuracy=0.999") from None
+    if not math.isfinite(value):
+        raise SuiteError(f"{override!r}: the value must be a finite number")
+    suite = loaded.suite
+    gates = [(case.name, gate) for case in suite.cases for gate in case.gates]
+    chosen = [(case, gate) for case, gate in gates if gate.metric == metric and only in ("", case)]
+    if not chosen:
+        known = {name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")}
+        raise SuiteError(f"{suite.name} has no gate on {target!r}; there are: {', '.join(sorted(known))}")
+    if not only and len({gate.direction for _, gate in chosen}) > 1:
+        each = " or ".join(f"{case}.{metric}=VALUE" for case, _ in chosen)
+        raise SuiteError(f"{override!r}: the gates on {metric} point both ways; say {each}")
+    cases = [
+        case.model_copy(
+            update={
+                "gates": [
+                    gate.model_copy(update={"value": value}) if (case.name, gate) in chosen else gate
+                    for gate in case.gates
+                ]
+            }
+        )
+        for case in suite.cases
+    ]
+    altered = [*loaded.altered, f"gate {override}"]
+    return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """YAML's plain types only, and a key that stands twice is an error (YAML itself keeps the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice", problem_mark=node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _suite_folders(suites_folder: Path) -> list[Path]:
+    return sorted(file.parent for file in suites_folder.glob("*/suite.yaml"))
+
+
+def _only_one(folders: Iterable[Path], name: str) -> None:
+    """A suite's name names its page and its records, so that two suites cannot share one."""
+    same = [folder for folder in folders if folder.name.partition("_")[2] == name]
+    if len(same) > 1:
+        raise SuiteError(f"two suites are called {name!r}: {', '.join(map(str, same))}; rename one")
+
+
+def _workload(file: Path, suite: Suite) -> Path:
+    """The workload that a suite.yaml names: its own, or one of another suite beside it."""
+    path = (file.parent / suite.workload).resolve()
+    if path.name != "workload.py" or not path.is_relative_to(file.parent.resolve().parent):
+        expected = "expected workload.py or the path of another suite's, e.g. ../2012_cifar10/workload.py"
+        raise SuiteError(f"{file}: workload: {reprlib.repr(suite.workload)}: {expected}")
+    return path
+
+
+def _code(workload: Path) -> bytes:
+    """What is hashed besides the yaml: the workload alone, or each file of its folder with name and length."""
+    files = sorted(workload.parent.glob("*.py"))
+    if files == [workload] or not files:
+        return _read(workload)
+    contents = {file.name: _read(file) for file in files}
+    return b"".join(f"{name} {len(code)}\n".encode() + code for name, code in contents.items())
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        expected = "a suite folder holds suite.yaml and workload.py"
+        raise SuiteError(f"{file}: {error.strerror or error}; {expected}") from None
+
+
+def _parse(file: Path, content: bytes) -> object:
+    try:
+        return yaml.load(content.decode(), Loader=_NoDuplicates)  # a SafeLoader: plain types only
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        raise SuiteError(f"{where}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # e.g. the day 2001-99-99, or a number of 5,000 digits
+        raise SuiteError(f"{file}: a value that cannot be read: {error}") from None
+    except RecursionError:
+        raise SuiteError(f"{file}: nested too deeply") from None
+
+
+def _first_line(file: Path, error: ValidationError) -> str:
+    """The first problem in words, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    path = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    return f"{file}: {path}: {_in_words(first)}{more}"
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    if problem["type"] == "missing":
+        return "missing"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_keys_at(problem["loc"][:-1]))
+        return f"unknown key; expected one of {known}"
+    expected = problem["msg"].replace("Input should", "should").replace("should be", "expected")
+    return f"{_shown(problem['input'])}: {expected}"
+
+
+def _shown(value: object) -> str:
+    """A value in few characters, however large or deep it is."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def _keys_at(location: Iterable[int | str]) -> list[str]:
+    """The keys that the model allows at a path, e.g. ("cases", 0, "gates", 1) -> Criterion's fields."""
+    model: Any = Suite
+    for part in location:
+        arguments = get_args(model)
+        model = arguments[-1] if arguments else model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _contradictions(suite: Suite) -> Iterable[str]:
+    """What is well formed but cannot be meant: names that point nowhere, things that stand twice."""
+    names = [case.name for case in suite.cases]
+    for i, case in enumerate(suite.cases):
+        if case.name in names[:i]:
+            yield f"cases.{i}.name: {case.name!r} stands twice; expected each case's own name"
+        for key, seeds in (("seeds", case.seeds), ("quick.seeds", case.quick.seeds or [])):
+            if len(set(seeds)) < len(seeds):
+                yield f"cases.{i}.{key}: {seeds}: a seed stands twice; expected different seeds"
+        for key in case.quick.parameters.keys() - case.parameters.keys():
+            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its own"
+        for name in case.metrics or []:
+            if name not in suite.metrics:
+                yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"
+        measured = suite.metrics_of(case) if case.rival else [*suite.metrics_of(case), *ENGINE_METRICS]
+        if case.rival and not (WORKS / f"{case.rival}.py").is_file():
+            known = ", ".join(sorted(file.stem for file in WORKS.glob("[a-z]*.py")))
+            yield f"cases.{i}.rival: {case.rival!r}: expected one of {known}"
+        if case.rival and set(measured) != set(RIVAL_METRICS):
+            yield f"cases.{i}.metrics: {measured}: expected {', '.join(RIVAL_METRICS)}, as the case has a rival"
+        for role, criteria in (("gates", case.gates), ("aims", case.aims)):
+            for j, criterion in enumerate(criteria):
+                if criterion.metric not in measured:
+                    known = ", ".join(measured)
+                    yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
+    for name in set(ENGINE_METRICS) & suite.metrics.keys():
+        yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
+    if suite.overview:
+        yield from _overview_contradictions(suite, suite.overview)
+    for case in suite.cases:
+        if case.name == suite.profile.case and case.quick.leave_out:
+            yield f"profile.case: {case.name!r} is left out of a quick run; expected a case that is not"
+        if case.name == suite.profile.case and case.rival:
+            yield f"profile.case: {case.name!r} has a rival and no model of its own; expected a case that is trained"
+    if suite.profile.case not in names:
+        yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
+    if min(suite.profile.batches) < 1:
+        yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"
+    if len(set(suite.profile.batches)) < len(suite.profile.batches):
+        yield f"profile.batches: {suite.profile.batches}: a size stands twice; expected different sizes"
+
+
+def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
+    named = {"columns": overview.columns, "size": [overview.size], "time": [overview.time], "quality": overview.quality}
+    for key, metrics in named.items():
+        for name in metrics:
+            if name not in suite.metrics:
+                yield f"overview.{key}: {name!r}: expected one of {', '.join(suite.metrics)}"
+    for i, case in enumerate(suite.cases):
+        for criterion in (*case.gates, *case.aims):
+            if criterion.metric not in (*overview.columns, *ENGINE_METRICS):
+                yield f"overview.columns: {criterion.metric!r} is missing, which case {case.name!r} is judged by"
+        if not isinstance(case.parameters.get(overview.group), str):
+            yield f"cases.{i}.parameters.{overview.group}: expected a name: the overview groups cases by it"

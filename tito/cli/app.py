@@ -1,0 +1,117 @@
+"""The command line `tito`: its entry `main`, its groups, and the commands `report` and `doctor`.
+
+Exit codes: 0; 1 for a missed gate or an error; 2 for wrong arguments; 130 after Ctrl-C; 143 and 129 after SIGTERM and
+SIGHUP. An error is one line on stderr, `tito: ...`, and never a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from tito.cli.console import console, group, project, readable, say, show, write
+from tito.cli.data import data
+from tito.cli.record import records
+from tito.cli.suite import suites
+
+app = group("TinyTorch's benchmarks: run suites, read records, see reports.")
+app.add_typer(suites, name="suite")
+app.add_typer(records, name="record")
+app.add_typer(data, name="data")
+
+
+def main() -> None:
+    """Run the console script; an error meant for people becomes one line."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of an old encoding
+    _clean_up_when_ended()
+    try:
+        app(prog_name="tito")
+    except Exception as error:
+        if os.environ.get("TITO_DEBUG"):
+            raise
+        say(_in_words(error))
+        sys.exit(1)
+
+
+def _clean_up_when_ended() -> None:
+    """Let SIGTERM and a closed terminal end the command as Ctrl-C does, with its children and temporary files."""
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
+            signal.signal(number, leave)
+
+
+def _in_words(error: Exception) -> str:
+    """Return what went wrong, in one line if the error is an expected one."""
+    from tinytorch.base.errors import TinyTorchError
+    from tito.errors import TitoError
+
+    if isinstance(error, TitoError | TinyTorchError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"a bug: {type(error).__name__}: {error} (TITO_DEBUG=1 shows where; please report it)"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("tinytorch-bench")
+        except PackageNotFoundError:
+            found = "from a checkout, not installed"
+        write(f"tito {found}")
+        raise typer.Exit
+
+
+@app.callback()
+def tito(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """TinyTorch's benchmarks: run suites, read records, see reports."""
+
+
+@app.command("report")
+def report(
+    open_it: Annotated[bool, typer.Option("--open", help="Open the index in the browser.")] = False,
+) -> None:
+    """Write the HTML pages of all records."""
+    from tito.bench.store import Store
+    from tito.errors import ReportError
+    from tito.report.pages import write_pages
+
+    here = project()
+    found = readable(Store(here.reports))
+    if not found:
+        raise ReportError(f"no records in {here.reports}; tito suite run NAME makes one")
+    paths = write_pages(found, here.reports)
+    for path in paths:
+        write(path)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(paths[-1].resolve().as_uri())
+
+
+@app.command("doctor")
+def doctor() -> None:
+    """Check this machine: Python, NumPy, BLAS kernels, py-spy, data; exit code 1 if suites cannot run."""
+    from tito.doctor import examine
+    from tito.terminal.machine import list_findings
+
+    with console(stderr=True).status("checking this machine"):
+        findings = list(examine())
+    show(list_findings(findings))
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)

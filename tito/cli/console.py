@@ -1,0 +1,114 @@
+"""What every command prints with: answers on stdout, messages on stderr; and how a group of commands is made.
+
+A command first does and saves everything, and prints last. A reader that closes the pipe early, such as `head`, changes
+neither the command's work nor its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from tito.bench.record import Record
+    from tito.bench.store import Store
+    from tito.project import Project
+
+WIDTH = 160  # columns of an answer that goes into a pipe or a file
+
+
+class _Commands(TyperGroup):
+    """Commands; Ctrl-C ends any of them with one word and the exit code that shells expect."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List groups first: they are used most."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: not isinstance(self.commands[name], TyperGroup))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted")
+            sys.exit(130)
+
+
+def group(help: str) -> typer.Typer:
+    """Return a group of commands with plain help, which needs no Rich and is printed in half the time."""
+    return typer.Typer(
+        cls=_Commands,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+def say(message: str) -> None:
+    """Write one message to stderr."""
+    try:
+        print(f"tito: {message}", file=sys.stderr)  # noqa: T201 (the terminal is this file's business)
+    except BrokenPipeError:
+        _ignore(sys.stderr)
+
+
+def write(text: object) -> None:
+    """Write lines to stdout as they are, whatever the terminal's width."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        _ignore(sys.stdout)
+
+
+def show(content: RenderableType) -> None:
+    """Print one answer; into a pipe or a file it is not cut to the terminal's width."""
+    out = console()
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = WIDTH
+    out.print(content)
+
+
+def show_path(page: Path | None) -> None:
+    """Print the report's path on its own line and unbroken, so that a terminal makes a link of it."""
+    if page:
+        write(f"\n  report: {page}\n")
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a console that prints text as it is and survives a closed pipe; Rich handles NO_COLOR and plain files."""
+    from rich.console import Console
+
+    class Surviving(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            _ignore(sys.stderr if stderr else sys.stdout)
+
+    return Surviving(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def project() -> Project:
+    """Find the project that this command works on."""
+    from tito.project import find_project
+
+    return find_project()
+
+
+def readable(store: Store) -> list[Record]:
+    """Return all records that can be read, and name the others on stderr."""
+    found, warnings = store.all()
+    for warning in warnings:
+        say(warning)
+    return found
+
+
+def _ignore(stream: TextIO) -> None:
+    """Discard the rest of a stream whose reader has closed the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,173 @@
+"""`tito suite list | show | run`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tito.cli.console import console, group, project, readable, say, show, show_path
+
+if TYPE_CHECKING:
+    from tito.bench.record import Record
+    from tito.bench.suite import LoadedSuite
+    from tito.process.backend import BackendChoice
+    from tito.project import Project
+
+suites = group("Benchmarks: list, show, run.")
+
+
+@suites.command("list")
+def suite_list() -> None:
+    """List the suites."""
+    from tito.bench.suites import find_suites
+    from tito.terminal.suite import list_suites
+
+    show(list_suites(find_suites(project().suites)))
+
+
+@suites.command("show")
+def suite_show(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
+    """Show what a suite fixes: gates, seeds, parameters, limits."""
+    from tito.bench.suites import find_suite
+    from tito.terminal.suite import show_suite
+
+    show(show_suite(find_suite(project().suites, name)))
+
+
+@suites.command("run")
+def suite_run(
+    name: Annotated[str, typer.Argument(help="e.g. mnist")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first N seeds of each case.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds, shorter training, same gates.")] = False,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[CASE.]METRIC=VALUE", help="Use another value for each gate on a metric."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="numpy|onednn", help="Force a kernel backend; default: the fastest installed.")
+    ] = None,
+    keep_weights: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="If the run passes, keep the trained weights in this folder.")
+    ] = None,
+) -> None:
+    """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
+    import tempfile
+
+    from tito.bench.store import Store
+    from tito.terminal.record import show_record
+
+    here = project()
+    loaded = _altered(here, name, gate or [])
+    chosen = _backend(backend)
+    Store(here.reports).check_writable()
+    command = _command(name, seeds, quick, gate or [], backend)
+    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
+        weights = Path(folder) / "model.safetensors"
+        record = _run(loaded, seeds, quick, command, chosen, weights)
+        page, problems = _keep(here, record)
+        if keep_weights is not None and record.status == "passed":
+            problems += _keep_weights(keep_weights, weights, record)
+    show(show_record(record))
+    show_path(page)
+    if record.status != "passed":
+        problems.insert(0, f"{record.suite}: {record.status}: {record.reason}")
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _altered(here: Project, name: str, gates: list[str]) -> LoadedSuite:
+    """Find a suite and apply the options `--gate`."""
+    from tito.bench.suites import find_suite, with_gate
+    from tito.errors import SuiteError
+
+    loaded = find_suite(here.suites, name)
+    for override in gates:
+        try:
+            loaded = with_gate(loaded, override)
+        except SuiteError as error:
+            raise typer.BadParameter(str(error)) from None
+    return loaded
+
+
+def _backend(name: str | None) -> BackendChoice:
+    """Choose the kernel backend, by the option `--backend` if it is given."""
+    from tinytorch.native.backend import BACKENDS
+    from tito.process.backend import choose_backend
+
+    if name is not None and name not in BACKENDS:
+        raise typer.BadParameter(f"--backend {name!r}: expected one of {', '.join(BACKENDS)}")
+    return choose_backend(name)
+
+
+def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backend: str | None) -> str:
+    """Return what to type to run it again."""
+    words = ["tito", "suite", "run", name]
+    words += ["--seeds", str(seeds)] if seeds else []
+    words += ["--quick"] if quick else []
+    for override in gates:
+        words += ["--gate", override]
+    words += ["--backend", backend] if backend else []
+    return shlex.join(words)
+
+
+def _run(
+    loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, backend: BackendChoice, weights: Path
+) -> Record:
+    """Fetch the data, choose the BLAS kernel, and run the suite, with progress on stderr."""
+    from tito.bench.runner import run_suite
+    from tito.data import fetch
+    from tito.process.blas import choose_kernel
+    from tito.terminal.progress import RunProgress
+
+    progress_console = console(stderr=True)
+    progress_console.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}")
+    for name in loaded.suite.data:  # here, where its progress is shown, and outside any child's time limit
+        fetch(name, lambda line: progress_console.print(f"  {line}", soft_wrap=True))
+    with progress_console.status("  measuring BLAS kernels"):
+        kernel = choose_kernel()
+    with RunProgress(progress_console, loaded.suite.metrics) as progress:
+        return run_suite(
+            loaded,
+            seeds=seeds,
+            quick=quick,
+            command=command,
+            blas=kernel,
+            backend=backend,
+            report=progress.report,
+            weights=weights,
+        )
+
+
+def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
+    """Save the record and write the pages; return the suite's page, if it was written, and what went wrong."""
+    from tito.bench.store import Store
+    from tito.errors import TitoError
+    from tito.report.pages import write_pages
+
+    store = Store(here.reports)
+    try:
+        kept = store.save(record)
+    except (TitoError, OSError) as error:
+        return None, [f"the result above is not kept: {error}"]
+    try:
+        write_pages(readable(store), here.reports)
+    except (TitoError, OSError) as error:
+        return None, [f"the record is kept in {kept}, but its page is not written: {error}"]
+    return here.reports / f"{record.suite}.html", []
+
+
+def _keep_weights(folder: Path, weights: Path, record: Record) -> list[str]:
+    """Copy the trained weights and their origin into a folder; return what went wrong."""
+    from tito.bench.reference import keep_reference
+    from tito.errors import RecordError
+
+    try:
+        keep_reference(folder, weights, record)
+    except RecordError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,18 @@
+"""What every document of the harness is built on: a frozen model, and the limits of a child process."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """A document that refuses unknown keys and does not change once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Limits(Frozen):
+    """A child process that exceeds one of these is killed, with everything it started."""
+
+    seconds: float = Field(gt=0)
+    memory_mb: int = Field(gt=0)

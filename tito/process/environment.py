@@ -1,0 +1,40 @@
+"""The environment of a child process: what is pinned before NumPy is imported, and what is kept out."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from tinytorch.environment import tuned_environment, usable_cores
+
+SETTINGS_OF_LIBRARIES = (
+    *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
+)
+
+
+def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return what every child has set before NumPy is imported.
+
+    Args:
+        chosen: the variables that choose OpenBLAS's kernel and tinytorch's backend.
+    """
+    return tuned_environment(usable_cores()) | {"PYTHONHASHSEED": "0"} | dict(chosen)
+
+
+def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with the pinned settings, without inherited settings of those libraries."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS_OF_LIBRARIES)}
+    home = str(Path(__file__).parents[2])  # the folder that holds tito and tinytorch, installed or not
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return inherited | dict(pinned) | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name in words; real-time signals only have a number.
+
+    >>> signal_name(11)
+    'Segmentation fault'
+    """
+    return signal.strsignal(number) or f"signal {number}"

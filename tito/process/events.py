@@ -1,0 +1,78 @@
+"""What a child may say, checked: whatever a workload writes into the harness's pipe is an error, not a crash.
+
+{"event": "ready"}
+{"event": "phase", "name", "start", "end", "peak"}
+{"event": "progress", "phase", "done", "total", "figures"}
+{"event": "result", ...}        its fields depend on the job
+{"event": "failed", "reason"}
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import NonNegativeInt
+
+from tito.errors import RunError, printable
+from tito.process.documents import Frozen
+
+Event = dict[str, Any]
+
+
+class Ready(Frozen):
+    pass
+
+
+class PhaseDone(Frozen):
+    name: str
+    start: float
+    end: float
+    peak: NonNegativeInt | None
+
+
+class Progress(Frozen):
+    phase: str
+    done: int
+    total: int
+    figures: dict[str, float | None]  # None for a figure that is NaN or infinite
+
+
+class Failed(Frozen):
+    reason: str
+
+
+EVENTS: dict[str, type[Frozen]] = {"ready": Ready, "phase": PhaseDone, "progress": Progress, "failed": Failed}
+
+
+def decode(line: bytes, result: type[Frozen] | None) -> Event:
+    """Return one event of a child; its text is fit to be stored and shown.
+
+    Args:
+        line: what the child wrote.
+        result: the fields of a "result"; None if the child's job returns none.
+
+    Raises:
+        RunError: it is none, or it is "failed", whose reason is then the message.
+    """
+    try:
+        event = _clean(json.loads(line))
+        fields = {key: value for key, value in event.items() if key != "event"}
+        kinds = EVENTS | ({"result": result} if result else {})
+        kinds[event["event"]].model_validate(fields)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValidationError is a ValueError
+        raise RunError(f"wrote {line[:60]!r} where only the harness writes") from None
+    if event["event"] == "failed":
+        raise RunError(printable(event["reason"]))
+    return event
+
+
+def _clean(value: Any) -> Any:
+    """The same with every text made printable, lines and tabs apart."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value, keep="\n\t")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,133 @@
+"""What runs inside a fresh process: one job. `python -m tito.process MODULE EVENTS_FD`
+
+Reads a job and then "go", one line each, from stdin. Writes events as JSON lines to the pipe EVENTS_FD:
+
+    {"event": "ready"}                       everything is imported; waits for "go"
+    {"event": "phase", "name", "start", "end", "peak"}   clock: time.monotonic(), the same in every process
+    {"event": "progress", "phase", "done", "total", "figures"}
+    {"event": "result", ...}                 the job's figures; nothing follows
+    {"event": "failed", "reason"}            one line; nothing follows
+
+MODULE does the job, e.g. tito.bench.jobs. It is imported once the job is read. Its function `prepare(job)` returns a
+function that accepts a `Reporter` and returns the fields of "result". The job's `workload` is the file of user code
+that it runs; a failure names the line in it.
+
+Imports NumPy and the standard library only, because a suite of 100 seeds starts this 100 times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from tito.process.orphan import end_with_parent
+
+PROGRESS_INTERVAL = 0.1  # seconds: however often a workload reports, the pipe carries ten lines a second
+
+Job = dict[str, Any]
+
+
+class WorkloadError(Exception):
+    """A workload that broke its contract; the message is the reason, in one line."""
+
+
+class Reporter:
+    """Writes the events."""
+
+    def __init__(self, pipe: TextIO) -> None:
+        self._pipe = pipe
+        self._phase = ""
+        self._next = 0.0
+        self.seconds: dict[str, float] = {}  # by phase
+
+    def send(self, event: str, **fields: Any) -> None:
+        """Write one event."""
+        self._pipe.write(json.dumps({"event": event, **fields}, default=_plain) + "\n")
+        self._pipe.flush()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase and report when it ran."""
+        self._phase, self._next = name, 0.0
+        self.progress(0, 1)
+        start, clock = time.monotonic(), time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - clock
+        # The peak so far: memory used for saving and sending from here on is the harness's, not the workload's.
+        self.send("phase", name=name, start=start, end=time.monotonic(), peak=_peak_memory())
+
+    def progress(self, done: int, total: int, **figures: float) -> None:
+        """Report progress within a phase; this is the `report` that a workload's train is called with."""
+        now = time.monotonic()
+        if now >= self._next or done == total:
+            self._next = now + PROGRESS_INTERVAL
+            numbers = {
+                name: number if math.isfinite(number := float(value)) else None for name, value in figures.items()
+            }
+            self.send("progress", phase=self._phase, done=int(done), total=int(total), figures=numbers)
+
+
+def main() -> None:
+    """Run one job; every error becomes a "failed" event."""
+    end_with_parent()
+    module, descriptor = sys.argv[1], int(sys.argv[2])
+    os.set_inheritable(descriptor, False)  # processes that the workload starts must not hold the pipe open
+    with os.fdopen(descriptor, "w") as pipe:
+        reporter = Reporter(pipe)
+        job: Job = json.loads(sys.stdin.readline())
+        try:
+            run = importlib.import_module(module).prepare(job)
+            reporter.send("ready")
+            sys.stdin.readline()
+            reporter.send("result", **run(reporter))
+        except (Exception, SystemExit) as error:
+            reporter.send("failed", reason=reason(error, job["workload"]))
+
+
+def reason(error: BaseException, workload: str) -> str:
+    """Return an error's type and message, and the last line of the workload's files on the way to it."""
+    if isinstance(error, WorkloadError):
+        return str(error)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # whose text names the place as well
+    message = " ".join(text.split())[:300]
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    own = [(file, line) for file, line in places if line and Path(file).parent == Path(workload).parent]
+    where = f" ({Path(own[-1][0]).name} line {own[-1][1]})" if own else ""
+    return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
+
+
+def short(value: object) -> str:
+    """Return a value's type and the first characters of its repr, for an error message."""
+    text = " ".join(repr(value).split())
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's numbers and arrays as JSON's types."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise WorkloadError(f"the workload returned {short(value)}, which is no number, text, list or dict")
+
+
+def _peak_memory() -> int | None:
+    """Return the kernel's own high-water mark of this process in bytes, where it keeps one (Linux)."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next((int(s.split()[1]) * 1024 for s in status.splitlines() if s.startswith("VmHWM:")), None)

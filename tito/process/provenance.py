@@ -1,0 +1,100 @@
+"""Where a record comes from: versions, commit, machine, environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import tinytorch
+from tinytorch.environment import machine
+from tito.process.backend import BackendChoice
+from tito.process.blas import BlasChoice
+from tito.process.documents import Frozen
+
+
+class Machine(Frozen):
+    fingerprint: str  # hash of what follows; comparisons hold only within one
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    features: list[str]  # SIMD features that matter here, e.g. avx512f
+
+
+class Provenance(Frozen):
+    tinytorch: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    numpy: str
+    suite_sha256: str
+    machine: Machine
+    blas: BlasChoice
+    backend: BackendChoice | None = None  # records of before there was a choice have none: NumPy multiplied
+    environment: dict[str, str]  # what the children had set before NumPy was imported
+    command: str  # what to type to run it again
+
+
+def provenance(
+    *, suite_sha256: str, blas: BlasChoice, backend: BackendChoice, pinned: Mapping[str, str], command: str
+) -> Provenance:
+    """All of it, for the code that is imported here and the children that had `pinned` set."""
+    info = asdict(machine()) | {"features": list(machine().features)}
+    commit, dirty = git_state(Path(tinytorch.__file__).parent)
+    return Provenance(
+        tinytorch=_version(),
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        suite_sha256=suite_sha256,
+        machine=Machine(**info),
+        blas=blas,
+        backend=backend,
+        environment=dict(pinned) | _affinity(),
+        command=command,
+    )
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """The commit that a folder is at and whether something differs from it.
+
+    (None, None) without git, and where the folder itself is not tracked: an installed package in somebody
+    else's repository has nothing to do with that repository's commit.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    commit, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
+    return commit, None if changes is None else changes != ""
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, no repository, or none that answers
+    return answer.stdout.strip()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tinytorch-bench")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return tinytorch.__version__
+
+
+def _affinity() -> dict[str, str]:
+    """The cores that the children were allowed, which they inherit; where the system tells."""
+    if sys.platform != "linux":
+        return {}
+    return {"CPU_AFFINITY": ",".join(map(str, sorted(os.sched_getaffinity(0))))}

@@ -1,0 +1,48 @@
+"""Data sets in the cache, and what the doctor found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tito.data import DataState, FileState
+from tito.doctor import Finding
+from tito.report import units
+from tito.terminal.tables import plain, table
+
+STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
+
+
+def list_data(states: Sequence[DataState]) -> RenderableType:
+    """One line a data set, and where they lie."""
+    made = table("data set", "", "in the cache")
+    for state in states:
+        there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
+        style = "green" if state.present else "yellow"
+        made.add_row(Text(state.name, style="bold"), state.what, Text(there, style=style))
+    return Group(made, *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1]))
+
+
+def list_files(files: Sequence[FileState]) -> RenderableType:
+    """One line a file, with what its content was found to be."""
+    made = table("data set", "file", "content")
+    for file in files:
+        made.add_row(file.name, file.file, Text(file.state, style=STATE_STYLE[file.state]))
+    return made
+
+
+def list_findings(findings: Sequence[Finding]) -> RenderableType:
+    """One line a finding, and its advice below it."""
+    made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
+    made.add_column(no_wrap=True)
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for finding in findings:
+        value = Text(plain(finding.value))
+        if finding.advice:
+            value.append(f"\n{plain(finding.advice)}", style="dim")
+        made.add_row(Text(finding.state, style=STATE_STYLE[finding.state]), finding.name, value)
+    return made

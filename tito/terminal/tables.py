@@ -1,0 +1,39 @@
+"""How tables look in a terminal: without lines, indented by two, in ordinary spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tito.report import units
+
+
+def plain(text: str) -> str:
+    """With ordinary spaces: terminals and files of every encoding can show them."""
+    return text.replace(units.THIN, " ")
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table without lines, indented by two."""
+    made = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, 2), expand=False)
+
+
+def lines(pairs: Sequence[tuple[str, str]]) -> Padding:
+    """Names and values, one pair a line."""
+    made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, Text(plain(value)))
+    return indented(made)

@@ -1,0 +1,123 @@
+"""One work done by TinyTorch and by PyTorch, each in a fresh process, for `nox -s versus` and the suites' rival cases.
+
+A work is a file in tito/versus/works; this module only uses its name. PyTorch must be importable by this Python;
+otherwise `missing` returns the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tito.errors import RunError, printable
+from tito.process.environment import child_environment, signal_name
+
+WORKS = Path(__file__).with_name("works")
+# The metrics of a round of both sides, and so of a suite's case with a rival
+RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
+TIMEOUT, IMPORT_TIMEOUT = 300.0, 60.0  # seconds
+TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in another order differ by about 1e-4
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What one side did: its check's numbers, and the median seconds of each measurement."""
+
+    check: np.ndarray
+    medians: dict[str, float]
+
+
+def missing(pinned: dict[str, str]) -> str | None:
+    """Why there is no rival here, in one line; None if PyTorch can be imported."""
+    try:
+        done = _run("-c", "import torch", environment=child_environment(pinned), timeout=IMPORT_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return f"PyTorch does not load: not within {IMPORT_TIMEOUT:g} s"
+    if done.returncode == 0:
+        return None
+    last = _last_line(done)
+    return "PyTorch is not installed here" if "No module named 'torch'" in last else f"PyTorch does not load: {last}"
+
+
+def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
+    """One side in one fresh process.
+
+    Raises:
+        RunError: it failed, or took too long.
+    """
+    arguments = "-m", "tito.versus.child", work, contender
+    try:
+        done = _run(*arguments, environment=child_environment(pinned), timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{work}: {contender} took longer than {TIMEOUT:g} s") from None
+    if done.returncode != 0:
+        last = _last_line(done)
+        if "No module named 'torch'" in last:
+            last = "PyTorch is not installed; `python -m nox -s versus` installs it"
+        raise RunError(f"{work}: {contender} failed: {last}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    return Contest(np.array(told["check"]), told["medians"])
+
+
+def _run(*arguments: str, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """A fresh Python; -P: a file in the working directory must not stand in for a library's."""
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+    )
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a process failed: the last line that it wrote to stderr, in short and without control characters."""
+    lines = done.stderr.strip().splitlines()
+    if not lines:
+        return signal_name(-done.returncode) if done.returncode < 0 else "no message"
+    return printable(lines[-1])[:200]
+
+
+def difference(ours: Contest, theirs: Contest) -> float:
+    """The largest difference of the checks, relative to 1 + their size; infinite where their shapes differ."""
+    a, b = ours.check, theirs.check
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("inf")
+    return float((np.abs(a - b) / (1 + np.abs(b))).max())
+
+
+def same_work(work: str, yardstick: str, ours: Contest, theirs: Contest) -> float:
+    """How far the checks differ.
+
+    Raises:
+        RunError: further than rounding explains.
+    """
+    off = difference(ours, theirs)
+    if off > TOLERANCE:
+        how = f"by up to {off:.2g}" if ours.check.shape == theirs.check.shape else "in shape"
+        raise RunError(f"{work}: tinytorch and {yardstick} differ {how}: they did not do the same work")
+    return off
+
+
+def run_round(work: str, number: int, pinned: dict[str, str]) -> dict[str, float]:
+    """Both sides once, the other one first in every second round; the work's first measurement as RIVAL_METRICS.
+
+    Raises:
+        RunError: a side failed, or their checks cannot be compared.
+    """
+    sides = {}
+    for contender in ("tinytorch", "pytorch") if number % 2 == 0 else ("pytorch", "tinytorch"):
+        sides[contender] = run_contender(work, contender, pinned)
+    ours, theirs = sides["tinytorch"], sides["pytorch"]
+    own, other = (next(iter(side.medians.values())) for side in (ours, theirs))
+    off = difference(ours, theirs)
+    if not np.isfinite(off):  # how far they may differ is for the case's gate
+        same_work(work, "pytorch", ours, theirs)
+    return dict(zip(RIVAL_METRICS, (other / own, other, own, off), strict=True))
