@@ -17,7 +17,7 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.dependency_groups
 PROJECT = nox.project.load_toml("pyproject.toml")
-SOURCES = ["tinytorch", "tito", "suites", "modules", "examples", "tests", "conftest.py", "noxfile.py"]
+SOURCES = ["tinytorch", "tito", "suites", "modules", "examples", "tests", "tools", "conftest.py", "noxfile.py"]
 FORMS = Path(".github/ISSUE_TEMPLATE")
 SCHEMAS = {
     "github-workflows": sorted(Path(".github/workflows").glob("*.yml")),

@@ -14,7 +14,7 @@ import numpy as np
 import tinytorch as tt
 from tinytorch import datasets
 from tinytorch.benchmarking import measure_interleaved
-from tinytorch.quantization import predictor
+from tinytorch.inference import predictor
 
 REFERENCE = Path(__file__).parents[1] / "submissions" / "reference" / "mnist"
 WARMUP = 10  # calls before the clock is on

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tinytorch import datasets
-from tinytorch.errors import DataError
+from tinytorch.base.errors import DataError
 from tito.bench.record import Record
 
 ROOT = Path(__file__).parents[1]
