@@ -4,9 +4,11 @@ Environments are made once and reused; each session installs what it needs and n
 """
 
 import shutil
+from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
@@ -15,12 +17,25 @@ nox.options.error_on_external_run = True
 
 GROUPS = nox.project.dependency_groups
 PROJECT = nox.project.load_toml("pyproject.toml")
-SOURCES = ["tinytorch", "tito", "suites", "modules", "tests", "conftest.py", "noxfile.py"]
+SOURCES = ["tinytorch", "tito", "suites", "modules", "examples", "tests", "tools", "conftest.py", "noxfile.py"]
+FORMS = Path(".github/ISSUE_TEMPLATE")
+SCHEMAS = {
+    "github-workflows": sorted(Path(".github/workflows").glob("*.yml")),
+    "github-issue-forms": sorted(path for path in FORMS.glob("*.yml") if path.stem != "config"),
+    "github-issue-config": [FORMS / "config.yml"],
+    "citation-file-format": [Path("CITATION.cff")],
+}
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
     """The project as it stands here, and dependency groups of pyproject.toml; with the native kernels if asked for."""
     session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
+
+
+def lowest(requirements: list[str]) -> list[str]:
+    """`name==X` for each `name>=X`: the oldest version that pyproject.toml allows."""
+    parsed = [Requirement(text) for text in requirements]
+    return [f"{known.name}=={bound.version}" for known in parsed for bound in known.specifier if bound.operator == ">="]
 
 
 def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
@@ -110,12 +125,24 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
+@nox.session(python="3.11")  # the oldest Python that pyproject.toml allows, too
+def minimums(session: nox.Session) -> None:
+    """All tests with the oldest Python and the oldest versions that pyproject.toml allows."""
+    # Plain pip, told exact versions: it needs no second installer, and a bound that was never released is an error
+    pinned = lowest([*PROJECT["project"]["dependencies"], *GROUPS(PROJECT, "tests")])
+    session.install("-e", ".[onednn]", *pinned)
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: rules and formatting; `-- --fix` mends what it can."""
+    """Rules and formatting of Python, spelling, and GitHub's files; `-- --fix` fixes what Ruff can."""
     session.install(*GROUPS(PROJECT, "lint"))
     session.run("ruff", "check", *SOURCES, *session.posargs)
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), *SOURCES)
+    session.run("codespell")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files))
 
 
 @nox.session

@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+import tinytorch
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = "tinytorch"  # on PyPI this name belongs to another project
@@ -50,3 +53,47 @@ def test_such_advice_would_be_found(advice: str) -> None:
 @pytest.mark.parametrize("advice", ["pip install -e '.[onednn]'", "pip install tinytorch-bench", "import tinytorch"])
 def test_other_advice_is_not(advice: str) -> None:
     assert not ADVICE.search(advice)
+
+
+# ---- versions
+
+
+def dated_versions() -> list[tuple[str, str]]:
+    """The changelog's released versions with their dates, newest first."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    return re.findall(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d{2}-\d{2})$", text, re.MULTILINE)
+
+
+def test_the_citation_is_of_the_newest_release() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["date-released"]) == dated_versions()[0]
+
+
+def test_the_changelog_s_first_section_is_the_version_that_stands_in_the_package() -> None:
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert first
+    assert tinytorch.__version__ in (first[1], f"{first[1]}.dev0", dated_versions()[0][0])
+
+
+# ---- GitHub's files, which no test can run: at least they agree with pyproject.toml
+
+
+def test_ci_runs_on_each_python_that_the_classifiers_name_and_on_the_oldest_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    pythons = workflow["jobs"]["check"]["strategy"]["matrix"]["python"]
+    named = [name.removeprefix("Programming Language :: Python :: ") for name in project["classifiers"]]
+    assert pythons == [name for name in named if name.startswith("3.")]
+    assert project["requires-python"] == f">={pythons[0]}"
+    (oldest,) = [step["with"]["python-version"] for step in workflow["jobs"]["minimums"]["steps"]
+                 if "python-version" in step.get("with", {})]  # fmt: skip
+    assert oldest == pythons[0]
+
+
+def test_pre_commit_uses_the_versions_of_the_lint_group() -> None:
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["lint"]
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    used = {
+        package for repo in config["repos"] for hook in repo["hooks"] for package in hook["additional_dependencies"]
+    }
+    assert used == set(group)
