@@ -11,15 +11,16 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError, StateError
-from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.base.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Parameter(Tensor):
@@ -141,6 +142,8 @@ class Module:
 
         A shared tensor is written once, under the first of its names.
         """
+        from tinytorch.base.files import save_arrays  # here: pathlib would cost `import tinytorch` a tenth of its time
+
         once: dict[int, tuple[str, Tensor]] = {}
         for name, value in self.named_tensors():
             once.setdefault(id(value), (name, value))
@@ -152,6 +155,8 @@ class Module:
         Raises:
             StateError: the file is cut, or its tensors do not fit; the message names it.
         """
+        from tinytorch.base.files import load_arrays
+
         arrays, _ = load_arrays(path)
         try:
             self.load_state_dict(arrays)
