@@ -1,4 +1,4 @@
-"""Module 01, Setup: what machine this is, which BLAS it uses, what to tune."""
+"""Module 01, Setup: the machine, its BLAS, and the tuned environment."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ def test_fingerprint_is_stable_and_short() -> None:
 
 
 @pytest.mark.parametrize("changed", [("Other", set(), 2**33), ("CPU", {"avx2"}, 2**33), ("CPU", set(), 2**35)])
-def test_fingerprint_tells_machines_apart(changed: tuple[str, set[str], int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_distinguishes_machines(
+    changed: tuple[str, set[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33))
     before = machine().fingerprint
     monkeypatch.setattr(environment, "_read_cpu", lambda: changed)
     assert machine().fingerprint != before
 
 
-def test_fingerprint_outlives_a_few_megabytes_of_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_ignores_a_few_megabytes_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33))
     before = machine()
     monkeypatch.setattr(environment, "_read_cpu", lambda: ("CPU", set(), 2**33 - 2**23))
@@ -49,14 +51,14 @@ def test_fingerprint_outlives_a_few_megabytes_of_kernel(monkeypatch: pytest.Monk
     assert machine().memory_bytes < before.memory_bytes
 
 
-def test_fingerprint_depends_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_depends_on_the_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     before = machine()
     monkeypatch.setattr(environment, "usable_cores", lambda: before.cores + 1)
     assert machine().fingerprint != before.fingerprint
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="affinity is asked for on Linux only")
-def test_cores_are_those_that_may_be_used() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="affinity is read on Linux only")
+def test_cores_are_limited_by_affinity() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
         "from tinytorch.environment import machine; print(machine().cores)"
@@ -66,7 +68,7 @@ def test_cores_are_those_that_may_be_used() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="quotas are read on Linux only")
 @pytest.mark.parametrize(("quota", "cores"), [("50000 100000", 1), ("150000 100000", 2), ("max 100000", 8)])
-def test_cores_respect_a_container_s_quota(quota: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_limited_by_a_containers_quota(quota: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setattr(environment, "_read", lambda path: f"{quota}\n")
     assert environment.usable_cores() == cores
@@ -83,20 +85,20 @@ def test_cpuinfo_of_arm_gives_part_and_features() -> None:
     assert parse_cpuinfo(ARM) == ("CPU implementer 0x41 CPU part 0xd40", {"fp", "asimd", "i8mm"})
 
 
-def test_cpuinfo_without_a_model_is_not_a_crash() -> None:
+def test_cpuinfo_without_a_model_does_not_fail() -> None:
     model, flags = parse_cpuinfo("")
     assert model
     assert flags == set()
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="compares x86 features")
-def test_features_agree_with_what_numpy_sees() -> None:
+def test_features_agree_with_numpy() -> None:
     features = np._core._multiarray_umath.__cpu_features__
     assert ("avx2" in machine().features) == features["AVX2"]
     assert ("avx512f" in machine().features) == features["AVX512F"]
 
 
-def test_other_systems_are_told_as_far_as_they_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_systems_are_described_as_far_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "plan9")
     info = machine()
     assert isinstance(info, MachineInfo)
@@ -126,15 +128,15 @@ def test_blas_names_the_library() -> None:
     assert info.threads is None or info.threads >= 1
 
 
-@pytest.mark.skipif(blas().threads is None, reason="NumPy's BLAS here is not its bundled OpenBLAS")
-def test_blas_tells_the_kernel_and_threads_that_were_asked_for() -> None:
+@pytest.mark.skipif(blas().threads is None, reason="NumPy does not use its bundled OpenBLAS here")
+def test_blas_reports_the_requested_kernel_and_threads() -> None:
     code = "from tinytorch.environment import blas; b = blas(); print(b.library, b.kernel, b.threads)"
     told = _python(code, OPENBLAS_CORETYPE=_other_kernel(), OPENBLAS_NUM_THREADS="1").split()
     assert told == ["OpenBLAS", _other_kernel(), "1"]
 
 
 def _other_kernel() -> str:
-    """One that every CPU of this kind can run, and that is seldom the default."""
+    """Return a kernel that every CPU of this architecture can run and that is rarely the default."""
     return "Nehalem" if platform.machine() in ("x86_64", "AMD64") else "ARMV8"
 
 
@@ -145,7 +147,7 @@ def test_another_blas_is_unknown_rather_than_guessed(monkeypatch: pytest.MonkeyP
     assert blas() == BlasInfo("accelerate", "unknown", "unknown", None)
 
 
-def test_a_library_that_cannot_be_opened_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_library_that_cannot_be_opened_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     broken = environment.Path(str(tmp_path)) / "libscipy_openblas64_.so"
     broken.write_bytes(b"not a library")
     monkeypatch.setattr(openblas, "bundled", lambda: [broken])
@@ -160,14 +162,14 @@ def test_tuned_threads_equal_the_cores() -> None:
     assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= set(tuned)
 
 
-def test_tuned_environment_needs_a_core() -> None:
+def test_tuned_environment_needs_at_least_one_core() -> None:
     with pytest.raises(ValueError, match="cores must be at least 1, not 0"):
         tuned_environment(0)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the thresholds are glibc's")
 def test_tuned_allocator_avoids_page_faults() -> None:
-    """What the thresholds are for: an 8 MB array that is made 20 times faults its pages in once."""
+    """The purpose of the thresholds: allocating an 8 MB array 20 times causes its page faults only once."""
     code = (
         "import numpy as np, resource; f = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
         "x = np.ones(2**21, np.float32); y = x * 2; del y; before = f()\n"
@@ -190,7 +192,7 @@ def test_import_starts_no_process_and_needs_only_numpy() -> None:
 
 
 def _python(code: str, **variables: str) -> str:
-    """What a fresh Python prints, with these variables set before it starts."""
+    """Return the output of a fresh Python process started with these variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "MALLOC"))}
     path = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(

@@ -71,7 +71,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_an_operation_gives_what_numpy_gives(name: str) -> None:
+def test_operation_matches_numpy(name: str) -> None:
     operation, expected = VALUES[name]
     result = operation(Tensor(A), Tensor(B)).data
     assert result.dtype == np.asarray(expected).dtype
@@ -85,12 +85,12 @@ def test_python_floats_are_float32_and_arrays_keep_their_dtype() -> None:
     assert (Tensor([1.0]) * 2.5).dtype == np.float32
 
 
-def test_an_array_is_shared_not_copied() -> None:
+def test_array_is_shared_not_copied() -> None:
     array = np.zeros(3, np.float32)
     assert Tensor(array).data is array
 
 
-def test_a_shape_error_states_both_shapes() -> None:
+def test_shape_error_states_both_shapes() -> None:
     with pytest.raises(ShapeError, match=r"add: shapes \(2, 3\) and \(4,\)"):
         Tensor(A) + tt.zeros(4)
     with pytest.raises(ShapeError, match=r"matmul: shapes \(2, 3\) and \(2, 3\)"):
@@ -124,12 +124,12 @@ def test_numpy_reads_a_tensor_as_an_array() -> None:
     np.testing.assert_array_equal(np.asarray(Tensor(A)), A)
 
 
-def test_only_floating_point_can_require_a_gradient() -> None:
+def test_only_floating_point_tensors_can_require_a_gradient() -> None:
     with pytest.raises(GradientError, match="int64"):
         Tensor([1, 2], requires_grad=True)
 
 
-def test_apply_records_the_op_only_where_a_gradient_is_wanted() -> None:
+def test_apply_records_the_op_only_if_a_gradient_is_required() -> None:
     double = Op("double", lambda x: 2 * x)
     assert apply(double, Tensor([1.0])).node is None
     made = apply(double, Tensor([1.0], requires_grad=True))
@@ -139,7 +139,7 @@ def test_apply_records_the_op_only_where_a_gradient_is_wanted() -> None:
     assert made.node.kept is made.data
 
 
-def test_apply_keeps_what_the_forward_pass_hands_over() -> None:
+def test_apply_keeps_what_the_forward_pass_returns_for_the_backward_pass() -> None:
     op = Op("square", lambda x: (x * x, "kept"))
     made = apply(op, Tensor([3.0], requires_grad=True))
     assert made.item() == 9
@@ -147,7 +147,7 @@ def test_apply_keeps_what_the_forward_pass_hands_over() -> None:
     assert made.node.kept == "kept"
 
 
-def test_a_seed_repeats_the_numbers_and_a_saved_state_goes_on_with_them() -> None:
+def test_seed_repeats_the_numbers_and_saved_state_continues_them() -> None:
     tt.manual_seed(5)
     first = tt.randn(3).data
     state = tt.get_rng_state()
@@ -160,12 +160,12 @@ def test_a_seed_repeats_the_numbers_and_a_saved_state_goes_on_with_them() -> Non
         tt.manual_seed(-1)
 
 
-def test_factories_give_float32() -> None:
+def test_factories_return_float32() -> None:
     assert tt.zeros(2, 3).shape == tt.ones(2, 3).shape == (2, 3)
     assert tt.zeros(1).dtype == tt.ones(1).dtype == tt.rand(1).dtype == np.float32
 
 
-def test_detach_cuts_off_and_item_is_a_number() -> None:
+def test_detach_stops_gradients_and_item_returns_a_number() -> None:
     x = Tensor([2.0], requires_grad=True) * 3
     assert not x.detach().requires_grad
     assert float(x) == x.item() == 6

@@ -1,4 +1,4 @@
-"""Module 03: activations, against their formulas in float64, and where floating point would break them."""
+"""Module 03: activations against their formulas in float64, and at the limits of floating point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_an_activation_is_its_formula(name: str) -> None:
+def test_activation_matches_its_formula(name: str) -> None:
     layer, expected = FORMULAS[name]
     np.testing.assert_allclose(layer(Tensor(X)).data, expected, rtol=1e-12)
     single = layer(Tensor(X.astype(np.float32))).data
@@ -35,7 +35,7 @@ def test_an_activation_is_its_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [5, 5000])
-def test_relu_is_the_same_for_few_and_for_many(size: int) -> None:
+def test_relu_is_the_same_for_small_and_large_arrays(size: int) -> None:
     x = np.random.default_rng(0).standard_normal((3, size, 2)).astype(np.float32).transpose(2, 0, 1)
     y = tt.relu(Tensor(x)).data
     np.testing.assert_array_equal(y, np.where(x > 0, x, 0))
@@ -43,12 +43,12 @@ def test_relu_is_the_same_for_few_and_for_many(size: int) -> None:
 
 
 @pytest.mark.parametrize("function", [tt.relu, tt.sigmoid, tt.tanh, tt.gelu])
-def test_a_single_number_and_no_number_pass(function: object) -> None:
+def test_scalar_and_empty_inputs_work(function: object) -> None:
     assert function(Tensor(np.float32(0.5))).shape == ()  # type: ignore[operator]
     assert function(tt.zeros(0, 3)).shape == (0, 3)  # type: ignore[operator]
 
 
-def test_gelu_is_near_the_exact_form() -> None:
+def test_gelu_is_close_to_the_exact_form() -> None:
     exact = [x * 0.5 * (1 + math.erf(x / math.sqrt(2))) for x in X]
     np.testing.assert_allclose(tt.gelu(Tensor(X)).data, exact, atol=5e-4)
 

@@ -1,4 +1,4 @@
-"""Module 04: layers, how a module finds its parts, and saved state."""
+"""Module 04: layers, how a module finds its submodules and parameters, and saved state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_linear_is_x_times_w_transposed_plus_b() -> None:
 
 
 @pytest.mark.parametrize("leading", [(), (4,), (2, 3), (2, 1, 3)])
-def test_linear_takes_any_leading_dimensions(leading: tuple[int, ...]) -> None:
+def test_linear_accepts_any_leading_dimensions(leading: tuple[int, ...]) -> None:
     layer = tt.Linear(3, 2)
     x = np.random.default_rng(0).standard_normal((*leading, 3)).astype(np.float32)
     y = layer(Tensor(x)).data
@@ -33,7 +33,7 @@ def test_linear_takes_any_leading_dimensions(leading: tuple[int, ...]) -> None:
     np.testing.assert_allclose(y, np.inner(x, layer.weight.data) + layer.bias.data, rtol=1e-5, atol=1e-6)
 
 
-def test_a_wrong_input_size_states_both_shapes() -> None:
+def test_wrong_input_size_states_both_shapes() -> None:
     with pytest.raises(ShapeError, match=r"input of shape \(5, 4\).*weight of shape \(2, 3\).*expected \(\.\.\., 3\)"):
         tt.Linear(3, 2)(tt.zeros(5, 4))
     with pytest.raises(SettingError, match="at least 1"):
@@ -64,14 +64,14 @@ class Tied(tt.Module):
         self.running = tt.zeros(3)
 
 
-def test_lists_are_walked_buffers_are_saved_and_shared_parameters_come_once() -> None:
+def test_lists_are_searched_buffers_saved_and_shared_parameters_listed_once() -> None:
     model = Tied()
     names = ["blocks.0.weight", "blocks.0.bias", "blocks.1.bias"]
     assert [name for name, _ in model.named_parameters()] == names
     assert set(model.state_dict()) == {*names, "blocks.1.weight", "running"}
 
 
-def test_a_shared_tensor_is_saved_once_and_comes_back_under_all_its_names(tmp_path: Path) -> None:
+def test_shared_tensor_is_saved_once_and_loaded_under_all_its_names(tmp_path: Path) -> None:
     model, other = Tied(), Tied()
     path = model.save(tmp_path / "tied.safetensors")
     assert "blocks.1.weight" not in load_arrays(path)[0]
@@ -86,7 +86,7 @@ def test_a_shared_tensor_is_saved_once_and_comes_back_under_all_its_names(tmp_pa
 
 
 class Scaled(tt.Sequential):
-    """A Sequential with a part and parameters of its own."""
+    """A Sequential with an additional submodule and additional parameters."""
 
     def __init__(self) -> None:
         super().__init__(tt.Linear(2, 2))
@@ -94,23 +94,23 @@ class Scaled(tt.Sequential):
         self.scales = [tt.Parameter(np.ones(1)), tt.Parameter(np.ones(1))]
 
 
-def test_parameters_in_lists_and_beside_a_sequentials_layers_are_found() -> None:
+def test_parameters_in_lists_and_next_to_a_sequentials_layers_are_found() -> None:
     names = [name for name, _ in Scaled().named_parameters()]
     assert names == ["scales.0", "scales.1", "0.weight", "0.bias", "last.weight", "last.bias"]
 
 
-def test_layers_take_batches_of_nothing() -> None:
+def test_layers_accept_empty_batches() -> None:
     assert tt.Linear(3, 2)(tt.zeros(0, 5, 3)).shape == (0, 5, 2)
     assert tt.Flatten()(tt.zeros(0, 3, 4)).shape == (0, 12)
 
 
-def test_train_and_eval_reach_every_part() -> None:
+def test_train_and_eval_reach_every_submodule() -> None:
     model = network()
     assert all(not part.training for part in model.eval().modules())
     assert all(part.training for part in model.train().modules())
 
 
-def test_dropout_drops_in_training_only_and_keeps_the_mean() -> None:
+def test_dropout_is_active_only_in_training_and_keeps_the_mean() -> None:
     tt.manual_seed(0)
     layer, x = tt.Dropout(0.25), tt.ones(200, 200)
     y = layer(x).data
@@ -121,7 +121,7 @@ def test_dropout_drops_in_training_only_and_keeps_the_mean() -> None:
         tt.Dropout(1)
 
 
-def test_saved_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
+def test_saved_weights_load_bit_for_bit(tmp_path: Path) -> None:
     model, other = network(), network()
     other[1].weight.data += 1  # type: ignore[attr-defined]
     path = model.save(tmp_path / "model.safetensors")
@@ -140,7 +140,7 @@ def test_loading_copies_and_keeps_the_dtype() -> None:
     assert model.weight.data.max() == 1
 
 
-def test_state_that_does_not_fit_lists_everything_and_changes_nothing() -> None:
+def test_mismatched_state_lists_all_problems_and_changes_nothing() -> None:
     model = tt.Linear(2, 1)
     before = model.weight.data.copy()
     with pytest.raises(StateError, match=r"unknown extra; weight has shape \(3, 3\), expected \(1, 2\); missing bias"):
@@ -149,14 +149,14 @@ def test_state_that_does_not_fit_lists_everything_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 4, 60])
-def test_a_cut_file_is_refused_by_name(tmp_path: Path, cut: int) -> None:
+def test_truncated_file_is_rejected_by_name(tmp_path: Path, cut: int) -> None:
     path = network().save(tmp_path / "model.safetensors")
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(StateError, match=r"model\.safetensors: not a whole safetensors file"):
         network().load(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"none\.safetensors: no such file"):
         network().load(tmp_path / "none.safetensors")
 
@@ -166,7 +166,7 @@ def test_forward_must_be_defined() -> None:
         tt.Module()(1)
 
 
-def test_sequential_takes_any_callable() -> None:
+def test_sequential_accepts_any_callable() -> None:
     model = tt.Sequential(lambda x: x + 1, tt.ReLU())
     assert model(Tensor([-3.0, 1.0])).data.tolist() == [0, 2]
     assert len(model) == 2

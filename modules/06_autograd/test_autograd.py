@@ -1,4 +1,4 @@
-"""Module 06: every derivative against central differences, and the walk over the graph."""
+"""Module 06: every derivative against central differences, and the backward pass over the graph."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def positive(*shape: int) -> np.ndarray:
 LABELS = np.array([2, 0, 1])
 CONDITION = np.array([[True, False, True], [False, True, False]])
 
-# One line for one op: the function, then its inputs
+# One line per op: the function, then its inputs
 OPS: dict[str, tuple[Callable[..., Tensor], *tuple[np.ndarray, ...]]] = {
     "add": (lambda a, b: a + b, normal(2, 3), normal(2, 3)),
     "add broadcast": (lambda a, b: a + b, normal(2, 3), normal(3)),
@@ -108,7 +108,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], *tuple[np.ndarray, ...]]] = {
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_a_derivative_agrees_with_central_differences(name: str) -> None:
+def test_derivative_agrees_with_central_differences(name: str) -> None:
     function, *inputs = OPS[name]
     autograd.check_grads(function, *inputs)
 
@@ -120,7 +120,7 @@ def test_every_op_of_modules_02_to_05_has_a_derivative() -> None:
     assert [op.name for op in ops if op not in autograd.DERIVATIVES] == []
 
 
-def test_a_wrong_derivative_is_found() -> None:
+def test_wrong_derivative_is_detected() -> None:
     wrong = Op("wrong", lambda x: x * x)
     autograd.derivative(wrong, lambda g, y, x: 3 * g * x)
     try:
@@ -144,7 +144,7 @@ def test_equal_largest_values_share_the_gradient() -> None:
     assert x.grad.data.tolist() == [0, 0.5, 0.5]
 
 
-def test_gradients_add_up_over_calls_and_only_leaves_keep_one() -> None:
+def test_gradients_accumulate_over_calls_and_only_leaves_keep_them() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     middle = x * 3
     middle.sum().backward()
@@ -154,7 +154,7 @@ def test_gradients_add_up_over_calls_and_only_leaves_keep_one() -> None:
     assert middle.grad is None
 
 
-def test_a_residual_chain_of_depth_200_visits_each_node_once() -> None:
+def test_residual_chain_of_depth_200_visits_each_node_once() -> None:
     visits = 0
 
     def forward(x: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_a_residual_chain_of_depth_200_visits_each_node_once() -> None:
         x = Tensor(np.ones(1), requires_grad=True)
         y = x
         for _ in range(200):
-            y = y + apply(half, y)  # two ways through each block: 2^200 paths
+            y = y + apply(half, y)  # two paths through each block: 2^200 paths in total
         y.backward()
     finally:
         del autograd.DERIVATIVES[half]
@@ -190,7 +190,7 @@ def test_depth_is_not_limited_by_recursion() -> None:
     assert x.grad.item() == 1
 
 
-def test_interior_tensors_are_let_go_during_the_walk() -> None:
+def test_interior_tensors_are_freed_during_the_backward_pass() -> None:
     x = Tensor(np.ones(4), requires_grad=True)
     middle = x * 2
     alive = weakref.ref(middle)
@@ -201,7 +201,7 @@ def test_interior_tensors_are_let_go_during_the_walk() -> None:
     assert alive() is None
 
 
-def test_no_grad_records_nothing_and_recording_comes_back_after_an_error() -> None:
+def test_no_grad_records_nothing_and_recording_resumes_after_an_error() -> None:
     x = Tensor([1.0], requires_grad=True)
     with tt.no_grad():
         assert not (x * 2).requires_grad
@@ -232,7 +232,7 @@ def test_the_callers_gradient_is_copied() -> None:
     assert x.grad.data.tolist() == [1, 1]
 
 
-def test_no_grad_nests_recurses_and_keeps_to_its_thread() -> None:
+def test_no_grad_nests_recurses_and_affects_only_its_thread() -> None:
     x = Tensor([1.0], requires_grad=True)
     seen: list[bool] = []
 
@@ -252,7 +252,7 @@ def test_no_grad_nests_recurses_and_keeps_to_its_thread() -> None:
     assert seen[-1]
 
 
-def test_mixed_precision_gradients_keep_each_inputs_dtype() -> None:
+def test_gradients_of_mixed_dtypes_keep_each_inputs_dtype() -> None:
     a = Tensor(np.ones(2, np.float32), requires_grad=True)
     b = Tensor(np.ones(2, np.float64), requires_grad=True)
     (a * b).sum().backward()
@@ -262,7 +262,7 @@ def test_mixed_precision_gradients_keep_each_inputs_dtype() -> None:
     assert b.grad.dtype == np.float64
 
 
-def test_errors_say_what_is_wrong() -> None:
+def test_errors_state_the_problem() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(GradientError, match="depends on nothing"):
         Tensor([1.0]).backward()
@@ -276,7 +276,7 @@ def test_errors_say_what_is_wrong() -> None:
         apply(tensor.where_, x, 1.0, 2.0).sum().backward()
 
 
-def test_a_used_graph_is_refused_unless_it_was_kept() -> None:
+def test_second_backward_is_rejected_unless_the_graph_was_kept() -> None:
     x = Tensor([2.0], requires_grad=True)
     y = x * x
     y.backward(retain_graph=True)

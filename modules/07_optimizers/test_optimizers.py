@@ -1,4 +1,4 @@
-"""Module 07: each update against its formula written out in float64, schedules, clipping, saved state."""
+"""Module 07: each update against its formula in float64, schedules, clipping, and saved state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRADIENTS = np.random.default_rng(7).standard_normal((6, 3))
 
 
 def run(make: Any, **settings: Any) -> np.ndarray:
-    """Six steps with given gradients."""
+    """Run six steps with given gradients."""
     parameter = tt.Parameter(START.copy())
     optimizer = make([parameter], **settings)
     for g in GRADIENTS:
@@ -59,12 +59,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_optimizer_follows_its_formula(name: str) -> None:
+def test_optimizer_follows_its_formula(name: str) -> None:
     make, settings, expected = CASES[name]
     np.testing.assert_allclose(run(make, **settings), expected, rtol=1e-10)
 
 
-def test_a_step_changes_weights_in_place_and_leaves_the_gradient_alone() -> None:
+def test_step_changes_weights_in_place_and_keeps_the_gradient() -> None:
     for make in (tt.SGD, tt.AdamW):
         parameter = tt.Parameter(START.astype(np.float32))
         data, gradient = parameter.data, np.ones(3, np.float32)
@@ -76,13 +76,13 @@ def test_a_step_changes_weights_in_place_and_leaves_the_gradient_alone() -> None
         assert data.dtype == np.float32
 
 
-def test_parameters_without_a_gradient_stay() -> None:
+def test_parameters_without_a_gradient_do_not_change() -> None:
     parameter = tt.Parameter(START.copy())
     tt.Adam([parameter]).step()
     np.testing.assert_array_equal(parameter.data, START)
 
 
-def test_groups_have_settings_of_their_own() -> None:
+def test_groups_have_their_own_settings() -> None:
     a, b = tt.Parameter(np.ones(1)), tt.Parameter(np.ones(1))
     optimizer = tt.SGD([{"params": [a]}, {"params": [b], "lr": 0.0}], lr=0.5)
     a.grad = b.grad = Tensor(np.ones(1))
@@ -92,7 +92,7 @@ def test_groups_have_settings_of_their_own() -> None:
     assert a.grad is None
 
 
-def test_a_loaded_state_goes_on_as_if_nothing_had_happened() -> None:
+def test_loaded_state_continues_exactly() -> None:
     def stepped(optimizer: Optimizer, parameter: tt.Parameter, gradients: np.ndarray) -> None:
         for g in gradients:
             parameter.grad = Tensor(g)
@@ -109,7 +109,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened() -> None:
     np.testing.assert_array_equal(first.data, whole.data)
 
 
-def test_state_of_another_optimizer_is_refused() -> None:
+def test_state_of_another_optimizer_is_rejected() -> None:
     state = tt.SGD([tt.Parameter(START)], momentum=0.9).state_dict()
     with pytest.raises(StateError, match=r"Adam: state does not fit: 0\.mean, 0\.square, 0\.step, 0\.velocity"):
         tt.Adam([tt.Parameter(START)]).load_state_dict(state)
@@ -149,7 +149,7 @@ def test_clipping_scales_all_gradients_by_one_factor() -> None:
     np.testing.assert_allclose(b.grad.data, [0.8])
 
 
-def test_clipping_refuses_a_norm_that_is_not_finite() -> None:
+def test_clipping_rejects_a_norm_that_is_not_finite() -> None:
     a = tt.Parameter(np.zeros(1))
     a.grad = Tensor(np.array([np.nan]))
     with pytest.raises(GradientError, match="norm is nan"):
@@ -166,12 +166,12 @@ def test_clipping_refuses_a_norm_that_is_not_finite() -> None:
         (tt.AdamW, {"eps": math.nan}, "eps nan"),
     ],
 )
-def test_settings_out_of_range_are_refused(make: Any, settings: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_rejected(make: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         make([tt.Parameter(START)], **settings)
 
 
-def test_groups_override_every_setting_and_unknown_ones_are_refused() -> None:
+def test_groups_override_every_setting_and_unknown_settings_are_rejected() -> None:
     p = tt.Parameter(START.copy())
     optimizer = tt.SGD([{"params": iter([p]), "momentum": 0.9, "nesterov": True}], lr=0.1)
     for g in GRADIENTS:
@@ -184,7 +184,7 @@ def test_groups_override_every_setting_and_unknown_ones_are_refused() -> None:
         tt.SGD([p, p])
 
 
-def test_a_parameter_that_was_idle_starts_its_bias_correction_afresh() -> None:
+def test_bias_correction_of_an_idle_parameter_starts_at_its_first_step() -> None:
     busy, idle = tt.Parameter(np.zeros(1)), tt.Parameter(np.zeros(1))
     optimizer = tt.Adam([busy, idle], lr=0.1)
     for _ in range(9):
@@ -195,13 +195,13 @@ def test_a_parameter_that_was_idle_starts_its_bias_correction_afresh() -> None:
     np.testing.assert_allclose(idle.data, -0.1, rtol=1e-6)
 
 
-def test_clipping_survives_squares_too_large_for_float32() -> None:
+def test_clipping_handles_squares_too_large_for_float32() -> None:
     p = tt.Parameter(np.zeros(2, np.float32))
     p.grad = Tensor(np.array([3e20, 4e20], np.float32))
     np.testing.assert_allclose(tt.clip_grad_norm_([p], 1.0), 5e20, rtol=1e-6)
     np.testing.assert_allclose(p.grad.data, [0.6, 0.8], rtol=1e-6)
 
 
-def test_an_optimizer_without_parameters_is_refused() -> None:
+def test_an_optimizer_without_parameters_is_rejected() -> None:
     with pytest.raises(SettingError, match="no parameters"):
         tt.SGD([])

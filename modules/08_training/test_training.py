@@ -1,4 +1,4 @@
-"""Module 08: the loop learns, records, stops, and resumes to the very same weights."""
+"""Module 08: the training loop learns, records, stops, and resumes to exactly the same weights."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def weights(model: tt.Module) -> list[bytes]:
 
 
 def figures(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """The history without the clock's part."""
+    """Return the history without its timings."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
 
@@ -65,13 +65,13 @@ def test_training_learns_and_records_each_epoch() -> None:
     assert history[-1]["accuracy"] > 0.9
 
 
-def test_a_watched_test_split_is_called_so() -> None:
+def test_validation_on_the_test_split_is_recorded_as_test() -> None:
     history = trainer().fit(loader(), 1, validation=loader(), report=quiet, split="test")
     assert "test_loss" in history[0]
     assert "val_loss" not in history[0]
 
 
-def test_the_same_seed_repeats_a_run_bit_for_bit() -> None:
+def test_same_seed_repeats_a_run_bit_for_bit() -> None:
     first = trainer()
     first_history = first.fit(loader(), 3, report=quiet)
     second = trainer()
@@ -112,7 +112,7 @@ def test_evaluate_weights_a_small_last_batch_by_its_size() -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 7, 13])
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, stop_at: int) -> None:
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path, stop_at: int) -> None:
     unbroken = trainer(accumulate=2)
     history = unbroken.fit(loader(), 4, validation=loader(), report=quiet)
 
@@ -132,7 +132,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, 
     assert weights(resumed.model) == weights(unbroken.model)
 
 
-def test_a_kill_in_the_middle_of_writing_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+def test_kill_during_writing_keeps_the_last_checkpoint_intact(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     program = textwrap.dedent("""
         import sys, os, signal
@@ -161,7 +161,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_last_checkpoint_whole(tmp_pa
     assert resumed.epoch == 1
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_rest(
+def test_full_disk_keeps_the_last_checkpoint_and_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.safetensors"
@@ -179,7 +179,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_leaves_no_rest(
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+def test_file_that_is_not_a_checkpoint_is_rejected_by_name(tmp_path: Path) -> None:
     path = trainer().model.save(tmp_path / "weights.safetensors")
     with pytest.raises(StateError, match=r"weights\.safetensors: not a checkpoint"):
         trainer(path).resume()
@@ -189,7 +189,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None
     assert not trainer(tmp_path / "none").resume()
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_model_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     trainer(path).fit(loader(), 1, report=quiet)
     other = tt.Linear(5, 2)
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         t.resume()
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+def test_nonfinite_loss_stops_training_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     t = trainer(path)
     t.fit(loader(), 1, report=quiet)
@@ -231,8 +231,8 @@ def test_accumulated_gradients_equal_one_large_batch() -> None:
         trainer(accumulate=0)
 
 
-def test_a_short_last_group_is_averaged_over_what_it_has() -> None:
-    """Five batches, two a step: the fifth alone moves the weights as far as it would without accumulation."""
+def test_short_last_group_is_averaged_over_its_own_batches() -> None:
+    """Five batches, two per step: the fifth alone changes the weights as much as it would without accumulation."""
 
     def last_step(accumulate: int) -> np.ndarray:
         tt.manual_seed(0)
@@ -254,7 +254,7 @@ def test_a_short_last_group_is_averaged_over_what_it_has() -> None:
     np.testing.assert_allclose(last_step(2), last_step(1), rtol=1e-5)
 
 
-def test_an_interrupt_during_validation_is_not_lost(tmp_path: Path) -> None:
+def test_interrupt_during_validation_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     t = trainer(path)
     t.metrics["stop"] = lambda outputs, targets: float(os.kill(os.getpid(), signal.SIGINT) or 0)
@@ -271,7 +271,7 @@ def test_a_metric_may_return_a_numpy_number(tmp_path: Path) -> None:
     assert t.fit(loader(), 1, validation=loader(), report=quiet)[0]["single"] == 0.5
 
 
-def test_a_refused_checkpoint_changes_nothing(tmp_path: Path) -> None:
+def test_rejected_checkpoint_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     trainer(path).fit(loader(), 1, report=quiet)
     t = trainer(path)
@@ -282,7 +282,7 @@ def test_a_refused_checkpoint_changes_nothing(tmp_path: Path) -> None:
     assert weights(t.model) == before
 
 
-def test_loaders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_mismatched_loaders_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="without batches"):
         trainer().fit(DataLoader(TensorDataset(X, Y), 100, drop_last=True), 1, report=quiet)
     t = trainer(tmp_path / "run.safetensors")
@@ -296,7 +296,7 @@ def test_loaders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         t.fit(loader(batch_size=35), 1, report=quiet)
 
 
-def test_patience_looks_only_at_epochs_that_were_validated(tmp_path: Path) -> None:
+def test_patience_counts_only_validated_epochs(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     trainer(path).fit(loader(), 1, report=quiet)
     t = trainer(path, patience=2)
@@ -320,7 +320,7 @@ def test_accuracy_is_the_share_of_largest_logits_on_target() -> None:
     assert tt.accuracy(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([1, 1])) == 0.5
 
 
-def test_the_progress_bar_shows_how_far_and_ends_its_line() -> None:
+def test_progress_bar_shows_progress_and_ends_its_line() -> None:
     stream = io.StringIO()
     report = tt.progress_bar(stream, interval=0)
     report(1, 4, loss=0.5)
@@ -331,7 +331,7 @@ def test_the_progress_bar_shows_how_far_and_ends_its_line() -> None:
     assert "[==============================] 4/4  loss 0.25" in text
 
 
-def test_the_time_left_counts_from_where_a_resumed_run_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remaining_time_counts_from_the_start_of_a_resumed_run(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 2.0])
     monkeypatch.setattr("tinytorch.training.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
@@ -341,7 +341,7 @@ def test_the_time_left_counts_from_where_a_resumed_run_began(monkeypatch: pytest
     assert "98 s left" in stream.getvalue()
 
 
-def test_a_second_interrupt_breaks_in_at_once() -> None:
+def test_second_interrupt_stops_immediately() -> None:
     t = trainer()
     interrupts = 0
 

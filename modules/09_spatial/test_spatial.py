@@ -1,4 +1,4 @@
-"""Module 09: convolution, pooling and batch normalisation agree with loops that spell out their formulas."""
+"""Module 09: convolution, pooling, and batch normalization against loops that follow their formulas."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rng() -> np.random.Generator:
 
 
 def naive_windows(x, kernel, stride, padding, dilation, fill=0.0):
-    """Yields (i, j, window): what the window at position (i, j) sees, (N, C, kh, kw)."""
+    """Yield (i, j, window): the pixels of the window at position (i, j), (N, C, kh, kw)."""
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
     padded = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)], constant_values=fill)
     reach_h, reach_w = dh * (kh - 1) + 1, dw * (kw - 1) + 1
@@ -76,7 +76,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), pairs, pairs, pairs, pairs,
        st.tuples(st.integers(0, 4), st.integers(0, 4)))  # fmt: skip
 def test_any_convolution_equals_the_loop(n, groups, share_c, share_k, kernel, stride, padding, dilation, spare):
-    # `spare` is how much larger than the smallest possible one the image is
+    # `spare` is how much larger the image is than the smallest possible one
     padding = (padding[0] - 1, padding[1] - 1)
     height, width = (max(1, dilation[i] * (kernel[i] - 1) + 1 + spare[i] - 2 * padding[i]) for i in (0, 1))
     x = rng().standard_normal((n, groups * share_c, height, width))
@@ -106,7 +106,7 @@ CASES = {  # x, weight, settings
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_of_conv2d_are_the_numeric_ones(name):
+def test_gradients_of_conv2d_match_numerical_ones(name):
     x, w, settings_ = CASES[name]
     arrays = [rng().standard_normal(shape) for shape in (x, w, (w[0],))]
     check_grads(lambda x, w, b: conv2d(x, w, b, **settings_), *arrays)
@@ -134,7 +134,7 @@ def test_winograd_equals_im2col_forward_and_backward(size, padding):
     np.testing.assert_allclose(db, expected[2], atol=1e-10)
 
 
-def test_wide_3x3_layers_of_stride_1_take_the_winograd_path():
+def test_wide_3x3_layers_of_stride_1_use_winograd():
     def path(layer: Conv2d) -> str:
         return layer(Tensor(rng().standard_normal((2, layer.weight.shape[1] * layer.groups, 6, 6)))).node.op.name
 
@@ -146,7 +146,7 @@ def test_wide_3x3_layers_of_stride_1_take_the_winograd_path():
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_gradients_through_winograd_are_the_numeric_ones(padding):
+def test_gradients_through_winograd_match_numerical_ones(padding):
     x, w, b = rng().standard_normal((1, 16, 4, 5)), rng().standard_normal((16, 16, 3, 3)), rng().standard_normal(16)
     y = conv2d(Tensor(x), Tensor(w), Tensor(b), padding=padding)
     expected = naive_conv2d(x, w, b, (1, 1), (padding, padding), (1, 1), 1)
@@ -174,7 +174,7 @@ def test_float32_is_within_1e_4_of_float64_forward_and_backward(channels, size, 
         assert np.abs(single - double).max() <= 1e-4 * np.abs(double).max()
 
 
-def test_an_input_that_needs_no_gradient_gets_none():
+def test_input_without_requires_grad_gets_no_gradient():
     layer, x = Conv2d(2, 3, 3), Tensor(rng().standard_normal((2, 2, 5, 5)).astype(np.float32))
     layer(x).sum().backward()
     assert x.grad is None
@@ -182,7 +182,7 @@ def test_an_input_that_needs_no_gradient_gets_none():
     np.testing.assert_allclose(layer.bias.grad.data, 2 * 9)
 
 
-def test_channels_last_memory_passes_from_layer_to_layer():
+def test_channels_last_layout_is_kept_from_layer_to_layer():
     net = Sequential(Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), MaxPool2d(2), AvgPool2d(2))
     y = net(Tensor(rng().standard_normal((2, 3, 8, 8)).astype(np.float32)))
     assert y.shape == (2, 4, 2, 2)
@@ -190,8 +190,8 @@ def test_channels_last_memory_passes_from_layer_to_layer():
     assert y.dtype == np.float32
 
 
-def test_convolution_blocks_bound_the_memory(monkeypatch):
-    # one sample at a time gives the same numbers as all at once
+def test_convolution_in_blocks_limits_memory(monkeypatch):
+    # one sample at a time returns the same values as all at once
     x, w = rng().standard_normal((5, 2, 6, 6)), rng().standard_normal((3, 2, 3, 3))
     expected = conv2d(Tensor(x), Tensor(w)).data
     monkeypatch.setattr(spatial, "COLUMN_BYTES", 1)
@@ -213,7 +213,7 @@ def test_convolution_blocks_bound_the_memory(monkeypatch):
         (BatchNorm2d(3), (1, 3, 1, 1), r"more than one value per channel"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused_with_both_shapes(layer, shape, message):
+def test_mismatched_shapes_are_rejected_with_both_shapes(layer, shape, message):
     with pytest.raises(ShapeError, match=message):
         layer(Tensor(np.zeros(shape, np.float32)))
 
@@ -235,17 +235,17 @@ def test_shapes_that_do_not_fit_are_refused_with_both_shapes(layer, shape, messa
         lambda: adaptive_avg_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 0),
     ],
 )
-def test_settings_out_of_range_are_refused(make):
+def test_settings_out_of_range_are_rejected(make):
     with pytest.raises(SettingError, match="expected"):
         make()
 
 
-def test_numpy_integers_are_settings():
+def test_numpy_integers_are_valid_settings():
     assert Conv2d(3, 4, np.int64(3), padding=(np.int32(1), 0)).padding == (1, 0)
 
 
 @pytest.mark.parametrize("layer", [Conv2d(3, 4, 3), Conv2d(3, 4, 1), MaxPool2d(2), AvgPool2d(2), BatchNorm2d(3)])
-def test_images_of_integers_are_refused(layer):
+def test_integer_images_are_rejected(layer):
     with pytest.raises(SettingError, match="images of dtype uint8: expected floating point; convert them first"):
         layer(Tensor(np.zeros((2, 3, 4, 4), np.uint8)))
 
@@ -276,21 +276,21 @@ def test_any_pooling_equals_the_loop(n, c, kernel, stride, padded, more_h, more_
 
 @pytest.mark.parametrize("settings_", [(2,), (2, 1), (3, 2, 1), ((2, 3), (1, 2)), (3,)])
 @pytest.mark.parametrize("shape", [(2, 2, 6, 6), (1, 2, 5, 7), (9, 1, 4, 4)])
-def test_gradients_of_pooling_are_the_numeric_ones(shape, settings_):
+def test_gradients_of_pooling_match_numerical_ones(shape, settings_):
     x = rng().permutation(np.prod(shape)).reshape(shape) / 10  # no ties, so that the maximum has a derivative
     check_grads(lambda x: max_pool2d(x, *settings_), x)
     check_grads(lambda x: avg_pool2d(x, *settings_), x)
 
 
 @pytest.mark.parametrize("settings_", [(2,), (2, 1)])
-def test_of_equal_largest_values_exactly_one_gets_the_gradient(settings_):
+def test_exactly_one_of_equal_largest_values_gets_the_gradient(settings_):
     x = Tensor(np.ones((1, 1, 4, 4)), requires_grad=True)
     y = max_pool2d(x, *settings_)
     y.sum().backward()
     assert x.grad.data.sum() == y.numel()
 
 
-def test_pooling_without_recording_gives_the_same_numbers():
+def test_pooling_without_recording_returns_the_same_values():
     x = rng().standard_normal((2, 3, 4, 4))
     recorded = max_pool2d(Tensor(x, requires_grad=True), 2).data
     with no_grad():
@@ -298,7 +298,7 @@ def test_pooling_without_recording_gives_the_same_numbers():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, (2, 5), (4, 1), (7, 9)])
-def test_adaptive_average_pools_pytorchs_windows(size):
+def test_adaptive_average_pooling_uses_pytorchs_windows(size):
     x = rng().standard_normal((2, 3, 6, 7))
     oh, ow = (size, size) if isinstance(size, int) else size
     expected = np.empty((2, 3, oh, ow))
@@ -317,7 +317,7 @@ def formula(x, weight, bias, mean, var, eps):
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (9, 2, 4, 4), (2, 5, 1, 1), (1, 1, 3, 1)])
-def test_batch_norm_normalises_by_the_batch_in_training_and_by_the_running_statistics_after(shape):
+def test_batch_norm_uses_batch_statistics_in_training_and_running_statistics_afterward(shape):
     c = shape[1]
     layer, x = BatchNorm2d(c, eps=1e-3, momentum=0.2), rng().normal(3, 2, shape)
     layer.weight.data, layer.bias.data = rng().standard_normal((2, c))
@@ -337,7 +337,7 @@ def test_batch_norm_normalises_by_the_batch_in_training_and_by_the_running_stati
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_of_batch_norm_are_the_numeric_ones(training):
+def test_gradients_of_batch_norm_match_numerical_ones(training):
     layer = BatchNorm2d(2)
     layer.running_var.data = np.array([0.5, 2.0])
     layer.train(training)
@@ -349,7 +349,7 @@ def test_gradients_of_batch_norm_are_the_numeric_ones(training):
     check_grads(f, rng().standard_normal((3, 2, 3, 4)), np.array([0.5, 1.5]), np.array([0.1, -0.2]), tolerance=1e-5)
 
 
-def test_batch_norm_measures_a_small_spread_around_a_large_mean():
+def test_batch_norm_is_accurate_for_a_small_variance_around_a_large_mean():
     x = (rng().standard_normal((16, 2, 8, 8)) * 0.01 + 1000).astype(np.float32)
     y = BatchNorm2d(2, eps=1e-12)(Tensor(x)).data
     assert np.abs(y.mean((0, 2, 3))).max() < 0.1
@@ -367,7 +367,7 @@ def test_state_dict_has_pytorchs_names_and_shapes():
     assert net.state_dict()["1.num_batches_tracked"].dtype == np.int64
 
 
-def test_a_saved_network_gives_the_same_answers_when_loaded(tmp_path):
+def test_saved_network_has_the_same_outputs_when_loaded(tmp_path):
     net, other = (Sequential(Conv2d(3, 4, 3), BatchNorm2d(4)) for _ in range(2))
     x = Tensor(rng().standard_normal((2, 3, 6, 6)).astype(np.float32))
     net(x)
@@ -387,10 +387,10 @@ def test_initial_weights_are_uniform_within_pytorchs_bound():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("settings_", [(4, 4), (4, 6), (4, 4, 2), (3, 5, 2)], ids=str)
-def test_a_residual_block_adds_what_its_layers_make_to_the_shortcut(settings_, training):
+def test_residual_block_adds_the_output_of_its_layers_to_the_shortcut(settings_, training):
     block = BasicBlock(*settings_)
     x = Tensor(rng().standard_normal((3, settings_[0], 6, 5)).astype(np.float32))
-    block(x)  # moves the running statistics
+    block(x)  # updates the running statistics
     block.train(training)
     inner = Sequential(block.conv1, block.bn1, lambda x: Tensor(np.maximum(x.data, 0)), block.conv2, block.bn2)
     beside = x if settings_ == (4, 4) else block.shortcut(x)
@@ -399,7 +399,7 @@ def test_a_residual_block_adds_what_its_layers_make_to_the_shortcut(settings_, t
     np.testing.assert_array_equal(y.data, np.maximum(inner(x).data + beside.data, 0))
 
 
-def test_a_residual_blocks_names_and_its_plain_shortcut():
+def test_names_and_identity_shortcut_of_a_residual_block():
     names = list(BasicBlock(16, 32, 2).state_dict())
     norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
     parts = {"conv1": ["weight", "bias"], "bn1": norm, "conv2": ["weight", "bias"], "bn2": norm}
@@ -409,7 +409,7 @@ def test_a_residual_blocks_names_and_its_plain_shortcut():
     assert len(BasicBlock(16, 16).shortcut) == 0
 
 
-def test_gradients_reach_all_of_a_residual_block():
+def test_gradients_reach_every_parameter_of_a_residual_block():
     block = BasicBlock(2, 3, stride=2)
     block(Tensor(rng().standard_normal((2, 2, 4, 4)))).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())

@@ -17,7 +17,7 @@ def numbers(n: int) -> tt.TensorDataset:
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.booleans(), st.booleans())
-def test_an_epoch_is_every_sample_once(n: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
+def test_epoch_contains_every_sample_once(n: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
     loader = tt.DataLoader(numbers(n), batch_size, shuffle, drop_last, seed=1)
     batches = list(loader)
     assert len(batches) == len(loader)
@@ -33,7 +33,7 @@ def order(loader: tt.DataLoader, epoch: int, start: int = 0) -> list[int]:
     return [int(i) for x, *_ in loader.batches(epoch, start) for i in x]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_order_depends_only_on_seed_and_epoch() -> None:
     loader = tt.DataLoader(numbers(30), 4, shuffle=True, seed=1)
     assert order(loader, 0) == order(loader, 0) != order(loader, 1)
     assert order(loader, 0) != order(tt.DataLoader(numbers(30), 4, shuffle=True, seed=2), 0)
@@ -41,7 +41,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert [first, second] == [order(loader, 0), order(loader, 1)]
 
 
-def test_an_epoch_can_go_on_from_any_batch_with_the_same_augmentation() -> None:
+def test_epoch_resumes_from_any_batch_with_the_same_augmentation() -> None:
     def noise(batch: Batch, rng: np.random.Generator) -> Batch:
         return (batch[0] + rng.integers(0, 1000, len(batch[0])),)
 
@@ -49,7 +49,7 @@ def test_an_epoch_can_go_on_from_any_batch_with_the_same_augmentation() -> None:
     assert order(loader, 2)[12:] == order(loader, 2, start=3)
 
 
-def test_order_augmentation_and_weights_draw_from_streams_of_their_own() -> None:
+def test_order_augmentation_and_weights_use_separate_random_streams() -> None:
     drawn = []
     transform = lambda batch, rng: (drawn.append(rng.random()), batch)[1]  # type: ignore[func-returns-value]
     list(tt.DataLoader(numbers(4), 2, shuffle=True, seed=1, transform=transform).batches(0))
@@ -57,7 +57,7 @@ def test_order_augmentation_and_weights_draw_from_streams_of_their_own() -> None
     assert len(set(drawn)) == 4
 
 
-def test_a_batch_is_taken_with_one_index() -> None:
+def test_batch_is_fetched_with_one_index() -> None:
     class Counting:
         calls = 0
 
@@ -72,7 +72,7 @@ def test_a_batch_is_taken_with_one_index() -> None:
     assert len(list(tt.DataLoader(dataset, 5))) == dataset.calls == 2
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_mismatched_arguments_are_rejected() -> None:
     with pytest.raises(ShapeError, match=r"lengths \[3, 4\]"):
         tt.TensorDataset(np.zeros(3), np.zeros(4))
     with pytest.raises(ShapeError, match=r"lengths \[\]"):
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(50, 5, 6), (50, 3, 5, 6)])
-def test_random_shift_moves_each_image_and_brings_zeros_in(shape: tuple[int, ...]) -> None:
+def test_random_shift_moves_each_image_and_fills_with_zeros(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
     out, labels = tt.random_shift(1)((images, np.arange(50)), np.random.default_rng(1))
     assert out.shape == shape
@@ -100,7 +100,7 @@ def test_random_shift_moves_each_image_and_brings_zeros_in(shape: tuple[int, ...
     assert len(ways) > 5
 
 
-def test_random_shift_can_mirror_the_image_at_its_edge() -> None:
+def test_random_shift_can_reflect_the_image_at_its_edge() -> None:
     image = np.arange(1, 10.0).reshape(1, 3, 3)
     out, *_ = tt.random_shift(1, mode="reflect")((image.repeat(50, 0),), np.random.default_rng(1))
     mirrored = np.pad(image[0], 1, mode="reflect")
@@ -108,7 +108,7 @@ def test_random_shift_can_mirror_the_image_at_its_edge() -> None:
     assert {shifted.tobytes() for shifted in out} == places
 
 
-def test_random_flip_mirrors_about_half() -> None:
+def test_random_flip_mirrors_about_half_of_the_images() -> None:
     images = np.random.default_rng(0).random((200, 1, 2, 3))
     before = images.copy()
     (out,) = tt.random_flip((images,), np.random.default_rng(1))

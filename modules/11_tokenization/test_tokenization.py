@@ -17,11 +17,11 @@ from tinytorch.tokenization import WORDS, BPETokenizer, CharTokenizer
 
 TEXT = "the cat sat on the mat; the rat sat on the cat. That's that, she'll say: 1234 times!\n" * 3
 
-# Any text, surrogates too: a Python string may hold a lone half of a pair
+# Any text, surrogates included: a Python string may contain an unpaired surrogate
 ANY_TEXT = st.text(st.characters(codec=None, categories=None))
 
 
-def test_a_character_is_a_token_in_the_order_of_code_points() -> None:
+def test_characters_are_tokens_in_code_point_order() -> None:
     tokenizer = CharTokenizer("cab")
     assert tokenizer.vocab_size == 3
     tokens = tokenizer.encode("abcab")
@@ -31,13 +31,13 @@ def test_a_character_is_a_token_in_the_order_of_code_points() -> None:
 
 
 @given(ANY_TEXT.filter(bool))
-def test_characters_come_back_exactly(text: str) -> None:
+def test_characters_are_restored_exactly(text: str) -> None:
     tokenizer = CharTokenizer(text)
     assert tokenizer.vocab_size == len(set(text))
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_an_unknown_character_is_named_with_its_place_or_replaced() -> None:
+def test_unknown_character_is_named_with_its_position_or_replaced() -> None:
     with pytest.raises(SettingError, match=r"'é' at position 3"):
         CharTokenizer("caf").encode("café")
     tokenizer = CharTokenizer("caf", unknown="?")
@@ -69,7 +69,7 @@ def test_tokens_outside_the_vocabulary_are_named(tokenizer: CharTokenizer | BPET
 
 
 def naive_bpe(text: str, merges: int) -> list[tuple[int, int]]:
-    """The textbook algorithm: count all pairs of all words anew for each merge."""
+    """Train with the textbook algorithm, which recounts all pairs of all words for each merge."""
     words = [(list(word.encode()), n) for word, n in Counter(WORDS.findall(text)).items()]
     learnt: list[tuple[int, int]] = []
     for token in range(256, 256 + merges):
@@ -87,7 +87,7 @@ def naive_bpe(text: str, merges: int) -> list[tuple[int, int]]:
 
 
 def join(tokens: list[int], pair: tuple[int, int], token: int) -> None:
-    """Put `token` for each pair, in place, from left to right."""
+    """Replace each pair with `token`, in place, from left to right."""
     i = 0
     while i < len(tokens) - 1:
         if (tokens[i], tokens[i + 1]) == pair:
@@ -96,13 +96,13 @@ def join(tokens: list[int], pair: tuple[int, int], token: int) -> None:
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=8), max_size=12), st.integers(0, 12))
-def test_fast_training_learns_what_counting_anew_learns(words: list[str], merges: int) -> None:
+def test_fast_training_learns_the_same_merges_as_recounting(words: list[str], merges: int) -> None:
     text = " ".join(words)
     assert BPETokenizer.train(text, merges).merges == naive_bpe(text, merges)
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=8), st.integers(0, 9))
-def test_encoding_applies_the_merges_in_the_order_learnt(words: list[str], merges: int) -> None:
+def test_encoding_applies_the_merges_in_the_learned_order(words: list[str], merges: int) -> None:
     tokenizer = BPETokenizer.train(" ".join(words), merges)
     for word in words:
         tokens = list(word.encode())
@@ -112,7 +112,7 @@ def test_encoding_applies_the_merges_in_the_order_learnt(words: list[str], merge
 
 
 @given(ANY_TEXT)
-def test_any_unicode_comes_back_exactly(text: str) -> None:
+def test_any_unicode_text_is_restored_exactly(text: str) -> None:
     for tokenizer in (BPETokenizer(), BPETokenizer.train(TEXT, 50), BPETokenizer.train(text, 20)):
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
@@ -125,15 +125,15 @@ def test_frequent_words_become_one_token() -> None:
     assert len(tokenizer.encode(TEXT)) < len(TEXT) / 2
 
 
-def test_no_token_crosses_a_words_border() -> None:
+def test_no_token_crosses_a_word_boundary() -> None:
     for token in BPETokenizer.train(TEXT, 200).vocabulary[256:]:
         text = token.decode()
         assert " " not in text[1:], text
-        letters = text.removeprefix(" ").removeprefix("'")  # 's and 'll are words of their own
+        letters = text.removeprefix(" ").removeprefix("'")  # 's and 'll are separate words
         assert letters.isalpha() or not any(c.isalpha() for c in letters), text
 
 
-def test_training_repeats_and_stops_where_no_pair_stands_twice() -> None:
+def test_training_is_reproducible_and_stops_when_no_pair_occurs_twice() -> None:
     assert BPETokenizer.train(TEXT, 40).merges == BPETokenizer.train(TEXT, 40).merges
     assert BPETokenizer.train("abcdef", 10).merges == []
     assert BPETokenizer.train("aaaa", 10).merges == [(97, 97)]
@@ -141,12 +141,12 @@ def test_training_repeats_and_stops_where_no_pair_stands_twice() -> None:
         BPETokenizer.train("a", -1)
 
 
-def test_a_cut_character_becomes_the_replacement_character() -> None:
+def test_incomplete_character_becomes_the_replacement_character() -> None:
     tokens = BPETokenizer().encode("é")
     assert BPETokenizer().decode(tokens[:1]) == "\ufffd"
 
 
-def test_saved_tokenizers_are_the_same(tmp_path: Path) -> None:
+def test_saved_tokenizers_load_unchanged(tmp_path: Path) -> None:
     char = CharTokenizer("aé\n", unknown="\ufffd")
     again = CharTokenizer.load(char.save(tmp_path / "char.json"))
     assert (again.characters, again.unknown) == (char.characters, char.unknown)
@@ -165,7 +165,7 @@ def test_saved_tokenizers_are_the_same(tmp_path: Path) -> None:
         (json.dumps({"tokenizer": "bpe", "merges": [[1, 256]]}), "merge 0 joins 1 and 256"),
     ],
 )
-def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: str, problem: str) -> None:
+def test_file_that_is_not_a_tokenizer_is_named(tmp_path: Path, content: str, problem: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(content)
     with pytest.raises(StateError, match=f"file.json.*{problem}"):
@@ -180,15 +180,13 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: str, prob
         ({"characters": "ab", "unknown": ""}, "unknown '': expected one character"),
     ],
 )
-def test_an_alphabet_that_cannot_be_is_named_with_its_file(
-    tmp_path: Path, content: dict[str, str], problem: str
-) -> None:
+def test_invalid_alphabet_is_named_with_its_file(tmp_path: Path, content: dict[str, str], problem: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(json.dumps({"tokenizer": "char"} | content))
     with pytest.raises(StateError, match=f"file.json: .*{problem}"):
         CharTokenizer.load(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"none\.json"):
         CharTokenizer.load(tmp_path / "none.json")

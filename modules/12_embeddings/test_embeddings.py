@@ -23,14 +23,14 @@ def test_each_token_gets_its_row() -> None:
     np.testing.assert_array_equal(layer(Tensor(tokens)).data, y.data)
 
 
-@pytest.mark.parametrize("vocabulary", [1, 7, 300])  # the gradient of large vocabularies takes another way
-def test_gradient_adds_up_over_a_tokens_places(vocabulary: int) -> None:
+@pytest.mark.parametrize("vocabulary", [1, 7, 300])  # large vocabularies use another method for the gradient
+def test_gradient_sums_over_all_positions_of_a_token(vocabulary: int) -> None:
     tokens = random.integers(0, min(vocabulary, 5), (2, 4))
     check_grads(lambda w: apply(embedding, w, tokens), random.standard_normal((vocabulary, 2)))
 
 
 @pytest.mark.parametrize("vocabulary", [50, 500])
-def test_gradient_is_the_scatter_add(vocabulary: int) -> None:
+def test_gradient_matches_scatter_add(vocabulary: int) -> None:
     layer = Embedding(vocabulary, 8)
     tokens = random.integers(0, vocabulary, (4, 100))
     g = random.standard_normal((4, 100, 8)).astype(np.float32)
@@ -42,7 +42,7 @@ def test_gradient_is_the_scatter_add(vocabulary: int) -> None:
     np.testing.assert_allclose(layer.weight.grad.data, expected, atol=1e-5)
 
 
-def test_unknown_tokens_are_named_with_their_place() -> None:
+def test_unknown_tokens_are_named_with_their_position() -> None:
     layer = Embedding(5, 3)
     with pytest.raises(SettingError, match=r"token 5 at \(1, 0\): expected 0 to 4"):
         layer(np.array([[0, 1], [5, 2]]))
@@ -52,7 +52,7 @@ def test_unknown_tokens_are_named_with_their_place() -> None:
         layer(tt.zeros(2))
 
 
-def test_no_tokens_give_no_vectors() -> None:
+def test_empty_input_returns_no_vectors() -> None:
     assert Embedding(5, 3)(np.empty((2, 0), np.int64)).shape == (2, 0, 3)
 
 
@@ -68,7 +68,7 @@ def test_learned_positions_add_the_first_rows() -> None:
 
 
 @pytest.mark.parametrize("layer", [LearnedPositions(6, 4), SinusoidalPositions(6, 4)])
-def test_a_sequence_longer_than_the_table_is_refused(layer: tt.Module) -> None:
+def test_sequence_longer_than_the_table_is_rejected(layer: tt.Module) -> None:
     with pytest.raises(ShapeError, match=r"\(1, 7, 4\): expected .* T up to 6"):
         layer(tt.zeros(1, 7, 4))
 
@@ -81,7 +81,7 @@ def test_sinusoids_follow_the_formula() -> None:
             np.testing.assert_allclose(table[t, 2 * i : 2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-6)
 
 
-def test_a_shift_is_the_same_rotation_everywhere() -> None:
+def test_shift_is_the_same_rotation_everywhere() -> None:
     table = sinusoids(40, 8).astype(np.float64)
     products = table @ table.T  # depends on the distance only
     for distance in (0, 1, 7):
@@ -98,7 +98,7 @@ def test_sinusoidal_positions_train_nothing_and_keep_the_dtype() -> None:
     assert layer.state_dict() == {}
 
 
-def test_sizes_that_make_no_table_are_refused() -> None:
+def test_invalid_table_sizes_are_rejected() -> None:
     for make in (lambda: Embedding(0, 3), lambda: LearnedPositions(3, 0), lambda: sinusoids(3, 5)):
         with pytest.raises(SettingError, match="expected at least 1"):
             make()

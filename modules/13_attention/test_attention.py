@@ -1,4 +1,4 @@
-"""Module 13: attention looks where it may, and nowhere else."""
+"""Module 13: attention reads the positions that the mask allows, and no others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def heads(*shape: int, dtype: type = np.float64) -> tuple[Array, Array, Array]:
 
 
 def truth(q: Array, k: Array, v: Array, mask: Array) -> Array:
-    """The formula, a query at a time."""
+    """Compute attention from its formula, one query at a time."""
     out = np.zeros(q.shape)
     for place in np.ndindex(q.shape[:-1]):
         scores = k[place[:-1]] @ q[place] / np.sqrt(q.shape[-1])
@@ -45,7 +45,7 @@ def truth(q: Array, k: Array, v: Array, mask: Array) -> Array:
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", MASKS)
-def test_values_are_the_formulas(name: str, causal: bool) -> None:
+def test_values_match_the_formula(name: str, causal: bool) -> None:
     q, k, v = heads(2, 3, 6, 4)
     mask = MASKS[name]
     seen = (causal_mask(6) if causal else np.True_) & (np.True_ if mask is None else mask)
@@ -69,7 +69,7 @@ def test_queries_and_keys_may_differ_in_number() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 16, 64])
-def test_the_fused_op_equals_the_plain_composition(length: int) -> None:
+def test_fused_op_equals_the_plain_composition(length: int) -> None:
     q, k, v = heads(2, 3, length, 8)
     fused = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v), is_causal=True)
     plain = plain_attention(Tensor(q), Tensor(k), Tensor(v), causal_mask(length))
@@ -80,11 +80,11 @@ def test_huge_scores_do_not_overflow() -> None:
     q, k, v = heads(1, 1, 6, 4, dtype=np.float32)
     y = scaled_dot_product_attention(Tensor(q * 1e4), Tensor(k * 1e4), Tensor(v), is_causal=True)
     assert np.isfinite(y.data).all()
-    np.testing.assert_array_equal(y.data[..., 0, :], v[..., 0, :])  # the first can look at itself only
+    np.testing.assert_array_equal(y.data[..., 0, :], v[..., 0, :])  # the first position sees only itself
 
 
 @pytest.mark.parametrize("length", [3, 16, 64])
-def test_a_later_position_changes_nothing_earlier_to_the_bit(length: int) -> None:
+def test_later_position_leaves_earlier_outputs_unchanged_bit_for_bit(length: int) -> None:
     layer = MultiHeadAttention(32, 4)
     x = random.standard_normal((2, length, 32)).astype(np.float32)
     y = layer(Tensor(x)).data
@@ -96,7 +96,7 @@ def test_a_later_position_changes_nothing_earlier_to_the_bit(length: int) -> Non
         assert (again[:, place:] != y[:, place:]).any()
 
 
-def test_padding_changes_nothing_to_the_bit() -> None:
+def test_padding_leaves_outputs_unchanged_bit_for_bit() -> None:
     layer = MultiHeadAttention(16, 2, causal=False)
     mask = padding_mask(np.array([3, 5]), 5)
     x = random.standard_normal((2, 5, 16)).astype(np.float32)
@@ -107,7 +107,7 @@ def test_padding_changes_nothing_to_the_bit() -> None:
     np.testing.assert_array_equal(again[1], y[1])
 
 
-def test_no_gradient_flows_to_what_is_masked() -> None:
+def test_no_gradient_flows_to_masked_positions() -> None:
     x = Tensor(random.standard_normal((1, 6, 12)), requires_grad=True)
     apply(packed_attention, x, n_head=2, causal=True, mask=None)[:, 2].sum().backward()
     assert x.grad is not None
@@ -115,7 +115,7 @@ def test_no_gradient_flows_to_what_is_masked() -> None:
     assert (x.grad.data[:, :3] != 0).any()
 
 
-def test_weights_are_shares_of_what_may_be_seen() -> None:
+def test_weights_are_a_distribution_over_visible_positions() -> None:
     layer = MultiHeadAttention(16, 2)
     weights = layer.weights(tt.randn(3, 7, 16))
     assert weights.shape == (3, 2, 7, 7)
@@ -123,7 +123,7 @@ def test_weights_are_shares_of_what_may_be_seen() -> None:
     assert (weights[..., ~causal_mask(7)] == 0).all()
 
 
-def test_a_layers_gradients_reach_its_weights() -> None:
+def test_gradients_reach_all_weights_of_the_layer() -> None:
     layer = MultiHeadAttention(6, 2)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor, projection: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def test_a_layers_gradients_reach_its_weights() -> None:
     check_grads(run, *(random.standard_normal(shape) for shape in shapes))
 
 
-def test_dropout_is_for_training_only_and_keeps_the_mask() -> None:
+def test_dropout_is_active_only_in_training_and_keeps_the_mask() -> None:
     layer = MultiHeadAttention(16, 2, dropout=0.5)
     x = tt.randn(2, 8, 16)
     assert (layer(x).data != layer(x).data).any()
@@ -154,7 +154,7 @@ def test_dropout_is_for_training_only_and_keeps_the_mask() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", MASKS)
 def test_dropout_without_dropping_equals_the_fused_op(name: str, causal: bool) -> None:
-    layer = MultiHeadAttention(16, 2, causal, dropout=1e-30)  # drops nothing, but takes the plain way
+    layer = MultiHeadAttention(16, 2, causal, dropout=1e-30)  # drops nothing, but uses the plain implementation
     x, g = random.standard_normal((2, 6, 16)).astype(np.float32), random.standard_normal((2, 6, 16))
     ways = []
     for training in (True, False):
@@ -168,19 +168,19 @@ def test_dropout_without_dropping_equals_the_fused_op(name: str, causal: bool) -
 
 
 @pytest.mark.parametrize("mask", [np.ones((5, 5), bool), np.ones((4, 4))])
-def test_both_ways_refuse_the_same_masks(mask: Array) -> None:
+def test_both_implementations_reject_the_same_masks(mask: Array) -> None:
     layer = MultiHeadAttention(16, 2, dropout=0.5)
     for training in (True, False):
         with pytest.raises(ShapeError, match=r"attention: mask of .*expected bool that broadcasts to \(3, 2, 4, 4\)$"):
             layer.train(training)(tt.randn(3, 4, 16), mask)
 
 
-def test_names_are_nanogpts() -> None:
+def test_names_match_nanogpt() -> None:
     shapes = {name: value.shape for name, value in MultiHeadAttention(4, 2).state_dict().items()}
     assert shapes == {"c_attn.weight": (12, 4), "c_attn.bias": (12,), "c_proj.weight": (4, 4), "c_proj.bias": (4,)}
 
 
-def test_shapes_that_do_not_fit_are_stated() -> None:
+def test_mismatched_shapes_are_stated() -> None:
     with pytest.raises(ShapeError, match=r"queries \(2, 3, 4\), keys \(2, 3, 5\)"):
         scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 3, 5), tt.zeros(2, 3, 5))
     with pytest.raises(ShapeError, match="3 queries and 5 keys"):

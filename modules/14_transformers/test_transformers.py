@@ -26,7 +26,7 @@ def tiny(seed: int = 0, **settings: float) -> GPT:
 
 
 def lively() -> GPT:
-    """One whose weights are large enough that even its likeliest tokens vary, with the whole context."""
+    """Build a GPT with weights so large that its likeliest tokens vary and depend on the whole context."""
     model, rng = tiny(), np.random.default_rng(5)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -50,14 +50,14 @@ def test_layer_norm_gradients() -> None:
     check_grads(lambda x, w: apply(layer_norm, x, w, eps=0.1), x, weight)
 
 
-def test_layer_norm_states_what_it_expected() -> None:
+def test_layer_norm_rejects_wrong_shapes_and_sizes() -> None:
     with pytest.raises(ShapeError, match=r"\(2, 5\): expected \(\.\.\., 6\)"):
         LayerNorm(6)(tt.zeros(2, 5))
     with pytest.raises(SettingError, match="at least 1"):
         LayerNorm(0)
 
 
-def test_a_row_of_equal_numbers_stays_finite() -> None:
+def test_row_of_equal_values_stays_finite() -> None:
     x = Tensor(np.full((2, 4), 7.0, np.float32), requires_grad=True)
     y = LayerNorm(4)(x)
     y.backward(np.ones((2, 4)))
@@ -77,7 +77,7 @@ def test_block_gradients() -> None:
     check_grads(block, random.standard_normal((2, 4, 6)), tolerance=1e-5)
 
 
-def test_all_gradients_of_a_gpt_are_right() -> None:
+def test_all_gradients_of_a_gpt_are_correct() -> None:
     model = tiny(bias=True)
     tokens, targets = random.integers(0, 11, (2, 2, 5))
     parameters = model.parameters()
@@ -99,7 +99,7 @@ def test_all_gradients_of_a_gpt_are_right() -> None:
         np.testing.assert_allclose((parameter.grad.data * direction).sum(), expected, rtol=1e-4, atol=1e-8)
 
 
-def test_a_later_token_changes_no_earlier_logit_to_the_bit() -> None:
+def test_later_token_leaves_earlier_logits_unchanged_bit_for_bit() -> None:
     tt.manual_seed(0)
     model = GPT(vocab_size=68, block_size=64, n_layer=2, n_head=4, n_embd=32)
     tokens = random.integers(0, 68, (3, 64))
@@ -112,7 +112,7 @@ def test_a_later_token_changes_no_earlier_logit_to_the_bit() -> None:
         assert (again[:, place:] != logits[:, place:]).any()
 
 
-def test_padding_is_not_seen() -> None:
+def test_padding_does_not_affect_logits() -> None:
     model = lively()
     tokens = random.integers(0, 11, (2, 6))
     mask = padding_mask(np.array([4, 6]), 6)
@@ -121,18 +121,18 @@ def test_padding_is_not_seen() -> None:
     np.testing.assert_array_equal(model(tokens, mask).data[0, :4], model(changed, mask).data[0, :4])
 
 
-def test_the_embedding_is_the_last_product_too() -> None:
+def test_last_product_uses_the_embedding_table() -> None:
     model = tiny()
     assert sum(p.numel() for p in model.parameters()) == 11 * 8 + 8 * 8 + 2 * (12 * 8 * 8 + 2 * 8) + 8
     assert not any("lm_head" in name for name in model.state_dict())
     before = model(np.array([[1, 2]])).data
-    model.transformer.wte.weight.data[5] += 1  # token 5 does not stand in the input: its logit changes all the same
+    model.transformer.wte.weight.data[5] += 1  # token 5 is not in the input, but its logit changes
     after = model(np.array([[1, 2]])).data
     np.testing.assert_array_equal(np.delete(after, 5, axis=2), np.delete(before, 5, axis=2))
     assert (after[..., 5] != before[..., 5]).all()
 
 
-def test_both_names_of_the_tied_weight_load(tmp_path: Path) -> None:
+def test_tied_weight_loads_under_both_names(tmp_path: Path) -> None:
     model, other = tiny(1), tiny(2)
     state = {name: value.data for name, value in model.state_dict().items()}
     tied = state["transformer.wte.weight"]
@@ -147,7 +147,7 @@ def test_both_names_of_the_tied_weight_load(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other(np.array([[1, 2]])).data, model(np.array([[1, 2]])).data)
 
 
-def test_names_are_nanogpts() -> None:
+def test_names_match_nanogpt() -> None:
     names = set(tiny(bias=True).state_dict())
     block = {f"{part}.{kind}" for kind in ("weight", "bias")
              for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")}  # fmt: skip
@@ -157,7 +157,7 @@ def test_names_are_nanogpts() -> None:
     }  # fmt: skip
 
 
-def test_fresh_weights_are_nanogpts() -> None:
+def test_initial_weights_follow_nanogpt() -> None:
     tt.manual_seed(0)
     state = GPT(200, 100, n_layer=2, n_head=2, n_embd=64, bias=True).state_dict()
     for name, sd in [("wte.weight", 0.02), ("h.0.attn.c_attn.weight", 0.02), ("h.1.mlp.c_proj.weight", 0.01)]:
@@ -166,7 +166,7 @@ def test_fresh_weights_are_nanogpts() -> None:
     assert (state["transformer.ln_f.weight"].data == 1).all()
 
 
-def test_it_learns_a_sequence_by_heart() -> None:
+def test_gpt_memorizes_a_sequence() -> None:
     model = tiny()
     optimizer = tt.AdamW(model.parameters(), lr=1e-2)
     tokens = random.integers(0, 11, (2, 8))
@@ -178,7 +178,7 @@ def test_it_learns_a_sequence_by_heart() -> None:
     assert loss.item() < 0.3
 
 
-def test_bad_sequences_are_refused() -> None:
+def test_bad_sequences_are_rejected() -> None:
     model = tiny()
     with pytest.raises(ShapeError, match=r"\(1, 9\): expected \(B, T\) with T from 1 to 8"):
         model(np.zeros((1, 9), np.int64))
@@ -192,7 +192,7 @@ def test_bad_sequences_are_refused() -> None:
         GPT(11, 8, n_layer=0)
 
 
-def test_a_vocabulary_of_one() -> None:
+def test_vocabulary_of_one_token_works() -> None:
     model = GPT(1, 4, 1, 1, 4)
     assert next_token_loss(model(np.zeros((2, 4), np.int64)), np.zeros((2, 4), np.int64)).item() == 0
     assert model.generate([0], 3).tolist() == [0, 0, 0, 0]
@@ -201,7 +201,7 @@ def test_a_vocabulary_of_one() -> None:
 # Generation
 
 
-def test_a_seed_repeats_a_text_and_another_does_not() -> None:
+def test_same_seed_repeats_a_text_and_another_seed_does_not() -> None:
     model = lively()
     a, b, c = (model.generate([1, 2], 40, seed=seed) for seed in (1, 1, 2))
     assert a.shape == (42,)
@@ -216,7 +216,7 @@ def test_a_seed_repeats_a_text_and_another_does_not() -> None:
     assert (model.generate([1], 20) != first).any()
 
 
-def test_a_seeded_text_and_the_default_generator_leave_each_other_alone() -> None:
+def test_seeded_generation_and_the_default_generator_are_independent() -> None:
     model = lively()
     tt.manual_seed(5)
     before = get_rng_state()
@@ -226,7 +226,7 @@ def test_a_seeded_text_and_the_default_generator_leave_each_other_alone() -> Non
     np.testing.assert_array_equal(model.generate([1], 20, seed=1), text)
 
 
-def test_a_temperature_of_0_takes_the_likeliest_of_the_full_recompute() -> None:
+def test_temperature_0_picks_the_likeliest_token_of_a_full_recomputation() -> None:
     model = lively()
     tokens = model.generate([3], 20, temperature=0)
     assert len(set(tokens.tolist())) > 5
@@ -236,7 +236,7 @@ def test_a_temperature_of_0_takes_the_likeliest_of_the_full_recompute() -> None:
         assert model(window[None]).data[0, -1].argmax() == tokens[i]
 
 
-def test_rows_of_a_batch_go_on_alone() -> None:
+def test_rows_of_a_batch_are_generated_independently() -> None:
     model = lively()
     both = model.generate([[1, 2], [3, 4]], 12, temperature=0)
     assert both.shape == (2, 14)
@@ -272,7 +272,7 @@ def test_generation_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model(np.array([[1]])).requires_grad
 
 
-def test_generation_drops_nothing_and_leaves_each_modules_mode() -> None:
+def test_generation_disables_dropout_and_restores_each_modules_mode() -> None:
     model = tiny(dropout=0.5)
     np.testing.assert_array_equal(model.generate([1], 9, temperature=0), model.generate([1], 9, temperature=0))
     assert all(module.training for module in model.modules())
@@ -284,7 +284,7 @@ def test_generation_drops_nothing_and_leaves_each_modules_mode() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_not_finite_are_an_error(temperature: float) -> None:
+def test_nonfinite_logits_raise_an_error(temperature: float) -> None:
     model = tiny()
     model.transformer.ln_f.weight.data[0] = np.nan
     with pytest.raises(NonFiniteError, match=r"^generate: .*logits"):
@@ -294,7 +294,7 @@ def test_logits_that_are_not_finite_are_an_error(temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [1e-8, 1e-300, 1e-310, 5e-324])
 @pytest.mark.parametrize("narrowed", [{}, {"top_k": 3}, {"top_p": 0.9}])
-def test_a_tiny_temperature_takes_the_likeliest(temperature: float, narrowed: dict[str, float]) -> None:
+def test_tiny_temperature_picks_the_likeliest_token(temperature: float, narrowed: dict[str, float]) -> None:
     model = lively()
     with np.errstate(all="raise", under="ignore"):
         text = model.generate([3], 20, temperature, seed=1, **narrowed)  # type: ignore[arg-type]
@@ -302,7 +302,7 @@ def test_a_tiny_temperature_takes_the_likeliest(temperature: float, narrowed: di
 
 
 @pytest.mark.parametrize("shape", [(), (1, 1, 2)])
-def test_a_prompt_is_a_row_or_rows(shape: tuple[int, ...]) -> None:
+def test_prompt_has_one_row_or_several(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"generate: prompt of shape .*: expected \(T,\) or \(B, T\)"):
         tiny().generate(np.ones(shape, np.int64), 2)
 
@@ -340,12 +340,12 @@ LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12).map(lam
 
 
 @given(LOGITS, st.integers(1, 14))
-@example(np.array([[20, 1e-30, 0]], np.float32), 2)  # they differ, if by less than what 20 can be told from
+@example(np.array([[20, 1e-30, 0]], np.float32), 2)  # they differ, although by less than the float32 precision at 20
 def test_top_k_keeps_the_k_likeliest_in_proportion(logits: Array, k: int) -> None:
     whole = Sampler(1.0, None, None, 0).probabilities(logits)[0]
     p = Sampler(1.0, k, None, 0).probabilities(logits)[0]
     kept = p > 0
-    if len(set(logits[0].tolist())) == logits.size:  # equal ones stay together
+    if len(set(logits[0].tolist())) == logits.size:  # ties are kept together
         assert kept.sum() <= k
     assert p[logits[0].argmax()] > 0
     assert whole[kept].min() >= whole[~kept].max(initial=0)

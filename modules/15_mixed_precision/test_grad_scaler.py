@@ -33,7 +33,7 @@ def one_weight(gradient: float) -> tuple[Parameter, tt.SGD]:
     return weight, tt.SGD([weight], lr=0.5)
 
 
-def test_the_scale_cancels() -> None:
+def test_scale_cancels_in_the_update() -> None:
     weight = Parameter(np.array([2.0, 3.0], np.float32))
     optimizer, scaler = tt.SGD([weight], lr=1.0), GradScaler()
     loss = (weight * weight).sum()
@@ -47,7 +47,7 @@ def test_the_scale_cancels() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_an_infinite_gradient_leaves_the_step_out_and_halves_the_scale(bad: float) -> None:
+def test_infinite_gradient_skips_the_step_and_halves_the_scale(bad: float) -> None:
     weight, optimizer = one_weight(bad)
     scaler = GradScaler()
     assert not scaler.step(optimizer)
@@ -56,7 +56,7 @@ def test_an_infinite_gradient_leaves_the_step_out_and_halves_the_scale(bad: floa
     assert scaler.get_scale() == 32768
 
 
-def test_the_scale_grows_after_enough_good_steps_in_a_row() -> None:
+def test_scale_grows_after_enough_consecutive_finite_steps() -> None:
     scaler, scales = GradScaler(8.0, growth_interval=2), []
     for gradient in (1.0, np.inf, 1.0, 1.0, 1.0, 1.0):
         _, optimizer = one_weight(gradient)
@@ -74,8 +74,8 @@ def test_one_bad_gradient_of_many_is_enough() -> None:
     assert [weight.item() for weight in weights] == [1, 1, 1]
 
 
-def test_gradients_that_meet_may_overflow_without_a_warning() -> None:
-    """Where a tensor is used twice its gradients are added: 60,000 and 60,000 are infinite in float16."""
+def test_summed_gradients_may_overflow_without_a_warning() -> None:
+    """A tensor that is used twice sums two gradients: 60,000 plus 60,000 is infinite in float16."""
     x = tt.Tensor(np.ones(1, np.float16), requires_grad=True)
     with autocast("float16"):
         y = x + tt.relu(x)
@@ -112,7 +112,7 @@ def test_small_gradients_vanish_in_float16_without_the_scale() -> None:
 
 
 def test_training_recovers_from_a_forced_overflow() -> None:
-    """A scale of 2^40 makes every first gradient infinite in float16; halved often enough, training goes on."""
+    """A scale of 2^40 makes the first gradients infinite in float16; training continues after enough halvings."""
     model, scaler = network(), GradScaler(2.0**40)
     optimizer = tt.SGD(model.parameters(), lr=0.05)
     x, labels = images()
@@ -145,7 +145,7 @@ def test_gradients_can_be_clipped_between_unscale_and_step() -> None:
     np.testing.assert_allclose(weight.data, [0.7, 0.6], rtol=1e-6)  # unscaled once, not twice
 
 
-def test_calls_in_the_wrong_order_are_refused() -> None:
+def test_calls_in_the_wrong_order_are_rejected() -> None:
     _, optimizer = one_weight(1.0)
     scaler = GradScaler()
     with pytest.raises(GradientError, match="without step"):
@@ -162,15 +162,15 @@ def test_calls_in_the_wrong_order_are_refused() -> None:
     scaler.step(optimizer)
 
 
-def test_an_optimizer_is_known_by_more_than_its_address() -> None:
-    """A new optimizer may get the address of one that is gone, but not its judgement."""
+def test_optimizer_is_identified_by_more_than_its_address() -> None:
+    """A new optimizer may get the address of a deleted one, but must not inherit its result."""
     scaler = GradScaler()
     scaler.unscale_(one_weight(np.inf)[1])
     for _ in range(100):
         assert scaler.step(one_weight(1.0)[1])
 
 
-def test_the_scale_stays_where_it_and_its_reciprocal_are_finite_in_float32() -> None:
+def test_scale_and_its_reciprocal_stay_finite_in_float32() -> None:
     scaler = GradScaler(2.0**-100, growth_interval=1)
     for _ in range(1200):
         scaler.step(one_weight(np.nan)[1])
@@ -188,7 +188,7 @@ def test_the_scale_stays_where_it_and_its_reciprocal_are_finite_in_float32() -> 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_gradients_keep_their_dtype(dtype: type) -> None:
-    """A scale that float16 has not: 2^16 would be infinite."""
+    """A scale of 2^16 would be infinite in float16."""
     weight = Parameter(np.ones(2, dtype))
     weight.grad = tt.Tensor(np.array([1.0, 2.0**15], dtype))
     assert GradScaler(2.0**16).step(tt.SGD([weight], lr=1.0))
@@ -196,7 +196,7 @@ def test_gradients_keep_their_dtype(dtype: type) -> None:
     np.testing.assert_array_equal(weight.grad.data, np.array([2.0**-16, 0.5]))
 
 
-def test_a_scaler_that_is_not_enabled_does_nothing() -> None:
+def test_disabled_scaler_does_nothing() -> None:
     weight, optimizer = one_weight(1.0)
     scaler = GradScaler(enabled=False)
     loss = tt.Tensor([2.0])
@@ -226,7 +226,7 @@ def test_a_scaler_that_is_not_enabled_does_nothing() -> None:
         {"growth_interval": 2.5},
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="GradScaler: "):
         GradScaler(**settings)
     names = {"init_scale": "scale"}
@@ -238,12 +238,12 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("steps", [-1, 0.5, "2", None])
-def test_a_state_with_other_steps_is_refused(steps: Any) -> None:
+def test_state_with_invalid_steps_is_rejected(steps: Any) -> None:
     with pytest.raises(StateError, match="GradScaler: state with _growth_tracker"):
         GradScaler().load_state_dict(GradScaler().state_dict() | {"_growth_tracker": steps})
 
 
-def test_its_state_is_taken_over() -> None:
+def test_state_dict_restores_the_scaler() -> None:
     old, new = GradScaler(64.0, growth_interval=3), GradScaler()
     _, optimizer = one_weight(1.0)
     old.step(optimizer)

@@ -1,4 +1,4 @@
-"""Module 15: autocast's bounds, float32 masters, half the memory, and a scaler that survives an overflow."""
+"""Module 15: accuracy of autocast, float32 master weights, halved memory, and recovery from an overflow."""
 
 from __future__ import annotations
 
@@ -63,9 +63,12 @@ def gradients(block: Block, model: tt.Module) -> tuple[float, dict[str, np.ndarr
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.2), ("float16", 0.08)])
-def test_a_networks_gradients_are_float32s_within_rounding(backend: str, dtype: str, tolerance: float) -> None:
-    """The first layers' differ most: on random images rounding decides which pixel a pooling window takes and which
-    numbers ReLU lets pass. Biases before a batch norm have no gradient but rounding errors: they count little."""
+def test_gradients_of_a_network_match_float32_within_rounding(backend: str, dtype: str, tolerance: float) -> None:
+    """The gradients of the first layers differ most.
+
+    On random images, rounding decides which pixel a pooling window picks and which values pass ReLU. The gradients of
+    biases before a batch norm are only rounding errors, so they count little.
+    """
     exact_loss, exact = gradients(nullcontext, network())
     loss, rough = gradients(partial(autocast, dtype), network())
     assert loss == pytest.approx(exact_loss, rel=tolerance)
@@ -75,10 +78,10 @@ def test_a_networks_gradients_are_float32s_within_rounding(backend: str, dtype: 
         assert g.dtype == np.float32, name
         error = np.linalg.norm(g - exact[name]) / (np.linalg.norm(exact[name]) + 0.01 * whole)
         assert error < (0.1 * tolerance if name.startswith("7.") else tolerance), f"{name}: {error:.3f}"
-    assert any(not np.array_equal(g, exact[name]) for name, g in rough.items())  # it was not just float32
+    assert any(not np.array_equal(g, exact[name]) for name, g in rough.items())  # autocast was really active
 
 
-def test_a_language_models_gradients(backend: str) -> None:
+def test_gradients_of_a_language_model_match_float32(backend: str) -> None:
     tokens = np.random.default_rng(0).integers(0, 11, (2, 8))
     found = []
     for block in (nullcontext, autocast):
@@ -91,8 +94,8 @@ def test_a_language_models_gradients(backend: str) -> None:
     assert np.linalg.norm(found[1] - found[0]) < 0.05 * np.linalg.norm(found[0])
 
 
-def test_weights_stay_float32_and_learn_what_16_bits_would_forget(backend: str) -> None:
-    """1 + 0.001 is 1 in bfloat16; the master takes a thousand such steps."""
+def test_float32_master_weights_accumulate_small_steps(backend: str) -> None:
+    """1 + 0.001 is 1 in bfloat16; the master weight accumulates a thousand such steps."""
     layer = tt.Linear(1, 1, bias=False)
     layer.weight.data[...] = 1
     optimizer = tt.SGD(layer.parameters(), lr=0.001)
@@ -106,8 +109,8 @@ def test_weights_stay_float32_and_learn_what_16_bits_would_forget(backend: str) 
     assert layer.weight.item() == pytest.approx(1.1, rel=1e-5)
 
 
-def test_gradients_of_weights_are_not_rounded_on_the_way(backend: str) -> None:
-    """257 is no bfloat16: a gradient that had stopped at 16 bits would be 256."""
+def test_weight_gradients_are_not_rounded_to_16_bits(backend: str) -> None:
+    """257 is not a bfloat16 number: a gradient that was rounded to 16 bits would be 256."""
     layer = tt.Linear(1, 1)
     with autocast():
         y = layer(tt.Tensor(np.ones((257, 1), np.float32)))
@@ -118,7 +121,7 @@ def test_gradients_of_weights_are_not_rounded_on_the_way(backend: str) -> None:
     assert layer.weight.grad.item() == layer.bias.grad.item() == 257
 
 
-def test_blocks_nest_and_end() -> None:
+def test_autocast_blocks_nest_and_end() -> None:
     layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]])
     with autocast("bfloat16"):
         assert layer(x).dtype == BFLOAT16
@@ -131,8 +134,8 @@ def test_blocks_nest_and_end() -> None:
     assert layer(x).dtype == np.float32
 
 
-def test_one_block_is_entered_again_within_itself_and_by_several_threads() -> None:
-    """nanoGPT makes its block once: ctx = autocast(...), then `with ctx:` wherever it is wanted."""
+def test_one_block_can_be_reentered_and_shared_by_threads() -> None:
+    """nanoGPT creates its block once, ctx = autocast(...), and enters it with `with ctx:` wherever needed."""
     layer, x, ctx = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]]), autocast("float16")
     other: list[np.dtype] = []
 
@@ -153,7 +156,7 @@ def test_one_block_is_entered_again_within_itself_and_by_several_threads() -> No
     assert other == [np.float16, np.float32] * 2
 
 
-def test_what_was_made_in_one_dtype_goes_on_in_another() -> None:
+def test_tensors_of_one_dtype_can_be_used_under_another() -> None:
     layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]], requires_grad=True)
     with autocast("bfloat16"):
         y = layer(x)
@@ -165,38 +168,38 @@ def test_what_was_made_in_one_dtype_goes_on_in_another() -> None:
     assert x.grad.dtype == np.float32
 
 
-def test_an_error_inside_ends_the_block() -> None:
+def test_error_inside_ends_the_block() -> None:
     layer, x = tt.Linear(2, 2), tt.Tensor([[1.0, 2.0]])
     with pytest.raises(RuntimeError, match="inside"), autocast():
         raise RuntimeError("inside")
     assert layer(x).dtype == np.float32
 
 
-def test_it_decorates_a_function() -> None:
+def test_autocast_decorates_a_function() -> None:
     layer = tt.Linear(2, 2)
     assert autocast("float16")(layer)(tt.Tensor([[1.0, 2.0]])).dtype == np.float16
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8", "half a byte", np.float64])
-def test_other_dtypes_are_refused(dtype: str) -> None:
+def test_other_dtypes_are_rejected(dtype: str) -> None:
     with pytest.raises(SettingError, match=r"autocast: dtype .*: expected bfloat16 or float16"), autocast(dtype):
         pass
 
 
-def test_each_thread_decides_for_itself(backend: str) -> None:
-    """Threads train at the same time, one of them in float32, and each gets what it would get alone."""
+def test_each_thread_has_its_own_policy(backend: str) -> None:
+    """Threads train at the same time, one of them in float32, and each has the results it would have alone."""
     blocks: list[Block] = [autocast, nullcontext, autocast, partial(autocast, "float16")]
     alone = [gradients(block, network(i)) for i, block in enumerate(blocks)]
     together: list[tuple[float, dict[str, np.ndarray]]] = [(0.0, {})] * len(blocks)
 
-    models = threading.Lock()  # manual_seed is for the whole process
+    models = threading.Lock()  # manual_seed applies to the whole process
 
     def guarded(i: int) -> None:
         with models:
             model = network(i)
         together[i] = gradients(blocks[i], model)
 
-    with autocast("float16"):  # of this thread only
+    with autocast("float16"):  # in this thread only
         threads = [threading.Thread(target=guarded, args=(i,)) for i in range(len(blocks))]
         for thread in threads:
             thread.start()
@@ -206,12 +209,12 @@ def test_each_thread_decides_for_itself(backend: str) -> None:
         assert loss == pytest.approx(expected_loss, rel=1e-3)
         tolerance = (
             1e-3 if block is nullcontext else 0.03
-        )  # BLAS sums in another order, and 16 bits round the other way
+        )  # BLAS may sum in another order, which changes how values round to 16 bits
         for name, g in expected.items():
             assert np.linalg.norm(found[name] - g) <= tolerance * np.linalg.norm(g) + 1e-3, name
 
 
-def test_inference_and_a_trace_of_it(backend: str) -> None:
+def test_inference_and_its_trace_agree(backend: str) -> None:
     model = network().eval()
     x, _ = images()
     exact = model(tt.Tensor(x)).data
@@ -223,7 +226,7 @@ def test_inference_and_a_trace_of_it(backend: str) -> None:
     assert np.abs(rough.astype(np.float32) - exact).max() < 0.03 * np.abs(exact).max()
 
 
-def test_what_is_kept_for_the_backward_pass_takes_half_the_bytes(backend: str) -> None:
+def test_memory_kept_for_the_backward_pass_is_halved(backend: str) -> None:
     x, labels = images(32)
 
     def kept(block: Block) -> int:
@@ -238,11 +241,11 @@ def test_what_is_kept_for_the_backward_pass_takes_half_the_bytes(backend: str) -
             tracemalloc.stop()
         return now
 
-    kept(autocast)  # kernels that are prepared at the first call are not what is measured
+    kept(autocast)  # exclude the kernels that are prepared at the first call
     assert 0.4 < kept(autocast) / kept(nullcontext) < 0.6
 
 
-def test_of_a_float32_input_only_its_16_bits_are_kept(backend: str) -> None:
+def test_only_the_16_bit_copy_of_a_float32_input_is_kept(backend: str) -> None:
     x = tt.Tensor(np.ones((2, 3, 4, 4), np.float32), requires_grad=True)
     with autocast():
         results = tt.Linear(4, 2)(x), Conv2d(3, 2, 3)(x), x @ x
@@ -252,7 +255,7 @@ def test_of_a_float32_input_only_its_16_bits_are_kept(backend: str) -> None:
         assert y.node.inputs[0].node.inputs[0] is x
 
 
-def test_importing_tinytorch_brings_neither_ml_dtypes_nor_onednn() -> None:
+def test_importing_tinytorch_imports_neither_ml_dtypes_nor_onednn() -> None:
     heavy = ("ml_dtypes", "tinytorch.native.library")
     program = f"import sys, tinytorch; sys.exit(any(name in sys.modules for name in {heavy}))"
     root = Path(__file__).parents[2]
@@ -288,7 +291,7 @@ def loader() -> DataLoader:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_the_trainer_learns_as_well_in_16_bits(backend: str, dtype: str) -> None:
+def test_trainer_learns_as_well_in_16_bits(backend: str, dtype: str) -> None:
     scaler = GradScaler(2.0**24) if dtype == "float16" else None  # far too large at first
     mixed = trainer(None, partial(autocast, dtype), scaler, clip_norm=5.0, accumulate=2)
     history = mixed.fit(loader(), 8, validation=loader(), report=quiet)
@@ -297,7 +300,7 @@ def test_the_trainer_learns_as_well_in_16_bits(backend: str, dtype: str) -> None
     assert scaler is None or scaler.get_scale() < 2.0**24
 
 
-def test_a_resumed_training_ends_with_the_same_weights_and_scale(tmp_path: Path) -> None:
+def test_resumed_training_ends_with_the_same_weights_and_scale(tmp_path: Path) -> None:
     block = partial(autocast, "float16")
 
     def run(checkpoint: Path | None, epochs: int) -> tuple[list[bytes], dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Module 16: a traced model computes what the model computes."""
+"""Module 16: a traced model computes the same as the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinytorch.tensor import Tensor
 
 
 class Branching(tt.Module):
-    """Uses its input twice, a constant, and something made of parameters alone."""
+    """Uses its input twice, a constant, and a value computed from parameters only."""
 
     def __init__(self) -> None:
         self.a, self.b = tt.Linear(4, 4), tt.Linear(4, 4)
@@ -23,7 +23,7 @@ class Branching(tt.Module):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_a_trace_gives_the_models_own_numbers_for_every_batch_size(n: int) -> None:
+def test_trace_matches_the_model_for_every_batch_size(n: int) -> None:
     tt.manual_seed(0)
     model = tt.Sequential(tt.Flatten(), Branching(), tt.Dropout(0.5), tt.Linear(4, 3), tt.Softmax())
     predict = trace(model)
@@ -33,7 +33,7 @@ def test_a_trace_gives_the_models_own_numbers_for_every_batch_size(n: int) -> No
         np.testing.assert_array_equal(predict(x[::-1]), model(Tensor(x[::-1])).data)
 
 
-def test_a_trace_runs_no_module_code_again() -> None:
+def test_trace_does_not_run_module_code_again() -> None:
     calls = 0
 
     def count(x: Tensor) -> Tensor:
@@ -59,12 +59,12 @@ def test_a_trace_runs_no_module_code_again() -> None:
     ],
     ids=["comparison", "detach", "randomness", "branch"],
 )
-def test_what_depends_on_the_input_outside_recorded_operations_is_refused(layer: object) -> None:
+def test_input_dependence_outside_recorded_operations_is_rejected(layer: object) -> None:
     with pytest.raises(GradientError, match="same operations for every input"):
         trace(tt.Sequential(layer))(np.array([[1.0, 2.0, 4.0]], np.float32))  # type: ignore[arg-type]
 
 
-def test_a_trace_is_a_snapshot_of_the_weights() -> None:
+def test_trace_is_a_snapshot_of_the_weights() -> None:
     model = Branching()
     predict, x = trace(model), np.ones((2, 4), np.float32)
     before = predict(x)
@@ -73,18 +73,18 @@ def test_a_trace_is_a_snapshot_of_the_weights() -> None:
     np.testing.assert_array_equal(predict(x), before)
 
 
-def test_tracing_leaves_the_models_mode_alone() -> None:
+def test_tracing_keeps_the_models_mode() -> None:
     model = tt.Sequential(tt.Linear(2, 2), tt.Dropout(0.5))
     model[1].training = False  # type: ignore[attr-defined]
     trace(model)(np.ones((1, 2), np.float32))
     assert [module.training for module in model.modules()] == [True, True, False]
 
 
-def test_integer_inputs_are_refused_in_words() -> None:
+def test_integer_inputs_are_rejected_with_a_message() -> None:
     with pytest.raises(GradientError, match="dtype int64: only floating-point"):
         trace(tt.Sequential(tt.ReLU()))(np.ones((1, 2), np.int64))
 
 
-def test_an_output_that_ignores_the_input_is_refused() -> None:
+def test_output_that_ignores_the_input_is_rejected() -> None:
     with pytest.raises(GradientError, match="does not depend on the input"):
         trace(tt.Sequential(lambda x: Tensor(x.data + 1)))(np.ones((1, 2), np.float32))

@@ -9,7 +9,7 @@ from tinytorch import acceleration
 from tinytorch.acceleration import RUNGS, Rung, matrices, rungs
 from tinytorch.native import backend
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2.0**-7}  # of the sums of sizes; bfloat16 rounds both factors by 2^-9
+TOLERANCE = {"float32": 1e-5, "bfloat16": 2.0**-7}  # of the sums of magnitudes; bfloat16 rounds both factors by 2^-9
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("rung", rungs(), ids=lambda rung: rung.name)
 @pytest.mark.parametrize("size", [1, 2, 7, 17, 40, 65])
-def test_whole_numbers_give_the_same_result_to_the_bit(rung: Rung, size: int) -> None:
+def test_integers_give_bit_identical_results(rung: Rung, size: int) -> None:
     a, b = matrices(size, seed=size)
     y = rung.multiply(*rung.prepare(a, b))
     np.testing.assert_array_equal(y, a.astype(np.int64) @ b.astype(np.int64))
@@ -28,7 +28,7 @@ def test_whole_numbers_give_the_same_result_to_the_bit(rung: Rung, size: int) ->
 
 @pytest.mark.parametrize("rung", [rung for rung in rungs() if rung.dtype in TOLERANCE], ids=lambda rung: rung.name)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 70, 2), (5, 4, 130), (66, 129, 9)])
-def test_any_numbers_and_shapes_are_within_the_dtypes_rounding(rung: Rung, shape: tuple[int, int, int]) -> None:
+def test_any_values_and_shapes_are_within_the_dtypes_rounding(rung: Rung, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
@@ -38,7 +38,7 @@ def test_any_numbers_and_shapes_are_within_the_dtypes_rounding(rung: Rung, shape
     assert (abs(y - exact) <= TOLERANCE[rung.dtype] * sizes).all()
 
 
-def test_the_matrices_are_the_same_each_time_and_their_sums_fit_float32() -> None:
+def test_matrices_are_reproducible_and_their_sums_fit_float32() -> None:
     a, b = matrices(300)
     np.testing.assert_array_equal(a, matrices(300)[0])
     assert (a != matrices(300, seed=1)[0]).any()
@@ -48,14 +48,14 @@ def test_the_matrices_are_the_same_each_time_and_their_sums_fit_float32() -> Non
 
 
 @pytest.mark.usefixtures("without_native")
-def test_without_a_native_backend_its_rungs_are_left_out_and_the_reason_is_said() -> None:
+def test_without_a_native_backend_its_rungs_are_left_out_with_a_reason() -> None:
     assert [rung.name for rung in rungs()] == ["Python loops", "inner products", "broadcast", "blocked", "BLAS"]
     told = acceleration.left_out()
     assert told.startswith("oneDNN float32, oneDNN bfloat16, oneDNN int8: the backend here is NumPy (")
     assert "\n" not in told
 
 
-def test_nothing_is_left_out_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_out_if_all_kernels_are_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "native", lambda dtype: True)
     assert rungs() == RUNGS
     assert acceleration.left_out() == ""

@@ -1,4 +1,4 @@
-"""Module 17: calibration, on data that are as they should be and on others."""
+"""Module 17: calibration on ordinary and on unusual data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def outputs(model: Module, x: Array) -> Array:
         return model.eval()(Tensor(x)).data
 
 
-def test_calibration_needs_data_that_are_numbers_and_reach_every_layer() -> None:
+def test_calibration_needs_finite_data_that_reach_every_layer() -> None:
     for nothing in ([], [DIGITS[:0]]):
         with pytest.raises(SettingError, match="no data"):
             quantize_static(mlp(), nothing)
@@ -82,14 +82,14 @@ def test_constant_and_tiny_inputs(value: float) -> None:
         assert np.abs(y - outputs(model, x)).max() <= 0.03 * max(abs(value), 1e-37)
 
 
-def test_zero_weights_give_the_bias() -> None:
+def test_zero_weights_return_the_bias() -> None:
     layer = Linear(24, 3)
     layer.weight.data[:] = 0
     for quantized in (quantize_static(layer, [DIGITS.reshape(64, 24)]), quantize_dynamic(layer)):
         np.testing.assert_array_equal(outputs(quantized, DIGITS.reshape(64, 24)), np.tile(layer.bias.data, (64, 1)))  # type: ignore[union-attr]
 
 
-def test_what_goes_beyond_the_calibrated_range_saturates_on_both_sides() -> None:
+def test_values_beyond_the_calibrated_range_saturate_on_both_sides() -> None:
     layer = Linear(24, 3, bias=False)
     x = random.uniform(-1, 1, (64, 24)).astype(np.float32)
     x[0, :2] = -1, 1
@@ -109,7 +109,7 @@ def observed(x: Array) -> Observer:
     return seen
 
 
-def test_outliers_are_cut_off_where_that_is_better() -> None:
+def test_outliers_are_cut_off_if_that_reduces_the_error() -> None:
     x = np.random.default_rng(0).standard_normal(30_000).astype(np.float32)
     x[7] = 100
     seen = observed(x)
@@ -124,7 +124,7 @@ def test_outliers_are_cut_off_where_that_is_better() -> None:
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
-def test_an_even_range_is_kept_whole(method: Any) -> None:
+def test_uniform_range_is_kept_whole(method: Any) -> None:
     x = np.linspace(0, 2, 5000, dtype=np.float32)
     seen = observed(x)
     assert seen.dtype == "uint8"

@@ -1,4 +1,4 @@
-"""Module 17: whole models become INT8 ones: calibrated, chained, folded, trained, checked."""
+"""Module 17: quantization of whole models: calibration, chaining, folding, and training."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mlp() -> Sequential:
 
 
 def cnn(*, gain: float = 1.0) -> Sequential:
-    """Convolution, pooling, norm, ReLU, as the suite's; `gain` is the norm's first scale."""
+    """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
     norm = lived(BatchNorm2d(8))
     norm.weight.data[0] = gain
@@ -74,7 +74,7 @@ def resnet() -> Sequential:
 
 
 def lived(norm: BatchNorm2d) -> BatchNorm2d:
-    """A norm that has seen something."""
+    """Build a norm with running statistics."""
     n = norm.num_features
     norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
     norm.bias.data = random.standard_normal(n).astype(np.float32)
@@ -105,7 +105,7 @@ def outputs(model: Module, x: Array) -> Array:
 
 
 def error(model: Module, reference: Array, x: Array) -> float:
-    """The largest difference, as a share of the largest output."""
+    """Return the largest error, relative to the largest output."""
     return float(np.abs(outputs(model, x) - reference).max() / np.abs(reference).max())
 
 
@@ -114,7 +114,7 @@ def layers_of(model: Module) -> list[QuantizedLayer]:
 
 
 def trained(model: Module, x: Array, bits: int = 8, steps: int = 20) -> Module:
-    """A few steps of learning by quantization-aware training."""
+    """Run a few steps of quantization-aware training."""
     prepared = prepare_qat(model, bits)
     optimizer = tt.AdamW(prepared.parameters(), lr=3e-3)
     targets = np.arange(len(x)) % 5
@@ -127,19 +127,19 @@ def trained(model: Module, x: Array, bits: int = 8, steps: int = 20) -> Module:
 
 @pytest.mark.parametrize("bits", [8, 3])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
-def test_the_converted_model_is_the_one_that_was_trained(name: str, bits: int) -> None:
+def test_converted_model_matches_the_trained_one(name: str, bits: int) -> None:
     make, x = MODELS[name]
     prepared = trained(make(), x, bits)
     reference = outputs(prepared, x)
     quantized = convert(prepared)
     assert verify_quantized(quantized, x) == []
     assert all(layer.input_scale is not None for layer in layers_of(quantized))
-    # a sum that lies on a rounding's edge may fall to either side: one step of one number, a small share of an output
+    # a sum halfway between two integers may round either way: one step of one value, a small share of an output
     assert error(quantized, reference, x) < 0.02
     assert np.abs(outputs(quantized, x) - reference).mean() < 1e-3 * np.abs(reference).max()
 
 
-def test_one_converted_layer_gives_the_very_numbers() -> None:
+def test_one_converted_layer_returns_identical_values() -> None:
     tt.manual_seed(0)
     prepared: Any = prepare_qat(Linear(24, 7))
     x = random.standard_normal((64, 24)).astype(np.float32)
@@ -148,7 +148,7 @@ def test_one_converted_layer_gives_the_very_numbers() -> None:
     np.testing.assert_allclose(outputs(convert(prepared), 2 * x), outputs(prepared, 2 * x), rtol=1e-5, atol=1e-5)
 
 
-def test_training_with_few_bits_learns_what_rounding_afterwards_loses() -> None:
+def test_quantization_aware_training_recovers_what_rounding_loses() -> None:
     x = random.standard_normal((64, 24)).astype(np.float32)
     targets = np.arange(64) % 5
     tt.manual_seed(0)
@@ -161,7 +161,7 @@ def test_training_with_few_bits_learns_what_rounding_afterwards_loses() -> None:
     assert loss(aware) < loss(quantize_static(model, [x], bits=2)) - 0.2
 
 
-def test_the_gradient_passes_straight_through_where_nothing_saturates() -> None:
+def test_gradient_passes_straight_through_where_nothing_saturates() -> None:
     prepared = FakeQuantized(Linear(3, 1, bias=False))
     prepared.low, prepared.high = Tensor(np.float32(-1)), Tensor(np.float32(1))
     x = Tensor(np.array([[0.3, -0.7, 5.0]], np.float32), requires_grad=True)
@@ -174,7 +174,7 @@ def test_the_gradient_passes_straight_through_where_nothing_saturates() -> None:
     np.testing.assert_allclose(prepared.layer.weight.grad.data, [[38 / 127, -89 / 127, 1]], rtol=1e-5)
 
 
-def test_ranges_follow_in_training_only_and_are_needed() -> None:
+def test_ranges_are_updated_only_in_training_and_are_required() -> None:
     prepared = prepare_qat(Linear(24, 3))
     with pytest.raises(SettingError, match="train on at least one batch"):
         prepared.eval()(Tensor(DIGITS.reshape(64, 24)))

@@ -64,25 +64,25 @@ def test_rounding_is_to_the_nearest_and_saturates(dtype: str, values: list[float
     assert np.abs(q - expected).max() <= 0.5 + 1e-4
 
 
-def test_halves_go_to_the_even_number_and_both_sides_saturate() -> None:
+def test_ties_round_to_even_and_both_sides_saturate() -> None:
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 1e9, -1e9, np.inf, -np.inf, np.nan, 126.5, 254.5, -126.5], np.float32)
     assert quantize(x, np.float32(1), "int8").tolist() == [0, 2, 2, 0, -2, 127, -127, 127, -127, -127, 126, 127, -126]
     assert quantize(x, np.float32(1), "uint8").tolist() == [0, 2, 2, 0, 0, 255, 0, 255, 0, 0, 126, 254, 0]
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
-def test_weights_use_their_bits_and_no_more(bits: int, rng: np.random.Generator) -> None:
+def test_weights_use_exactly_their_bits(bits: int, rng: np.random.Generator) -> None:
     weight = rng.standard_normal((5, 40)).astype(np.float32)
     q, scale = quantize_weight(weight, bits)
     steps = 2 ** (bits - 1) - 1
     assert q.dtype == np.int8
-    assert np.abs(q).max(axis=1).tolist() == [steps] * 5  # each channel its own scale, to its largest
+    assert np.abs(q).max(axis=1).tolist() == [steps] * 5  # each channel has its own scale, from its largest weight
     assert np.abs(q * scale[:, None] - weight).max() <= scale.max() / 2 * 1.0001
     assert (np.abs(q * scale[:, None] - weight) <= scale[:, None] / 2 * 1.0001).all()
 
 
 @pytest.mark.parametrize("bits", [1, 9, 0, -8, 4.0])
-def test_bits_out_of_range(bits: int) -> None:
+def test_bits_out_of_range_are_rejected(bits: int) -> None:
     with pytest.raises(SettingError, match="2 to 8"):
         quantize_weight(np.ones((2, 2), np.float32), bits)
     with pytest.raises(SettingError, match="2 to 8"):
@@ -92,7 +92,7 @@ def test_bits_out_of_range(bits: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-45, 1e-40, TINY, 1e-30, 1.0, 3e38])
-def test_a_scale_never_underflows(value: float) -> None:
+def test_scale_never_underflows(value: float) -> None:
     scale = scales_for(value, 127)
     assert np.isfinite(scale)
     assert np.isfinite(np.float32(1) / scale)
@@ -104,7 +104,7 @@ def test_a_scale_never_underflows(value: float) -> None:
     assert np.abs(rows * row_scales + np.float32(value)).max() <= max(row_scales.max() / 2, 1e-5 * value)
 
 
-def test_rows_are_scaled_each_for_itself(rng: np.random.Generator) -> None:
+def test_each_row_has_its_own_scale(rng: np.random.Generator) -> None:
     x = rng.standard_normal((6, 8)).astype(np.float32) * np.float32(10) ** np.arange(-3, 3)[:, None]
     q, _ = quantize_rows(x.astype(np.float32))
     assert np.abs(q).max(axis=1).tolist() == [127] * 6
@@ -123,7 +123,7 @@ ROWS = hypothesis_arrays(
 
 @few
 @given(ROWS)
-def test_rows_are_rounded_as_the_formula_says(x: Array) -> None:
+def test_row_rounding_matches_the_formula(x: Array) -> None:
     q, scale = quantize_rows(x)
     with np.errstate(invalid="ignore", over="ignore"):
         expected = np.maximum(np.abs(x).max(axis=1, keepdims=True) * np.float32(1 / 127), np.float32(TINY))

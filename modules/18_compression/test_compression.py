@@ -1,4 +1,4 @@
-"""Module 18: what is pruned stays pruned, what is cut is gone, a teacher is listened to, and packing is exact."""
+"""Module 18: magnitude pruning, structured pruning, distillation, and packing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ random = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     tt.manual_seed(0)
-    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # whichever tests ran before
+    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for any test order
 
 
 def mlp(*sizes: int) -> tt.Sequential:
@@ -53,7 +53,9 @@ def weights_of(model: tt.Module) -> Array:
 
 
 @given(st.floats(0, 1), st.integers(1, 9), st.integers(0, 3))
-def test_exactly_the_share_is_pruned_and_none_is_larger_than_what_stays(share: float, width: int, levels: int) -> None:
+def test_exactly_the_share_is_pruned_and_no_pruned_weight_is_larger_than_a_kept_one(
+    share: float, width: int, levels: int
+) -> None:
     model = mlp(3, width, 2)
     if levels:  # few different magnitudes: many ties
         for weight in prunable_weights(model).values():
@@ -65,13 +67,13 @@ def test_exactly_the_share_is_pruned_and_none_is_larger_than_what_stays(share: f
         assert np.abs(flat[~kept]).max() <= np.abs(flat[kept]).min()
 
 
-def test_of_equal_weights_the_first_go() -> None:
+def test_first_of_equal_weights_are_pruned() -> None:
     model = mlp(4, 1)
     model[0].weight.data = np.array([[1, -1, 0.5, 1]], np.float32)  # type: ignore[attr-defined]
     assert magnitude_masks(model, 0.75)["0.weight"].tolist() == [[False, False, False, True]]
 
 
-def test_all_and_nothing() -> None:
+def test_sparsity_of_zero_and_one() -> None:
     model = mlp(5, 4, 3)
     before = {name: value.data.copy() for name, value in model.state_dict().items()}
     apply_masks(model, magnitude_masks(model, 0))
@@ -83,7 +85,7 @@ def test_all_and_nothing() -> None:
     np.testing.assert_array_equal(model(tt.randn(2, 5)).data, np.tile(before["2.bias"], (2, 1)))
 
 
-def test_one_ranking_for_all_layers() -> None:
+def test_all_layers_share_one_ranking() -> None:
     model = mlp(10, 10, 10)
     model[0].weight.data *= np.float32(1e-6)  # type: ignore[attr-defined]
     masks = magnitude_masks(model, 0.5)
@@ -91,19 +93,19 @@ def test_one_ranking_for_all_layers() -> None:
     assert masks["2.weight"].all()
 
 
-def test_nan_stays_where_anything_does() -> None:
+def test_nan_is_pruned_last() -> None:
     model = mlp(4, 1)
     model[0].weight.data = np.array([[np.nan, 3, np.inf, 2]], np.float32)  # type: ignore[attr-defined]
     assert magnitude_masks(model, 0.5)["0.weight"].tolist() == [[True, False, True, False]]
 
 
-def test_a_pruned_weight_is_zero_and_not_minus_zero() -> None:
+def test_pruned_weight_is_positive_zero() -> None:
     model = mlp(6, 6)
     apply_masks(model, magnitude_masks(model, 1))
     assert model[0].weight.data.tobytes() == bytes(6 * 6 * 4)  # type: ignore[attr-defined]
 
 
-def test_biases_norms_and_embeddings_are_left_alone() -> None:
+def test_biases_norms_and_embeddings_are_not_pruned() -> None:
     model = tt.GPT(vocab_size=7, block_size=4, n_layer=1, n_head=2, n_embd=8)
     assert set(prunable_weights(model)) == {
         f"transformer.h.0.{part}.weight" for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
@@ -116,7 +118,7 @@ def test_biases_norms_and_embeddings_are_left_alone() -> None:
     assert set(magnitude_masks(block, 0.5, ["bn1.weight"])) == {"bn1.weight"}
 
 
-def test_what_cannot_be_pruned_is_refused() -> None:
+def test_invalid_pruning_requests_are_rejected() -> None:
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(SettingError, match=f"sparsity {share}: expected 0 to 1"):
             magnitude_masks(mlp(2, 2), share)
@@ -126,7 +128,7 @@ def test_what_cannot_be_pruned_is_refused() -> None:
         magnitude_masks(tt.Sequential(tt.ReLU()), 0.5)
 
 
-def test_the_schedule_is_zhu_and_guptas() -> None:
+def test_schedule_follows_zhu_and_gupta() -> None:
     assert cubic_sparsity(0, 10, 0.2, 0.9) == pytest.approx(0.2)
     assert cubic_sparsity(5, 10, 0.2, 0.9) == pytest.approx(0.9 - 0.7 / 8)
     assert cubic_sparsity(10, 10, 0.2, 0.9) == cubic_sparsity(99, 10, 0.2, 0.9) == 0.9
@@ -160,12 +162,12 @@ def test_gradual_pruning_in_the_trainer(kind: str) -> None:
         assert (weights == 0).sum() == round(asked * weights.size), f"after step {i}"
     for (earlier, _), (later, _) in pairwise(seen):
         assert (later[earlier == 0] == 0).all()
-    assert (seen[12][0] != seen[23][0]).any()  # what stays goes on learning
+    assert (seen[12][0] != seen[23][0]).any()  # the remaining weights continue to learn
     assert sum(loss for _, loss in seen[-6:]) < sum(loss for _, loss in seen[:6])
 
 
 @pytest.mark.parametrize("kind", ["sgd", "nesterov", "adam"])
-def test_momentum_revives_nothing(kind: str) -> None:
+def test_momentum_does_not_revive_pruned_weights(kind: str) -> None:
     model = mlp(8, 16, 3)
     optimizer = inner(model, kind)
     model(tt.randn(4, 8)).sum().backward()
@@ -178,7 +180,7 @@ def test_momentum_revives_nothing(kind: str) -> None:
         assert sparsity_of(model) == pytest.approx(0.5, abs=1e-9)
 
 
-def test_what_is_pruned_stays_so_beside_a_weight_that_becomes_zero_by_itself() -> None:
+def test_pruned_weights_stay_pruned_if_another_weight_becomes_zero() -> None:
     model = mlp(4, 1)
     weight = model[0].weight  # type: ignore[attr-defined]
     weight.data = np.array([[3, 2, 0.5, 4]], np.float32)
@@ -189,7 +191,7 @@ def test_what_is_pruned_stays_so_beside_a_weight_that_becomes_zero_by_itself() -
     assert pruning.masks["0.weight"].tolist() == [[True, True, False, True]]
 
 
-def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     loader = tt.DataLoader(digits(), 16, shuffle=True)
 
     def trainer(checkpoint: Path | None) -> tt.Trainer:
@@ -208,7 +210,7 @@ def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(tmp_path: 
     assert (weights_of(second.model) == 0).sum() == round(0.8 * (8 * 16 + 16 * 3))
 
 
-def test_state_of_another_optimizer_is_refused() -> None:
+def test_state_of_another_optimizer_is_rejected() -> None:
     model = mlp(4, 3)
     pruning = GradualPruning(tt.SGD(model.parameters()), model, 0.5, steps=4)
     with pytest.raises(StateError, match=r"GradualPruning: state does not fit: pruning.step, pruning.mask.0.weight"):
@@ -216,14 +218,14 @@ def test_state_of_another_optimizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"sparsity": 1.5}, {"initial": 0.6}, {"steps": 0}, {"every": 0}])
-def test_settings_of_gradual_pruning(wrong: dict[str, Any]) -> None:
+def test_settings_of_gradual_pruning_are_checked(wrong: dict[str, Any]) -> None:
     model = mlp(2, 2)
     with pytest.raises(SettingError):
         GradualPruning(tt.SGD(model.parameters()), model, **{"sparsity": 0.5, "steps": 4, **wrong})
 
 
 def truth(z: Array, teacher: Array, targets: Array, temperature: float, alpha: float) -> float:
-    """The formula, a row at a time."""
+    """Compute the loss from its formula, one row at a time."""
     total = 0.0
     for student_row, teacher_row, target in zip(z, teacher, targets, strict=True):
         p = np.exp(teacher_row / temperature) / np.exp(teacher_row / temperature).sum()
@@ -235,7 +237,7 @@ def truth(z: Array, teacher: Array, targets: Array, temperature: float, alpha: f
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 1.0])
-def test_the_distillation_loss_and_its_gradient(temperature: float, alpha: float) -> None:
+def test_distillation_loss_and_its_gradient(temperature: float, alpha: float) -> None:
     z, teacher, targets = random.standard_normal((5, 4)), random.standard_normal((5, 4)), np.array([0, 3, 1, 1, 2])
     loss = distillation_loss(Tensor(z), teacher, targets, temperature, alpha)
     assert loss.item() == pytest.approx(truth(z, teacher, targets, temperature, alpha), rel=1e-12)
@@ -251,7 +253,7 @@ def test_at_high_temperature_the_gradient_matches_logits() -> None:
     np.testing.assert_allclose(logits.grad.data, (z - v) / (6 * 5), atol=1e-5)
 
 
-def test_a_student_that_agrees_has_nothing_to_learn() -> None:
+def test_student_that_agrees_has_zero_loss_and_gradient() -> None:
     z = Tensor(random.standard_normal((6, 5)), requires_grad=True)
     loss = distillation_loss(z, z.data.copy(), np.zeros(6, int), 3.0, 1.0)
     loss.backward()
@@ -260,7 +262,7 @@ def test_a_student_that_agrees_has_nothing_to_learn() -> None:
     np.testing.assert_allclose(z.grad.data, 0, atol=1e-12)
 
 
-def test_the_teacher_gets_no_gradient_and_may_exclude_classes() -> None:
+def test_teacher_gets_no_gradient_and_may_exclude_classes() -> None:
     teacher = Tensor(random.standard_normal((2, 3)), requires_grad=True)
     student = Tensor(1000 * random.standard_normal((2, 3)), requires_grad=True)
     distillation_loss(student, teacher, np.array([0, 1]), 2.0, 0.5).backward()
@@ -269,7 +271,7 @@ def test_the_teacher_gets_no_gradient_and_may_exclude_classes() -> None:
     assert np.isfinite(distillation_loss(tt.randn(1, 3), sure, np.array([0]), 2.0, 0.5).item())
 
 
-def test_what_distillation_refuses() -> None:
+def test_invalid_distillation_arguments_are_rejected() -> None:
     z, targets = tt.randn(2, 3), np.array([0, 1])
     with pytest.raises(ShapeError, match=r"logits of shape \(2, 3\) and the teacher's of shape \(2, 4\)"):
         distillation_loss(z, np.zeros((2, 4)), targets, 1.0, 0.5)
@@ -282,7 +284,7 @@ def test_what_distillation_refuses() -> None:
             DistillationLoss(temperature, alpha)
 
 
-def test_the_teacher_sees_what_the_student_sees() -> None:
+def test_teacher_sees_the_same_inputs_as_the_student() -> None:
     teacher = tt.Sequential(tt.Flatten(), Linear(36, 8), tt.Dropout(), Linear(8, 3)).train()
     images, labels = random.standard_normal((10, 6, 6)).astype(np.float32), random.integers(0, 3, 10)
     shift = with_teacher(teacher, tt.random_shift(2))
@@ -298,10 +300,10 @@ def test_the_teacher_sees_what_the_student_sees() -> None:
     assert loss(z, records["label"]).item() == tt.cross_entropy(z, records["label"]).item()
 
 
-def test_a_student_learns_from_a_teacher_in_the_trainer() -> None:
+def test_student_learns_from_a_teacher_in_the_trainer() -> None:
     teacher, student = mlp(8, 16, 3), mlp(8, 8, 3)
     for parameter in teacher.parameters():
-        parameter.data *= 3  # so that its answers differ
+        parameter.data *= 3  # so that its outputs differ
     data = digits()
     train = tt.DataLoader(data, 16, shuffle=True, transform=with_teacher(teacher))
     trainer = tt.Trainer(
@@ -312,7 +314,7 @@ def test_a_student_learns_from_a_teacher_in_the_trainer() -> None:
     )
     history = trainer.fit(train, 20, validation=tt.DataLoader(data, 32))
     assert history[-1]["train_loss"] < 0.2 * history[0]["train_loss"]
-    assert {"val_loss", "accuracy"} <= history[-1].keys()  # plain labels there
+    assert {"val_loss", "accuracy"} <= history[-1].keys()  # validation uses plain labels
     x = data.arrays[0]
     assert (student(Tensor(x)).data.argmax(1) == teacher(Tensor(x)).data.argmax(1)).mean() > 0.9
 

@@ -20,7 +20,7 @@ V, BLOCK = 11, 8
 
 
 def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
     tt.manual_seed(seed)
     model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **o
         drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
         parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
     model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
     return model.eval()  # type: ignore[return-value]
 
 
@@ -38,7 +38,7 @@ def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_logits_are_those_of_full_recomputation(data: st.DataObject) -> None:
+def test_logits_match_full_recomputation(data: st.DataObject) -> None:
     heads, rows = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     model = lively(
         data.draw(st.integers(0, 5)), data.draw(st.integers(1, 3)), heads, 4 * heads, bias=data.draw(st.booleans())
@@ -63,7 +63,7 @@ def test_logits_are_those_of_full_recomputation(data: st.DataObject) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, BLOCK), st.lists(st.integers(1, 20), min_size=1, max_size=6))
-def test_a_text_longer_than_the_block_slides_by_the_hop(hop: int, pieces: list[int]) -> None:
+def test_text_longer_than_the_block_slides_by_the_hop(hop: int, pieces: list[int]) -> None:
     model = lively()
     tokens, decoder, done = text(2, sum(pieces)), Decoder(model, KVCache(model, 2, hop)), 0
     for piece in pieces:
@@ -76,7 +76,7 @@ def test_a_text_longer_than_the_block_slides_by_the_hop(hop: int, pieces: list[i
         np.testing.assert_allclose(logits, model.next_logits(tokens[:, start:done]), rtol=1e-4, atol=1e-4)
 
 
-def test_the_window_rule() -> None:
+def test_window_start_follows_the_rule() -> None:
     assert [window_start(length, 8, 1) for length in (1, 8, 9, 10, 20)] == [0, 0, 1, 2, 12]
     assert [window_start(length, 8, 3) for length in (7, 8, 9, 11, 12, 20)] == [0, 0, 3, 3, 6, 12]
     assert [window_start(length, 8, 8) for length in (8, 9, 16, 17)] == [0, 8, 8, 16]
@@ -93,7 +93,7 @@ def test_one_step_equals_the_models_own_modules(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(fast.cache.pairs, plain.cache.pairs, rtol=1e-4, atol=1e-4)
 
 
-def test_without_a_seed_the_default_generator_goes_on() -> None:
+def test_without_a_seed_the_default_generator_is_used() -> None:
     model = lively()
     tt.manual_seed(4)
     expected = [model.generate([1], 12, hop=3) for _ in range(2)]
@@ -109,7 +109,7 @@ def test_a_stop_token_ends_a_text() -> None:
     assert len(generate(model, [1], 30, seed=3, hop=4, stop=stop)) == 2 + whole[1:].tolist().index(stop)
 
 
-def test_generation_leaves_each_modules_mode_and_drops_nothing() -> None:
+def test_generation_disables_dropout_and_restores_each_modules_mode() -> None:
     model = lively(dropout=0.5)
     model.train()
     model.transformer.h[0].eval()
@@ -120,7 +120,7 @@ def test_generation_leaves_each_modules_mode_and_drops_nothing() -> None:
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_logits_that_are_not_finite_are_an_error(long: bool) -> None:
+def test_nonfinite_logits_raise_an_error(long: bool) -> None:
     model = lively()
     model.transformer.ln_f.weight.data[0] = np.nan
     with pytest.raises(NonFiniteError, match="logits"):
@@ -151,7 +151,7 @@ def test_bad_settings_are_named(arguments: dict[str, object], problem: str) -> N
         lively().generate([1], 2, hop=9)
 
 
-def test_memory_is_made_once() -> None:
+def test_memory_is_allocated_once() -> None:
     model = lively()
     cache = KVCache(model, 2, 3)
     assert cache.keys.shape == cache.values.shape == (2, 2, 2, BLOCK, 4)
@@ -165,7 +165,7 @@ def test_memory_is_made_once() -> None:
     assert cache.nbytes == 2 * 2 * 2 * BLOCK * 8 * 4
 
 
-def test_reuse_after_reset_remembers_nothing() -> None:
+def test_reset_forgets_the_previous_text() -> None:
     model = lively()
     decoder = Decoder(model, KVCache(model, 1, 4))
     first = decoder.next_logits(text(1, 5))
@@ -177,11 +177,11 @@ def test_reuse_after_reset_remembers_nothing() -> None:
     np.testing.assert_array_equal(texts[0], texts[2])
     np.testing.assert_array_equal(texts[1], model.generate([2], 20, seed=2, hop=4))
     decoder.cache.reset()
-    decoder.cache.pairs[...] = np.nan  # whatever lies there is written before it is read
+    decoder.cache.pairs[...] = np.nan  # everything is written before it is read
     np.testing.assert_array_equal(decoder.generate([1], 20, seed=2), texts[0])
 
 
-def test_a_result_stays_what_it_was() -> None:
+def test_result_is_not_overwritten_by_the_next_call() -> None:
     model = lively()
     decoder = Decoder(model, KVCache(model))
     logits = decoder.next_logits([[1]])
@@ -190,7 +190,7 @@ def test_a_result_stays_what_it_was() -> None:
     np.testing.assert_array_equal(logits, kept)
 
 
-def test_batches_of_different_sizes_by_different_caches() -> None:
+def test_row_in_a_batch_matches_the_row_alone() -> None:
     model = lively()
     one, three = Decoder(model, KVCache(model, 1, 4)), Decoder(model, KVCache(model, 3, 4))
     tokens = text(3, 12)
@@ -201,7 +201,7 @@ def test_batches_of_different_sizes_by_different_caches() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (3, 3), (3,), (2, 0), (2, 1, 1)])
-def test_tokens_that_do_not_fit_the_cache(shape: tuple[int, ...]) -> None:
+def test_tokens_that_do_not_fit_the_cache_are_rejected(shape: tuple[int, ...]) -> None:
     model = lively()
     decoder = Decoder(model, KVCache(model, 2))
     for read in (decoder.next_logits, decoder.logits):
@@ -216,12 +216,12 @@ def test_tokens_that_do_not_fit_the_cache(shape: tuple[int, ...]) -> None:
     assert decoder.cache.length == 0
 
 
-def test_a_cache_of_another_model() -> None:
+def test_cache_of_another_model_is_rejected() -> None:
     with pytest.raises(ShapeError, match=r"\(3, 2, 8, 4\): expected the model's, \(2, 2, 8, 4\)"):
         Decoder(lively(), KVCache(lively(n_layer=3)))
 
 
-def test_a_cache_of_true_rows_is_refused() -> None:
+def test_boolean_batch_size_is_rejected() -> None:
     with pytest.raises(SettingError, match="batch_size True: expected an integer, at least 1"):
         KVCache(lively(), batch_size=True)
 
@@ -239,7 +239,7 @@ def test_settings_are_json() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-3), ("float32", 1e-5), ("float64", 1e-5)])
-def test_what_is_kept_may_have_another_dtype(dtype: str, tolerance: float) -> None:
+def test_cache_may_have_another_dtype(dtype: str, tolerance: float) -> None:
     model = lively()
     cache = KVCache(model, 1, 4, dtype)
     assert cache.keys.dtype == cache.values.dtype == dtype
@@ -249,7 +249,7 @@ def test_what_is_kept_may_have_another_dtype(dtype: str, tolerance: float) -> No
     assert dtype != "float16" or report.difference > 1e-6
 
 
-def test_a_float64_model() -> None:
+def test_float64_model_keeps_its_precision() -> None:
     model = lively()
     for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
@@ -260,7 +260,7 @@ def test_a_float64_model() -> None:
         np.testing.assert_allclose(logits, model(tokens[:, : i + 1]).data[:, -1], rtol=1e-11, atol=1e-11)
 
 
-def test_a_decoder_keeps_the_weights_of_its_time() -> None:
+def test_decoder_keeps_the_weights_from_its_creation() -> None:
     model = lively()
     decoder = Decoder(model, KVCache(model))
     before = decoder.next_logits([[1]])

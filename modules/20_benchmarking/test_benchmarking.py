@@ -1,4 +1,4 @@
-"""tinytorch.benchmarking: enough samples, nearest ranks, intervals that cover, verdicts that don't overclaim."""
+"""Module 20: sample counts, nearest-rank percentiles, interval coverage, and verdicts that do not overclaim."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from tinytorch.benchmarking import (
 )
 
 
-def test_examples_in_docstrings_are_true():
+def test_docstring_examples_run():
     assert doctest.testmod(benchmarking).failed == 0
 
 
-def test_samples_needed_are_mlperfs_and_symmetric():
+def test_samples_needed_match_mlperf_and_are_symmetric():
     assert [samples_needed(q) for q in (50, 90, 99)] == [11, 64, 662]
     assert samples_needed(10) == samples_needed(90)
 
 
 @pytest.mark.parametrize("q", [0, 100, -3])
-def test_percentile_outside_its_range_is_refused(q):
+def test_percentile_outside_its_range_is_rejected(q):
     with pytest.raises(SettingError, match="between 0 and 100"):
         samples_needed(q)
 
@@ -49,7 +49,7 @@ def test_measure_calls_warmup_and_samples_and_keeps_only_samples():
 
 
 @pytest.mark.parametrize(("samples", "warmup"), [(0, 1), (1, -1)])
-def test_measure_refuses_impossible_counts(samples, warmup):
+def test_measure_rejects_invalid_counts(samples, warmup):
     with pytest.raises(SettingError, match="at least 1 sample"):
         measure(lambda: None, samples=samples, warmup=warmup)
     with pytest.raises(SettingError, match="at least 1 sample"):
@@ -65,7 +65,7 @@ def test_percentile_is_always_one_of_the_samples():
         percentile([], 50)
 
 
-def test_percentile_has_the_rank_of_its_definition_for_every_count():
+def test_percentile_follows_its_rank_definition_for_every_count():
     assert percentile(range(1, 26), 28) == 7  # 0.28 * 25 is 7.000000000000001 in floats
     assert percentile(range(1, 1001), 99.9) == 999
     assert percentile(range(1, 1001), np.float64(99.9)) == 999
@@ -75,24 +75,24 @@ def test_percentile_has_the_rank_of_its_definition_for_every_count():
 
 
 @pytest.mark.parametrize("q", [150, -1, float("nan"), float("inf")])
-def test_a_percentile_that_is_none_is_refused(q):
+def test_invalid_percentile_is_rejected(q):
     with pytest.raises(SettingError, match="expected a number from 0 to 100"):
         percentile([1.0, 2.0], q)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
-def test_samples_that_are_no_numbers_are_refused(wrong):
+def test_nonfinite_samples_are_rejected(wrong):
     with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
         percentile([1.0, wrong, 2.0], 50)
     with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
         bootstrap_interval([1.0, wrong, 2.0])
 
 
-def test_the_median_of_an_even_count_lies_between_two_samples():
+def test_median_of_an_even_count_lies_between_two_samples():
     assert Measurement(np.array([4.0, 1.0, 2.0, 9.0])).median == 3.0
 
 
-def test_a_tail_is_not_read_from_too_few_samples():
+def test_tail_percentile_needs_enough_samples():
     measured = Measurement(np.arange(662.0))
     assert measured.percentile(99) == 655.0
     assert measured.median == statistics.median(range(662))
@@ -100,7 +100,7 @@ def test_a_tail_is_not_read_from_too_few_samples():
         Measurement(np.arange(661.0)).percentile(99)
 
 
-def test_bootstrap_interval_covers_the_mean_about_as_often_as_it_says():
+def test_bootstrap_interval_covers_the_mean_at_its_nominal_rate():
     rng = np.random.default_rng(1)
     draws = [rng.normal(5.0, 1.0, 30) for _ in range(200)]
     covered = sum(5.0 in bootstrap_interval(draw, np.mean) for draw in draws)
@@ -115,14 +115,14 @@ def test_bootstrap_interval_repeats_with_its_seed_and_widens_with_confidence():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_bootstrap_interval_refuses_what_has_no_spread_to_resample():
+def test_bootstrap_interval_rejects_invalid_arguments():
     with pytest.raises(SettingError, match="at least 2 samples"):
         bootstrap_interval([1.0])
     with pytest.raises(SettingError, match="confidence"):
         bootstrap_interval([1.0, 2.0], confidence=1.0)
 
 
-def test_compare_says_faster_slower_and_by_how_much():
+def test_compare_reports_faster_or_slower_and_the_ratio():
     rng = np.random.default_rng(3)
     reference = rng.normal(1.0, 0.01, 15)
     twice = compare(reference / 2, reference)
@@ -141,15 +141,15 @@ def test_compare_does_not_call_a_small_or_uncertain_effect_faster():
     assert compare(noisy * 0.95, noisy[::-1]).verdict == "tie"
 
 
-def test_an_a_a_comparison_ties_almost_always():
+def test_comparison_of_equal_candidates_is_almost_always_a_tie():
     rng = np.random.default_rng(5)
     verdicts = [compare(*rng.lognormal(0, 0.05, (2, 11))).verdict for _ in range(100)]
     assert verdicts.count("tie") >= 90
 
 
-def test_compare_cancels_what_slowed_both():
+def test_compare_cancels_slowdowns_of_both_candidates():
     rng = np.random.default_rng(6)
-    drift = np.linspace(1.0, 3.0, 15)  # the machine becomes three times as slow on the way
+    drift = np.linspace(1.0, 3.0, 15)  # the machine becomes three times as slow during the run
     reference = drift * rng.normal(1.0, 0.002, 15)
     assert compare(reference / 1.1, reference).verdict == "faster"
 
@@ -163,26 +163,26 @@ def test_compare_cancels_what_slowed_both():
         ([1.0] * 5, [1.0] * 4 + [float("nan")], "finite"),
     ],
 )
-def test_compare_refuses_what_cannot_be_compared(candidate, reference, reason):
+def test_compare_rejects_incomparable_samples(candidate, reference, reason):
     with pytest.raises(SettingError, match=reason):
         compare(candidate, reference)
 
 
-def test_alternate_changes_who_goes_first():
+def test_alternate_swaps_the_first_candidate_each_round():
     calls = []
     results = alternate(lambda: calls.append("a") or 1, lambda: calls.append("b") or 2, rounds=3)
     assert "".join(calls) == "abbaab"
     assert results == ([1, 1, 1], [2, 2, 2])
 
 
-def test_measure_interleaved_tells_the_slow_one_from_the_quick_one():
+def test_measure_interleaved_distinguishes_slow_from_fast():
     slow, quick = measure_interleaved(lambda: sum(range(20_000)), lambda: None, samples=9, warmup=1)
     assert len(slow.seconds) == len(quick.seconds) == 9
     assert slow.median > quick.median
 
 
-def test_measure_interleaved_never_lets_a_function_follow_itself(monkeypatch):
-    """Each function has a cache of its own: a call costs 1 us right after itself (warm) and 2 us after the other."""
+def test_measure_interleaved_never_runs_a_function_twice_in_a_row(monkeypatch):
+    """Each function has its own cache: a call costs 1 us right after itself (warm) and 2 us after the other."""
     now, last = [0], [""]
 
     def with_cache(name):
@@ -199,15 +199,15 @@ def test_measure_interleaved_never_lets_a_function_follow_itself(monkeypatch):
             np.testing.assert_allclose(measured.seconds, 2e-6)
 
 
-def test_an_interval_holds_its_ends():
+def test_interval_contains_its_ends():
     assert 1.0 in Interval(1.0, 2.0)
     assert 2.1 not in Interval(1.0, 2.0)
 
 
-def test_peak_memory_counts_what_was_alive_at_once() -> None:
+def test_peak_memory_counts_memory_allocated_at_the_same_time() -> None:
     def two_in_turn() -> None:
         for _ in range(2):
-            np.ones(10**5)  # the first is gone when the second is made
+            np.ones(10**5)  # the first is freed when the second is allocated
 
     def two_at_once() -> float:
         return float((np.ones(10**5) + np.ones(10**5)).sum())
@@ -217,7 +217,7 @@ def test_peak_memory_counts_what_was_alive_at_once() -> None:
     assert 1.6e6 <= both < 3e6
 
 
-def test_peak_memory_passes_an_error_on_and_stops_tracing() -> None:
+def test_peak_memory_reraises_an_error_and_stops_tracing() -> None:
     with pytest.raises(ZeroDivisionError):
         peak_memory(lambda: 1 / 0)
     assert not tracemalloc.is_tracing()

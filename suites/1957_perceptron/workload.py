@@ -20,7 +20,7 @@ class Data(NamedTuple):
 
 
 def load(parameters: dict[str, Any]) -> Data:
-    """Points that a line separates, or MNIST's zeros and ones."""
+    """Load points that a line separates, or MNIST's zeros and ones."""
     if parameters["data"] == "points":
         return separable_points(parameters["samples"], parameters["margin"])
     mnist = datasets.mnist()
@@ -29,7 +29,7 @@ def load(parameters: dict[str, Any]) -> Data:
 
 
 def separable_points(samples: int, margin: float) -> Data:
-    """Points in [-1, 1]^2, no nearer than `margin` to the line x + 2y = 0.2 that tells the classes apart."""
+    """Draw points in [-1, 1]^2, at least margin / 2 from the line x + 2y = 0.2 that separates the two classes."""
     rng = np.random.default_rng(1957)
     points = rng.uniform(-1, 1, (8 * samples, 2)).astype(np.float32)
     side = (points @ np.array([1, 2], np.float32) - 0.2) / np.sqrt(5)  # signed distance from the line
@@ -39,13 +39,13 @@ def separable_points(samples: int, margin: float) -> Data:
 
 
 def zeros_and_ones(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The images of 0 and 1 as rows of brightness from 0 to 1."""
+    """Select the images of 0 and 1, as rows with brightness from 0 to 1."""
     chosen = labels <= 1
     return images[chosen].reshape(-1, 28 * 28).astype(np.float32) / 255, labels[chosen]
 
 
 def build(parameters: dict[str, Any], seed: int) -> tt.Module:
-    """One linear unit."""
+    """Build one linear unit."""
     tt.manual_seed(seed)
     return tt.Linear(2 if parameters["data"] == "points" else 28 * 28, 1)
 
@@ -53,7 +53,7 @@ def build(parameters: dict[str, Any], seed: int) -> tt.Module:
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """By the rule that the parameters name."""
+    """Train with the rule that the parameters name."""
     rule = {"rosenblatt": rosenblatt, "gradient": gradient_descent}[parameters["rule"]]
     return rule(model, data, parameters, seed, report)
 
@@ -61,7 +61,7 @@ def train(
 def rosenblatt(
     model: tt.Linear, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """For each sample in turn: if it is called wrong, w += t x and b += t, with t = -1 or +1.
+    """For each misclassified sample, add t x to the weights and t to the bias, with t = -1 or +1.
 
     Stops after an epoch without mistakes. Source: Rosenblatt 1958, https://doi.org/10.1037/h0042519.
     """
@@ -88,7 +88,7 @@ def rosenblatt(
 def gradient_descent(
     model: tt.Linear, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """Logistic loss and SGD with momentum: the same unit, trained as all later networks are."""
+    """Train the same unit with logistic loss and SGD with momentum, as all later networks are trained."""
     loader, test = (
         tt.DataLoader(tt.TensorDataset(x, y[:, None].astype(np.float32)), parameters["batch_size"], shuffle, seed=seed)
         for x, y, shuffle in ((data.train_x, data.train_y, True), (data.test_x, data.test_y, False))
@@ -103,25 +103,25 @@ def gradient_descent(
 
 
 def share_right(model: tt.Linear, x: np.ndarray, y: np.ndarray) -> float:
-    """The share of samples on the right side of the line."""
+    """Return the share of samples on the correct side of the line."""
     with tt.no_grad():
         return float(((model(tt.Tensor(x)).data[:, 0] > 0) == y).mean())
 
 
 def evaluate(model: tt.Linear, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy on the held-out samples, and what the unit has learned: its line, or its weights as an image."""
+    """Measure accuracy on the held-out samples, and show the unit's line or its weights as an image."""
     picture = plane(model, data) if parameters["data"] == "points" else weights_as_image(model)
     return {"metrics": {"accuracy": share_right(model, data.test_x, data.test_y)}, "exhibits": [picture]}
 
 
 def plane(model: tt.Linear, data: Data) -> dict[str, Any]:
-    """The test points over the unit's answer everywhere."""
+    """Show the test points over the unit's output in the plane."""
     axis = np.linspace(-1, 1, 41, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     answer = tt.sigmoid(model(tt.Tensor(grid))).data.reshape(41, 41)
     return {
         "kind": "points",
-        "title": "Held-out points and the line it found",
+        "title": "Held-out points and the learned line",
         "x": data.test_x[:, 0].tolist(),
         "y": data.test_x[:, 1].tolist(),
         "label": data.test_y.tolist(),
@@ -132,10 +132,10 @@ def plane(model: tt.Linear, data: Data) -> dict[str, Any]:
 
 
 def weights_as_image(model: tt.Linear) -> dict[str, Any]:
-    """What speaks for a one (positive) and for a zero (negative), pixel by pixel."""
+    """Show the evidence for a one (positive) and for a zero (negative), pixel by pixel."""
     return {
         "kind": "heatmaps",
-        "title": "The weights: what speaks for a one, and what for a zero",
+        "title": "Weights: evidence for a one (positive) and for a zero (negative)",
         "x_title": "column",
         "y_title": "row",
         "names": ["weight"],
@@ -144,10 +144,10 @@ def weights_as_image(model: tt.Linear) -> dict[str, Any]:
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Rows (N, features) to logits (N, 1)."""
+    """Return a function from rows (N, features) to logits (N, 1)."""
     return trace(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:
-    """The held-out samples."""
+    """Return the held-out samples."""
     return data.test_x

@@ -1,4 +1,4 @@
-"""XOR: the four points that a single layer cannot learn and a hidden layer can."""
+"""XOR: four points that a single layer cannot learn, but a network with a hidden layer can."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Data(NamedTuple):
 
 
 def load(parameters: dict[str, Any]) -> Data:
-    """Noisy copies of the four points, to see whether more than the points themselves was learned."""
+    """Draw noisy copies of the four points, to test whether the model learned more than the points themselves."""
     rng = np.random.default_rng(1969)
     which = rng.integers(0, 4, parameters["samples"])
     noise = rng.normal(0, parameters["noise"], (parameters["samples"], 2)).astype(np.float32)
@@ -28,7 +28,7 @@ def load(parameters: dict[str, Any]) -> Data:
 
 
 def build(parameters: dict[str, Any], seed: int) -> tt.Module:
-    """2 -> 1, or 2 -> hidden -> 1 with tanh between."""
+    """Build 2 -> 1, or 2 -> hidden -> 1 with tanh in between."""
     tt.manual_seed(seed)
     hidden = parameters["hidden"]
     if hidden == 0:
@@ -39,7 +39,7 @@ def build(parameters: dict[str, Any], seed: int) -> tt.Module:
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """Adam on all four points at once."""
+    """Train with Adam on all four points at once."""
     loader = tt.DataLoader(tt.TensorDataset(POINTS, ANSWERS), batch_size=4)
     trainer = tt.Trainer(model, tt.Adam(model.parameters(), lr=parameters["learning_rate"]), tt.BCEWithLogitsLoss())
     curve = trainer.fit(loader, parameters["steps"], report=report)
@@ -47,13 +47,13 @@ def train(
 
 
 def share_right(model: tt.Module, x: np.ndarray, y: np.ndarray) -> float:
-    """The share of points on the right side of one half."""
+    """Return the share of points whose output is on the correct side of 0.5."""
     with tt.no_grad():
         return float(((model(tt.Tensor(x)).data > 0) == (y > 0.5)).mean())
 
 
 def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy on the four points and on noisy ones, and the model's answer over the plane."""
+    """Measure accuracy on the four points and on noisy ones, and show the model's output in the plane."""
     accuracy = share_right(model, POINTS, ANSWERS)
     axis = np.linspace(-0.5, 1.5, 41, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -66,7 +66,7 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
         "exhibits": [
             {
                 "kind": "points",
-                "title": "The four points and the model's answer",
+                "title": "The four points and the model's output",
                 "x": POINTS[:, 0].tolist(),
                 "y": POINTS[:, 1].tolist(),
                 "label": ANSWERS[:, 0].astype(int).tolist(),
@@ -79,10 +79,10 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Points (N, 2) to logits (N, 1)."""
+    """Return a function from points (N, 2) to logits (N, 1)."""
     return trace(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:
-    """The noisy points."""
+    """Return the noisy points."""
     return data.noisy_x

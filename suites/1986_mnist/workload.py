@@ -1,4 +1,4 @@
-"""MNIST: a multilayer perceptron on all 60,000 digits, judged on the 10,000 it has never seen."""
+"""MNIST: a multilayer perceptron trained on 60,000 digits and evaluated on the 10,000 test digits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Data(NamedTuple):
 
 
 def load(parameters: dict[str, Any]) -> Data:
-    """All of MNIST, as brightness from 0 to 1."""
+    """Load all of MNIST, as brightness from 0 to 1."""
     mnist = datasets.mnist()
     train_x, test_x = (x.astype(np.float32) / 255 for x in (mnist.train_images, mnist.test_images))
     return Data(train_x, mnist.train_labels, test_x, mnist.test_labels)
 
 
 def build(parameters: dict[str, Any], seed: int) -> tt.Module:
-    """784 -> hidden sizes -> 10, with ReLU and dropout between."""
+    """Build 784 -> hidden sizes -> 10, with ReLU and dropout in between."""
     tt.manual_seed(seed)
     sizes = [PIXELS, *parameters["hidden"]]
     layers: list[Callable[[tt.Tensor], tt.Tensor]] = [tt.Flatten()]
@@ -42,7 +42,7 @@ def build(parameters: dict[str, Any], seed: int) -> tt.Module:
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """AdamW with a cosine schedule on randomly shifted digits."""
+    """Train with AdamW and a cosine schedule on randomly shifted digits."""
     loader = tt.DataLoader(
         tt.TensorDataset(data.train_x, data.train_y),
         parameters["batch_size"],
@@ -65,7 +65,7 @@ def train(
 
 
 def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy on the whole test split, the confusion matrix, and the mistakes it was surest of."""
+    """Measure accuracy on the whole test split, and show the confusion matrix and the most confident mistakes."""
     logits = predictor(model)(data.test_x)  # (N, 10)
     called = logits.argmax(axis=1)
     counts = np.zeros((CLASSES, CLASSES), np.int64)
@@ -81,17 +81,17 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
 
 
 def worst_mistakes(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, count: int) -> dict[str, Any]:
-    """The wrongly called images, those with the surest wrong answer first."""
+    """Show misclassified images, the most confident mistakes first."""
     probabilities = tt.softmax(tt.Tensor(logits)).data  # (N, 10)
     called = probabilities.argmax(axis=1)
     sureness = np.where(called != labels, probabilities.max(axis=1), -1)
     worst = [i for i in np.argsort(-sureness)[:count] if called[i] != labels[i]]
     return {
         "kind": "pictures",
-        "title": "Worst mistakes",
+        "title": "Most confident mistakes",
         "pictures": [
             {
-                "caption": f"{labels[i]}, called {called[i]} ({sureness[i]:.0%})",
+                "caption": f"{labels[i]}, predicted {called[i]} ({sureness[i]:.0%})",
                 "pixels": (images[i] * 255).astype(int).tolist(),
             }
             for i in worst
@@ -100,10 +100,10 @@ def worst_mistakes(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, c
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Images (N, 28, 28) to logits (N, 10)."""
+    """Return a function from images (N, 28, 28) to logits (N, 10)."""
     return trace(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:
-    """The test images."""
+    """Return the test images."""
     return data.test_x

@@ -1,6 +1,6 @@
-"""CIFAR-10: convolutional networks on 50,000 small photographs, judged on the 10,000 they have never seen.
+"""CIFAR-10: convolutional networks trained on 50,000 small photographs and evaluated on the 10,000 test photographs.
 
-Three models: a plain CNN, MLPerf Tiny's ResNet-8, and the network of airbench, made for learning fast.
+There are three models: a plain CNN, MLPerf Tiny's ResNet-8, and airbench's network, designed to train fast.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Data(NamedTuple):
 
 
 def load(parameters: dict[str, Any]) -> Data:
-    """All of CIFAR-10."""
+    """Load all of CIFAR-10."""
     cifar = datasets.cifar10()
     return Data(cifar.train_images, cifar.train_labels, cifar.test_images, cifar.test_labels, cifar.classes)
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """uint8 pixels to float32 of mean 0 and deviation 1 in each channel."""
+    """Convert uint8 pixels to float32 with mean 0 and standard deviation 1 in each channel."""
     return (images - datasets.CIFAR10_MEAN) / datasets.CIFAR10_STD
 
 
@@ -45,8 +45,10 @@ def normalise(images: np.ndarray) -> np.ndarray:
 
 
 def cnn(widths: list[int]) -> tt.Module:
-    """3x3 convolution, pooling, batch norm and ReLU for each width. Pooling comes first: what follows has a quarter
-    of the work."""
+    """Build a 3x3 convolution, pooling, batch norm, and ReLU for each width.
+
+    Pooling comes right after the convolution, so the other layers have a quarter of the work.
+    """
     layers: list[Layer] = []
     for into, out in pairwise([3, *widths]):
         layers += [Conv2d(into, out, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(out), tt.ReLU()]
@@ -55,16 +57,19 @@ def cnn(widths: list[int]) -> tt.Module:
 
 
 def resnet8() -> tt.Module:
-    """MLPerf Tiny's image classifier, 78,666 numbers: https://github.com/mlcommons/tiny (ResNet v1, 8 layers)."""
+    """Build MLPerf Tiny's image classifier, ResNet v1 with 8 layers and 78,666 parameters.
+
+    Source: https://github.com/mlcommons/tiny.
+    """
     stem: list[Layer] = [Conv2d(3, 16, 3, 1, 1), BatchNorm2d(16), tt.ReLU()]
     stacks = [BasicBlock(16, 16), BasicBlock(16, 32, stride=2), BasicBlock(32, 64, stride=2)]
     return tt.Sequential(*stem, *stacks, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(64, 10))
 
 
 def airbench(widths: list[int], activation: Layer) -> tt.Module:
-    """A fixed 2x2 convolution that whitens the patches, then for each width two 3x3 convolutions.
+    """Build a fixed 2x2 convolution that whitens the patches, then two 3x3 convolutions for each width.
 
-    Batch norm has no scale, convolutions begin as the identity, the answer is scaled down by 9.
+    Batch norm has no scale, convolutions are initialized as the identity, and the output is divided by 9.
     Source: Jordan 2024, https://arxiv.org/abs/2404.00498 (airbench94).
     """
     layers: list[Layer] = [Conv2d(3, 24, 2), activation]
@@ -75,7 +80,7 @@ def airbench(widths: list[int], activation: Layer) -> tt.Module:
 
 
 def _identity(into: int, out: int) -> Conv2d:
-    """A convolution whose first channels begin by passing the input on."""
+    """Build a convolution whose first channels are initialized to pass the input on."""
     layer = Conv2d(into, out, 3, padding=1, bias=False)
     same = np.arange(min(into, out))
     layer.weight.data[same] = 0
@@ -90,7 +95,7 @@ def _shift_norm(channels: int) -> BatchNorm2d:
 
 
 def whiten(layer: Conv2d, images: np.ndarray) -> None:
-    """Give the first convolution the eigenvectors of 2x2 patches, each scaled to unit variance, and their negatives."""
+    """Set the first convolution to the eigenvectors of 2x2 patches, scaled to unit variance, and their negatives."""
     patches = np.lib.stride_tricks.sliding_window_view(normalise(images), (2, 2), axis=(2, 3))[:, :, ::2, ::2]
     rows = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 12)
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
@@ -101,7 +106,7 @@ def whiten(layer: Conv2d, images: np.ndarray) -> None:
 
 
 def build(parameters: dict[str, Any], seed: int) -> tt.Module:
-    """The model that the parameters name."""
+    """Build the model that the parameters name."""
     tt.manual_seed(seed)
     if parameters["model"] == "resnet8":
         return resnet8()
@@ -114,8 +119,10 @@ def build(parameters: dict[str, Any], seed: int) -> tt.Module:
 
 
 class FlippingLoader(tt.DataLoader):
-    """Mirrors half of the images in even epochs and the other half in odd ones, so that in any two epochs each
-    image is seen from both sides once (Jordan 2024, section 3.6)."""
+    """A loader that mirrors half of the images in even epochs and the other half in odd ones.
+
+    In any two consecutive epochs, each image is seen once in each orientation (Jordan 2024, section 3.6).
+    """
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         for images, labels, side in super().batches(epoch, start):
@@ -127,17 +134,19 @@ class FlippingLoader(tt.DataLoader):
 def augmentation(
     pixels: int, edge: Edge
 ) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
-    """Normalise, then move by up to `pixels`; at the edge comes in the mean colour ("constant") or a reflection."""
+    """Normalize, then shift by up to `pixels`, and fill the edge with the mean color ("constant") or a reflection."""
     shift = tt.random_shift(pixels, mode=edge)
     return lambda batch, rng: shift((normalise(batch[0]), *batch[1:]), rng)
 
 
 class Lookahead(tt.SGD):
-    """SGD with Nesterov momentum whose weights are drawn back, every five steps, towards their slow average:
-    slow += (1 - 0.95^5 (t / total)^3) (fast - slow); fast = slow. Early the average follows, at the end it holds.
+    """SGD with Nesterov momentum that pulls the weights back toward their slow average every five steps.
 
-    The average is of the weights only, not of batch norm's running statistics. Neither it nor the count of steps
-    is in state_dict, so a training cannot be resumed.
+    slow += (1 - 0.95^5 (t / total)^3) (fast - slow); fast = slow. Early in training, the average follows the weights
+    closely; toward the end, it hardly moves.
+
+    Only the weights are averaged, not batch norm's running statistics. Neither the average nor the step count is in
+    state_dict, so training cannot be resumed.
 
     Source: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, with the schedule of airbench94.
     """
@@ -158,7 +167,7 @@ class Lookahead(tt.SGD):
 
 
 def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> tt.SGD:
-    """Nesterov momentum; airbench's network adds look-ahead, and its norm's shifts learn 64 times as fast."""
+    """Build SGD with Nesterov momentum; airbench adds lookahead and a 64 times higher rate for the norms' shifts."""
     rate, decay, momentum = parameters["learning_rate"], parameters["weight_decay"], parameters["momentum"]
     if parameters["model"] != "airbench":
         return tt.SGD(model.parameters(), rate, momentum, decay, nesterov=True)
@@ -175,7 +184,7 @@ def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> t
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """SGD; the learning rate rises over the first part of the steps and falls to `last` of its peak over the rest."""
+    """Train with SGD. The learning rate rises during warmup, then falls to the fraction `last` of its peak."""
     if parameters["model"] == "airbench":
         whiten(model[0], data.train_x[:5000])  # type: ignore[index]
     side = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
@@ -201,11 +210,11 @@ def train(
     return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
 
 
-# Judging ----------------------------------------------------------------------------------------------
+# Evaluation -------------------------------------------------------------------------------------------
 
 
 def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy on the whole test split, by one view of each image and as the case asks for it, and exhibits."""
+    """Measure accuracy on the whole test split, with one view of each image and with the case's number of views."""
     predict = predictor(model)
     single = logits_of(predict, data.test_x)
     logits = single.copy()
@@ -235,8 +244,11 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
 
 
 def more_views(images: np.ndarray, views: int) -> Iterator[tuple[float, np.ndarray]]:
-    """(weight, images) of the views beside the image itself, whose weight is 1: of 2 its mirror image; of 6 both moved
-    one pixel up and left, and down and right, too, each for half (airbench94's test-time augmentation)."""
+    """Yield (weight, images) of the views in addition to the image itself, whose weight is 1.
+
+    2 views add the mirror image. 6 views also add both images shifted by one pixel up and left, and down and right,
+    each with weight 1/2 (airbench94's test-time augmentation).
+    """
     if views > 1:
         yield 1.0, images[..., ::-1]
     if views > 2:
@@ -247,12 +259,12 @@ def more_views(images: np.ndarray, views: int) -> Iterator[tuple[float, np.ndarr
 
 
 def logits_of(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """(N, 10), 500 images at a time."""
+    """Return logits (N, 10), computed for 500 images at a time."""
     return np.concatenate([predict(normalise(images[i : i + 500])) for i in range(0, len(images), 500)])
 
 
 def worst_mistakes(data: Data, logits: np.ndarray, count: int) -> dict[str, Any]:
-    """The wrongly called images, those with the surest wrong answer first."""
+    """Show misclassified images, the most confident mistakes first."""
     probabilities = tt.softmax(tt.Tensor(logits)).data  # (N, 10)
     called = probabilities.argmax(axis=1)
     sureness = np.where(called != data.test_y, probabilities.max(axis=1), -1)
@@ -260,38 +272,38 @@ def worst_mistakes(data: Data, logits: np.ndarray, count: int) -> dict[str, Any]
     name = data.classes
     pictures = [
         {
-            "caption": f"{name[data.test_y[i]]}, called {name[called[i]]} ({sureness[i]:.0%})",
+            "caption": f"{name[data.test_y[i]]}, predicted {name[called[i]]} ({sureness[i]:.0%})",
             "pixels": data.test_x[i].transpose(1, 2, 0).tolist(),
         }
         for i in worst
     ]
-    return {"kind": "pictures", "title": "Worst mistakes", "pictures": pictures}
+    return {"kind": "pictures", "title": "Most confident mistakes", "pictures": pictures}
 
 
 def filters(model: tt.Module) -> dict[str, Any]:
-    """The first layer's kernels as colours, each stretched to the whole range."""
+    """Show the first layer's kernels as colors, each scaled to the full range."""
     weight = model[0].weight.data.transpose(0, 2, 3, 1)  # type: ignore[index]  # (K, kh, kw, 3)
     low, high = (f(weight, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
     colours = ((weight - low) / (high - low + 1e-12) * 255).astype(int).repeat(8, axis=1).repeat(8, axis=2)
     pictures = [{"caption": f"channel {i}", "pixels": pixels.tolist()} for i, pixels in enumerate(colours[:32])]
-    return {"kind": "pictures", "title": "What the first layer looks for", "pictures": pictures}
+    return {"kind": "pictures", "title": "Filters of the first layer", "pictures": pictures}
 
 
 def feature_maps(model: tt.Module, image: np.ndarray) -> dict[str, Any]:
-    """One test image and how strongly the first layer answers to it, black to white in each channel."""
+    """Show one test image and the first layer's response to it, from black to white in each channel."""
     with tt.no_grad():
         maps = model[0](tt.Tensor(normalise(image))).data[0]  # type: ignore[index]  # (K, H, W)
     low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     greys = ((maps - low) / (high - low + 1e-12) * 255).astype(int)
-    pictures = [{"caption": "the image", "pixels": image[0].transpose(1, 2, 0).tolist()}]
+    pictures = [{"caption": "input image", "pixels": image[0].transpose(1, 2, 0).tolist()}]
     pictures += [{"caption": f"channel {i}", "pixels": grey.tolist()} for i, grey in enumerate(greys[:16])]
-    return {"kind": "pictures", "title": "What the first layer sees in it", "pictures": pictures}
+    return {"kind": "pictures", "title": "Feature maps of the first layer", "pictures": pictures}
 
 
 def layer_costs(model: tt.Module, images: np.ndarray) -> dict[str, Any]:
-    """Time and arithmetic of each layer on a batch, beside this machine's best matrix product, measured here."""
+    """Tabulate time and operations of each layer on a batch, compared with the best matrix product measured here."""
     a = np.random.default_rng(0).random((1024, 1024), np.float32)
-    peak = 2 * 1024**3 / float(measure(lambda: a @ a, samples=15, warmup=3).seconds.min())  # operations a second
+    peak = 2 * 1024**3 / float(measure(lambda: a @ a, samples=15, warmup=3).seconds.min())  # operations per second
     rows: list[list[str | float | None]] = []
     for name, layer, x in inputs_of_layers(model, images):
         with tt.no_grad():
@@ -302,20 +314,18 @@ def layer_costs(model: tt.Module, images: np.ndarray) -> dict[str, Any]:
         share = round(rate / peak, 3) if work else None
         shown = [round(work / 1e6, 1), round(seconds * 1e3, 3), round(rate / 1e9, 1) if work else None, share]
         rows.append([name, type(layer).__name__, str(y.shape[1:]), *shown])
-    title = (
-        f"Inference of {len(images)} images, layer by layer; the best matrix product here: {peak / 1e9:.0f} GFLOP/s. "
-    )
+    title = f"Inference of {len(images)} images, layer by layer. Best matrix product here: {peak / 1e9:.0f} GFLOP/s. "
     return {
         "kind": "table",
         "title": title
-        + "Operations are those of the plain convolution; Winograd needs fewer, so its share can pass 1.",
+        + "Operations are counted for direct convolution; Winograd needs fewer, so its share can exceed 1.",
         "columns": ["name", "layer", "output", "MFLOP", "ms", "GFLOP/s", "share of peak"],
         "rows": rows,
     }
 
 
 def operations(layer: tt.Module, y: tt.Tensor) -> float:
-    """Multiplications and additions of a convolution or linear layer: two for each weight and place in the output."""
+    """Count a convolution's or linear layer's multiplications and additions: two per weight and output position."""
     if not isinstance(layer, (Conv2d, tt.Linear)):
         return 0.0
     places = y.numel() // y.shape[1]
@@ -323,7 +333,7 @@ def operations(layer: tt.Module, y: tt.Tensor) -> float:
 
 
 def inputs_of_layers(model: tt.Module, images: np.ndarray) -> list[tuple[str, tt.Module, tt.Tensor]]:
-    """(name, layer, its input) of each layer with a cost of its own, in the order in which they run."""
+    """Return (name, layer, input) of each layer that computes something, in the order in which they run."""
     seen: list[tuple[str, tt.Module, tt.Tensor]] = []
 
     def watch(name: str, layer: tt.Module) -> None:
@@ -341,22 +351,22 @@ def inputs_of_layers(model: tt.Module, images: np.ndarray) -> list[tuple[str, tt
     with tt.no_grad():
         model.eval()(tt.Tensor(normalise(images)))
     for _, part in leaves:
-        del part.forward  # the class's own again
+        del part.forward  # restores the class's method
     return [entry for entry in seen if not isinstance(entry[1], (tt.Flatten, tt.Sequential))]
 
 
 def named_parts(module: tt.Module, prefix: str = "") -> Iterator[tuple[str, tt.Module]]:
-    """All parts, however deep, with their full names."""
+    """Yield all submodules recursively, with their full names."""
     for name, child in module.named_children():
         yield prefix + name, child
         yield from named_parts(child, f"{prefix}{name}.")
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Normalised images (N, 3, 32, 32) to logits (N, 10)."""
+    """Return a function from normalized images (N, 3, 32, 32) to logits (N, 10)."""
     return trace(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:
-    """The first test images, normalised."""
+    """Return the first test images, normalized."""
     return normalise(data.test_x[:2000])

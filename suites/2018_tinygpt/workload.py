@@ -1,7 +1,7 @@
-"""TinyGPT: a GPT learns Shakespeare's plays; what it writes is measured.
+"""TinyGPT: a GPT trained on Shakespeare's plays, and measures of the text it generates.
 
-The text is split as nanoGPT splits it, the first 90% to train. A training iteration is a batch of windows at
-random places, a validation loss the mean over windows that are always the same.
+The text is split as in nanoGPT, with the first 90% for training. A training iteration uses a batch of windows at
+random positions. The validation loss is the mean over a fixed set of windows.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Parameters = dict[str, Any]
 Report = Callable[..., None]
 Windows = tuple[np.ndarray, np.ndarray]
 
-PROMPT = "\n"  # what ends a line and parts speeches: a text may begin anywhere
-ROWS = 16  # texts that are written side by side
-WATCHED_WINDOWS = 240  # validation windows while training
-JUDGED_WINDOWS = 1000  # and at the end
+PROMPT = "\n"  # ends lines and separates speeches, so any text can follow
+ROWS = 16  # texts that are generated in one batch
+WATCHED_WINDOWS = 240  # validation windows during training
+JUDGED_WINDOWS = 1000  # validation windows after training
 SAMPLE_TOKENS = 400
 MAP_LENGTH = 24  # tokens of an attention map
 
 
 @dataclass
 class Corpus:
-    """The text as tokens, and what the training leaves behind for the exhibits."""
+    """The text as tokens, and the weights that training stores for the exhibits."""
 
     train_text: str
     validation_text: str
@@ -58,9 +58,9 @@ class Corpus:
 
 
 class RandomWindows:
-    """Batches for the Trainer: windows of the text at random places, and the tokens that follow each position.
+    """Batches for the Trainer: windows of the text at random positions, and the token after each position.
 
-    An epoch is a number of iterations, here the stretch between two looks at the validation loss.
+    An epoch is a number of iterations, here those between two validations.
     """
 
     def __init__(self, tokens: np.ndarray, block_size: int, batch_size: int, iterations: int, seed: int) -> None:
@@ -78,7 +78,7 @@ class RandomWindows:
 
 
 class FixedWindows:
-    """Windows at even distances over the whole text: the same for every model and every run."""
+    """Evenly spaced windows over the whole text: the same for every model and every run."""
 
     def __init__(self, tokens: np.ndarray, block_size: int, count: int, batch_size: int = 24) -> None:
         self.tokens, self.block_size, self.batch_size = tokens, block_size, batch_size
@@ -93,12 +93,12 @@ class FixedWindows:
 
 
 def windows(tokens: np.ndarray, places: np.ndarray, block_size: int) -> Windows:
-    """Inputs and targets, (B, T) each, the targets one token later."""
+    """Return inputs and targets, (B, T) each; targets are shifted by one token."""
     spans = tokens[places[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
     return spans[:, :-1], spans[:, 1:]
 
 
-# The contract -------------------------------------------------------------------------------------------
+# The workload interface -------------------------------------------------------------------------------
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -109,7 +109,7 @@ def load(parameters: Parameters) -> Corpus:
         tokenizer = CharTokenizer(text.text)
     corpus = Corpus(text.train, text.validation, tokenizer)
     if tokenizer.vocab_size != parameters["vocab_size"]:
-        raise ValueError(f"the text has {tokenizer.vocab_size} tokens, parameters say {parameters['vocab_size']}")
+        raise ValueError(f"vocab_size {parameters['vocab_size']}: expected the tokenizer's {tokenizer.vocab_size}")
     return corpus
 
 
@@ -120,7 +120,7 @@ def build(parameters: Parameters, seed: int) -> GPT:
 
 
 def optimizer_and_schedule(model: GPT, parameters: Parameters) -> tuple[AdamW, CosineLR]:
-    """nanoGPT's: AdamW that decays matrices only, a linear warmup, then a cosine down to a tenth."""
+    """Build nanoGPT's: AdamW with weight decay on matrices only, linear warmup, then cosine decay to a tenth."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -130,7 +130,7 @@ def optimizer_and_schedule(model: GPT, parameters: Parameters) -> tuple[AdamW, C
 
 
 def training_windows(corpus: Corpus, parameters: Parameters, seed: int) -> RandomWindows:
-    """The training's batches; their order depends on the seed alone."""
+    """Return the training batches, whose order depends only on the seed."""
     stretch = parameters["iterations"] // parameters["looks"]
     return RandomWindows(corpus.train, parameters["block_size"], parameters["batch_size"], stretch, seed)
 
@@ -172,24 +172,24 @@ def evaluate(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]
 
 
 def predictor(model: GPT) -> Callable[[np.ndarray], np.ndarray]:
-    """Windows (n, T) -> logits of the token that comes next, (n, V)."""
+    """Return a function from windows (n, T) to the logits of the next token, (n, V)."""
     model.eval()
     return model.next_logits
 
 
 def queries(data: Corpus, parameters: Parameters) -> np.ndarray:
-    """Windows of the validation text, (1000, block_size)."""
+    """Return windows of the validation text, (1000, block_size)."""
     fixed = FixedWindows(data.validation, parameters["block_size"], 1000, batch_size=1000)
     inputs, _ = next(fixed.batches())
     return inputs
 
 
-# What is judged -----------------------------------------------------------------------------------------
+# Evaluation ---------------------------------------------------------------------------------------------
 
 
 @no_grad()
 def judge(model: GPT, data: Corpus, judged: FixedWindows) -> tuple[np.ndarray, int]:
-    """The loss of each target, in nats, (windows, T), and how many characters the targets spell."""
+    """Return the loss of each target in nats, (windows, T), and the number of characters in all targets."""
     losses, characters = [], 0
     for inputs, targets in judged.batches():
         log_probabilities = log_softmax(model(inputs)).data  # (B, T, V)
@@ -199,7 +199,7 @@ def judge(model: GPT, data: Corpus, judged: FixedWindows) -> tuple[np.ndarray, i
 
 
 def write(model: GPT, data: Corpus, parameters: Parameters, tokens: int, seed: int, rows: int = ROWS) -> list[str]:
-    """`tokens` new tokens in so many texts, with the suite's settings for drawing."""
+    """Generate `tokens` new tokens in `rows` texts, with the suite's sampling settings."""
     prompt = np.tile(data.tokenizer.encode(PROMPT), (rows, 1))
     written = model.generate(prompt, tokens // rows, parameters["temperature"], top_p=parameters["top_p"], seed=seed)
     return [data.tokenizer.decode(row[prompt.shape[1] :]) for row in written]
@@ -209,17 +209,17 @@ WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
 
 
 class Words:
-    """The words of the training text, for telling how far a text is made of them or copied from it."""
+    """The words of the training text, to measure how much of a text consists of them or is copied from it."""
 
     def __init__(self, text: str) -> None:
         words = WORD.findall(text.lower())
-        self.numbers = {word: i + 1 for i, word in enumerate(dict.fromkeys(words))}  # 0: not among them
+        self.numbers = {word: i + 1 for i, word in enumerate(dict.fromkeys(words))}  # 0: unknown word
         self.eights = np.unique(self._runs(words, 8))
 
     def measure(self, texts: list[str]) -> dict[str, float]:
-        """Shares over the texts; the first and last word of each may be cut and don't count.
+        """Return shares over all texts. The first and last word of each may be incomplete and are not counted.
 
-        Where nothing was written each share is the worst: no word is known, and nothing was new.
+        If the texts contain no words, each share has its worst value.
         """
         rows = [WORD.findall(text.lower())[1:-1] for text in texts]
         fours = np.concatenate([self._runs(row, 4) for row in rows])
@@ -232,7 +232,7 @@ class Words:
         }
 
     def _runs(self, words: list[str], n: int) -> np.ndarray:
-        """A 64-bit hash of each run of n words; a word that is not known gets a number of its own spelling."""
+        """Hash each run of n words to 64 bits; an unknown word is represented by a hash of its spelling."""
         numbers = np.array([self.numbers.get(word) or hash_of(word) for word in words], np.uint64)
         runs = np.zeros(max(0, len(numbers) - n + 1), np.uint64)
         for i in range(n):
@@ -242,12 +242,12 @@ class Words:
 
 
 def hash_of(word: str) -> int:
-    """The same number for the same word in every process, unlike Python's `hash`."""
+    """Hash a word to the same number in every process, unlike Python's `hash`."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
 
 
 def _same_length(text: str, like: list[str]) -> list[str]:
-    """Rows of a real text as long as those of `like`, from even distances, for a fair count of repetitions."""
+    """Cut evenly spaced rows from a real text, as long as those of `like`, so that repetitions compare fairly."""
     places = np.linspace(0, len(text) - max(map(len, like)), len(like)).astype(int)
     return [text[place : place + len(row)] for place, row in zip(places, like, strict=True)]
 
@@ -257,17 +257,17 @@ def _same_length(text: str, like: list[str]) -> list[str]:
 
 def _coherence_table(own: dict[str, float], real: dict[str, float]) -> dict[str, Any]:
     titles = {
-        "known_words": "words that stand in the training text",
+        "known_words": "words that occur in the training text",
         "copied_8_grams": "runs of 8 words copied from the training text",
-        "distinct_4_grams": "different runs of 4 words, out of all written",
+        "distinct_4_grams": "distinct runs of 4 words",
     }
     rows = [[title, f"{own[name]:.2%}", f"{real[name]:.2%}"] for name, title in titles.items()]
-    columns = ["share of", "the model's text", "held-out Shakespeare of the same length"]
+    columns = ["share of", "generated text", "held-out Shakespeare of the same length"]
     return {"kind": "table", "title": "Is it text, and is it new?", "columns": columns, "rows": rows}
 
 
 def _samples(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]:
-    """What the model wrote at several stages of its training, from the same seed."""
+    """Show text generated at several stages of training, with the same seed."""
     final = _copy(model)
     texts = []
     for iteration, weights in data.stages:
@@ -275,7 +275,7 @@ def _samples(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]
         (text,) = write(model, data, parameters, SAMPLE_TOKENS, seed=1, rows=1)
         texts.append((f"after {iteration:,} iterations", text))
     model.load_state_dict(final)
-    return {"kind": "texts", "title": "What it writes, as it learns", "texts": texts}
+    return {"kind": "texts", "title": "Generated text during training", "texts": texts}
 
 
 def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
@@ -283,8 +283,8 @@ def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
     series = {"name": "validation", "x": list(range(1, len(mean) + 1)), "y": [round(float(y), 4) for y in mean]}
     return {
         "kind": "lines",
-        "title": "More context, better guesses",
-        "x_title": "tokens seen",
+        "title": "More context, better predictions",
+        "x_title": "context length (tokens)",
         "y_title": "loss of the next token (nats)",
         "series": [series],
     }
@@ -292,7 +292,7 @@ def _loss_by_position(losses: np.ndarray) -> dict[str, Any]:
 
 @no_grad()
 def _writing_speed(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]:
-    """Tokens a second, one text at a time, the whole context worked out again for each token."""
+    """Measure tokens per second for one text at a time, with the whole context recomputed for each token."""
     tokens = 64 if parameters["judged_tokens"] < 10_000 else 256
 
     def once() -> object:
@@ -301,14 +301,14 @@ def _writing_speed(model: GPT, data: Corpus, parameters: Parameters) -> dict[str
     seconds = measure(once, samples=5, warmup=1).median
     return {
         "kind": "table",
-        "title": "How fast it writes, without a cache: median of 5 texts",
-        "columns": ["tokens in a text", "seconds", "tokens a second"],
+        "title": "Generation speed without a cache, median of 5 texts",
+        "columns": ["tokens per text", "seconds", "tokens per second"],
         "rows": [[tokens, round(seconds, 4), round(tokens / seconds, 1)]],
     }
 
 
 def _attention_maps(model: GPT, data: Corpus) -> list[dict[str, Any]]:
-    """For each layer, where each head looks while reading the validation text's first tokens."""
+    """Show the attention weights of each head in each layer for the first tokens of the validation text."""
     tokens = data.validation[None, : min(MAP_LENGTH, model.block_size)]
     shown = data.tokenizer.decode(tokens[0]).replace("\n", " / ")
     body = model.transformer
@@ -319,9 +319,9 @@ def _attention_maps(model: GPT, data: Corpus) -> list[dict[str, Any]]:
         exhibits.append(
             {
                 "kind": "heatmaps",
-                "title": f'Layer {i + 1}: where each head looks, reading "{shown}"',
-                "x_title": "token looked at",
-                "y_title": "token reading",
+                "title": f'Layer {i + 1}: attention weights of each head for "{shown}"',
+                "x_title": "key position",
+                "y_title": "query position",
                 "names": [f"head {h + 1}" for h in range(len(maps))],
                 "matrices": [[[round(float(v), 3) for v in row] for row in m] for m in maps],
             }

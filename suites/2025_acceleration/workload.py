@@ -1,7 +1,6 @@
 """One matrix product in eight ways, each timed at the sizes that suit it.
 
-There is nothing to learn, so that "training" climbs the ladder, and the model is one factor of the product, which the
-fastest rung multiplies by.
+There is nothing to learn: "training" measures the rungs of the ladder. The model is one factor of the product.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ FEWEST, MOST = 3, 200  # samples
 class Reading(NamedTuple):
     rung: acceleration.Rung
     size: int
-    gflops: float  # 1e9 operations a second, by the best time: what the rung can do, whatever else runs meanwhile
-    right: bool  # the same integers as float64 gives
+    gflops: float  # 1e9 operations per second in the best sample, which other programs disturb least
+    right: bool  # equal to the float64 product
 
 
 class Product(tt.Module):
-    """x W, and what was measured of it."""
+    """The product x W, and its measurements."""
 
     def __init__(self, weight: np.ndarray) -> None:
         self.weight = tt.Parameter(weight)
@@ -35,12 +34,12 @@ class Product(tt.Module):
 
 
 def load(parameters: dict[str, Any]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Two square matrices of each size."""
+    """Return two square matrices of each size."""
     return {size: acceleration.matrices(size) for size in parameters["sizes"]}
 
 
 def build(parameters: dict[str, Any], seed: int) -> Product:
-    """A weight of the common size."""
+    """Build a weight of the size that all rungs share."""
     return Product(acceleration.matrices(parameters["common"], seed)[1])
 
 
@@ -70,9 +69,9 @@ def read(rung: acceleration.Rung, a: np.ndarray, b: np.ndarray, seconds: float) 
 
 
 def evaluate(model: Product, data: dict[int, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    """How far each rung is from the loops and from the peak."""
+    """Compare each rung with the loops and with the peak."""
     common = {r.rung.name: r.gflops for r in model.readings if r.size == parameters["common"]}
-    best = {r.rung.name: r for r in sorted(model.readings, key=lambda r: r.gflops)}  # the last of each counts
+    best = {r.rung.name: r for r in sorted(model.readings, key=lambda r: r.gflops)}  # keeps the fastest of each
     peak = max((r for r in best.values() if r.rung.dtype == "float32"), key=lambda r: r.gflops)
     loops = common["Python loops"]
     return {
@@ -93,11 +92,11 @@ def evaluate(model: Product, data: dict[int, Any], parameters: dict[str, Any]) -
 
 
 def bars(common: dict[str, float], best: dict[str, Reading], size: int) -> dict[str, Any]:
-    """All rungs at one size, and each at its best."""
+    """Show all rungs at one size, and each rung at its best size."""
     groups = {f"{size} x {size}": list(common.values()), "at its best size": [best[name].gflops for name in common]}
     return {
         "kind": "bars",
-        "title": "The ladder, by the best sample",
+        "title": "The ladder (best samples)",
         "y_title": "GFLOP/s (int8: GOP/s)",
         "names": list(common),
         "groups": groups,
@@ -106,15 +105,15 @@ def bars(common: dict[str, float], best: dict[str, Reading], size: int) -> dict[
 
 
 def curves(readings: list[Reading]) -> dict[str, Any]:
-    """Each rung by size."""
+    """Show the speed of each rung by size."""
     series = []
     for name in dict.fromkeys(reading.rung.name for reading in readings):
         own = [reading for reading in readings if reading.rung.name == name]
         series.append({"name": name, "x": [float(r.size) for r in own], "y": [r.gflops for r in own]})
     return {
         "kind": "lines",
-        "title": "Speed by size, by the best sample",
-        "x_title": "rows and columns",
+        "title": "Speed by matrix size (best samples)",
+        "x_title": "rows and columns of each matrix",
         "y_title": "GFLOP/s (int8: GOP/s)",
         "series": series,
         "logarithmic": True,
@@ -122,7 +121,7 @@ def curves(readings: list[Reading]) -> dict[str, Any]:
 
 
 def table(common: dict[str, float], best: dict[str, Reading], peak: Reading, size: int) -> dict[str, Any]:
-    """The same figures, and how far each rung is from the loops and from the peak."""
+    """Tabulate the same figures, relative to the loops and to the peak."""
     rows: list[list[Any]] = [
         [
             name,
@@ -136,22 +135,25 @@ def table(common: dict[str, float], best: dict[str, Reading], peak: Reading, siz
     ]
     return {
         "kind": "table",
-        "title": f"Peak: the best float32 product of this run, {peak.gflops:.0f} GFLOP/s by {peak.rung.name}",
-        "columns": ["rung", f"GFLOP/s at {size}", "times the loops", "best GFLOP/s", "at size", "% of the peak"],
+        "title": f"Peak: the fastest float32 product of this run, {peak.gflops:.0f} GFLOP/s with {peak.rung.name}",
+        "columns": ["rung", f"GFLOP/s at {size}", "speedup over loops", "best GFLOP/s", "at size", "% of peak"],
         "rows": rows,
     }
 
 
 def reasons(names: list[str]) -> dict[str, Any]:
-    """What each rung has that the one before has not; and what is left out on this machine, and why."""
+    """Explain what makes each rung faster than the one before, and why rungs are left out on this machine."""
     rows = [[rung.name, rung.why] for rung in acceleration.RUNGS if rung.name in names]
     if acceleration.left_out():
         rows.append(["left out", acceleration.left_out()])
-    return {"kind": "table", "title": "What makes a rung faster", "columns": ["rung", "what it has"], "rows": rows}
+    return {"kind": "table", "title": "What makes a rung faster", "columns": ["rung", "reason"], "rows": rows}
 
 
 def predictor(model: Product) -> Callable[[np.ndarray], np.ndarray]:
-    """int8 rows (N, K) to their products with the weight (N, N): in int8 where that is native, else by BLAS."""
+    """Return a function from int8 rows (N, K) to their products with the weight (N, N).
+
+    It uses native int8 kernels if they are available, otherwise BLAS.
+    """
     weight = model.weight.data
     if backend.native(np.int8):
         return products.pack(weight.T.astype(np.int8)).product
@@ -159,5 +161,5 @@ def predictor(model: Product) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def queries(data: dict[int, Any], parameters: dict[str, Any]) -> np.ndarray:
-    """The rows of the common size's other factor."""
+    """Return the rows of the other factor, of the shared size."""
     return data[parameters["common"]][0].astype(np.int8)

@@ -1,4 +1,4 @@
-"""Texts written with a key-value cache, beside the same texts written without one."""
+"""Texts generated with a key-value cache, compared with the same texts generated without one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .variant import Variant, is_quantized
 
 NEW_TOKENS = 256
 PROMPT = 16
-HOP = 64  # tokens that a context drops when the block is full, with a cache and without
+HOP = 64  # tokens that the context drops when the block is full, with and without a cache
 TEMPERATURE = 0.8
 TEXTS = 7
 ROUNDING = 1e-5
@@ -32,7 +32,7 @@ Write = Callable[..., np.ndarray]
 
 
 def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]:
-    """256 tokens with a key-value cache beside as many without one, a new prompt and seed for each text."""
+    """Compare generating 256 tokens with a key-value cache and without, with a new prompt and seed for each text."""
     assert isinstance(model.served, GPT)
     served = model.served
     check(model, parameters, data.judged[:4, :-1])
@@ -42,8 +42,8 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
     whole = Writer(lambda *prompt, **settings: data.reference.generate(*prompt, **settings, hop=HOP), data)
     own_time, fp32_time = measure_interleaved(cached, whole, samples=TEXTS, warmup=1)
     same = float(np.mean([drawn_again(served, text, seed) for seed, text in enumerate(cached.texts)]))
-    if same < 0.9:  # what rounding explains is for the case's gate
-        raise ValueError(f"the cache wrote other tokens than the same model without it: {same:.1%} are the same")
+    if same < 0.9:  # differences that rounding explains are left to the case's gate
+        raise ValueError(f"the cached model generated other tokens: only {same:.1%} match the model without a cache")
     text = cycle(data.judged.reshape(-1))
     reading = decoder(served, 1)
     one_token = measure(lambda: reading.next_logits([[next(text)]]), samples=SAMPLES, warmup=50)
@@ -64,7 +64,7 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
 
 
 class Writer:
-    """Writes another text at each call, and keeps it: what is timed is what is checked afterwards."""
+    """Generates a new text on each call and keeps it, so that the timed texts can be checked afterward."""
 
     def __init__(self, write: Write, data: Plays) -> None:
         self.write, self.data, self.seeds = write, data, count()
@@ -77,13 +77,13 @@ class Writer:
 
 
 def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
-    """The share of a text's tokens that the model draws as well where it reads all of the text before anew.
+    """Return the share of a text's tokens that the model also draws when it recomputes the whole context.
 
-    A token is drawn where a random number falls into its part of the cumulative probabilities. Float rounding moves
-    their bounds by some 1e-7, so that within ROUNDING of a bound either neighbour counts as drawn.
+    A token is drawn if a random number falls into its interval of the cumulative probabilities. Float rounding moves
+    the bounds of the intervals by about 1e-7, so within ROUNDING of a bound, either neighbor counts as drawn.
     """
     if len(text) != PROMPT + NEW_TOKENS:
-        raise ValueError(f"a text of {len(text)} tokens; expected {PROMPT + NEW_TOKENS}")
+        raise ValueError(f"a text of {len(text)} tokens: expected {PROMPT + NEW_TOKENS}")
     sampler, same = Sampler(TEMPERATURE, None, None, seed), 0
     with tt.no_grad():
         for i in range(PROMPT, len(text)):
@@ -95,19 +95,20 @@ def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
 
 
 def cache_error(model: GPT, tokens: np.ndarray) -> float:
-    """Refuse a cache whose logits are not the model's; else how far they are from full recomputation.
+    """Return the largest error of the cached logits against full recomputation; raise ValueError if it is too large.
 
-    An integer model may differ by 2% of the largest logit: a number rounded to the other integer moves by 1 in 127.
+    An integer model may differ by 2% of the largest logit: rounding a value to the neighboring integer moves it by 1
+    in 127.
     """
     tolerance = 0.02 if is_quantized(model) else 1e-3
     found = check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance)
     if found.problems:
-        raise ValueError(f"not the cache that it is called: {'; '.join(found.problems)}")
+        raise ValueError(f"not a valid key-value cache: {'; '.join(found.problems)}")
     return found.difference
 
 
 def memory(model: Variant, prompt: np.ndarray) -> int:
-    """The most memory that loading the model, its cache and one text take, in NumPy's arrays."""
+    """Measure the peak memory of NumPy arrays while the model and its cache are loaded and one text is generated."""
 
     def text() -> np.ndarray:
         loaded = load_model(saved)

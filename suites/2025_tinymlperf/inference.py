@@ -1,4 +1,4 @@
-"""A variant beside its reference: what the file's model answers, how soon, and from how many bytes."""
+"""A variant compared with its reference: quality, latency, throughput, file size, and memory of the saved model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tinytorch.transformers import GPT
 from .tasks import Parameters, Plays, Predict, Trained, new_inputs, quality
 from .variant import Variant, is_quantized, predictor_of
 
-SAMPLES, SINGLES = 700, 750  # of a latency: p99 needs 662; with the warm-up
-BATCH, BATCHES = 64, 18  # of the throughput, three of them to warm up
+SAMPLES, SINGLES = 700, 750  # latency samples (p99 needs 662), and queries including the warm-up
+BATCH, BATCHES = 64, 18  # for throughput; three of the batches are warm-up
 
 
 def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, Any]:
-    """Quality over the whole test split, times on inputs that nobody has asked before, bytes of the file."""
+    """Measure quality on the whole test split, times on inputs that are used only once, and the size of the file."""
     own, fp32 = predictor_of(model.served), predictor_of(data.reference)
     asked = new_inputs(data, SINGLES + BATCHES * BATCH)
     check(model, parameters, asked[:4])
@@ -29,7 +29,7 @@ def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, An
     singles, batches = np.split(asked[:SINGLES], SINGLES), np.split(asked[SINGLES:], BATCHES)
     own_time, fp32_time = paired(own, fp32, singles, SAMPLES, warmup=SINGLES - SAMPLES)
     own_batch, fp32_batch = paired(own, fp32, batches, BATCHES - 3, warmup=3)
-    # an integer model may differ by 2%: a number rounded to the other integer moves by 1 in 127
+    # an integer model may differ by 2%: a value rounded to the neighboring integer moves by 1 in 127
     check_answers(model.served, own, asked, tolerance=0.02 if is_quantized(model.served) else 1e-3)
     if isinstance(model.served, GPT):
         check_causal(model.served, asked[:4], tolerance=1e-4)
@@ -50,11 +50,11 @@ def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, An
 
 
 def check(model: Variant, parameters: Parameters, example: np.ndarray) -> None:
-    """A case that calls itself INT8 is refused unless its layers hold int8 and their sums are exact integers."""
+    """Raise ValueError if a case called INT8 has layers without int8 weights or without exact integer sums."""
     if "int8" in parameters["technique"]:
         problems = verify_quantized(model.served, example)
         if problems:
-            raise ValueError(f"not the INT8 model that it is called: {'; '.join(problems)}")
+            raise ValueError(f"not a valid INT8 model: {'; '.join(problems)}")
 
 
 def reference_bytes(data: Trained) -> int:
@@ -65,7 +65,7 @@ def reference_bytes(data: Trained) -> int:
 def paired(
     own: Predict, fp32: Predict, asked: list[np.ndarray], samples: int, warmup: int
 ) -> tuple[Measurement, Measurement]:
-    """The two models in turn, each asked the same, and nothing twice."""
+    """Time both models on the same inputs, alternating, and never repeat an input."""
     a, b = iter(asked), iter(asked)
     return measure_interleaved(lambda: own(next(a)), lambda: fp32(next(b)), samples=samples, warmup=warmup)
 
@@ -75,20 +75,20 @@ def times(latency: Measurement) -> dict[str, float]:
 
 
 def memory(model: Variant, query: np.ndarray) -> int:
-    """The most memory that loading the model and answering one query take, in NumPy's arrays."""
+    """Measure the peak memory of NumPy arrays while the model is loaded and answers one query."""
     with tempfile.TemporaryDirectory() as folder:
         saved = save_model(model.served, Path(folder) / "model", model.compress)
         return peak_memory(lambda: predictor_of(load_model(saved))(query))
 
 
 def distributions(own: Measurement, fp32: Measurement) -> dict[str, Any]:
-    """Both latencies as curves: the share of queries answered within a time."""
+    """Show both latencies as curves: the share of queries answered within a given time."""
     series = []
     for name, latency in (("this case", own), ("FP32 reference", fp32)):
         ordered = np.sort(latency.seconds * 1e6)[: int(0.99 * len(latency.seconds))]
         share = np.arange(1, len(ordered) + 1) / len(latency.seconds)
         series.append({"name": name, "x": ordered[::5].round(2).tolist(), "y": share[::5].round(4).tolist()})
     found = compare(own.seconds, fp32.seconds)
-    title = f"Latency of one query, in turn with the reference: {found.ratio:.2f} times as fast"
-    title += f" (95% of this process's medians: {found.interval.low:.2f} to {found.interval.high:.2f})"
+    title = f"Latency of one query, alternating with the reference: {found.ratio:.2f} times as fast"
+    title += f" (95% interval within this process: {found.interval.low:.2f} to {found.interval.high:.2f})"
     return {"kind": "lines", "title": title, "x_title": "µs", "y_title": "share of queries", "series": series}

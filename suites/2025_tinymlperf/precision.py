@@ -1,4 +1,4 @@
-"""One network trained twice alike, in float32 and in half precision."""
+"""The same network trained in float32 and in half precision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .variant import Variant
 
 
 def network(parameters: Parameters, seed: int) -> tt.Module:
-    """The cifar10 suite's CNN: convolution, pooling, batch norm, ReLU for each width."""
+    """Build the cifar10 suite's CNN: convolution, pooling, batch norm, and ReLU for each width."""
     tt.manual_seed(seed)
     layers: list[Callable[[tt.Tensor], tt.Tensor]] = []
     for into, out in pairwise([3, *parameters["widths"]]):
@@ -41,7 +41,7 @@ def trainer_for(net: tt.Module, parameters: Parameters, steps: int, dtype: str) 
 def train_twice(
     model: Variant, data: Photos, parameters: Parameters, seed: int, report: Report
 ) -> list[dict[str, float]]:
-    """The same training in float32 and in half precision."""
+    """Run the same training in float32 and in half precision."""
     batches, curves = loader(data, parameters, seed=seed), []
     for i, dtype in enumerate(("float32", parameters["dtype"])):
         net = network(parameters, seed)
@@ -56,13 +56,13 @@ def train_twice(
 
 
 def judge_quality(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
-    """What half precision cost the trained network."""
+    """Measure how much accuracy half precision costs the trained network."""
     fp32_quality, own_quality = (quality(data, net, trace(net)) for net in model.pair)
     return {"metrics": {"accuracy": own_quality, "points_lost": fp32_quality - own_quality}, "exhibits": []}
 
 
 def judge_step(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
-    """What a training step takes, in turn with one in float32."""
+    """Measure time and memory of a training step, alternating with the same step in float32."""
     size = parameters["batch_size"]
     batch = data.augment((data.images.train_images[:size], data.images.train_labels[:size]), np.random.default_rng(0))
     dtypes = "float32", parameters["dtype"]
@@ -82,7 +82,7 @@ def judge_step(model: Variant, data: Photos, parameters: Parameters) -> dict[str
 
 
 def kept_memory(trainer: tt.Trainer, batch: Batch) -> int:
-    """What a forward pass leaves for the backward pass, in bytes of NumPy's arrays: the activations, above all."""
+    """Measure the bytes of NumPy arrays that a forward pass keeps for the backward pass, mainly activations."""
     images, labels = batch
     trainer.model.train()
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""One matrix product, made in one of the ways of module 16's ladder, beside three loops in Python."""
+"""One matrix product, computed by one rung of module 16's ladder, compared with three loops in Python."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tinytorch.benchmarking import measure
 from .tasks import Parameters, Product
 from .variant import Variant
 
-LOOPED = 3  # samples of Python's loops: one takes a third of a second
+LOOPED = 3  # samples of the Python loops: one sample takes a third of a second
 SAMPLES = 300
 
 
 def judge(model: Variant, data: Product, parameters: Parameters) -> dict[str, Any]:
-    """How many times as fast as the loops, and whether every number is the exact one."""
+    """Measure the speedup over the loops and the share of exact results."""
     loops, rung = (
         next(r for r in acceleration.RUNGS if r.name == name) for name in ("Python loops", parameters["rung"])
     )

@@ -1,4 +1,4 @@
-"""The tasks of TinyMLPerf: a trained reference, and the data that it is retrained and judged on."""
+"""The tasks of TinyMLPerf: a trained reference, and the data for retraining and evaluation."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ class Plays:
 
     @property
     def places(self) -> np.ndarray:
-        """Where the judged windows begin, at even distances over the validation text: (windows,)."""
+        """Start positions of the evaluated windows, evenly spaced over the validation text: (windows,)."""
         return np.linspace(0, len(self.tokens) - self.reference.block_size - 1, self.windows).astype(np.int64)
 
     @cached_property
     def judged(self) -> np.ndarray:
-        """The judged windows, with the token after each: (windows, T + 1)."""
+        """The evaluated windows, with the token after each: (windows, T + 1)."""
         return self.tokens[self.places[:, None] + np.arange(self.reference.block_size + 1)]
 
 
 class Product:
-    """Two square matrices of whole numbers that every dtype of the ladder holds."""
+    """Two square matrices of integers that every dtype of the ladder represents exactly."""
 
     def __init__(self, size: int) -> None:
         self.a, self.b = acceleration.matrices(size)
@@ -95,7 +95,7 @@ Task = Trained | Product
 
 
 def judged_on(images: Images, held_out: int) -> Images:
-    """The data set as it is, or with its last `held_out` training images for a test split, to choose recipes by."""
+    """Return the data set, or use its last `held_out` training images as the test split, to choose recipes."""
     if not held_out:
         return images
     train, labels = images.train_images, images.train_labels
@@ -109,15 +109,15 @@ def judged_on(images: Images, held_out: int) -> Images:
 
 
 def calibration(task: Vision) -> list[np.ndarray]:
-    """Inputs of the training split, 2,048 in batches of 256: the test split has no part in any technique."""
+    """Return 2,048 training inputs in batches of 256. No technique uses the test split."""
     chosen = np.random.default_rng(0).permutation(len(task.images.train_labels))[:2048]
     return [task.prepare(task.images.train_images[part]) for part in np.split(chosen, 8)]
 
 
 def new_inputs(task: Trained, count: int) -> np.ndarray:
-    """What a model is asked when it is timed: like the test split's inputs, but nothing that it was asked before.
+    """Return inputs for timing that resemble the test split, but that the model has not processed before.
 
-    Images with a little noise of their own; windows that begin where no judged window does.
+    Images get a little noise each; windows begin where no evaluated window begins.
     """
     rng = np.random.default_rng(1)
     if isinstance(task, Plays):
@@ -130,7 +130,7 @@ def new_inputs(task: Trained, count: int) -> np.ndarray:
 
 
 def quality(task: Trained, model: tt.Module, predict: Predict) -> float:
-    """Accuracy on the 10,000 test images, or the mean loss of the validation text's next tokens in nats."""
+    """Return accuracy on the 10,000 test images, or the mean next-token loss on the validation text in nats."""
     if isinstance(task, Plays):
         with tt.no_grad():
             parts = [task.judged[i : i + 24] for i in range(0, len(task.judged), 24)]

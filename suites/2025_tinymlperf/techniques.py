@@ -1,4 +1,4 @@
-"""The techniques of TinyMLPerf: from a task to a new model, each what a module of the course teaches."""
+"""The techniques of TinyMLPerf. Each one turns a task into a new model, as a module of the course teaches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .tasks import Digits, Parameters, Report, Trained, Vision, calibration
 
 
 def loader(task: Vision, parameters: Parameters, transform: Any = None, seed: int = 1) -> tt.DataLoader:
-    """Augmented training images, all of them or the first `images`."""
+    """Load augmented training images, all of them or the first `images`."""
     n = parameters.get("images", len(task.images.train_labels))
     samples = tt.TensorDataset(task.images.train_images[:n], task.images.train_labels[:n])
     return tt.DataLoader(
@@ -41,7 +41,10 @@ def retrain(
     loss: Any = None,
     block: Any = nullcontext,
 ) -> None:
-    """Train on, with a cosine schedule; with a sparsity, pruned from `pruned` to it in the first half of the steps."""
+    """Continue training with a cosine schedule.
+
+    With a sparsity, prune from `pruned` to this sparsity in the first half of the steps.
+    """
     steps = epochs * len(batches)
     schedule = tt.CosineLR(optimizer, steps, warmup=steps // 20)
     if sparsity is not None:
@@ -52,17 +55,17 @@ def retrain(
 
 
 def teacher(task: Vision) -> tt.Module:
-    """The reference, whose answers others learn from; in INT8 where that is the quickest, and as good."""
+    """Return the reference as a teacher, in INT8 where native kernels make that faster; its accuracy is the same."""
     return quantize_static(task.reference, calibration(task)) if native(np.int8) else task.reference
 
 
 def quickest() -> Any:
-    """What to train in: bfloat16 where it has instructions of its own, else float32."""
+    """Choose the training dtype: bfloat16 if the CPU has instructions for it, otherwise float32."""
     return autocast if native(bfloat16()) else nullcontext
 
 
 def adam(model: tt.Module, rate: float) -> tt.Optimizer:
-    """Coupled weight decay: it takes to zero the weights of pixels that are always black."""
+    """Build Adam with coupled weight decay, which moves the weights of always-black pixels to zero."""
     return tt.Adam(model.parameters(), rate, weight_decay=1e-4)
 
 
@@ -71,12 +74,12 @@ def sgd(model: tt.Module, rate: float) -> tt.Optimizer:
 
 
 def part_of(report: Report, index: int, parts: int) -> Report:
-    """The progress of one of several trainings, as a part of all."""
+    """Report the progress of one of several training runs as a part of the whole."""
     return lambda done, total, **figures: report(index * total + done, parts * total, **figures)
 
 
 def fp32(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
-    """Nothing: the reference beside itself, which must come out as equal."""
+    """Return the reference itself, which must be as good and as fast as itself."""
     return task.reference
 
 
@@ -89,14 +92,14 @@ def int8_static(task: Vision, parameters: Parameters, report: Report) -> tt.Modu
 
 
 def int8_qat(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
-    """Trained on with rounded weights and activations."""
+    """Continue training with rounded weights and activations."""
     model = prepare_qat(task.reference)
     retrain(model, loader(task, parameters), parameters["epochs"], sgd(model, parameters["learning_rate"]), report)
     return convert(model)
 
 
 def small_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
-    """Pruned while the reference teaches it, then trained on with weights of few bits: small numbers pack well."""
+    """Prune while distilling from the reference, then train with low-bit weights: small integers compress well."""
     taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
     sparsity, rate = parameters["sparsity"], parameters["learning_rate"]
     shared: dict[str, Any] = {"sparsity": sparsity, "loss": DistillationLoss(parameters["temperature"])}
@@ -109,7 +112,7 @@ def small_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Modul
 
 
 def sparse_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
-    """Pruned while retrained, then quantized; zeros take a bit each in the file."""
+    """Prune during retraining, then quantize. A zero takes one bit in the file."""
     model = copied(task.reference)
     optimizer = adam(model, parameters["learning_rate"])
     retrain(model, loader(task, parameters), parameters["epochs"], optimizer, report, sparsity=parameters["sparsity"])
@@ -117,7 +120,7 @@ def sparse_int8(task: Vision, parameters: Parameters, report: Report) -> tt.Modu
 
 
 def structured(task: Vision, parameters: Parameters, report: Report) -> tt.Module:
-    """Whole channels removed, then retrained on what the reference answers."""
+    """Remove whole channels, then retrain on the reference's outputs."""
     model = prune_channels(task.reference, parameters["share"])
     optimizer = (adam if isinstance(task, Digits) else sgd)(model, parameters["learning_rate"])
     taught = loader(task, parameters, with_teacher(teacher(task), task.augment))
@@ -127,7 +130,7 @@ def structured(task: Vision, parameters: Parameters, report: Report) -> tt.Modul
 
 
 def distilled_int8(task: Digits, parameters: Parameters, report: Report) -> tt.Module:
-    """A small network trained from nothing on what the reference answers, then quantized."""
+    """Train a small network from scratch on the reference's outputs, then quantize it."""
     tt.manual_seed(1)
     sizes = [28 * 28, *parameters["hidden"]]
     layers: list[Callable[[tt.Tensor], tt.Tensor]] = [tt.Flatten()]
@@ -147,6 +150,6 @@ TECHNIQUES: dict[str, Callable[[Any, Parameters, Report], tt.Module]] = {
 
 
 def copied(model: tt.Module) -> tt.Module:
-    """The same model once more, by way of its file."""
+    """Return a copy of the model, by saving and loading it."""
     with tempfile.TemporaryDirectory() as folder:
         return load_model(save_model(model, Path(folder) / "model"))

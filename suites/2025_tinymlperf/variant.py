@@ -1,4 +1,4 @@
-"""What a technique made of a reference: the model that its file holds, and how it is asked."""
+"""The result of a technique: the model as loaded from its file, and its predictor."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DESCRIPTION = "model.json"
 
 
 class Variant(tt.Module):
-    """What a technique made of a reference, as its file holds it.
+    """The model that a technique produced, as loaded from its file.
 
-    Its state is the saved model itself, model.json as bytes among the tensors, so that the harness can write it to
-    one file and read it again without knowing how it is built.
+    Its state is the saved model itself, with model.json as bytes among the tensors. The harness can therefore write it
+    to one file and read it again without any code for its architecture.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Variant(tt.Module):
         self.pair: list[tt.Module] = []  # trained in float32 and in half precision
 
     def take(self, model: tt.Module, compress: bool) -> None:
-        """Write the model and keep only what is read back."""
+        """Save the model and keep only what is loaded from the file."""
         self.compress = compress
         with tempfile.TemporaryDirectory() as folder:
             saved = save_model(model, Path(folder) / "model", compress)
@@ -55,12 +55,12 @@ class Variant(tt.Module):
             self.served = load_model(folder)
 
     def parameters(self) -> list[Any]:
-        """All tensors: those of a quantized model are not trained, but they count."""
+        """Return all tensors, including those of a quantized model, which are not trained."""
         return list({id(tensor): tensor for _, tensor in self.served.named_tensors()}.values())
 
 
 def predictor_of(model: tt.Module) -> Predict:
-    """The fastest way to ask a model of its kind."""
+    """Return the fastest predictor for this type of model."""
     if isinstance(model, GPT):
         return model.next_logits
     return predictor(model) if is_quantized(model) else trace(model)

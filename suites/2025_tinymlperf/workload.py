@@ -1,8 +1,8 @@
-"""TinyMLPerf: each way of making a model smaller or faster, beside the FP32 reference that it was made from.
+"""TinyMLPerf: techniques that make a model smaller or faster, compared with its FP32 reference.
 
-A case takes a trained reference, applies a technique, writes the result to a folder (`save_model`), loads it again
-and judges only what was loaded: what the file does not hold cannot help it. Quality is that of the whole test split,
-times are taken in turn with the reference's in one process, sizes are those of the files.
+A case applies a technique to a trained reference, writes the result to a folder (`save_model`), loads it again, and
+evaluates only the loaded model: nothing outside the file can contribute. Quality is measured on the whole test split,
+times alternate with the reference's in one process, and sizes are those of the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .variant import Variant, predictor_of
 
 
 def load(parameters: Parameters) -> Task:
-    """The reference of the case's track, and its data."""
+    """Load the reference and the data of the case's track."""
     track, held_out = parameters["track"], parameters.get("held_out", 0)
     if track == "MNIST":
         return Digits(held_out)
@@ -33,7 +33,7 @@ def build(parameters: Parameters, seed: int) -> Variant:
 
 
 def train(model: Variant, data: Task, parameters: Parameters, seed: int, report: Report) -> list[dict[str, float]]:
-    """Apply the case's technique; a product and a training step need none."""
+    """Apply the case's technique. A product and a training step have none."""
     if parameters["technique"] == "mixed_precision":
         assert isinstance(data, Photos)
         return precision.train_twice(model, data, parameters, seed, report)

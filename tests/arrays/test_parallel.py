@@ -23,7 +23,7 @@ HALVES = [(0, 10), (10, 21)]
 
 
 class Blas:
-    """Of two threads; `told` is what it was told, and what a test adds to it."""
+    """A fake BLAS with two threads. `told` records its thread settings, and entries that a test adds."""
 
     def __init__(self) -> None:
         self.threads = 2
@@ -47,13 +47,13 @@ def part(begin: int, end: int) -> tuple[int, int]:
     return begin, end
 
 
-def test_parts_come_back_in_order_and_cover_the_batch(blas: Blas) -> None:
+def test_parts_are_returned_in_order_and_cover_the_batch(blas: Blas) -> None:
     assert parallel.in_parallel(LARGE, part) == HALVES
     values = np.arange(21 * parallel.SMALLEST // 8).reshape(21, -1)
     assert sum(parallel.in_parallel(values, lambda begin, end: values[begin:end].sum())) == values.sum()
 
 
-def test_each_part_has_a_thread_of_its_own_and_blas_one_thread_meanwhile(blas: Blas) -> None:
+def test_each_part_runs_in_its_own_thread_with_single_threaded_blas(blas: Blas) -> None:
     def work(begin: int, end: int) -> int:
         blas.told.append("work")
         return threading.get_ident()
@@ -63,7 +63,7 @@ def test_each_part_has_a_thread_of_its_own_and_blas_one_thread_meanwhile(blas: B
     assert not parallel._turn.locked()
 
 
-def test_a_small_batch_is_one_part_with_blas_on_one_thread(blas: Blas) -> None:
+def test_small_batch_is_one_part_with_single_threaded_blas(blas: Blas) -> None:
     assert parallel.in_parallel(np.empty((21, 2)), part) == [(0, 21)]
     assert blas.told == [1, 2]
 
@@ -73,7 +73,7 @@ def test_fewer_samples_than_threads_are_left_to_blas(blas: Blas) -> None:
     assert blas.told == []
 
 
-def test_the_parts_are_the_same_within_a_part_and_while_another_thread_is_at_it(blas: Blas) -> None:
+def test_parts_are_the_same_when_nested_and_while_another_thread_is_running(blas: Blas) -> None:
     assert parallel.in_parallel(LARGE, lambda begin, end: parallel.in_parallel(LARGE, part)) == [HALVES, HALVES]
     assert blas.told == [1, 2]
     assert parallel._turn.acquire(blocking=False)
@@ -82,7 +82,7 @@ def test_the_parts_are_the_same_within_a_part_and_while_another_thread_is_at_it(
 
 
 @pytest.mark.parametrize("failing", [0, 10])
-def test_an_error_comes_out_when_all_parts_have_ended_and_the_threads_are_given_back(blas: Blas, failing: int) -> None:
+def test_error_is_raised_after_all_parts_end_and_the_threads_are_restored(blas: Blas, failing: int) -> None:
     failed = threading.Event()
 
     def work(begin: int, end: int) -> None:
@@ -112,21 +112,21 @@ if sys.argv[1] == "held":
     parallel._turn.acquire(blocking=False)
 child = os.fork()
 if not child:
-    signal.alarm(20)  # ends a child that hangs
+    signal.alarm(20)  # terminates a child that hangs
     os._exit(0 if threads() == 2 else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("lock", ["free", "held"])
-def test_a_forked_child_has_a_pool_and_a_lock_of_its_own(lock: str) -> None:
+def test_forked_child_has_its_own_pool_and_lock(lock: str) -> None:
     ended = subprocess.run([sys.executable, "-c", FORK, lock], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize("channels", [2, 16])
-def test_layers_give_the_same_numbers_in_two_parts(blas: Blas, monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
+def test_layers_return_the_same_values_in_two_parts(blas: Blas, monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
     def results() -> list[np.ndarray]:
         manual_seed(0)
         rng = np.random.default_rng(9)

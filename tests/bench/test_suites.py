@@ -91,6 +91,15 @@ OVERVIEW = {
             ),
             ["cases.0.parameters.no", "the overview groups cases by it"],
         ),
+        (
+            put("overview", OVERVIEW | {"relative": {"speed": "accuracy"}}),
+            ["overview.relative.speed: expected one of accuracy"],
+        ),
+        (put("overview", OVERVIEW | {"relative": {"accuracy": "x"}}), ["overview.relative.accuracy: 'x'", "accuracy"]),
+        (
+            put("overview", OVERVIEW | {"reference": {"behaviour": "odd"}}),
+            ["overview.reference: {'behaviour': 'odd'}: no case has these parameters"],
+        ),
         (put("cases", 0, "quick", {"leave_out": "long"}), ["profile.case: 'clouds' is left out of a quick run"]),
         (put("cases", 0, "seed", 3), ["cases.0.seed: unknown key", "seeds"]),
         (put("metrics", "accuracy", "colour", "red"), ["metrics.accuracy.colour: unknown key", "title, unit"]),
@@ -248,3 +257,14 @@ def test_gates_that_point_both_ways_need_the_case(suite_folder):
 
 def test_suites_come_in_the_order_of_their_years():
     assert [loaded.suite.name for loaded in find_suites(SUITES)] == ["tiny"]
+
+
+def test_two_references_in_one_group_are_refused(suite_folder):
+    def edit(document):
+        case = document["cases"][0]
+        case["parameters"]["track"] = "a"
+        document["cases"].append(case | {"name": "second"})
+        document["overview"] = OVERVIEW | {"group": "track", "reference": {"behaviour": "good"}}
+
+    with pytest.raises(SuiteError, match="two cases of one track have these parameters"):
+        load_suite(suite_folder(edit))

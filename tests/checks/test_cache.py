@@ -19,7 +19,7 @@ V, BLOCK = 11, 8
 
 
 def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
     tt.manual_seed(seed)
     model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
@@ -27,7 +27,7 @@ def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **o
         drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
         parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
     model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
     return model.eval()  # type: ignore[return-value]
 
 
@@ -40,7 +40,7 @@ def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
 
 
 @pytest.mark.parametrize("fresh_weights", [False, True])
-def test_the_check_passes_what_is_right(fresh_weights: bool) -> None:
+def test_check_passes_a_correct_cache(fresh_weights: bool) -> None:
     model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
     report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
     assert report.problems == ()
@@ -49,12 +49,12 @@ def test_the_check_passes_what_is_right(fresh_weights: bool) -> None:
 
 
 def no_past(model: GPT) -> Callable[[Array], Array]:
-    """Each piece is read as if it were the whole text."""
+    """Reads each piece as if it were the whole text."""
     return lambda piece: model.next_logits(piece)
 
 
 def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
-    """Attention skipped, the positions right: what was kept is overwritten with zeros."""
+    """Skips attention with correct positions: overwrites the cached values with zeros."""
     decoder = Decoder(model, KVCache(model))
 
     def read(piece: Array) -> Array:
@@ -66,7 +66,7 @@ def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
 
 
 def only_lately(model: GPT) -> Callable[[Array], Array]:
-    """The last three tokens alone."""
+    """Uses only the last three tokens."""
     seen: list[Array] = []
 
     def read(piece: Array) -> Array:
@@ -77,19 +77,19 @@ def only_lately(model: GPT) -> Callable[[Array], Array]:
 
 
 def same_for_all(model: GPT) -> Callable[[Array], Array]:
-    """Remembers the first text that it was given, and repeats its logits."""
+    """Remembers its first text and repeats its logits."""
     return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
 @pytest.mark.parametrize("trained", [False, True])
-def test_planted_cheats_are_caught(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
+def test_planted_cheats_are_detected(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
     tt.manual_seed(0)
     model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
     assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
 
 
-def test_a_step_that_skips_the_past_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_that_skips_the_past_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     model, honest_call = lively(), Step.__call__
 
     def skipping(self: Step, tokens: Array, place: int) -> Array:
@@ -103,16 +103,16 @@ def test_a_step_that_skips_the_past_is_caught(monkeypatch: pytest.MonkeyPatch) -
     assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=4), 2, hop=4) > 0.01
 
 
-def test_not_a_number_is_caught() -> None:
+def test_nan_is_detected() -> None:
     model = lively()
     report = check_cache(model, lambda: lambda piece: np.full((1, V), np.nan, np.float32), text())
     assert len(report.problems) == 2
 
 
-def test_the_check_says_when_it_cannot_tell() -> None:
+def test_check_reports_when_it_cannot_decide() -> None:
     model = lively()
     for block in model.transformer.h:
-        block.attn.c_proj.weight.data[...] = 0  # no attention: the past matters to nobody
+        block.attn.c_proj.weight.data[...] = 0  # no attention: earlier tokens have no influence
     with pytest.raises(SettingError, match="another first token moves the model's own logits by 0"):
         check_cache(model, honest(model), text())
     for shape in ((1, 3), (1, 9), (8,)):
@@ -122,7 +122,7 @@ def test_the_check_says_when_it_cannot_tell() -> None:
         check_cache(lively(), lambda: lambda piece: np.zeros((1, V - 1)), text())
 
 
-def test_a_written_text_is_checked_by_its_tokens() -> None:
+def test_generated_text_is_checked_by_its_tokens() -> None:
     model = lively()
     for hop in (1, 4, 8):
         assert check_text(model, generate(model, [1, 2], 40, 0.0, hop=hop), 2, hop) < 1e-5

@@ -31,7 +31,7 @@ W = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)
 
 
 class Hidden(Module):
-    """A quantized layer for show; what counts is `w`, wherever it is kept."""
+    """A quantized layer in name only: it computes with the float weight `w`, wherever that is stored."""
 
     def __init__(self, kept: Any) -> None:
         self.q, self.kept = quantized_layer(Linear(6, 5), 8), kept
@@ -52,9 +52,9 @@ HIDDEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("place", HIDDEN)
-def test_a_class_of_ones_own_is_refused_wherever_its_weights_are(place: str) -> None:
+def test_custom_class_is_rejected_wherever_its_weights_are(place: str) -> None:
     model = Sequential(Hidden(HIDDEN[place]), ReLU())
-    np.testing.assert_allclose(model(Tensor(X)).data, np.maximum(X @ W.T, 0), rtol=1e-5)  # float in all but name
+    np.testing.assert_allclose(model(Tensor(X)).data, np.maximum(X @ W.T, 0), rtol=1e-5)  # float arithmetic
     problems = verify_quantized(model, X)
     assert any("0: Hidden is not a layer of tinytorch" in problem for problem in problems)
 
@@ -73,7 +73,7 @@ ODD: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_known_layer_holds_what_its_type_holds(name: str) -> None:
+def test_known_layer_with_unexpected_contents_is_detected(name: str) -> None:
     model = quantize_dynamic(Sequential(Linear(6, 5), gelu, Softmax()))
     assert verify_quantized(model, X) == []
     change, said = ODD[name]
@@ -82,7 +82,7 @@ def test_a_known_layer_holds_what_its_type_holds(name: str) -> None:
     assert any(said in problem for problem in problems), problems
 
 
-def test_an_example_that_fails_leaves_the_mode_as_it_was() -> None:
+def test_failing_example_keeps_the_mode() -> None:
     model = quantize_dynamic(Sequential(Linear(6, 5), Sequential())).train()
     model[1].training = False  # type: ignore[attr-defined]
     with pytest.raises(ShapeError):
@@ -141,7 +141,7 @@ def gpt() -> GPT:
 
 
 def partly_float() -> Any:
-    """An INT8 model with a block and a layer that are not, a batch norm that could not be folded, and a signed pool."""
+    """Build an INT8 model with a float block and a float layer, an unfolded batch norm, and a signed pool."""
     tt.manual_seed(0)
     negative = BatchNorm2d(8)
     negative.weight.data[::2] = -1
@@ -175,11 +175,11 @@ def outputs(model: Module, x: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "gpt", "dynamic", "one"])
-def test_what_is_quantized_passes(name: str) -> None:
+def test_quantized_models_pass_the_check(name: str) -> None:
     make, x = MODELS[name]
     model = make()
     assert verify_quantized(model, x) == []
-    assert "forward" not in {key for part in model.modules() for key in vars(part)}  # nothing is left behind
+    assert "forward" not in {key for part in model.modules() for key in vars(part)}  # the check removes its hooks
 
 
 class RoundedFloats(Linear):
@@ -192,7 +192,7 @@ class RoundedFloats(Linear):
 
 
 class Disguised(QuantizedLinear):
-    """INT8 weights for show."""
+    """INT8 weights that are not used."""
 
     def outputs(self, x: Array) -> Array:
         return x.astype(np.float32) @ (self.weight.data * self.weight_scale.data[:, None]).T.astype(np.float32)
@@ -211,7 +211,7 @@ def disguise(model: Any) -> None:
 
 
 def swap_kernel(model: Any, name: str, wrong: Callable[..., Any]) -> None:
-    """The layer's class is honest; what it keeps prepared is not."""
+    """The layer's class is honest, but its prepared kernel is not."""
     outputs(model, DIGITS)
     setattr(model[-1].kernel(), name, wrong)
 
@@ -234,23 +234,23 @@ CHEATS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
-def test_a_planted_cheat_is_caught(cheat: str) -> None:
+def test_planted_cheat_is_detected(cheat: str) -> None:
     change, said = CHEATS[cheat]
     problems = planted(change)
     assert any(said in problem for problem in problems), problems
 
 
-def test_stale_weights_and_idle_layers_are_caught() -> None:
+def test_stale_weights_and_unused_layers_are_detected() -> None:
     model = static_mlp()
     outputs(model, DIGITS)
-    model[1].weight.data[:] = 1  # written into: the prepared kernel still has the old ones
+    model[1].weight.data[:] = 1  # written in place: the prepared kernel still has the old weights
     assert any("its sums" in problem for problem in verify_quantized(model, DIGITS))
 
-    words = Sequential(QuantizedEmbedding(9, 4), QuantizedLinear(4, 2))  # only read from
+    words = Sequential(QuantizedEmbedding(9, 4), QuantizedLinear(4, 2))  # the embedding is only read from
     assert verify_quantized(words, np.arange(9)[None]) == ["0.rows: the example did not reach it"]
 
 
-def test_nothing_quantized_is_said_and_a_convolution_is_worked_out_too() -> None:
+def test_unquantized_model_and_wrong_convolution_are_reported() -> None:
     assert verify_quantized(Sequential(tt.ReLU()), DIGITS) == ["no quantized layer: expected at least one"]
     model: Any = quantize_static(cnn(), [IMAGES])
     outputs(model, IMAGES)
@@ -261,7 +261,7 @@ def test_nothing_quantized_is_said_and_a_convolution_is_worked_out_too() -> None
     assert verify_quantized(model, IMAGES) == ["0: its output is not that of integer arithmetic on its int8 weights"]
 
 
-def test_the_model_is_as_it_was_after_the_check() -> None:
+def test_check_leaves_the_model_unchanged() -> None:
     model = static_mlp().train()
     before = copy.deepcopy(model.state_dict())
     verify_quantized(model, DIGITS)

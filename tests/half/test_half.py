@@ -22,13 +22,13 @@ from tinytorch.spatial import BatchNorm2d, avg_pool2d, conv2d, max_pool2d
 from tinytorch.tensor import Op, apply
 
 BFLOAT16 = dtypes.bfloat16()
-ROUNDING = {"bfloat16": 2.0**-8, "float16": 2.0**-11}  # half the distance between neighbours is half of it
+ROUNDING = {"bfloat16": 2.0**-8, "float16": 2.0**-11}  # half the distance between neighboring numbers is half of this
 NATIVE = library.why_not() == "" and "bfloat16" in library.native_dtypes()
 WAYS = [
     ("numpy", "bfloat16"),
     ("numpy", "float16"),
     *(
-        pytest.param(("onednn", "bfloat16", *more), marks=pytest.mark.skipif(not NATIVE, reason="no kernels here"))
+        pytest.param(("onednn", "bfloat16", *more), marks=pytest.mark.skipif(not NATIVE, reason="no native kernels"))
         for more in ([], ["shared"])
     ),
 ]
@@ -36,8 +36,10 @@ WAYS = [
 
 @pytest.fixture(params=WAYS, ids=lambda way: "-".join(way))
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a 16-bit dtype, on each backend that has it; with oneDNN also where the batch is shared out among
-    threads however small it is."""
+    """Return the name of a 16-bit dtype, for each backend that supports it.
+
+    With oneDNN, also test small batches split between threads.
+    """
     before = backend.backend()
     name, half_dtype, *shared = request.param
     backend.use_backend(name)
@@ -50,7 +52,7 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
     if not NATIVE:
-        pytest.skip("no bfloat16 kernels here")
+        pytest.skip("no native bfloat16 kernels here")
     before = backend.backend()
     backend.use_backend("onednn")
     yield
@@ -66,14 +68,14 @@ def rounded(x: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def assert_near(actual: np.ndarray, expected: np.ndarray, dtype: str, steps: float = 1.0) -> None:
-    """Within `steps` roundings of each number, and of the typical one where a sum has cancelled."""
+    """Assert equality within `steps` roundings of each value, or of a typical value where a sum cancels."""
     actual, expected = actual.astype(np.float32), expected.astype(np.float32)
     scale = np.sqrt(np.mean(expected**2)) if expected.size else 0.0
     np.testing.assert_allclose(actual, expected, rtol=steps * ROUNDING[dtype], atol=steps * ROUNDING[dtype] * scale)
 
 
 def compare(f: Callable[..., tt.Tensor], dtype: str, x: np.ndarray, *weights: np.ndarray, steps: float = 1.0) -> None:
-    """f on a 16-bit x and float32 weights, and its gradients, against float32 on the same rounded numbers."""
+    """Compare f and its gradients, on a 16-bit x and float32 weights, with float32 on the same rounded numbers."""
     half_dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
     image = tt.Tensor(x.astype(half_dtype), requires_grad=True)
     masters = [tt.Tensor(w, requires_grad=True) for w in weights]
@@ -156,8 +158,8 @@ def test_any_convolution_on_the_backend_in_use(
     compare(lambda x, w: conv2d(x, w, **way), "bfloat16", x, w)
 
 
-def test_a_convolution_of_contiguous_images_and_of_none(dtype: str) -> None:
-    """What comes may lie in any order; a batch of none gives none."""
+def test_convolution_of_contiguous_images_and_of_an_empty_batch(dtype: str) -> None:
+    """Inputs may have any memory layout; an empty batch returns an empty batch."""
     x, w = numbers(2, 3, 6, 6), tt.Tensor(numbers(4, 3, 3, 3))
     with autocast(dtype):
         plain = conv2d(tt.Tensor(x), w).data
@@ -167,7 +169,7 @@ def test_a_convolution_of_contiguous_images_and_of_none(dtype: str) -> None:
 
 
 def distinct(*shape: int) -> np.ndarray:
-    """Numbers that differ in 16 bits, too, so that each window has one largest: 0.5 to 1.5 times some powers of 2."""
+    """Return numbers that stay distinct in 16 bits, so each window has one maximum: 0.5 to 1.5 times powers of 2."""
     n = int(np.prod(shape))
     values = np.random.default_rng(3).permutation(n)
     return ((1 + values % 128 / 128) * 2.0 ** (values // 128) * (-1.0) ** values).reshape(shape).astype(np.float32)
@@ -204,7 +206,7 @@ def test_max_pool_without_recording(dtype: str) -> None:
         lambda x: x.abs(),
     ],
 )
-def test_what_comes_in_16_bits_leaves_in_16_bits(dtype: str, f: Callable[..., tt.Tensor], shape: tuple) -> None:
+def test_sixteen_bit_inputs_give_sixteen_bit_outputs(dtype: str, f: Callable[..., tt.Tensor], shape: tuple) -> None:
     compare(f, dtype, numbers(*shape), steps=4)
 
 
@@ -226,8 +228,8 @@ def test_batch_norm(dtype: str, shape: tuple[int, ...], training: bool) -> None:
     compare(f, dtype, numbers(*shape) * 3 + 1, weight, bias, steps=4)
 
 
-def test_batch_norm_measures_in_float32(dtype: str) -> None:
-    """In bfloat16 the sum of 4,096 numbers around 50 would stop at 12,800: 256 + 1 is 256."""
+def test_batch_norm_computes_statistics_in_float32(dtype: str) -> None:
+    """In bfloat16, the sum of 4,096 numbers around 50 would stop at 12,800: 256 + 1 is 256."""
     x = rounded(numbers(16, 2, 16, 16) + 50, dtype)
     layer = BatchNorm2d(2, momentum=1.0)
     with autocast(dtype):
@@ -277,8 +279,8 @@ def test_attention(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf])
-def test_nan_and_infinity_come_out_again(dtype: str, value: float) -> None:
-    """A training that fails must be seen to fail; oneDNN's own maximum turns NaN into a number."""
+def test_nan_and_infinity_propagate(dtype: str, value: float) -> None:
+    """A training run that fails must show it; oneDNN's own maximum turns NaN into a number."""
     array = numbers(1, 2, 4, 4)
     array[0, 1, 1, 2] = value
     x = tt.Tensor(array.astype(BFLOAT16 if dtype == "bfloat16" else dtype))
@@ -289,7 +291,7 @@ def test_nan_and_infinity_come_out_again(dtype: str, value: float) -> None:
         assert not np.isfinite(y.data.astype(np.float32)).all()
 
 
-def test_infinite_gradients_stay_where_they_belong(dtype: str) -> None:
+def test_infinite_gradients_do_not_spread(dtype: str) -> None:
     half_dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
     x = tt.Tensor(np.abs(numbers(2, 3, 4, 4)).astype(half_dtype), requires_grad=True)
     with autocast(dtype):
@@ -311,7 +313,7 @@ def test_float16_overflows_to_infinity_without_a_warning() -> None:
     assert by_float32.narrow(np.array([1e-9], np.float32), np.dtype(np.float16))[0] == 0
 
 
-def test_where_onednn_has_no_kernel_the_numbers_are_the_same(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_onednn_kernel_the_values_are_the_same(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise library.UnsupportedError("not here")
 
@@ -335,8 +337,8 @@ def test_where_onednn_has_no_kernel_the_numbers_are_the_same(oneDNN: None, monke
     assert_near(x.grad.data, fast_gradient.data, "bfloat16", steps=8)
 
 
-def test_plain_loops_are_no_kernel(oneDNN: None) -> None:
-    """For images that come in one order and leave in another oneDNN 3.2 has loops only."""
+def test_reference_loops_do_not_count_as_a_kernel(oneDNN: None) -> None:
+    """If input and output layouts differ, oneDNN 3.2 has only reference loops."""
     x, w = primitives.Descriptor((1, 64, 8, 8), BFLOAT16), primitives.Descriptor((64, 64, 3, 3), BFLOAT16)
     y = primitives.Descriptor((1, 64, 8, 8), BFLOAT16, "channels_last")
     settings = (
@@ -358,7 +360,7 @@ def test_plain_loops_are_no_kernel(oneDNN: None) -> None:
         bf16._Primitive("convolution_forward", settings, arrays)
 
 
-def test_only_the_backward_kernel_is_missing(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_backward_kernel_alone_is_handled(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise library.UnsupportedError("not here")
 
@@ -366,7 +368,7 @@ def test_only_the_backward_kernel_is_missing(oneDNN: None, monkeypatch: pytest.M
     compare(lambda x, w: conv2d(x, w, padding=1), "bfloat16", numbers(2, 3, 5, 5), numbers(4, 3, 3, 3, seed=1))
 
 
-def test_shapes_that_do_not_fit_are_told_as_ever(dtype: str) -> None:
+def test_mismatched_shapes_raise_the_usual_errors(dtype: str) -> None:
     x = tt.Tensor(numbers(2, 3).astype(BFLOAT16 if dtype == "bfloat16" else dtype))
     with autocast(dtype):
         with pytest.raises(ShapeError, match="linear: input of shape"):
@@ -377,8 +379,8 @@ def test_shapes_that_do_not_fit_are_told_as_ever(dtype: str) -> None:
             conv2d(x.reshape(1, 2, 3, 1), tt.Tensor(numbers(1, 1, 1, 1)))
 
 
-def test_the_batch_norm_kernel_is_used_with_weights_as_they_are(oneDNN: None) -> None:
-    """Its weights are not rounded: 1.001 stays 1.001, which bfloat16 does not have."""
+def test_batch_norm_kernel_uses_unrounded_weights(oneDNN: None) -> None:
+    """The weights are not rounded: 1.001 stays 1.001, which bfloat16 cannot represent."""
     x = np.zeros((1, 1, 2, 2), np.float32)
     x[0, 0, 0, 0] = 1
     scale = np.array([1.001], np.float32)
@@ -387,7 +389,7 @@ def test_the_batch_norm_kernel_is_used_with_weights_as_they_are(oneDNN: None) ->
     assert 0 < y[0, 0, 0, 0] < 0.0011
 
 
-def test_mixed_dtypes_give_the_wider(dtype: str) -> None:
+def test_mixed_dtypes_promote_to_the_wider(dtype: str) -> None:
     small, wide = tt.Tensor(numbers(3).astype(BFLOAT16 if dtype == "bfloat16" else dtype)), tt.Tensor(numbers(3))
     with autocast(dtype):
         assert (small + wide).dtype == (wide * small).dtype == np.float32
@@ -396,7 +398,7 @@ def test_mixed_dtypes_give_the_wider(dtype: str) -> None:
         assert (tt.Tensor(np.arange(6).reshape(2, 3)) @ tt.Tensor(np.arange(3))).data.tolist() == [5, 14]
 
 
-def test_an_operation_that_is_not_listed_gets_float32(dtype: str) -> None:
+def test_unlisted_operation_gets_float32(dtype: str) -> None:
     seen = []
 
     def watched(x: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ def gpt() -> GPT:
 
 
 def partly_float() -> Any:
-    """An INT8 model with a block and a layer that are not, a batch norm that could not be folded, and a signed pool."""
+    """Build an INT8 model with a float block and a float layer, an unfolded batch norm, and a signed pool."""
     tt.manual_seed(0)
     negative = BatchNorm2d(8)
     negative.weight.data[::2] = -1
@@ -103,7 +103,7 @@ def outputs(model: Module, x: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_predictor_says_what_the_model_says(name: str) -> None:
+def test_predictor_matches_the_model(name: str) -> None:
     make, x = MODELS[name]
     model = make()
     predict = predictor(model)
@@ -115,10 +115,10 @@ def test_the_predictor_says_what_the_model_says(name: str) -> None:
     first = predict(x[:1])
     kept = first.copy()
     predict(x[1:2])
-    np.testing.assert_array_equal(first, kept)  # an answer is not overwritten by the next
+    np.testing.assert_array_equal(first, kept)  # an output is not overwritten by the next one
 
 
-def test_the_predictor_saturates_and_takes_other_layouts() -> None:
+def test_predictor_saturates_and_accepts_other_layouts() -> None:
     model = static_mlp()
     predict = predictor(model)
     for x in (
@@ -130,7 +130,7 @@ def test_the_predictor_saturates_and_takes_other_layouts() -> None:
         np.testing.assert_allclose(predict(x), outputs(model, x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_block_whose_branches_want_other_integers() -> None:
+def test_block_whose_branches_need_different_integers() -> None:
     model: Any = quantize_static(resnet(), [IMAGES])
     expected = outputs(model, IMAGES)
     np.testing.assert_allclose(predictor(model)(IMAGES), expected, rtol=1e-4, atol=1e-4)
@@ -148,7 +148,7 @@ def test_many_shapes_and_an_empty_batch() -> None:
         np.testing.assert_allclose(predict(DIGITS[:n]), outputs(model, DIGITS[:n]), rtol=1e-4, atol=1e-4)
 
 
-def test_two_threads_do_not_mix_their_answers() -> None:
+def test_two_threads_do_not_mix_their_outputs() -> None:
     model = static_mlp()
     predict, wrong = predictor(model), []
     expected = [outputs(model, DIGITS[i : i + 1]) for i in range(8)]

@@ -19,7 +19,7 @@ V, BLOCK = 11, 8
 
 
 def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """A model whose logits vary with the whole context; its norms and biases are not the fresh 1 and 0."""
+    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
     tt.manual_seed(seed)
     model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
@@ -27,7 +27,7 @@ def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **o
         drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
         parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
     model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # else the tied weights would say the last token again and again
+    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
     return model.eval()  # type: ignore[return-value]
 
 
@@ -36,7 +36,7 @@ def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
 
 
 class Wrapped(Module):
-    """A layer of another type, as a quantized one is: it takes and gives Tensors (B, T, width)."""
+    """A layer of another type, like a quantized one: it maps Tensors (B, T, width) to Tensors (B, T, width)."""
 
     def __init__(self, layer: Linear) -> None:
         self.layer, self.calls = layer, 0
@@ -48,7 +48,7 @@ class Wrapped(Module):
 
 
 def replaced(model: GPT, names: tuple[str, ...]) -> GPT:
-    """A copy with these layers of each block wrapped."""
+    """Return a copy in which these layers of each block are wrapped."""
     made = copy.deepcopy(model)
     for block in made.transformer.h:
         for part in (block.attn, block.mlp):
@@ -109,9 +109,9 @@ def test_huge_scores_do_not_overflow() -> None:
         assert np.isfinite(logits).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)  # a draw within rounding of a border may fall beside it
+@settings(max_examples=40, deadline=None, derandomize=True)  # a draw may round to either side of a boundary
 @given(st.data())
-def test_the_text_is_that_of_gpt_generate(data: st.DataObject) -> None:
+def test_generated_text_matches_gpt_generate(data: st.DataObject) -> None:
     model = lively(data.draw(st.integers(0, 2)))
     rows = data.draw(st.integers(0, 3))
     length = data.draw(st.integers(1, 2 * BLOCK))

@@ -44,20 +44,20 @@ def _leave_the_backend_as_it_was() -> Iterator[None]:
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
-    """The dtype's whole range, its ends more often than the rest."""
+    """Draw from the dtype's whole range, its ends more often than the rest."""
     ends = np.iinfo(dtype)
     values = rng.integers(ends.min, ends.max + 1, shape)
     return np.where(rng.random(shape) < 0.3, rng.choice([ends.min, ends.max], shape), values).astype(dtype)
 
 
 def rounded_by_hand(bits: np.ndarray) -> np.ndarray:
-    """float32's 32 bits to bfloat16's 16: add just less than half, or half if the last bit kept is odd."""
+    """Round float32 bits to bfloat16 bits: add just less than half, or half if the last bit kept is odd."""
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=200))
 @quick
-def test_bfloat16_rounds_to_the_nearest_and_halves_to_even(numbers: list[int]) -> None:
+def test_bfloat16_rounds_to_nearest_and_ties_to_even(numbers: list[int]) -> None:
     bits = np.array(numbers, np.uint32)
     x = bits.view(np.float32)
     finite = ~np.isnan(x)
@@ -66,18 +66,18 @@ def test_bfloat16_rounds_to_the_nearest_and_halves_to_even(numbers: list[int]) -
     assert np.isnan(to_float32(rounded)[~finite]).all()
 
 
-def test_bfloat16_at_its_ends() -> None:
-    half, least = 2.0**-8, 2.0**-133  # half of the step above 1; the smallest subnormal number of bfloat16
+def test_bfloat16_at_the_ends_of_its_range() -> None:
+    half, least = 2.0**-8, 2.0**-133  # half of the step above 1; the smallest subnormal bfloat16 number
     x = np.array([1 + half, 1 + 3 * half, -1 - half, np.inf, -np.inf, 3.4028235e38, least, least / 2, -0.0], np.float32)
     y = np.array([1, 1 + 4 * half, -1, np.inf, -np.inf, np.inf, least, 0, -0.0], np.float32)
     rounded = to_float32(to_bfloat16(x))
     np.testing.assert_array_equal(rounded, y)
     np.testing.assert_array_equal(np.signbit(rounded), np.signbit(y))
-    # Its sign and its being no number are all that stays of this one, whose only set bits are cut off.
+    # The set fraction bits of this NaN are cut off: only its sign and its being NaN remain.
     assert np.isnan(to_float32(to_bfloat16(np.array([0x7F800001], np.uint32).view(np.float32)))).all()
 
 
-def test_every_bfloat16_comes_back() -> None:
+def test_every_bfloat16_survives_conversion_to_float32() -> None:
     every = np.arange(2**16).astype(np.uint16).view(BFLOAT16)
     back = to_bfloat16(to_float32(every))
     numbers = ~np.isnan(to_float32(every))
@@ -108,7 +108,7 @@ except SettingError as error:
 
 
 def tell(program: str, **variables: str) -> list[str]:
-    """What a fresh process chooses: the backend and why, or "refused" and why."""
+    """Return the choice of a fresh process: the backend and why, or "refused" and why."""
     environment = {key: value for key, value in os.environ.items() if key != backend.VARIABLE}
     environment |= {"PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
@@ -117,13 +117,13 @@ def tell(program: str, **variables: str) -> list[str]:
 
 
 @each_backend
-def test_the_environment_forces_a_backend(name: str) -> None:
+def test_environment_variable_forces_a_backend(name: str) -> None:
     told, why = tell(TELL, TINYTORCH_BACKEND=name)
     assert told == name
     assert why == "NumPy (TINYTORCH_BACKEND=numpy)" if name == "numpy" else why.startswith("oneDNN 3.")
 
 
-def test_an_unknown_backend_is_one_line_that_names_those_there_are() -> None:
+def test_unknown_backend_error_names_the_available_ones() -> None:
     refused, why = tell(TELL, TINYTORCH_BACKEND="cuda")
     assert refused == "refused"
     assert "'cuda'" in why
@@ -133,30 +133,30 @@ def test_an_unknown_backend_is_one_line_that_names_those_there_are() -> None:
 
 
 def on(system: str, machine: str) -> str:
-    """A program's beginning that makes it believe it runs there."""
+    """Return code that makes a program believe that it runs on this system."""
     return f"import platform, sys; sys.platform = {system.lower()!r}; platform.machine = lambda: {machine!r}\n"
 
 
 LINUX = on("Linux", "x86_64")
 
 
-def test_without_the_package_it_is_numpy_and_says_how_to_get_more() -> None:
+def test_without_the_package_numpy_is_used_and_the_package_recommended() -> None:
     told, why = tell(WITHOUT_ONEDNN + LINUX + TELL)
     assert told == "numpy"
     assert why == f"NumPy ({library.NOT_INSTALLED})"
 
 
-def test_where_there_is_no_package_none_is_recommended() -> None:
+def test_no_package_is_recommended_where_none_exists() -> None:
     assert tell(WITHOUT_ONEDNN + on("Linux", "aarch64") + TELL)[1].endswith(" aarch64)")
     assert "pip install" not in tell(WITHOUT_ONEDNN + on("Linux", "aarch64") + TELL)[1]
 
 
-def test_a_forced_backend_that_is_not_installed_is_refused_in_one_line() -> None:
+def test_forced_backend_that_is_not_installed_is_rejected_in_one_line() -> None:
     told = tell(WITHOUT_ONEDNN + LINUX + TELL, TINYTORCH_BACKEND="onednn")
     assert told == ["refused", f"backend 'onednn': {library.NOT_INSTALLED}"]
 
 
-def test_a_package_without_a_library_for_this_system_says_so(tmp_path: Path) -> None:
+def test_package_without_a_library_for_this_system_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "onednn_cpu_gomp-1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: onednn-cpu-gomp\nVersion: 1\n")
@@ -168,6 +168,6 @@ def test_a_package_without_a_library_for_this_system_says_so(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())
-def test_a_process_that_used_onednn_ends_quietly() -> None:
+def test_process_that_used_onednn_exits_silently() -> None:
     use = "import numpy as np; from tinytorch.native.products import pack; kept = pack(np.eye(3, dtype=np.float32));"
     assert tell(use + "print(kept.product(np.ones((2, 3))).sum())", TINYTORCH_BACKEND="onednn") == ["6.0"]

@@ -24,8 +24,8 @@ from tinytorch.spatial import conv2d, slide
 
 ROOT = Path(__file__).parents[2]
 BFLOAT16 = library.why_not() == "" and "bfloat16" in library.native_dtypes()
-pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "it is there")
-with_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="no bfloat16 kernels here")
+pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available")
+with_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="no native bfloat16 kernels here")
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,14 @@ def _by_oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
 
 
 def printed(program: str) -> str:
-    """What a fresh process prints: a crash or a wait without end stays there."""
+    """Return the output of a fresh process, which isolates a crash or a deadlock."""
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 
 
-def test_a_primitive_is_freed_without_the_garbage_collector() -> None:
+def test_primitive_is_freed_without_the_garbage_collector() -> None:
     packed = products.pack(np.eye(4, dtype=np.float32))
     gc.collect()
     gc.disable()
@@ -58,7 +58,7 @@ def test_a_primitive_is_freed_without_the_garbage_collector() -> None:
 
 
 @with_bfloat16
-def test_kernels_for_ever_new_shapes_stay_bounded_without_the_garbage_collector(
+def test_number_of_kernels_stays_bounded_without_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alive: weakref.WeakSet[dnn.Primitive] = weakref.WeakSet()
@@ -117,11 +117,11 @@ print(same)
 
 
 @with_bfloat16
-def test_kernels_may_be_freed_by_another_thread() -> None:
+def test_kernels_can_be_freed_by_another_thread() -> None:
     assert printed(FREED_BY_ANOTHER_THREAD) == "[True]"
 
 
-def test_scratch_memory_is_this_threads_and_grows() -> None:
+def test_scratch_memory_belongs_to_the_thread_and_grows() -> None:
     scratch = dnn._Scratch()
     scratch.grow(10)
     own = scratch.room
@@ -165,14 +165,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), work() == before)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
-def test_a_child_forked_after_use_gives_the_same_numbers() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no fork")
+def test_child_forked_after_use_computes_the_same_values() -> None:
     assert printed(FORKED) == "0 True"
 
 
 @with_bfloat16
-def test_one_owner_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """bfloat16's kernels and small products run on one thread, a large one on all, in whatever order."""
+def test_kernels_set_their_own_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 kernels and small products run on one thread, large products on all, in any order."""
     threads = library.library()._openmp.omp_get_max_threads
     large, small = (products.pack(np.ones((size, size), np.float32)) for size in (512, 8))
     x = np.ones((512, 512), np.float32)
@@ -190,7 +190,7 @@ def test_one_owner_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
         with tt.autocast():
             tt.Tensor(x[:8]) @ tt.Tensor(x)
 
-    large.product(x)  # which lays out its weight, too
+    large.product(x)  # also packs the weight
     for work, expected in [(half, 1), (lambda: large.product(x), all_threads), (lambda: small.product(x[:8, :8]), 1),
                            (half, 1), (lambda: large.product(x), all_threads), (half, 1)]:  # fmt: skip
         seen.clear()
@@ -200,13 +200,13 @@ def test_one_owner_sets_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
-    """Numbers around 1 that bfloat16 and float16 have."""
+    """Return numbers around 1 that bfloat16 and float16 represent exactly."""
     values = 1 + np.random.default_rng(seed).standard_normal(shape, np.float32) / 4
     return dtypes.to_float32(dtypes.to_bfloat16(values))
 
 
 def with_parameters(layer: tt.Module, dtype: Any, first: bool) -> tt.Module:
-    """The layer with numbers of that dtype as parameters and statistics, but for the first if that is not meant."""
+    """Set parameters and statistics to numbers of this dtype; the first one stays float32 unless `first`."""
     for i, tensor in enumerate(layer.state_dict().values()):
         if tensor.data.dtype.kind == "f":
             tensor.data = numbers(*tensor.shape, seed=i).astype(dtype if i or first else np.float32)
@@ -226,10 +226,10 @@ def with_parameters(layer: tt.Module, dtype: Any, first: bool) -> tt.Module:
         (lambda: tt.BatchNorm2d(4), (2, 4, 6, 6)),
     ],
 )
-def test_parameters_of_other_dtypes_count_as_the_numbers_that_they_are(
+def test_parameters_of_other_dtypes_are_read_correctly(
     layer: Callable[[], tt.Module], shape: tuple[int, ...], training: bool, first: bool, other: str
 ) -> None:
-    """A kernel that reads bytes would take a float64 for two float32 and read past the end of float16's."""
+    """A kernel that reads raw bytes would read a float64 as two float32, and read past the end of a float16 array."""
     found = []
     for dtype in ("float32", other):
         one = with_parameters(layer(), dtype, first).train(training)
@@ -245,8 +245,8 @@ def test_parameters_of_other_dtypes_count_as_the_numbers_that_they_are(
 
 
 @with_bfloat16
-def test_windows_that_overlap_are_multiplied_as_they_are() -> None:
-    """Row i begins at number i: rows that share their memory are no layout that oneDNN knows."""
+def test_overlapping_rows_are_multiplied_correctly() -> None:
+    """Row i begins at element i: oneDNN has no layout for rows that share memory."""
     line, other = (numbers(*shape).astype(dtypes.bfloat16()) for shape in ((40,), (16, 5)))
     windows = np.lib.stride_tricks.sliding_window_view(line, 16)
     for a, b in ((windows, other), (other.T, windows.T), (np.stack([windows] * 2), np.stack([other] * 2))):
@@ -254,9 +254,9 @@ def test_windows_that_overlap_are_multiplied_as_they_are() -> None:
 
 
 @with_bfloat16
-def test_without_a_bias_its_gradient_is_zero_and_not_what_memory_held() -> None:
+def test_missing_bias_has_zero_gradient_not_uninitialized_memory() -> None:
     x, w = numbers(2, 5, 5, 3).astype(dtypes.bfloat16()), numbers(4, 3, 3, 3)
     window = slide("conv2d", tt.Tensor(x.transpose(0, 3, 1, 2)), (3, 3), (1, 1), (0, 0), (1, 1))
-    np.full(4, 3e38, np.float32)  # freed at once: what the next array of this size would hold
+    np.full(4, 3e38, np.float32)  # freed at once: the next array of this size may reuse its memory
     _, _, db = bf16.convolution_backward(x[:, 1:4, 1:4], x, w, None, window, 1, False)
     np.testing.assert_array_equal(db, np.zeros(4, np.float32))

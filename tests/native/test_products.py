@@ -30,7 +30,7 @@ BACKENDS = [
 SIZES = st.integers(0, 70)
 
 
-TINY = np.finfo(np.float32).tiny  # below it, a CPU's bfloat16 instructions may say zero
+TINY = np.finfo(np.float32).tiny  # below it, a CPU's bfloat16 instructions may return zero
 
 
 quick = settings(deadline=None, max_examples=60)
@@ -47,7 +47,7 @@ def _leave_the_backend_as_it_was() -> Iterator[None]:
 
 
 def strided(array: np.ndarray, how: str) -> np.ndarray:
-    """The same numbers in another place: not contiguous, turned, or every third of a larger array."""
+    """Return the same values with another memory layout: not contiguous, transposed, or every third of an array."""
     if how == "transposed":
         return np.ascontiguousarray(array.T).T
     if how == "reversed":
@@ -63,7 +63,7 @@ LAYOUTS = st.sampled_from(["plain", "transposed", "reversed", "sparse"])
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
-    """The dtype's whole range, its ends more often than the rest."""
+    """Draw from the dtype's whole range, its ends more often than the rest."""
     ends = np.iinfo(dtype)
     values = rng.integers(ends.min, ends.max + 1, shape)
     return np.where(rng.random(shape) < 0.3, rng.choice([ends.min, ends.max], shape), values).astype(dtype)
@@ -87,8 +87,8 @@ def test_integer_products_are_exact(
 @each_backend
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 @pytest.mark.parametrize("k", [511, 512, 513, 1023, 1024, 1025, 5001])
-def test_the_largest_sums_of_long_rows_are_exact(name: str, dtype: Any, k: int) -> None:
-    """All ends of the ranges at once, and one number less: an odd sum past 2^24 is what float32 cannot hold."""
+def test_largest_sums_of_long_rows_are_exact(name: str, dtype: Any, k: int) -> None:
+    """Use the ends of the ranges, and one number less: float32 cannot represent an odd sum beyond 2^24."""
     backend.use_backend(name)
     ends = np.iinfo(dtype)
     x = np.array([[ends.max] * k, [ends.min] * k, [ends.max] * (k - 1) + [1]], dtype)
@@ -97,7 +97,7 @@ def test_the_largest_sums_of_long_rows_are_exact(name: str, dtype: Any, k: int) 
 
 
 def assert_close(y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """Each sum of k products is off by at most (k + 2) float32 roundings of the sum of their sizes."""
+    """Assert that each sum of k products is within (k + 2) float32 roundings of the sum of their magnitudes."""
     x, weight = x.astype(np.float64), weight.astype(np.float64)
     bound = (x.shape[1] + 2) * 2.0**-23 * (abs(x) @ abs(weight).T) + (x.shape[1] + 1) * TINY
     assert y.dtype == np.float32
@@ -116,7 +116,7 @@ def assert_close(y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 @quick
-def test_floating_products_are_within_the_rounding_of_float32(
+def test_float_products_are_within_float32_rounding(
     name: str, dtype: Any, m: int, n: int, k: int, scale: float, layouts: tuple[str, str], given_as: Any, seed: int
 ) -> None:
     backend.use_backend(name)
@@ -129,12 +129,12 @@ def test_floating_products_are_within_the_rounding_of_float32(
 
 @each_backend
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), BFLOAT16], ids=lambda dtype: dtype.name)
-def test_infinity_and_nan_come_through(name: str, dtype: Any) -> None:
+def test_infinity_and_nan_propagate(name: str, dtype: Any) -> None:
     backend.use_backend(name)
     weight = np.ones((3, 40), dtype)
     x = np.ones((3, 40), np.float32)
     x[0, 7], x[1, 39] = np.inf, np.nan
-    with np.errstate(invalid="ignore"):  # NumPy's product warns of it
+    with np.errstate(invalid="ignore"):  # NumPy's product warns about it
         y = pack(weight).product(x)
     assert np.isposinf(y[0]).all()
     assert np.isnan(y[1]).all()
@@ -144,7 +144,7 @@ def test_infinity_and_nan_come_through(name: str, dtype: Any) -> None:
 @each_backend
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), BFLOAT16, np.dtype(np.int8)], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("shape", [(5, 8), (1, 8), (5, 1)])
-def test_what_was_packed_stays_when_the_weight_changes(name: str, dtype: Any, shape: tuple[int, int]) -> None:
+def test_packed_weight_is_a_snapshot(name: str, dtype: Any, shape: tuple[int, int]) -> None:
     backend.use_backend(name)
     weight = np.ones(shape, dtype)
     packed = pack(weight)
@@ -167,7 +167,7 @@ def test_many_row_counts_share_one_packed_weight(name: str) -> None:
 
 
 @each_backend
-def test_a_packed_weight_stays_with_the_backend_that_packed_it(name: str) -> None:
+def test_packed_weight_keeps_the_backend_that_packed_it(name: str) -> None:
     backend.use_backend(name)
     packed = pack(np.eye(3, dtype=np.float32))
     backend.use_backend("numpy")
@@ -201,7 +201,7 @@ def test_a_packed_weight_can_be_pickled_before_and_after_use(name: str, dtype: A
 
 @each_backend
 @pytest.mark.parametrize("kind", ["f4", "f2"])
-def test_the_other_byte_order_is_the_same_numbers(name: str, kind: str) -> None:
+def test_other_byte_order_has_the_same_values(name: str, kind: str) -> None:
     backend.use_backend(name)
     weight, x = np.arange(12.0).reshape(3, 4), np.arange(8, dtype=np.float32).reshape(2, 4)
     for order in "<>":
@@ -231,7 +231,7 @@ def test_threads_that_share_a_packed_weight_get_their_own_products(name: str) ->
 
 @each_backend
 @pytest.mark.parametrize("what", ["nonsense", object()])
-def test_what_is_no_dtype_is_told(name: str, what: Any) -> None:
+def test_invalid_dtype_is_reported(name: str, what: Any) -> None:
     backend.use_backend(name)
     with pytest.raises(SettingError, match="is no dtype"):
         backend.native(what)
@@ -240,7 +240,7 @@ def test_what_is_no_dtype_is_told(name: str, what: Any) -> None:
 
 
 @each_backend
-def test_lists_are_refused(name: str) -> None:
+def test_lists_are_rejected(name: str) -> None:
     backend.use_backend(name)
     with pytest.raises(ShapeError, match=r"pack: a list: expected \(out, in\)"):
         pack([[1.0]])  # type: ignore[arg-type]
@@ -259,13 +259,13 @@ def test_lists_are_refused(name: str) -> None:
         (np.zeros((3, 4), np.int8), np.zeros((2, 4), np.int32)),
     ],
 )
-def test_what_does_not_fit_is_refused(name: str, weight: np.ndarray, x: np.ndarray) -> None:
+def test_mismatched_arguments_are_rejected(name: str, weight: np.ndarray, x: np.ndarray) -> None:
     backend.use_backend(name)
     with pytest.raises(ShapeError, match=r"product: .* expected \(M, 4\)"):
         pack(weight).product(x)
 
 
 @pytest.mark.parametrize("weight", [np.zeros((3, 4)), np.zeros(3, np.float32), np.zeros((3, 4), np.uint8)])
-def test_a_weight_of_another_kind_is_refused(weight: np.ndarray) -> None:
+def test_weight_of_another_dtype_is_rejected(weight: np.ndarray) -> None:
     with pytest.raises(ShapeError, match=r"pack: .* expected \(out, in\)"):
         pack(weight)

@@ -1,4 +1,4 @@
-"""Modules 12 to 14 beside PyTorch: the same values and the same gradients, and weights that load unchanged."""
+"""Modules 12 to 14 against PyTorch: the same values and gradients, and weights that load unchanged."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def normal(*shape: int) -> Array:
 
 
 def both(array: Array) -> tuple[Tensor, torch.Tensor]:
-    """The same leaf on both sides."""
+    """Return the same leaf tensor in both frameworks."""
     return Tensor(array.copy(), requires_grad=True), torch.tensor(array, requires_grad=True)
 
 
 def same(ours: Tensor | None, theirs: torch.Tensor | None, tolerance: float = 1e-5) -> None:
-    """Equal but for rounding, relative to the largest number."""
+    """Assert equality up to rounding, relative to the largest value."""
     assert ours is not None
     assert theirs is not None
     expected = theirs.detach().numpy()
@@ -115,14 +115,14 @@ def test_multi_head_attention(causal: bool) -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("save", ["save_model", "save_file"])
-def test_gpt_with_weights_from_pytorchs_safetensors(tmp_path: Path, bias: bool, save: str) -> None:
+def test_gpt_loads_weights_that_pytorch_saved(tmp_path: Path, bias: bool, save: str) -> None:
     torch.manual_seed(0)
     theirs = NanoGPT(**SIZES, bias=bias)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     path = tmp_path / "nanogpt.safetensors"
-    if save == "save_model":  # leaves one of the tied weight's names out
+    if save == "save_model":  # saves the tied weight under only one of its names
         save_model(theirs, str(path))
     else:
         save_file({name: value.clone() for name, value in theirs.state_dict().items()}, str(path))
@@ -141,7 +141,7 @@ def test_gpt_with_weights_from_pytorchs_safetensors(tmp_path: Path, bias: bool, 
         same(parameter.grad, gradients[name].grad)
 
 
-def test_ten_steps_of_training_stay_together() -> None:
+def test_ten_training_steps_have_the_same_losses() -> None:
     torch.manual_seed(0)
     theirs, ours = NanoGPT(**SIZES), GPT(**SIZES)
     theirs.load_state_dict({n: torch.from_numpy(v.data.copy()) for n, v in ours.state_dict().items()}, strict=False)
@@ -163,11 +163,11 @@ def test_ten_steps_of_training_stay_together() -> None:
             optimizer.zero_grad()
 
 
-def test_greedy_generation_writes_the_same_tokens() -> None:
+def test_greedy_generation_returns_the_same_tokens() -> None:
     theirs, ours = NanoGPT(**SIZES), GPT(**SIZES)
     rng = np.random.default_rng(2)
     for parameter in ours.parameters():
-        if parameter.ndim > 1:  # large, so that the likeliest tokens vary, with the whole context
+        if parameter.ndim > 1:  # large, so that the likeliest tokens vary and depend on the whole context
             parameter.data = rng.standard_normal(parameter.shape, np.float32)
     theirs.load_state_dict({n: torch.from_numpy(v.data.copy()) for n, v in ours.state_dict().items()}, strict=False)
     tokens = torch.tensor([[3]])

@@ -1,4 +1,4 @@
-"""Module 09 beside PyTorch: the same values and the same gradients, and weights that load unchanged."""
+"""Module 09 against PyTorch: the same values and gradients, and weights that load unchanged."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def normal(*shape: int) -> Array:
 
 
 def same(ours: Array, theirs: torch.Tensor) -> None:
-    """Equal but for rounding, relative to the largest number."""
+    """Assert equality up to rounding, relative to the largest value."""
     expected = theirs.detach().numpy()
     assert ours.shape == expected.shape
     np.testing.assert_allclose(ours, expected, atol=2e-5 * max(1.0, float(abs(expected).max())))
 
 
 def compare(layer: tt.Module, theirs: Any, array: Array) -> None:
-    """The same weights and input through both, forward and backward."""
+    """Run the same weights and input through both layers, forward and backward."""
     layer.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
     x, z = Tensor(array.copy(), requires_grad=True), torch.tensor(array, requires_grad=True)
     y, w = layer(x), theirs(z)
@@ -70,7 +70,7 @@ def test_conv2d(sizes: tuple[int, ...], settings: dict[str, Any], size: tuple[in
     compare(Conv2d(*sizes, **settings), torch.nn.Conv2d(*sizes, **settings), normal(n, sizes[0], height, width))
 
 
-def test_a_kernel_of_two_sizes() -> None:
+def test_rectangular_kernel() -> None:
     settings: dict[str, Any] = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
     compare(Conv2d(4, 6, (3, 2), **settings), torch.nn.Conv2d(4, 6, (3, 2), **settings), normal(2, 4, 9, 8))
 
@@ -100,13 +100,13 @@ def test_batch_norm(shape: tuple[int, ...], training: bool) -> None:
     compare(layer, theirs, 2 * normal(*shape) + 1)
 
 
-def test_a_network_saved_by_pytorch_loads_and_answers_alike(tmp_path: Path) -> None:
+def test_network_saved_by_pytorch_loads_and_has_the_same_output(tmp_path: Path) -> None:
     theirs = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.BatchNorm2d(16), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
         torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 64, 10),
     )  # fmt: skip
     x = normal(5, 3, 16, 16)
-    theirs(torch.from_numpy(x))  # moves the running statistics
+    theirs(torch.from_numpy(x))  # updates the running statistics
     theirs.eval()
     save_model(theirs, str(tmp_path / "model.safetensors"))
     ours = tt.Sequential(

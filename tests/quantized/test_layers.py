@@ -50,7 +50,7 @@ def rng() -> np.random.Generator:
 
 
 def filled(layer: Any, rng: np.random.Generator, extreme: float = 0.2) -> Any:
-    """A layer with weights over the whole range, its ends often."""
+    """Build a layer with weights from the whole range, including its ends."""
     shape = layer.weight.shape
     weight = rng.integers(-127, 128, shape)
     layer.weight.data = np.where(rng.random(shape) < extreme, rng.choice([-127, 127], shape), weight).astype(np.int8)
@@ -70,7 +70,7 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Ar
 
 
 def exact_convolution(q: Array, layer: QuantizedConv2d) -> Array:
-    """int64, a group at a time: (N, K, OH, OW)."""
+    """Convolve in int64, one group at a time: (N, K, OH, OW)."""
     window = layer.window(q.shape)
     seen = windows(pad(np.ascontiguousarray(q.transpose(0, 2, 3, 1)), window.padding), window).astype(np.int64)
     parts = zip(
@@ -99,19 +99,21 @@ ROWS = hypothesis_arrays(
 
 @few
 @given(ROWS)
-def test_a_dynamic_layer_multiplies_just_these_integers(x: Array) -> None:
+def test_dynamic_layer_multiplies_exactly_these_integers(x: Array) -> None:
     same_integers(x)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (65, 112), (700, 448), (4000, 112), (20000, 20)])
-def test_and_so_it_does_in_blocks_and_on_several_threads(shape: tuple[int, int], rng: np.random.Generator) -> None:
+def test_dynamic_layer_multiplies_exactly_these_integers_in_blocks_and_threads(
+    shape: tuple[int, int], rng: np.random.Generator
+) -> None:
     x = rng.standard_normal(shape).astype(np.float32)
     x[:: shape[0] // 3 + 1, 0] = np.round(x[:: shape[0] // 3 + 1, 0])
     same_integers(x)
 
 
 def same_integers(x: Array) -> None:
-    """With the identity for a weight a dynamic layer's output is q scale, exactly."""
+    """With the identity as its weight, a dynamic layer's output is exactly q scale."""
     depth = x.shape[1]
     layer = QuantizedLinear(depth, depth, bias=False)
     layer.weight.data = np.eye(depth, dtype=np.int8)
@@ -123,13 +125,13 @@ def same_integers(x: Array) -> None:
     assert not np.isfinite(y[~known][:, :1]).any()
 
 
-def test_no_rows_give_no_rows(rng: np.random.Generator) -> None:
+def test_empty_input_returns_no_rows(rng: np.random.Generator) -> None:
     assert filled(QuantizedLinear(8, 4), rng)(Tensor(np.zeros((2, 0, 8), np.float32))).shape == (2, 0, 4)
 
 
-def test_a_bound_kernel_runs_in_any_thread(backend: str, rng: np.random.Generator) -> None:
+def test_bound_kernel_runs_in_any_thread(backend: str, rng: np.random.Generator) -> None:
     if backend == "numpy":
-        pytest.skip("it has none")
+        pytest.skip("the NumPy backend has no bound kernels")
     for rows in (1, 130):
         layer = filled(QuantizedLinear(100, 30, relu=True), rng)
         x = rng.standard_normal((rows, 100)).astype(np.float32)
@@ -163,7 +165,7 @@ def test_linear_sums_are_exact(dtype: str, rows: int, depth: int, out: int, seed
 
 
 @pytest.mark.parametrize("dtype", LARGEST)
-def test_the_largest_sums_are_exact(dtype: str) -> None:
+def test_largest_sums_are_exact(dtype: str) -> None:
     layer = QuantizedLinear(8000, 2, input_dtype=dtype)
     layer.weight.data = np.array([[127], [-127]], np.int8).repeat(8000, axis=1)
     sums = layer.accumulators(np.full((1, 8000), LARGEST[dtype], dtype))
@@ -171,13 +173,13 @@ def test_the_largest_sums_are_exact(dtype: str) -> None:
 
 
 def odd_sums(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """A weight of `shape` and a row of inputs for it: odd sums beyond 2^24, of either sign, that float32 has not."""
+    """Return a weight of `shape` and a row of inputs whose sums are odd and beyond 2^24, which float32 cannot hold."""
     weight = np.full(shape, 127, np.int8)
     weight[1::2] = -127
     weight[2:] = rng.integers(-127, 128, weight[2:].shape)
     row = np.full(shape[1:], 127, np.int8)
     row.flat[-1] = rng.choice([2, -2])
-    weight.reshape(len(weight), -1)[:, -1] = 1  # of an even number of others
+    weight.reshape(len(weight), -1)[:, -1] = 1  # all other terms are even
     return weight, row
 
 
@@ -213,7 +215,7 @@ def test_odd_sums_of_a_deep_convolution_are_exact(
 @pytest.mark.parametrize(
     ("layer", "shape"), [(Linear(2051, 3, bias=False), (2, 2051)), (Conv2d(256, 3, 3, bias=False), (1, 256, 5, 5))]
 )
-def test_a_layer_of_long_sums_is_not_accused(layer: Any, shape: tuple[int, ...]) -> None:
+def test_layer_with_long_sums_passes_the_check(layer: Any, shape: tuple[int, ...]) -> None:
     layer.weight.data[:] = 1
     model, x = Sequential(layer).eval(), np.ones(shape, np.float32)
     x[(slice(None), 0) + (0,) * (len(shape) - 2)] = -1
@@ -253,7 +255,7 @@ OUTPUTS = [(given_, leaves) for given_ in LARGEST for leaves in (None, *LARGEST)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("given_", "leaves"), OUTPUTS)
 @pytest.mark.parametrize("kind", ["linear", "convolution", "grouped"])
-def test_outputs_are_the_formulas(
+def test_outputs_match_the_formula(
     kind: str, given_: str | None, leaves: str | None, bias: bool, relu: bool, rng: np.random.Generator
 ) -> None:
     dtypes: dict[str, Any] = {"input_dtype": given_, "output_dtype": leaves, "relu": relu}
@@ -284,11 +286,11 @@ def test_outputs_are_the_formulas(
     if leaves:
         expected = quantize(expected.astype(np.float32), layer.output_scale.data, leaves)
     same_within_a_step(layer(Tensor(x)).data, expected.astype(leaves or np.float32))
-    if given_:  # integers that were rounded before give the same
+    if given_:  # inputs that are already rounded give the same
         np.testing.assert_array_equal(layer(Tensor(q)).data, layer(Tensor(x)).data)
 
 
-def test_inputs_of_any_layout(rng: np.random.Generator) -> None:
+def test_inputs_of_any_layout_are_accepted(rng: np.random.Generator) -> None:
     layer = filled(QuantizedLinear(12, 7, input_dtype="uint8"), rng)
     q = integers(rng, (5, 12), "uint8")
     for same in (np.asfortranarray(q), q[::-1][::-1], np.repeat(q, 2, axis=1)[:, ::2], q[:, None][:, 0]):
@@ -299,7 +301,7 @@ def test_inputs_of_any_layout(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(conv(Tensor(turned)).data, conv(Tensor(images)).data)
 
 
-def test_one_row_is_what_it_is_in_a_batch(rng: np.random.Generator) -> None:
+def test_single_row_equals_the_same_row_in_a_batch(rng: np.random.Generator) -> None:
     for dtype in (None, "int8"):
         layer = filled(QuantizedLinear(20, 6, input_dtype=dtype), rng)
         x = rng.standard_normal((40, 20)).astype(np.float32)
@@ -318,7 +320,7 @@ def test_new_weights_are_used(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(copy.deepcopy(layer)(x).data, layer(x).data)
 
 
-def test_what_does_not_fit_is_said(rng: np.random.Generator) -> None:
+def test_mismatched_arguments_are_reported(rng: np.random.Generator) -> None:
     layer = filled(QuantizedLinear(6, 3, input_dtype="int8"), rng)
     with pytest.raises(ShapeError, match="expected"):
         layer(Tensor(np.zeros((2, 5), np.float32)))
@@ -339,7 +341,7 @@ def test_what_does_not_fit_is_said(rng: np.random.Generator) -> None:
             QuantizedLinear(2, 2, **dtypes)  # type: ignore[arg-type]
 
 
-def test_nobody_differentiates_through_integers(rng: np.random.Generator) -> None:
+def test_backward_through_a_quantized_layer_is_rejected(rng: np.random.Generator) -> None:
     x = Tensor(np.ones((1, 6), np.float32), requires_grad=True)
     with pytest.raises(GradientError, match="QuantizedLinear"):
         filled(QuantizedLinear(6, 3), rng)(x).sum().backward()

@@ -55,7 +55,7 @@ def mlp() -> Sequential:
 
 
 def cnn(*, gain: float = 1.0) -> Sequential:
-    """Convolution, pooling, norm, ReLU, as the suite's; `gain` is the norm's first scale."""
+    """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
     norm = lived(BatchNorm2d(8))
     norm.weight.data[0] = gain
@@ -75,7 +75,7 @@ def resnet() -> Sequential:
 
 
 def lived(norm: BatchNorm2d) -> BatchNorm2d:
-    """A norm that has seen something."""
+    """Build a norm with running statistics."""
     n = norm.num_features
     norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
     norm.bias.data = random.standard_normal(n).astype(np.float32)
@@ -109,7 +109,7 @@ def outputs(model: Module, x: Array) -> Array:
 
 
 def error(model: Module, reference: Array, x: Array) -> float:
-    """The largest difference, as a share of the largest output."""
+    """Return the largest error, relative to the largest output."""
     return float(np.abs(outputs(model, x) - reference).max() / np.abs(reference).max())
 
 
@@ -119,7 +119,7 @@ def layers_of(model: Module) -> list[QuantizedLayer]:
 
 @each_model
 @pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "dynamic"])
-def test_a_quantized_model_says_nearly_the_same(name: str, method: Any) -> None:
+def test_quantized_model_has_nearly_the_same_outputs(name: str, method: Any) -> None:
     make, x = MODELS[name]
     model = make().eval()
     reference = outputs(model, x)
@@ -127,7 +127,7 @@ def test_a_quantized_model_says_nearly_the_same(name: str, method: Any) -> None:
     quantized = quantize_dynamic(model) if method == "dynamic" else quantize_static(model, [x[:32], x[32:]], method)
     assert 1e-6 < error(quantized, reference, x) < 0.05
     assert verify_quantized(quantized, x) == []
-    for key, value in model.state_dict().items():  # the given model is as it was
+    for key, value in model.state_dict().items():  # the given model is unchanged
         np.testing.assert_array_equal(value.data, before[key])
     assert {value.dtype for value in quantized.state_dict().values() if value.ndim > 1} == {np.dtype(np.int8)}
 
@@ -141,7 +141,7 @@ def test_fewer_bits_lose_more() -> None:
     assert verify_quantized(low, DIGITS) == []
 
 
-def test_chains_pass_integers_and_what_does_nothing_is_gone() -> None:
+def test_chains_pass_integers_and_identity_layers_are_removed() -> None:
     quantized = quantize_static(mlp(), [DIGITS])
     assert isinstance(quantized, Sequential)
     assert [type(layer) for layer in quantized.layers] == [Flatten, *[QuantizedLinear] * 3]
@@ -176,7 +176,7 @@ def test_signed_inputs_are_int8_and_blocks_link_their_convolutions() -> None:
     assert isinstance(quantized[2].shortcut, QuantizedConv2d)
 
 
-def test_a_layer_in_two_places_stays_one_and_is_not_chained() -> None:
+def test_layer_used_twice_stays_shared_and_is_not_chained() -> None:
     tt.manual_seed(0)
     shared = Linear(24, 24)
     model = Sequential(shared, tt.ReLU(), shared, Linear(24, 3))
@@ -189,17 +189,17 @@ def test_a_layer_in_two_places_stays_one_and_is_not_chained() -> None:
 
 
 @each_model
-def test_the_backends_agree(name: str) -> None:
+def test_backends_agree(name: str) -> None:
     make, x = MODELS[name]
     quantized = quantize_static(make(), [x])
     kernel_backend.use_backend("numpy")
     reference = outputs(copy.deepcopy(quantized), x)
     if not library.why_not():
         kernel_backend.use_backend("onednn")
-        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a rounding may fall the other way
+        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a value may round the other way
 
 
-def test_a_gpts_table_and_last_product_are_one_int8_weight() -> None:
+def test_embedding_and_last_product_of_a_gpt_share_one_int8_weight() -> None:
     model = gpt()
     quantized: Any = quantize_dynamic(model)
     table, places = quantized.transformer.wte, quantized.transformer.wpe
@@ -219,7 +219,7 @@ def test_a_gpts_table_and_last_product_are_one_int8_weight() -> None:
     )
 
 
-def test_a_quantized_gpt_writes_and_sees_no_later_token() -> None:
+def test_quantized_gpt_generates_and_is_causal() -> None:
     model: Any = quantize_dynamic(gpt())
     assert model.generate([1, 2, 3], 12, seed=0).shape == (15,)
     other = TOKENS.copy()
@@ -227,7 +227,7 @@ def test_a_quantized_gpt_writes_and_sees_no_later_token() -> None:
     np.testing.assert_array_equal(outputs(model, TOKENS)[:, :5], outputs(model, other)[:, :5])
 
 
-def test_a_state_dict_fills_another_quantized_model() -> None:
+def test_state_dict_loads_into_another_quantized_model() -> None:
     first, second = quantize_static(mlp(), [DIGITS]), quantize_static(mlp(), [DIGITS * 2])
     assert error(second, outputs(first, DIGITS), DIGITS) > 1e-4
     second.load_state_dict(first.state_dict())

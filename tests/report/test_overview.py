@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 
 from rich.console import Console
 
@@ -10,6 +11,7 @@ from tests.report.sample import make_record
 from tito.bench.record import CaseResult, Record, Summary, Verdict
 from tito.bench.suite import Criterion, Metric, Overview
 from tito.report.overview import front, grouped, pieces, sides
+from tito.report.pages import write_pages
 from tito.report.pieces import Grid, Plot
 from tito.terminal.record import show_record
 
@@ -18,6 +20,7 @@ METRICS = {
     "loss": Metric(title="Loss", unit="nats"),
     "file_bytes": Metric(title="File", unit="bytes"),
     "p50_us": Metric(title="p50", unit="us"),
+    "file_share": Metric(title="File against FP32's", unit="%", short="of FP32"),
 }
 OVERVIEW = Overview(
     group="track",
@@ -100,6 +103,7 @@ def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> 
     text = console.export_text()
     assert "50.00 % ✗" in text
     assert text.count("≥ 0 %") == 3
+    assert "missed" not in text  # the table shows it; no second one follows
     assert "2 of 3 gates met" in text
 
 
@@ -113,3 +117,27 @@ def test_a_missing_figure_is_a_dash_and_one_case_makes_no_plot() -> None:
 
 def test_without_an_overview_there_is_nothing() -> None:
     assert sides(make_record()) == []
+
+
+def test_a_note_goes_with_its_row() -> None:
+    noted = CASES[1].model_copy(update={"note": "rounded\n"})
+    shown = record(CASES[0], noted)
+    assert [line.note for line in sides(shown)[0].lines] == ["", "rounded"]
+    grid = pieces(shown)[0]
+    assert isinstance(grid, Grid)
+    assert grid.notes == {1: "rounded"}
+
+
+def test_a_page_with_an_overview_opens_with_the_best_and_names_the_profiled_case(tmp_path: Path) -> None:
+    profile = make_record().profile
+    assert profile
+    shown = record(*CASES).model_copy(update={"profile": profile.model_copy(update={"case": "int8"})})
+    write_pages([shown], tmp_path)
+    page = (tmp_path / "sample.html").read_text("utf-8")
+    order = ["Gate met", "Best of each track", "Smallest", "Side by side", "Profile of INT8 (digits)", "Latency p50"]
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    assert "<h3>Memory over time: INT8 (digits)</h3>" in page
+    card = (tmp_path / "index.html").read_text("utf-8")
+    assert "Smallest" in card
+    assert "Latency" not in card

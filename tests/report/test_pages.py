@@ -4,16 +4,19 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.report.sample import make_record
+from tests.report.sample import make_case, make_record
 from tito.bench.record import LatencyRun, Record
 from tito.errors import ReportError
 from tito.report import figures, pages, units
 from tito.report.figures import peak_phase
-from tito.report.pages import embed, fill_rows, headline, newest, provenance, verdict_rows, write_pages
+from tito.report.headline import profiled
+from tito.report.pages import embed, fill_rows, newest, provenance, write_pages
 from tito.report.pieces import Absent, Images, Piece, Plot
+from tito.report.verdicts import verdict_rows
 
 
 def texts(folder: Path, records: list[Record]) -> dict[str, str]:
@@ -85,14 +88,27 @@ def test_the_index_is_in_historical_order(tmp_path: Path) -> None:
     assert re.findall(r'href="(\w+)\.html"', index) == ["a", "b", "c"]
 
 
-def test_gates_are_told_in_words() -> None:
-    gate, aim, fast = verdict_rows(make_record())
-    assert (gate.role, gate.met, gate.required.replace(units.THIN, " ")) == ("gate", True, "≥ 95 %")
-    assert (aim.role, aim.met) == ("aim", False)
-    assert gate.measured.replace(units.THIN, " ") == "mean 98.20 ± 0.13 % sd"
-    assert gate.seeds == 3
-    assert fast.metric == "Training time"
-    assert fast.measured.startswith("max ")
+def test_the_figures_at_the_top_name_their_case_on_the_page_and_on_the_card(tmp_path: Path) -> None:
+    shown = texts(tmp_path, [make_record()])
+    assert '<h2 class="of">MLP 784-512-256-10</h2>' in shown["sample.html"]
+    assert "<h3>MLP 784-512-256-10</h3>" in shown["index.html"]
+
+
+def test_figures_of_the_profiled_case_name_it_where_there_are_several(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    record = make_record(cases=[make_case(rng, name="first"), make_case(rng)])
+    page = texts(tmp_path, [record])["sample.html"]
+    for title in ("Latency of one query", "Throughput by batch size", "Memory over time", "Flame graph"):
+        assert f"<h3>{title}: MLP 784-512-256-10</h3>" in page
+        assert f"<h3>{title}</h3>" in texts(tmp_path, [make_record()])["sample.html"]
+
+
+def test_a_note_stands_below_the_rows_of_its_case(tmp_path: Path) -> None:
+    noted = make_record().cases[0].model_copy(update={"note": "expected <to> fail"})
+    page = texts(tmp_path, [make_record(cases=[noted])])["sample.html"]
+    last, note = page.rindex('<td data-label="Kind">'), page.index("<p>Expected &lt;to&gt; fail</p>")
+    assert last < note < page.index('<h2 class="of">')
+    assert page.count("&lt;to&gt;") == 1
 
 
 def test_a_gate_without_a_measurement_says_so(tmp_path: Path) -> None:
@@ -103,23 +119,6 @@ def test_a_gate_without_a_measurement_says_so(tmp_path: Path) -> None:
     (row,) = verdict_rows(record)
     assert (row.measured, row.seeds, row.met) == ("not measured", 0, False)
     assert "not met" in texts(tmp_path, [record])["sample.html"]
-
-
-def test_headline_figures_are_those_of_the_record() -> None:
-    record = make_record()
-    shown = {tile.title: tile.value.replace(units.THIN, " ") for tile in headline(record)}
-    assert list(shown) == [
-        "Test accuracy",
-        "Latency p50",
-        "Latency p90",
-        "Latency p99",
-        "Throughput",
-        "Peak memory",
-        "Model file",
-        "Training time",
-    ]
-    assert shown["Test accuracy"] == f"{100 * record.cases[0].summary['accuracy'].mean:.2f} %"
-    assert shown["Model file"] == "2.14 MB"
 
 
 def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> None:
@@ -241,7 +240,8 @@ def test_peak_memory_is_told_with_its_phase() -> None:
     memory = record.profile.memory.model_copy(update={"phases": phases, "peak": 5 * 10**8})
     assert peak_phase(memory) == "build"  # where the mark last rose; no sample saw it
     record = make_record(profile=record.profile.model_copy(update={"memory": memory}))
-    (tile,) = (tile for tile in headline(record) if tile.title == "Peak memory")
+    (group,) = profiled(record)
+    (tile,) = (tile for tile in group.tiles if tile.title == "Peak memory")
     assert tile.note == "resident, in phase build"
     piece = figures.memory(memory)
     assert isinstance(piece, Plot)

@@ -31,7 +31,7 @@ random = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     tt.manual_seed(0)
-    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # whichever tests ran before
+    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for any test order
 
 
 def mlp(*sizes: int) -> tt.Sequential:
@@ -65,7 +65,7 @@ def test_packing_is_exact(encoding: Any, array: Array, transposed: bool) -> None
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_minus_zero_and_nan_are_not_zero(encoding: Any, dtype: Any) -> None:
+def test_negative_zero_and_nan_are_not_packed_as_zero(encoding: Any, dtype: Any) -> None:
     array = np.array([[0.0, -0.0, np.nan], [np.inf, 0.0, 2.5]], dtype)
     parts = pack_array(array, encoding)
     back = unpack_array(parts, encoding, array.dtype, array.shape)
@@ -76,13 +76,13 @@ def test_minus_zero_and_nan_are_not_zero(encoding: Any, dtype: Any) -> None:
         assert parts[""].nbytes == 4 * array.itemsize
 
 
-def test_the_smallest_encoding() -> None:
+def test_smallest_encoding_is_chosen() -> None:
     dense = random.standard_normal((64, 64)).astype(np.float32)
     sparse = np.where(random.random((64, 64)) < 0.2, dense, 0).astype(np.float32)
     few = random.choice([-1, 0, 1], (64, 64), p=[0.1, 0.8, 0.1]).astype(np.int8)
     assert smallest_encoding(random.integers(0, 256, 4096, np.uint8)) == "plain"
     assert smallest_encoding(few) == "deflate"
-    assert smallest_encoding(few[:4, :4]) == "plain"  # names cost more than is spared
+    assert smallest_encoding(few[:4, :4]) == "plain"  # the names take more bytes than the encoding saves
     assert smallest_encoding(np.array(0)) == "plain"
     chosen = smallest_encoding(sparse)
     assert chosen != "plain"
@@ -155,7 +155,7 @@ MALFORMED: dict[str, tuple[Parts, str, Any, Any, str]] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_parts_are_told_in_one_line(name: str) -> None:
+def test_malformed_parts_are_reported_in_one_line(name: str) -> None:
     parts, encoding, dtype, shape, message = MALFORMED[name]
     with pytest.raises(StateError, match=message) as caught:
         unpack_array(parts, encoding, dtype, shape)
@@ -169,7 +169,7 @@ def test_malformed_parts_are_told_in_one_line(name: str) -> None:
     st.lists(st.tuples(st.sampled_from(["", ".mask"]), st.integers(0, 30), st.integers(0, 255)), max_size=4),
     hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=12),
 )
-def test_whatever_comes_is_an_array_of_the_shape_or_an_error_of_ours(
+def test_any_input_returns_an_array_of_the_shape_or_a_tinytorch_error(
     encoding: str, dropped: int, changes: list[tuple[str, int, int]], shape: tuple[int, ...]
 ) -> None:
     parts = {name: part.copy() for name, part in pack_array(GOOD, encoding).items()}  # type: ignore[arg-type]
@@ -185,7 +185,7 @@ def test_whatever_comes_is_an_array_of_the_shape_or_an_error_of_ours(
     assert back.dtype == np.int16
 
 
-def test_a_bomb_takes_no_memory() -> None:
+def test_decompression_bomb_takes_no_memory() -> None:
     import tracemalloc
 
     bomb = {"": np.frombuffer(zlib.compress(bytes(30_000_000), 9), np.uint8)}

@@ -1,4 +1,4 @@
-"""The suite 2012_cifar10: each of its models trained and judged on a few random images, and its optimizer."""
+"""The suite 2012_cifar10: each model trained and evaluated on a few random images, and the optimizer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data(work: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_a_small_training_from_beginning_to_end(work: Any, name: str) -> None:
+def test_small_training_end_to_end(work: Any, name: str) -> None:
     parameters = {**COMMON, "model": name, "widths": WIDTHS[name]}
     model, images = work.build(parameters, 1), data(work)
     before = {key: value.data.copy() for key, value in model.state_dict().items()}
@@ -50,7 +50,7 @@ def test_a_small_training_from_beginning_to_end(work: Any, name: str) -> None:
     assert work.predictor(model)(queries[:3]).shape == (3, 10)
 
 
-def test_lookahead_draws_the_weights_back_every_five_steps_and_holds_at_the_end(work: Any) -> None:
+def test_lookahead_pulls_the_weights_back_every_five_steps_and_keeps_them_at_the_end(work: Any) -> None:
     weight = tt.Parameter(np.zeros(1))
     optimizer = work.Lookahead([{"params": [weight], "lr": 1.0}], total=7, momentum=1e-9)
     seen = []

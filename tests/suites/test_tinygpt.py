@@ -1,4 +1,4 @@
-"""The suite 2018_tinygpt: what it measures of a text, and a whole small training."""
+"""The suite 2018_tinygpt: its text measures, and a small training run end to end."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ def corpus(work: Any) -> Any:
     return work.Corpus(TEXT, TEXT[: len(TEXT) // 3], tokenizer)
 
 
-def test_the_suites_yaml_is_sound() -> None:
+def test_suite_yaml_loads() -> None:
     assert load_suite(FOLDER).suite.name == "tinygpt"
 
 
-def test_a_copied_text_is_called_copied(work: Any) -> None:
+def test_copied_text_counts_as_copied(work: Any) -> None:
     measured = work.Words(TEXT).measure([TEXT])
     assert measured["known_words"] == 1
     assert measured["copied_8_grams"] == 1
     assert measured["distinct_4_grams"] < 0.1  # the text repeats itself
 
 
-def test_the_same_words_in_another_order_are_not_copied(work: Any) -> None:
+def test_same_words_in_another_order_are_not_copied(work: Any) -> None:
     measured = work.Words(TEXT).measure([" ".join(reversed(WORDS))])
     assert measured == {"known_words": 1, "copied_8_grams": 0, "distinct_4_grams": 1}
 
 
-def test_unknown_words_are_counted_and_differ_from_each_other(work: Any) -> None:
+def test_unknown_words_are_counted_and_distinguished(work: Any) -> None:
     text = "one " + " ".join(f"blah{c} two" for c in "abcdefghij") + " end"
     measured = work.Words(TEXT).measure([text])
     assert measured["known_words"] == 0.5
     assert measured["distinct_4_grams"] == 1
 
 
-def test_a_part_of_a_text_that_is_copied_counts_as_its_share(work: Any) -> None:
+def test_partly_copied_text_counts_by_its_share(work: Any) -> None:
     rows = ["x " + " ".join(WORDS[:8]) + " x", "x " + " ".join(WORDS[7::-1]) + " x"]
     assert work.Words(TEXT).measure(rows)["copied_8_grams"] == 0.5
 
 
-def test_a_model_that_writes_no_words_does_not_pass(work: Any) -> None:
+def test_model_that_generates_no_words_misses_the_gates(work: Any) -> None:
     measured = work.Words(TEXT).measure(["", "?!"])
     assert measured == {"known_words": 0, "copied_8_grams": 1, "distinct_4_grams": 0}
     gates = [gate for case in load_suite(FOLDER).suite.cases for gate in case.gates if gate.metric in measured]
@@ -68,14 +68,14 @@ def test_a_model_that_writes_no_words_does_not_pass(work: Any) -> None:
     assert not any(gate.met_by(measured[gate.metric]) for gate in gates)
 
 
-def test_long_words_have_numbers_of_their_own(work: Any) -> None:
+def test_long_words_have_distinct_hashes(work: Any) -> None:
     words = ["a" * 280, "a" * 281, "strangely", "strangels", "strange"]
     assert len({work.hash_of(word) for word in words}) == len(words)
     text = "one " + " ".join(f"{words[0]}{c} two" for c in "abcdefghij") + " end"
     assert work.Words(TEXT).measure([text])["distinct_4_grams"] == 1
 
 
-def test_targets_are_one_token_later_and_windows_cover_the_text(work: Any) -> None:
+def test_targets_are_shifted_by_one_token_and_windows_cover_the_text(work: Any) -> None:
     tokens = np.arange(1000)
     fixed = work.FixedWindows(tokens, 8, 50)
     batches = list(fixed.batches())
@@ -86,7 +86,7 @@ def test_targets_are_one_token_later_and_windows_cover_the_text(work: Any) -> No
     assert (inputs[0, 0], targets[-1, -1]) == (0, 999)
 
 
-def test_batches_depend_on_the_seed_alone(work: Any) -> None:
+def test_batches_depend_only_on_the_seed(work: Any) -> None:
     def batches(seed: int, start: int = 0) -> list[np.ndarray]:
         return [x for x, _ in work.RandomWindows(np.arange(500), 8, 4, 5, seed).batches(1, start)]
 
@@ -95,7 +95,7 @@ def test_batches_depend_on_the_seed_alone(work: Any) -> None:
     assert (np.array(batches(1)) != np.array(batches(2))).any()
 
 
-def test_a_small_training_from_beginning_to_end(work: Any) -> None:
+def test_small_training_end_to_end(work: Any) -> None:
     data = corpus(work)
     assert data.tokenizer.vocab_size == SMALL["vocab_size"]
     model = work.build(SMALL, 1)
@@ -107,7 +107,9 @@ def test_a_small_training_from_beginning_to_end(work: Any) -> None:
     trained = {name: value.data.copy() for name, value in model.state_dict().items()}
     answer = work.evaluate(model, data, SMALL)
     for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value.data, trained[name])  # showing the stages left the weights as they were
+        np.testing.assert_array_equal(
+            value.data, trained[name]
+        )  # generating samples of each stage leaves the final weights unchanged
     SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
     assert set(answer["metrics"]) == set(load_suite(FOLDER).suite.metrics)
     assert abs(answer["metrics"]["val_loss"] - curve[-1]["val_loss"]) < 0.1
@@ -116,7 +118,7 @@ def test_a_small_training_from_beginning_to_end(work: Any) -> None:
     assert work.predictor(model)(queries[:3]).shape == (3, 276)
 
 
-def test_the_same_seed_gives_the_same_model(work: Any) -> None:
+def test_same_seed_trains_the_same_model(work: Any) -> None:
     states = []
     for _ in range(2):
         model = work.build(SMALL, 7)

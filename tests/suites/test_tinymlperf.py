@@ -1,4 +1,4 @@
-"""The suite 2025_tinymlperf: each of its measures on little data, and the cheats that its own checks must catch."""
+"""The suite 2025_tinymlperf: each of its measures on little data, and cheats that its checks must detect."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def plays(work: Any) -> Any:
     tt.manual_seed(0)
     task.reference = GPT(vocab_size=50, block_size=80, n_layer=2, n_head=2, n_embd=16).eval()
     for parameter in task.reference.parameters():
-        parameter.data = parameter.data * 8  # as if trained: a past that matters
+        parameter.data = parameter.data * 8  # as if trained: earlier tokens matter
     task.windows, task.tokens = 8, np.random.default_rng(0).integers(0, 50, 2000)
     return task
 
@@ -74,7 +74,7 @@ TASKS = {"Matrix product": products, "MNIST": digits, "CIFAR-10": photos, "CIFAR
 
 
 def outcome(work: Any, case: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """A case's model, its task and its answer, on little data."""
+    """Run a case on little data; return its model, its task, and its results."""
     parameters = case.parameters | {key: value for key, value in FEW.items() if key in case.parameters}
     parameters |= {"widths": [4, 8, 8], "steps": 2, "images": 64} if "widths" in parameters else {"images": 256}
     task, model = TASKS[case.parameters["track"]](work), work.build(parameters, 1)
@@ -85,7 +85,7 @@ def outcome(work: Any, case: Any) -> tuple[Any, Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", [case for case in SUITE.cases if not case.rival], ids=lambda case: case.name)
-def test_each_case_measures_what_it_declares(work: Any, case: Any) -> None:
+def test_each_case_measures_its_declared_metrics(work: Any, case: Any) -> None:
     model, _, answer = outcome(work, case)
     assert set(answer["metrics"]) == set(SUITE.metrics_of(case))
     assert np.isfinite(list(answer["metrics"].values())).all()
@@ -93,14 +93,14 @@ def test_each_case_measures_what_it_declares(work: Any, case: Any) -> None:
         assert sum(parameter.data.size for parameter in model.parameters()) > 0
 
 
-def test_the_reference_loses_nothing_against_itself(work: Any) -> None:
+def test_reference_loses_nothing_against_itself(work: Any) -> None:
     case = SUITE.case("mnist_fp32")
     _, _, answer = outcome(work, case)
     assert answer["metrics"]["points_lost"] == 0
     assert answer["metrics"]["file_share"] == 1
 
 
-def test_a_product_that_is_wrong_in_one_place_is_not_exact(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_product_with_one_wrong_element_is_not_exact(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         y = a @ b
         y[3, 5] += 1
@@ -112,7 +112,7 @@ def test_a_product_that_is_wrong_in_one_place_is_not_exact(work: Any, monkeypatc
     assert answer["metrics"]["exact"] == 255 / 256
 
 
-def test_a_variants_state_is_its_file(work: Any) -> None:
+def test_state_of_a_variant_is_its_file(work: Any) -> None:
     model, task, _ = outcome(work, SUITE.case("mnist_int8"))
     again = work.build({}, 1)
     again.load_state_dict(model.state_dict())
@@ -120,25 +120,25 @@ def test_a_variants_state_is_its_file(work: Any) -> None:
     np.testing.assert_array_equal(work.predictor(again)(asked), work.predictor(model)(asked))
 
 
-def test_a_float_model_that_is_called_int8_is_refused(work: Any) -> None:
+def test_float_model_declared_as_int8_is_rejected(work: Any) -> None:
     task, model = digits(work), work.build({}, 1)
     model.take(task.reference, compress=False)
-    with pytest.raises(ValueError, match="not the INT8 model"):
+    with pytest.raises(ValueError, match="not a valid INT8 model"):
         work.evaluate(model, task, {"technique": "int8_static", "track": "MNIST"})
 
 
-def test_an_int8_model_with_a_float_layer_left_is_refused(work: Any) -> None:
+def test_int8_model_with_a_float_layer_is_rejected(work: Any) -> None:
     task, model = digits(work), work.build({}, 1)
     made = models.quantize_dynamic(task.reference)
     assert isinstance(made, tt.Sequential)
     made.layers[-1] = task.reference[-1]
     model.take(made, compress=False)
-    with pytest.raises(ValueError, match="not the INT8 model"):
+    with pytest.raises(ValueError, match="not a valid INT8 model"):
         work.evaluate(model, task, {"technique": "int8_dynamic", "track": "MNIST"})
 
 
 def cached(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: type[caching.Decoder], int8: bool = False) -> Any:
-    """The measures of a cached GPT whose decoder is a cheat's."""
+    """Return the metrics of a cached GPT whose decoder cheats."""
     task, model = plays(work), work.build({}, 1)
     model.take(models.quantize_dynamic(task.reference) if int8 else task.reference, compress=False)
     monkeypatch.setattr(work.generation.caching, "Decoder", cheat)
@@ -147,27 +147,27 @@ def cached(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: type[caching.Decod
 
 
 class Zeros(caching.Decoder):
-    """Writes the same text whatever it is asked."""
+    """Generates the same text for every prompt."""
 
     def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
         return np.append(prompt, np.zeros(new, np.int64))
 
 
-def test_a_cached_generation_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="other tokens"):
+def test_cached_generation_of_other_tokens_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="the cached model generated other tokens"):
         cached(work, monkeypatch, Zeros)
 
 
-def test_an_int8_cache_that_writes_something_else_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_cached_generation_of_other_tokens_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = caching.Decoder
     (gate,) = [gate for gate in SUITE.case("gpt_int8_cache").gates if gate.metric == "same_tokens"]
-    with pytest.raises(ValueError, match="other tokens"):
+    with pytest.raises(ValueError, match="the cached model generated other tokens"):
         cached(work, monkeypatch, Zeros, int8=True)
     assert gate.met_by(cached(work, monkeypatch, honest, int8=True)["same_tokens"])
 
 
-def test_a_text_that_is_replayed_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first text is right; then it comes again, which takes no time."""
+def test_replayed_text_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first text is correct; later calls return it again, which takes no time."""
 
     class Replayed(caching.Decoder):
         kept: np.ndarray | None = None
@@ -177,11 +177,11 @@ def test_a_text_that_is_replayed_is_refused(work: Any, monkeypatch: pytest.Monke
                 self.kept = super().generate(*prompt, **settings)
             return self.kept
 
-    with pytest.raises(ValueError, match="other tokens"):
+    with pytest.raises(ValueError, match="the cached model generated other tokens"):
         cached(work, monkeypatch, Replayed)
 
 
-def test_a_text_that_is_too_short_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_is_too_short_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(caching.Decoder):
         def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
             return super().generate(prompt, new - 1, **settings)
@@ -191,10 +191,10 @@ def test_a_text_that_is_too_short_is_refused(work: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_a_cached_generation_that_skips_attention_is_refused(
+def test_cached_generation_that_skips_attention_is_rejected(
     work: Any, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    """It gives the right tokens, but its steps for so many rows do not look at the past."""
+    """It generates the correct tokens, but its steps for this number of rows ignore earlier tokens."""
 
     class Forgetful(caching.Decoder):
         def generate(self, *prompt: Any, **settings: Any) -> np.ndarray:
@@ -206,12 +206,12 @@ def test_a_cached_generation_that_skips_attention_is_refused(
                 tokens = np.asarray(tokens)[:, -1:]
             return super().next_logits(tokens)
 
-    with pytest.raises(ValueError, match="not the cache"):
+    with pytest.raises(ValueError, match="not a valid key-value cache"):
         cached(work, monkeypatch, Forgetful)
 
 
 def predicted(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: Any, int8: bool = False) -> Any:
-    """The answer for an MLP whose predictor is a cheat's, made from the honest one; the reference's is honest."""
+    """Return the results for an MLP whose predictor cheats; the reference's predictor is honest."""
     task, model = digits(work), work.build({}, 1)
     made = models.quantize_static(task.reference, work.tasks.calibration(task)) if int8 else task.reference
     model.take(made, compress=False)
@@ -221,34 +221,32 @@ def predicted(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: Any, int8: bool
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_the_honest_predictor_is_not_refused(work: Any, monkeypatch: pytest.MonkeyPatch, int8: bool) -> None:
+def test_honest_predictor_is_accepted(work: Any, monkeypatch: pytest.MonkeyPatch, int8: bool) -> None:
     predicted(work, monkeypatch, lambda honest: honest, int8)
 
 
-def test_a_predictor_that_gives_single_queries_nothing_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictor_that_skips_single_queries_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.zeros((1, 10), np.float32)
-    with pytest.raises(ValueError, match="answers to single queries are not the model's"):
+    with pytest.raises(ValueError, match="the predictor's outputs for single queries differ from the model's"):
         predicted(work, monkeypatch, lambda honest: lambda x: nothing if len(x) == 1 else honest(x))
 
 
-def test_a_predictor_of_another_model_is_refused(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An INT8 file whose answers come from a float model that says something else."""
+def test_predictor_of_another_model_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An INT8 file whose outputs come from a different float model."""
     tt.manual_seed(1)
     another = tt.Sequential(tt.Flatten(), tt.Linear(784, 16), tt.ReLU(), tt.Linear(16, 10)).eval()
-    with pytest.raises(ValueError, match="are not the model's"):
+    with pytest.raises(ValueError, match="differ from the model's"):
         predicted(work, monkeypatch, lambda honest: lambda x: another(tt.Tensor(x)).data, int8=True)
 
 
-def test_a_model_that_answers_otherwise_after_it_was_timed_is_refused(
-    work: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_model_whose_outputs_change_after_timing_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(10**9))
-    with pytest.raises(ValueError, match="are not the model's"):
+    with pytest.raises(ValueError, match="differ from the model's"):
         predicted(work, monkeypatch, lambda honest: lambda x: honest(x) + next(calls))
 
 
-def test_what_is_timed_was_never_asked_before(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that to remember answers gains nothing: each input comes once until the timing is over."""
+def test_timed_inputs_are_never_repeated(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each input occurs only once until the timing is over, so caching outputs gains nothing."""
     asked: list[bytes] = []
 
     def remember(honest: Any) -> Any:
@@ -259,13 +257,13 @@ def test_what_is_timed_was_never_asked_before(work: Any, monkeypatch: pytest.Mon
         return answer
 
     predicted(work, monkeypatch, remember)
-    tested = 40  # of the test split
+    tested = 40  # images in the test split
     timed = asked[tested : tested + work.inference.SINGLES + work.inference.BATCH * work.inference.BATCHES]
     assert len(set(timed)) == len(timed)
     assert set(timed).isdisjoint(asked[:tested])
 
 
-def test_texts_are_timed_on_windows_that_were_not_judged(work: Any) -> None:
+def test_texts_are_timed_on_windows_that_are_not_evaluated(work: Any) -> None:
     task = plays(work)
     judged = {window.tobytes() for window in task.judged[:, :-1]}
     timed = [window.tobytes() for window in work.tasks.new_inputs(task, 1900)]
@@ -273,7 +271,7 @@ def test_texts_are_timed_on_windows_that_were_not_judged(work: Any) -> None:
     assert judged.isdisjoint(timed)
 
 
-def test_a_text_is_drawn_again_to_the_token(work: Any) -> None:
+def test_every_token_of_a_text_is_drawn_again(work: Any) -> None:
     task = plays(work)
     text = task.reference.generate(task.judged[0, : work.generation.PROMPT], 24, temperature=0.8, seed=3, hop=64)
     assert work.generation.drawn_again(task.reference, text, 3) == 1
@@ -282,17 +280,17 @@ def test_a_text_is_drawn_again_to_the_token(work: Any) -> None:
 
 
 @pytest.mark.parametrize("technique", ["fp32", "fp32_kv_cache"])
-def test_a_language_model_that_reads_ahead_is_refused(work: Any, technique: str) -> None:
+def test_language_model_that_reads_ahead_is_rejected(work: Any, technique: str) -> None:
     task, model = plays(work), work.build({}, 1)
     model.take(task.reference, compress=False)
     for block in model.served.transformer.h:
         block.attn.causal = False
-    with pytest.raises(ValueError, match="reads the tokens that it is to predict"):
+    with pytest.raises(ValueError, match="reads the tokens that it should predict"):
         work.evaluate(model, task, {"technique": technique, "track": "TinyGPT"})
 
 
-def test_an_answer_that_depends_on_the_other_inputs_is_refused(work: Any) -> None:
+def test_output_that_depends_on_other_inputs_is_rejected(work: Any) -> None:
     task, model = digits(work), work.build({}, 1)
     model.take(tt.Sequential(*task.reference.layers, tt.Softmax(0)), compress=False)
-    with pytest.raises(ValueError, match="are not the model's"):
+    with pytest.raises(ValueError, match="differ from the model's"):
         work.evaluate(model, task, {"technique": "fp32", "track": "MNIST"})

@@ -31,7 +31,7 @@ random = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     tt.manual_seed(0)
-    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # whichever tests ran before
+    random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for any test order
 
 
 def mlp(*sizes: int) -> tt.Sequential:
@@ -49,7 +49,7 @@ def resnet() -> tt.Module:
     )
 
 
-# model, its inputs' shape, and how many hidden channels its layers have
+# model, shape of its inputs, and the number of hidden channels in its layers
 NETWORKS: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...], list[int]]] = {
     "mlp": (lambda: tt.Sequential(tt.Flatten(), mlp(6, 9, 5, 4)), (2, 3), [9, 5]),
     "functions": (
@@ -76,7 +76,7 @@ NETWORKS: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...], list[int]]] 
 
 
 def made(name: str) -> tuple[tt.Module, Tensor, list[int]]:
-    """The network with running statistics and norms of its own, in inference mode, and inputs for it."""
+    """Return the network with random norms and running statistics, in inference mode, and inputs for it."""
     build, shape, widths = NETWORKS[name]
     model = build()
     for part in model.modules():
@@ -87,14 +87,14 @@ def made(name: str) -> tuple[tt.Module, Tensor, list[int]]:
 
 
 def silence(channels: Channels, removed: Array) -> None:
-    """Set all that makes these channels' values to zero."""
+    """Set everything that contributes to these channels' values to zero."""
     for tensor in channels.tensors()[:-1]:
         tensor.data = tensor.data.copy()
         tensor.data[removed] = 0
 
 
 def hold(channels: Channels, removed: Array) -> None:
-    """Set what makes these channels' values differ to zero: they send a constant."""
+    """Set everything that makes these channels vary to zero, so that they send a constant."""
     weight = channels.norms[-1].weight if channels.norms else channels.writer.weight
     weight.data = weight.data.copy()
     weight.data[removed] = 0
@@ -102,17 +102,17 @@ def hold(channels: Channels, removed: Array) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_smaller_model_answers_as_the_model_with_these_channels_held_or_silenced(name: str, share: float) -> None:
+def test_smaller_model_matches_the_model_with_these_channels_held_or_silenced(name: str, share: float) -> None:
     model, x, widths = made(name)
     before = model(x).data
     smaller = prune_channels(model, share)
     found = prunable_channels(smaller)
     assert [len(channels) for channels in prunable_channels(model)] == widths
     assert [len(channels) for channels in found] == [width - min(round(share * width), width - 1) for width in widths]
-    np.testing.assert_array_equal(model(x).data, before)  # the model itself is as it was
+    np.testing.assert_array_equal(model(x).data, before)  # the model itself is unchanged
 
     cut = copy.deepcopy(model)
-    for i, channels in enumerate(prunable_channels(cut)):  # as `prune_channels` goes, layer by layer
+    for i, channels in enumerate(prunable_channels(cut)):  # layer by layer, as in `prune_channels`
         whole = copy.deepcopy(cut)
         removed = min(round(share * len(channels)), len(channels) - 1)
         order = np.argsort(channels.importance(), kind="stable")
@@ -140,7 +140,7 @@ CONSTANT: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CONSTANT)
-def test_a_channel_that_is_constant_goes_first_and_its_constant_stays(name: str) -> None:
+def test_constant_channel_is_pruned_first_and_its_constant_is_kept(name: str) -> None:
     build, shape = CONSTANT[name]
     model = build().eval()
     (channels,) = prunable_channels(model)
@@ -155,7 +155,7 @@ def test_a_channel_that_is_constant_goes_first_and_its_constant_stays(name: str)
 
 
 @pytest.mark.parametrize("padded", ["reader", "pool"])
-def test_a_constant_beside_a_border_of_zeros_counts_and_is_not_added(padded: str) -> None:
+def test_constant_next_to_a_zero_border_counts_and_is_not_added(padded: str) -> None:
     between = [AvgPool2d(2, padding=1)] if padded == "pool" else []
     reader = Conv2d(4, 3, 3, padding=int(padded == "reader"))
     model = tt.Sequential(Conv2d(2, 4, 3), tt.ReLU(), *between, reader).eval()
@@ -171,7 +171,7 @@ def test_a_constant_beside_a_border_of_zeros_counts_and_is_not_added(padded: str
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_channels_are_really_gone(name: str) -> None:
+def test_pruned_channels_shrink_the_arrays(name: str) -> None:
     model, x, _ = made(name)
     smaller = prune_channels(model, 0.5)
     assert sum(p.numel() for p in smaller.parameters()) < 0.8 * sum(p.numel() for p in model.parameters())
@@ -181,19 +181,19 @@ def test_channels_are_really_gone(name: str) -> None:
         if isinstance(part, BatchNorm2d):
             assert {part.num_features} == {len(t.data) for t in (part.weight, part.bias, part.running_var)}
     smaller.train()
-    smaller(x).sum().backward()  # it can be trained on
+    smaller(x).sum().backward()  # it can still be trained
     for parameter in smaller.parameters():
         assert parameter.grad is not None
         assert parameter.grad.shape == parameter.shape
 
 
-def test_a_smaller_mlp_is_one_built_small() -> None:
+def test_pruned_mlp_equals_one_built_with_its_sizes() -> None:
     small = mlp(6, 5, 2, 4)
     small.load_state_dict(prune_channels(mlp(6, 10, 4, 4), 0.5).state_dict())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_channels_that_send_nothing_go_first_and_are_not_missed(name: str) -> None:
+def test_channels_that_send_nothing_are_pruned_first_without_any_change(name: str) -> None:
     model, x, widths = made(name)
     for channels in prunable_channels(model):
         silence(channels, random.permutation(len(channels))[: len(channels) // 2])
@@ -201,7 +201,7 @@ def test_channels_that_send_nothing_go_first_and_are_not_missed(name: str) -> No
     np.testing.assert_allclose(smaller(x).data, model(x).data, rtol=1e-4, atol=1e-5)
 
 
-def test_importance_sees_the_function_and_not_how_it_is_written() -> None:
+def test_importance_depends_on_the_function_not_on_its_scaling() -> None:
     model = mlp(6, 8, 3)
     (channels,) = prunable_channels(model)
     before = channels.importance()
@@ -216,7 +216,7 @@ def test_importance_sees_the_function_and_not_how_it_is_written() -> None:
     np.testing.assert_array_equal(channels.importance(), before)
 
 
-def test_the_gradients_of_the_original_stay_behind() -> None:
+def test_gradients_of_the_original_are_not_copied() -> None:
     model = mlp(4, 6, 2)
     model(tt.randn(3, 4)).sum().backward()
     assert all(p.grad is None for p in prune_channels(model, 0.5).parameters())
@@ -231,7 +231,7 @@ def shared_layer() -> tt.Module:
 UNSAFE: dict[str, Callable[[], tt.Module]] = {
     "one layer": lambda: mlp(3, 2),
     "sigmoid of 0 is not 0": lambda: tt.Sequential(Linear(3, 4), tt.Sigmoid(), Linear(4, 2)),
-    "anything may happen between": lambda: tt.Sequential(Linear(3, 4), lambda x: x + 1, Linear(4, 2)),
+    "unknown function in between": lambda: tt.Sequential(Linear(3, 4), lambda x: x + 1, Linear(4, 2)),
     "a layer used twice": shared_layer,
     "positions flattened": lambda: tt.Sequential(Linear(3, 4), tt.Flatten(), Linear(20, 2)),
     "groups": lambda: tt.Sequential(Conv2d(4, 4, 3, groups=2), tt.ReLU(), Conv2d(4, 4, 3, groups=4)),
@@ -242,7 +242,7 @@ UNSAFE: dict[str, Callable[[], tt.Module]] = {
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_where_it_would_change_more_nothing_is_removed(name: str) -> None:
+def test_channels_are_kept_if_removal_would_change_more(name: str) -> None:
     with pytest.raises(SettingError, match="has no channels that can be removed"):
         prune_channels(UNSAFE[name](), 0.5)
 
@@ -261,10 +261,10 @@ def test_sparsity_counts_integer_weights() -> None:
     assert sparsity_of(tt.Sequential(tt.ReLU())) == 0
     words = quantize_dynamic(tt.GPT(7, 6, 1, 1, 4))
     words.transformer.wte.rows.weight.data[...] = 0  # type: ignore[attr-defined]
-    assert sparsity_of(words) < 0.5  # a table is no layer's weight
+    assert sparsity_of(words) < 0.5  # an embedding table does not count
 
 
-def test_a_share_is_a_share() -> None:
+def test_share_above_one_is_rejected() -> None:
     with pytest.raises(SettingError, match=r"share 1.5: expected 0 to 1"):
         prune_channels(mlp(2, 2, 2), 1.5)
 

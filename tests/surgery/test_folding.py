@@ -40,7 +40,7 @@ def test_every_weight_keeps_its_dtype(dtype: type) -> None:
     assert not any(isinstance(part, BatchNorm2d) for part in [folded[1], folded[1].bn1])  # type: ignore[attr-defined]
 
 
-def test_a_float64_model_is_folded_to_float64s_precision() -> None:
+def test_float64_model_is_folded_with_float64_precision() -> None:
     model = network(np.float64)
     x = Tensor(np.random.default_rng(0).standard_normal((2, 2, 6, 6)))
     np.testing.assert_allclose(fold_batch_norm(model)(x).data, model(x).data, rtol=1e-12, atol=1e-12)
@@ -67,7 +67,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def cnn(*, gain: float = 1.0) -> Sequential:
-    """Convolution, pooling, norm, ReLU, as the suite's; `gain` is the norm's first scale."""
+    """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
     norm = lived(BatchNorm2d(8))
     norm.weight.data[0] = gain
@@ -87,7 +87,7 @@ def resnet() -> Sequential:
 
 
 def lived(norm: BatchNorm2d) -> BatchNorm2d:
-    """A norm that has seen something."""
+    """Build a norm with running statistics."""
     n = norm.num_features
     norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
     norm.bias.data = random.standard_normal(n).astype(np.float32)
@@ -102,12 +102,12 @@ def outputs(model: Module, x: Array) -> Array:
 
 
 def error(model: Module, reference: Array, x: Array) -> float:
-    """The largest difference, as a share of the largest output."""
+    """Return the largest error, relative to the largest output."""
     return float(np.abs(outputs(model, x) - reference).max() / np.abs(reference).max())
 
 
 @pytest.mark.parametrize(("gain", "left"), [(1.0, 0), (0.0, 0), (-1.0, 1)])
-def test_folding_changes_nothing_but_the_layers(gain: float, left: int) -> None:
+def test_folding_keeps_the_function(gain: float, left: int) -> None:
     model = cnn(gain=gain)
     folded = fold_batch_norm(model)
     assert sum(isinstance(part, BatchNorm2d) for part in folded.modules()) == left
@@ -115,7 +115,7 @@ def test_folding_changes_nothing_but_the_layers(gain: float, left: int) -> None:
     assert error(quantize_static(model, [IMAGES]), outputs(model, IMAGES), IMAGES) < 0.05
 
 
-def test_folding_inside_blocks_and_not_where_it_would_be_wrong() -> None:
+def test_folding_inside_blocks_and_only_where_it_is_correct() -> None:
     model = resnet()
     folded = fold_batch_norm(model)
     assert not any(isinstance(part, BatchNorm2d) for part in folded.modules())

@@ -28,9 +28,9 @@ def check_answers(model: Module, predict: Callable[[Array], Array], inputs: Arra
         expected = model.next_logits(inputs) if isinstance(model, GPT) else model(Tensor(inputs)).data
     alone = np.concatenate([predict(inputs[i : i + 1]) for i in range(len(inputs))])
     most = tolerance * float(np.abs(expected).max())
-    for outputs, how in ((alone, "to single queries"), (predict(inputs), "to a batch")):
+    for outputs, how in ((alone, "for single queries"), (predict(inputs), "for a batch")):
         if outputs.shape != expected.shape or not np.abs(outputs - expected).max() <= most:
-            raise ValueError(f"the predictor's answers {how} are not the model's")
+            raise ValueError(f"the predictor's outputs {how} differ from the model's")
 
 
 def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
@@ -48,4 +48,4 @@ def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
     with no_grad():
         logits, changed = (model(text).data[:, :half] for text in (tokens, other))
     if not np.abs(logits - changed).max() <= tolerance * np.abs(logits).max():
-        raise ValueError("the model reads the tokens that it is to predict")
+        raise ValueError("the model reads the tokens that it should predict")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tinytorch.base.errors import how_to_install
-from tito.bench import probes
+from tito.bench import probes, selection
 from tito.bench.judge import judge, missed_gates, summarise
 from tito.bench.record import (
     CaseResult,
@@ -35,7 +35,7 @@ from tito.bench.record import (
     Throughput,
 )
 from tito.bench.results import RESULTS
-from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan, Suite
+from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan
 from tito.errors import RunError
 from tito.process import events
 from tito.process.backend import BackendChoice, pinned_backend
@@ -47,8 +47,6 @@ from tito.versus import contest
 
 JOBS = "tito.bench.jobs"  # the module that children run
 QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
-QUICK_QUERIES = 662  # the fewest that p99 allows
-QUICK_STACK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class Event:
 
 
 Report = Callable[[Event], None]
+Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the status and, unless passed, the reason
 
 
 @dataclass
@@ -135,19 +134,31 @@ def run_suite(
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
-    left_out = _left_out(suite, quick, pinned)
-    cases = [_as_run(case, seeds, quick) for case in _part_of(suite, left_out)]
+    left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
+    chosen = selection.part_of(suite, left_out)
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         run = _Run(
             loaded=loaded,
-            plan=_quick_plan(suite.profile) if quick else suite.profile,
+            plan=selection.quick_plan(suite.profile) if quick else suite.profile,
             pinned=pinned,
             report=report,
             weights=weights or Path(folder) / "model.safetensors",
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
-        status, reason = _run_all(run, cases)
+        outcome = _run_all(run, [selection.as_run(case, seeds, quick) for case in chosen])
         profile = _profile(run)
+    altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
+    origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
+    seconds = time.perf_counter() - started
+    return _record(run, outcome, profile, created, seconds, quick=quick, altered=altered, provenance=origin)
+
+
+def _record(
+    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
+) -> Record:
+    """Return the record of a run: what its suite says, what was measured, and how it ended."""
+    suite = run.loaded.suite
+    status, reason = outcome
     return Record(
         id=f"{created:%Y%m%dT%H%M%SZ}-{suite.name}-{secrets.token_hex(3)}",
         suite=suite.name,
@@ -155,9 +166,7 @@ def run_suite(
         title=suite.title,
         story=suite.story,
         created=created,
-        seconds=time.perf_counter() - started,
-        quick=quick,
-        altered=[*loaded.altered, *_fewer_seeds(_part_of(suite, left_out), seeds, quick)],
+        seconds=seconds,
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -165,17 +174,12 @@ def run_suite(
         cases=run.cases,
         profile=profile,
         omitted=run.omitted,
-        provenance=provenance(
-            suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=run.pinned, command=command
-        ),
+        **facts,
     )
 
 
-Status = Literal["passed", "gate missed", "failed"]
-
-
-def _run_all(run: _Run, cases: list[Case]) -> tuple[Status, str | None]:
-    """Cases, then the profile; the first failure ends it. Returns the status and the reason."""
+def _run_all(run: _Run, cases: list[Case]) -> Outcome:
+    """Run the cases, then the profile; the first failure ends the run."""
     for case in cases:
         failure = _run_case(run, case)
         if failure:
@@ -363,34 +367,3 @@ def _omit_profile(run: _Run, why: str) -> None:
     """Say why there is none of what was not measured until now."""
     measured = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
     run.omitted += [Omission(what=what, why=why) for what, figures in measured.items() if not figures]
-
-
-def _left_out(suite: Suite, quick: bool, pinned: dict[str, str]) -> dict[str, str]:
-    """The cases that have no part in this run, by name, and why."""
-    why = {case.name: f"with --quick: {case.quick.leave_out}" for case in suite.cases if quick and case.quick.leave_out}
-    rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
-    reason = contest.missing(pinned) if rivals else None
-    return why | (dict.fromkeys(rivals, reason) if reason else {})
-
-
-def _part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:
-    return [case for case in suite.cases if case.name not in left_out]
-
-
-def _as_run(case: Case, seeds: int | None, quick: bool) -> Case:
-    """The case with the seeds and parameters of this run."""
-    if quick:
-        parameters = {**case.parameters, **case.quick.parameters}
-        case = case.model_copy(update={"seeds": case.quick.seeds or case.seeds, "parameters": parameters})
-    return case.model_copy(update={"seeds": case.seeds[:seeds]})
-
-
-def _fewer_seeds(cases: list[Case], seeds: int | None, quick: bool) -> list[str]:
-    """How `seeds` cuts the suite short, e.g. ["1 of 3 seeds"]; nothing where it has no more seeds anyway."""
-    totals = dict.fromkeys(len(_as_run(case, None, quick).seeds) for case in cases)
-    return [f"{seeds} of {total} seeds" for total in totals if seeds is not None and seeds < total]
-
-
-def _quick_plan(plan: ProfilePlan) -> ProfilePlan:
-    seconds = min(plan.stack_seconds, QUICK_STACK_SECONDS)
-    return plan.model_copy(update={"repetitions": 1, "queries": QUICK_QUERIES, "stack_seconds": seconds})

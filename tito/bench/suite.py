@@ -111,9 +111,10 @@ class Overview(Frozen):
     columns: list[str] = Field(min_length=1)  # metrics
     size: str  # the metrics of the front: of two, less is better
     time: str
-    quality: dict[str, Literal["at_least", "at_most"]] = Field(
-        min_length=1
-    )  # a case has one of them; which way is better
+    # A case measures one of these; which way is better
+    quality: dict[str, Literal["at_least", "at_most"]] = Field(min_length=1)
+    reference: Parameters = Field(default={})  # the parameters of each group's case that the others are compared with
+    relative: dict[str, str] = Field(default={})  # size, time, quality -> the metric that says it relative to that case
 
 
 class Suite(Frozen):

@@ -259,9 +259,27 @@ def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
         for name in metrics:
             if name not in suite.metrics:
                 yield f"overview.{key}: {name!r}: expected one of {', '.join(suite.metrics)}"
+    yield from _relative_contradictions(suite, overview)
     for i, case in enumerate(suite.cases):
         for criterion in (*case.gates, *case.aims):
             if criterion.metric not in (*overview.columns, *ENGINE_METRICS):
                 yield f"overview.columns: {criterion.metric!r} is missing, which case {case.name!r} is judged by"
         if not isinstance(case.parameters.get(overview.group), str):
             yield f"cases.{i}.parameters.{overview.group}: expected a name: the overview groups cases by it"
+
+
+def _relative_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
+    """Yield what the overview says of a reference, or of metrics relative to it, that names nothing."""
+    shown = (overview.size, overview.time, *overview.quality)
+    for name, relative in overview.relative.items():
+        if name not in shown:
+            yield f"overview.relative.{name}: expected one of {', '.join(shown)}"
+        if relative not in suite.metrics:
+            yield f"overview.relative.{name}: {relative!r}: expected one of {', '.join(suite.metrics)}"
+    marks = overview.reference.items()
+    references = [case for case in suite.cases if all(case.parameters.get(key) == value for key, value in marks)]
+    groups = [str(case.parameters.get(overview.group)) for case in references]
+    if marks and not references:
+        yield f"overview.reference: {overview.reference}: no case has these parameters"
+    if marks and len(set(groups)) < len(groups):
+        yield f"overview.reference: {overview.reference}: two cases of one {overview.group} have these parameters"

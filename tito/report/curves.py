@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tito.bench.record import CaseResult, Record
-from tito.report.figures import colour, log_axis, metric_of
+from tito.report.figures import colour, log_axis, metric_of, title_of
 from tito.report.pieces import Absent, Piece, Plot, digits, plain, thin
 
 CURVE_POINTS = 300
@@ -82,7 +82,7 @@ def _curve_plot(
     logarithmic = "loss" in name and bool(values) and max(values) > 30 * min(values)
     by = "point" if not axis else "time" if axis == TIME_KEY else axis
     words = SETTINGS.get(name, name.replace("_", " "))
-    title = f"{words[:1].upper()}{words[1:]} by {by}" + (f": {case.title}" if several else "")
+    title = f"{words[:1].upper()}{words[1:]} by {by}" + (f": {title_of(record, case)}" if several else "")
     seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in a process of its own"
     spread = "; line: median, band: 10th to 90th percentile" if len(runs) > SEPARATE_SEEDS else ""
     return Plot(
@@ -195,7 +195,7 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
             }
         ]
         layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
-    says = f"{case.title}: {len(there)} seeds, each trained in a process of its own."
+    says = f"{title_of(record, case)}: {len(there)} seeds, each trained in a process of its own."
     return Plot(f"{metric.title} over seeds", says, data, {**layout, "showlegend": False})
 
 

@@ -26,7 +26,7 @@ from tito.bench.record import (
 )
 from tito.report import units
 from tito.report.curves import seed_spread
-from tito.report.figures import SERIES, colour, log_axis
+from tito.report.figures import SERIES, colour, log_axis, title_of
 from tito.report.pieces import Absent, Grid, Image, Images, Passages, Piece, Plot, cut, digits, plain, thin
 
 LINE_POINTS = 500
@@ -52,7 +52,7 @@ def exhibits(record: Record) -> list[tuple[str, list[Piece]]]:
             first = case.runs[0]
             pieces += [piece_of(exhibit, f"Seed {first.seed}.") for exhibit in first.exhibits]
         if pieces:
-            sections.append((case.title, pieces))
+            sections.append((title_of(record, case), pieces))
     return sections
 
 

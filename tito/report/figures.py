@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tito.bench.record import LatencyRun, MemorySample, MemoryTrace, Profile, Record, Throughput
+from tito.bench.record import CaseResult, LatencyRun, MemorySample, MemoryTrace, Phase, Profile, Record, Throughput
 from tito.bench.suite import Metric
 from tito.report import units
 from tito.report.pieces import Absent, Piece, Plot, cut, digits, plain
@@ -49,6 +49,12 @@ def metric_of(record: Record, name: str) -> Metric:
     return record.metrics.get(name) or BUILT_IN.get(name) or fallback
 
 
+def title_of(record: Record, case: CaseResult) -> str:
+    """Return a case's title, with its track where the suite has several: INT8, calibrated (MNIST)."""
+    track = case.parameters.get(record.overview.group) if record.overview else None
+    return f"{case.title} ({track})" if track else case.title
+
+
 def colour(index: int) -> str:
     """The CSS variable of the n-th series."""
     return f"--series-{index % SERIES + 1}"
@@ -73,53 +79,26 @@ def percentiles(runs: Sequence[LatencyRun]) -> dict[str, float]:
     }
 
 
-def latency(profile: Profile | None) -> Piece:
-    """The latency distribution of single queries, one line for each process."""
+def latency(profile: Profile | None, of: str = "") -> Piece:
+    """Return the latency distribution of single queries, one line for each process; `of` names the case."""
+    title = f"Latency of one query{of}"
     if profile is None or not profile.latency:
-        return Absent("Latency", "No latency was measured in this run.")
+        return Absent(title, "No latency was measured in this run.")
     runs = profile.latency
-    data: list[dict[str, Any]] = []
-    for number, run in enumerate(runs, start=1):
-        x, y = ecdf(run.samples_us)
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "line": {"shape": "hv", "width": 1.6, "color": colour(number - 1)},
-                "name": f"process {number}",
-                "x": x,
-                "y": y,
-                "hovertemplate": "%{y:.1%} within %{x} µs<extra>process " + str(number) + "</extra>",
-            }
-        )
     marks = percentiles(runs)
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers+text",
-            "x": list(marks.values()),
-            "y": [0.5, 0.9, 0.99],
-            "text": [f"{name} {units.microseconds(value)}" for name, value in marks.items()],
-            "textposition": "bottom right",
-            "cliponaxis": False,
-            "marker": {"size": 9, "symbol": "circle", "color": "--text"},
-            "name": "median over processes",
-            "hoverinfo": "text",
-        }
-    )
     every = [sample for run in runs for sample in run.samples_us]
     low, last = 0.97 * min(every), max(run.p99_us for run in runs)
     high = min(last + 0.6 * (last - low), 1.03 * max(every))  # stragglers must not squeeze the rest into a corner
     long_tail = high > 5 * marks["p50"]
     beyond = sum(sample > high for sample in every)
-    tail = f"; {beyond} of all samples lie beyond the axis, the slowest at {units.microseconds(max(every))}"
+    tail = f"; {beyond} of all samples are beyond the axis, the slowest at {units.microseconds(max(every))}"
     queries = units.integer(len(runs[0].samples_us))
     processes = "one fresh process" if len(runs) == 1 else f"each of {len(runs)} fresh processes (one line each)"
     return Plot(
-        "Latency of one query",
+        title,
         f"Share of queries answered within a time; {queries} single queries after warm-up in {processes}; dots: "
         f"median over processes{tail if beyond else ''}.",
-        data,
+        [*(_latency_line(number, run) for number, run in enumerate(runs, start=1)), _percentile_dots(marks)],
         {
             "xaxis": {
                 "title": {"text": "µs" + (", logarithmic" if long_tail else "")},
@@ -131,6 +110,34 @@ def latency(profile: Profile | None) -> Piece:
     )
 
 
+def _latency_line(number: int, run: LatencyRun) -> dict[str, Any]:
+    x, y = ecdf(run.samples_us)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"shape": "hv", "width": 1.6, "color": colour(number - 1)},
+        "name": f"process {number}",
+        "x": x,
+        "y": y,
+        "hovertemplate": "%{y:.1%} within %{x} µs<extra>process " + str(number) + "</extra>",
+    }
+
+
+def _percentile_dots(marks: dict[str, float]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": list(marks.values()),
+        "y": [0.5, 0.9, 0.99],
+        "text": [f"{name} {units.microseconds(value)}" for name, value in marks.items()],
+        "textposition": "bottom right",
+        "cliponaxis": False,
+        "marker": {"size": 9, "symbol": "circle", "color": "--text"},
+        "name": "median over processes",
+        "hoverinfo": "text",
+    }
+
+
 def best_throughput(profile: Profile | None) -> tuple[Throughput, float] | None:
     """The batch size with the highest median samples/s over processes, and that median."""
     if profile is None or not profile.throughput:
@@ -139,16 +146,17 @@ def best_throughput(profile: Profile | None) -> tuple[Throughput, float] | None:
     return best, statistics.median(best.samples_per_second)
 
 
-def throughput(profile: Profile | None) -> Piece:
-    """Samples per second by batch size: a dot for each process, a line through the medians."""
+def throughput(profile: Profile | None, of: str = "") -> Piece:
+    """Return samples per second by batch size: a dot for each process, a line through the medians."""
+    title = f"Throughput by batch size{of}"
     if profile is None or not profile.throughput:
-        return Absent("Throughput", "No throughput was measured in this run.")
+        return Absent(title, "No throughput was measured in this run.")
     ordered = sorted(profile.throughput, key=lambda one: one.batch)
     batches = [one.batch for one in ordered]
     median = [digits(statistics.median(one.samples_per_second)) for one in ordered]
     every = [value for one in ordered for value in one.samples_per_second]
     return Plot(
-        "Throughput by batch size",
+        title,
         "Held-out samples answered per second, whole batches at a time; dots: fresh processes, line: their median.",
         [
             {
@@ -177,16 +185,40 @@ def throughput(profile: Profile | None) -> Piece:
     )
 
 
-def memory(trace: MemoryTrace | None) -> Piece:
-    """The child's memory over time, with its phases shaded."""
+def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
+    """Return the child's memory over time, with its phases shaded."""
+    title = f"Memory over time{of}"
     if trace is None or not trace.samples:
-        return Absent("Memory over time", "No memory was sampled in this run.")
+        return Absent(title, "No memory was sampled in this run.")
     samples = _thin_memory(trace.samples)
     x = [digits(sample.seconds) for sample in samples]
     data = [_memory_line("resident (RSS)", x, [sample.rss for sample in samples], "--series-1")]
     if all(sample.uss is not None for sample in samples):
         data.append(_memory_line("its own alone (USS)", x, [sample.uss or 0 for sample in samples], "--series-2"))
-    peak = {
+    data += [*_highest_so_far(trace), _peak_dot(trace)]
+    start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
+    end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
+    top = max(trace.peak, *(sample.rss for sample in samples)) / 1e6
+    told = ", ".join(f"{phase.name} {units.seconds(phase.end - phase.start)}" for phase in trace.phases)
+    labels = (_phase_label(phase.name, phase.start, phase.end, end - start) for phase in trace.phases)
+    return Plot(
+        title,
+        f"One training (case {trace.case}, seed {trace.seed}) sampled by psutil every "
+        f"{units.demand(trace.interval, 's')}; {units.size(trace.baseline)} before anything was "
+        f"loaded. Phases: {told or 'none reported'}.",
+        data,
+        {
+            "xaxis": {"title": {"text": "seconds since the process began"}, "range": [digits(start), digits(end)]},
+            "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.1)]},
+            "shapes": [_phase_shade(index, phase) for index, phase in enumerate(trace.phases)],
+            "annotations": [label for label in labels if label],
+        },
+        wide=True,
+    )
+
+
+def _peak_dot(trace: MemoryTrace) -> dict[str, Any]:
+    return {
         "type": "scatter",
         "mode": "markers",
         "x": [digits(_peak_seconds(trace))],
@@ -196,43 +228,21 @@ def memory(trace: MemoryTrace | None) -> Piece:
         "name": f"peak {units.size(trace.peak)}",
         "hoverinfo": "name",
     }
-    data += _highest_so_far(trace)
-    start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
-    end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
-    top = max(trace.peak, *(sample.rss for sample in samples)) / 1e6
-    told = ", ".join(f"{phase.name} {units.seconds(phase.end - phase.start)}" for phase in trace.phases)
-    return Plot(
-        "Memory over time",
-        f"One training (case {trace.case}, seed {trace.seed}) sampled by psutil every "
-        f"{units.demand(trace.interval, 's')}; {units.size(trace.baseline)} before anything was "
-        f"loaded. Phases: {told or 'none reported'}.",
-        [*data, peak],
-        {
-            "xaxis": {"title": {"text": "seconds since the process began"}, "range": [digits(start), digits(end)]},
-            "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.1)]},
-            "shapes": [
-                {
-                    "type": "rect",
-                    "xref": "x",
-                    "yref": "paper",
-                    "x0": digits(phase.start),
-                    "x1": digits(phase.end),
-                    "y0": 0,
-                    "y1": 1,
-                    "line": {"width": 0},
-                    "fillcolor": f"--phase-{index % 2 + 1}",
-                    "layer": "below",
-                }
-                for index, phase in enumerate(trace.phases)
-            ],
-            "annotations": [
-                label
-                for phase in trace.phases
-                if (label := _phase_label(phase.name, phase.start, phase.end, end - start))
-            ],
-        },
-        wide=True,
-    )
+
+
+def _phase_shade(index: int, phase: Phase) -> dict[str, Any]:
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": digits(phase.start),
+        "x1": digits(phase.end),
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": f"--phase-{index % 2 + 1}",
+        "layer": "below",
+    }
 
 
 def peak_phase(trace: MemoryTrace) -> str | None:

@@ -18,10 +18,11 @@ FRAME = re.compile(r"^(?P<function>.*?) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)
 Path = tuple[str, ...]
 
 
-def flame_graph(stacks: Stacks | None) -> Piece:
-    """Where the time goes: each box is a function, as wide as its share of the samples."""
+def flame_graph(stacks: Stacks | None, of: str = "") -> Piece:
+    """Return where the time goes: each box is a function, as wide as its share of the samples."""
+    title = f"Flame graph{of}"
     if stacks is None or not stacks.collapsed:
-        return Absent("Flame graph", "No stacks were sampled in this run.")
+        return Absent(title, "No stacks were sampled in this run.")
     collapsed = [(tuple(frame for frame in stack.split(";") if frame), n) for stack, n in stacks.collapsed]
     shared = _shared([path for path, _ in collapsed])
     totals = frame_totals([(path[len(shared) :], n) for path, n in collapsed])
@@ -34,7 +35,7 @@ def flame_graph(stacks: Stacks | None) -> Piece:
         else ""
     )
     return Plot(
-        "Flame graph",
+        title,
         f"Where the time goes: each box is a function, as wide as its share of {units.integer(whole)} stacks that "
         f"{stacks.tool} took at {stacks.rate_hz} Hz in {units.seconds(stacks.seconds)}, in a pass that is not timed. "
         f"Click on a box to enlarge it.{below}",

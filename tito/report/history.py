@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tito.bench.record import CaseResult, Record
-from tito.report.figures import metric_of, percentiles
+from tito.report.figures import metric_of, percentiles, title_of
 from tito.report.pieces import Absent, Piece, Plot, digits, plain
 
 
@@ -80,10 +80,11 @@ def history(records: Sequence[Record], shown: Record) -> list[Piece]:
         return [Absent("History", says)]
     metric = metric_of(shown, found[1])
     share = metric.unit == "%"
+    case = title_of(shown, found[0])
     panels = [
-        ("metric", f"{metric.title} over time", f"{found[0].title}: mean over seeds", "" if share else metric.unit),
-        ("p50_us", "Median latency over time", "The p50 of a single query", "µs"),
-        ("train_seconds", "Training time over time", f"{found[0].title}: median over seeds", "s"),
+        ("metric", f"{metric.title} over time", f"{case}: mean over seeds", "" if share else metric.unit),
+        ("p50_us", "Median latency over time", f"{case}: p50 of a single query", "µs"),
+        ("train_seconds", "Training time over time", f"{case}: median over seeds", "s"),
     ]
     plots = [
         _panel(rows, *panel, left_out, tickformat=",.6~p" if share and panel[0] == "metric" else None)

@@ -15,13 +15,14 @@ from tito.report.pieces import Grid, Piece, Plot, digits, plain
 
 @dataclass(frozen=True)
 class Line:
-    """A case: its title, a cell for each column ("–" where it measures no such thing), and what is to be seen."""
+    """One case as a row: a cell for each column ("–" for a metric that it does not measure), and what to point out."""
 
     title: str
     cells: list[str]
-    asked: list[str]  # below each cell: "≥ 1.5×", or nothing
-    missed: frozenset[int]  # columns whose demand is not met
-    front: bool  # no other case of the group is as small, as quick and as good, and better in one of them
+    required: list[str]  # below each cell: "≥ 1.5×", or nothing
+    missed: frozenset[int]  # columns whose requirement is not met
+    front: bool  # no other case of the group is as small, as fast, and as good, and better in one of them
+    note: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def sides(record: Record) -> list[Side]:
             Line(
                 case.title,
                 [
-                    units.quantity(_figure(case, name), metric.unit) if name in case.summary else "–"
+                    units.quantity(figure(case, name), metric.unit) if name in case.summary else "–"
                     for name, metric in zip(columns, metrics, strict=True)
                 ],
-                [_asked(case, name, metric.unit) for name, metric in zip(columns, metrics, strict=True)],
+                [_required(case, name, metric.unit) for name, metric in zip(columns, metrics, strict=True)],
                 frozenset(columns.index(name) for name in _missed(case) if name in columns),
                 case.name in best,
+                case.note.strip(),
             )
             for case in cases
         ]
@@ -60,14 +62,14 @@ def sides(record: Record) -> list[Side]:
     return found
 
 
-def _figure(case: CaseResult, name: str) -> float:
-    """As it is judged, e.g. by the median over the seeds; the mean where nothing is asked for."""
+def figure(case: CaseResult, name: str) -> float:
+    """Return a metric as it is judged, e.g. by the median over the seeds; the mean if no gate or aim is on it."""
     over = [verdict.criterion.over for verdict in case.verdicts if verdict.criterion.metric == name]
     return float(getattr(case.summary[name], over[0] if over else "mean"))
 
 
-def _asked(case: CaseResult, name: str, unit: str) -> str:
-    """What the case's gates and aims ask of a metric."""
+def _required(case: CaseResult, name: str, unit: str) -> str:
+    """Return the requirements of a case's gates and aims on a metric."""
     criteria = [verdict.criterion for verdict in case.verdicts if verdict.criterion.metric == name]
     return ", ".join(
         f"{units.SIGN[criterion.direction]} {units.demand(criterion.value, unit)}" for criterion in criteria
@@ -83,12 +85,25 @@ def grouped(record: Record) -> dict[str, list[CaseResult]]:
     return groups
 
 
+def reference(record: Record, cases: list[CaseResult]) -> CaseResult | None:
+    """Return the case of a group with which the others are compared: the one with the overview's parameters for it."""
+    marks = record.overview.reference if record.overview else {}
+    found = (case for case in cases if all(case.parameters.get(name) == value for name, value in marks.items()))
+    return next(found, None) if marks else None
+
+
+def quality_of(record: Record, case: CaseResult) -> str | None:
+    """Return the name of the overview's quality metric that a case measures."""
+    assert record.overview is not None
+    return next((name for name in record.overview.quality if name in case.summary), None)
+
+
 def front(record: Record, cases: list[CaseResult]) -> set[str]:
     """The names of those that are beaten by no other in size, time and quality (the Pareto front).
 
     Only a case that meets its gates and has all three figures takes part.
     """
-    points = {case.name: point for case in cases if (point := _point(record, case)) is not None}
+    points = {case.name: found for case in cases if (found := point(record, case)) is not None}
     return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
 
 
@@ -97,11 +112,11 @@ def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
 
 
-def _point(record: Record, case: CaseResult) -> tuple[float, float, float] | None:
+def point(record: Record, case: CaseResult) -> tuple[float, float, float] | None:
     """(size, time, how bad): less is better in each; None where one is missing or a gate is missed."""
     overview = record.overview
     assert overview is not None
-    quality = next((name for name in overview.quality if name in case.summary), None)
+    quality = quality_of(record, case)
     if quality is None or any(not verdict.met for verdict in case.verdicts if verdict.role == "gate"):
         return None
     if overview.size not in case.summary or overview.time not in case.summary:
@@ -120,12 +135,14 @@ def pieces(record: Record) -> list[Piece]:
     for side, cases in zip(sides(record), grouped(record).values(), strict=True):
         rows = [[f"{line.title}{' ★' if line.front else ''}", *line.cells] for line in side.lines]
         missed = frozenset((y, x + 1) for y, line in enumerate(side.lines) for x in line.missed)
-        below = {(y, x + 1): asked for y, line in enumerate(side.lines) for x, asked in enumerate(line.asked) if asked}
-        says = "Each case in a fresh process. Below a figure: what is asked of it; in red where it is missed."
+        below = {(y, x + 1): text for y, line in enumerate(side.lines) for x, text in enumerate(line.required) if text}
+        notes = {y: line.note for y, line in enumerate(side.lines) if line.note}
+        says = "Each case ran in a fresh process. Below a figure: its requirement; a missed one is in red."
         if any(line.front for line in side.lines):
-            says += " ★: no other is as small, as quick and as good."
+            says += " ★: no other case is as small, as fast, and as good."
         heads = ["", *side.heads]
-        made.append(Grid(side.group, says, heads, rows, frozenset(range(1, len(heads))), missed, below, wide=True))
+        numeric = frozenset(range(1, len(heads)))
+        made.append(Grid(side.group, says, heads, rows, numeric, missed, below, notes, wide=True))
         plot = _plot(record, side, cases)
         if plot:
             made.append(plot)
@@ -178,7 +195,6 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
 
 
 def _label(record: Record, line: Line, case: CaseResult) -> str:
-    assert record.overview is not None
-    quality = next((name for name in record.overview.quality if name in case.summary), None)
+    quality = quality_of(record, case)
     figure = f", {units.quantity(case.summary[quality].mean, metric_of(record, quality).unit)}" if quality else ""
     return plain(f"{line.title}{figure}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,15 +19,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tinytorch.base.files import atomic_write
-from tito.bench.record import CaseResult, Record, Verdict
+from tito.bench.record import Record
 from tito.errors import ReportError
 from tito.report import figures, units
 from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
+from tito.report.figures import title_of
 from tito.report.flame import flame_graph
-from tito.report.history import history, primary, spark
+from tito.report.headline import card, headline, profiled
+from tito.report.history import history, spark
 from tito.report.overview import pieces as overview
-from tito.report.pieces import Images, Piece, Plot
+from tito.report.pieces import Images, Piece, Plot, Tiles
+from tito.report.verdicts import rows_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 # What could end the script element it stands in, or a line of JavaScript.
@@ -39,35 +41,13 @@ WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A headline figure."""
-
-    title: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A gate or an aim, and what was measured."""
-
-    case: str
-    role: str
-    metric: str
-    required: str
-    measured: str
-    seeds: int
-    met: bool
-
-
-@dataclass(frozen=True)
 class Card:
     """A suite on the index page."""
 
     record: Record
     word: str
     reason: str | None
-    tiles: list[Tile]
+    groups: list[Tiles]
     spark: str | None
 
 
@@ -116,32 +96,47 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
     """The page of one record."""
     from plotly.offline import get_plotlyjs
 
-    profile = record.profile
-    measured = [
-        *learning_curves(record),
-        figures.latency(profile),
-        figures.throughput(profile),
-        figures.memory(profile.memory if profile else None),
-    ]
-    sections = [
-        *([("Side by side", overview(record))] if record.overview else []),
-        ("Measurements", measured),
-        *exhibits(record),
-        ("Where the time goes", [flame_graph(profile.stacks if profile else None)]),
-        ("History on this machine", history(records, record)),
-    ]
     return _render(
         environment,
         "suite.html.j2",
         [get_plotlyjs(), (TEMPLATES / "figures.js").read_text("utf-8")],
         record=record,
         word=WORD[record.status],
-        rows=verdict_rows(record),
-        tiles=headline(record),
-        sections=[(heading, fill_rows(pieces)) for heading, pieces in sections],
+        cases=[(title_of(record, case), case.note, rows_of(record, case)) for case in record.cases],
+        headline=headline(record),
+        sections=[(heading, fill_rows(pieces)) for heading, pieces in _sections(records, record)],
         provenance=provenance(record),
-        several=len(record.cases) > 1,
     )
+
+
+def _sections(records: Sequence[Record], record: Record) -> list[tuple[str, Sequence[Piece]]]:
+    """Return the page's sections; figures of the profiled case name it where there are several cases."""
+    profile, several = record.profile, len(record.cases) > 1
+    case = next((case for case in record.cases if profile and case.name == profile.case), None)
+    name = title_of(record, case) if case else "one case"
+    of = f": {name}" if case and several else ""
+    pieces = [
+        figures.latency(profile, of),
+        figures.throughput(profile, of),
+        figures.memory(profile.memory if profile else None, of),
+    ]
+    curves = learning_curves(record)
+    measured: list[tuple[str, Sequence[Piece]]] = [("Measurements", [*curves, *pieces])]
+    if record.overview:
+        says = f"The profiled case of this suite: {name}."
+        tiles = [replace(group, title="Speed and size", says=says) for group in profiled(record) if profile]
+        drawn = [curve for curve in curves if isinstance(curve, Plot)]
+        measured = [
+            ("Side by side", overview(record)),
+            *([("Training", drawn)] if drawn else []),
+            (f"Profile of {name}", [*tiles, *pieces]),
+        ]
+    return [
+        *measured,
+        *exhibits(record),
+        ("Where the time goes", [flame_graph(profile.stacks if profile else None, of)]),
+        ("History on this machine", history(records, record)),
+    ]
 
 
 def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
@@ -173,76 +168,10 @@ def index_page(shown: Sequence[Record], records: Sequence[Record], environment: 
 def _card(record: Record, records: Sequence[Record]) -> Card:
     word = WORD[record.status]
     try:
-        return Card(record, word, record.reason, headline(record, short=True), spark(records, record))
+        line = None if record.overview else spark(records, record)  # no single case speaks for an overview
+        return Card(record, word, record.reason, card(record), line)
     except UNSHOWABLE as error:
         return Card(record, word, _why(error), [], None)
-
-
-def verdict_rows(record: Record) -> list[Row]:
-    """Each gate and aim of each case with what was measured against it."""
-    return [
-        _verdict_row(record, case, verdict)
-        for case in record.cases
-        for verdict in sorted(case.verdicts, key=lambda verdict: verdict.role == "aim")
-    ]
-
-
-def _verdict_row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
-    criterion = verdict.criterion
-    metric = figures.metric_of(record, criterion.metric)
-    summary = case.summary.get(criterion.metric)
-    measured = "not measured"
-    if summary:
-        measured = units.measured(verdict.measured, criterion.over, summary.n, summary.sd, metric.unit)
-    return Row(
-        case=case.title,
-        role=verdict.role,
-        metric=metric.title,
-        required=f"{units.SIGN[criterion.direction]} {units.demand(criterion.value, metric.unit)}",
-        measured=measured,
-        seeds=summary.n if summary else 0,
-        met=verdict.met,
-    )
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def headline(record: Record, short: bool = False) -> list[Tile]:
-    """The figures to read first; the short row is for the index."""
-    tiles: list[Tile] = []
-    found = primary(record)
-    case, name = found or (None, "")
-    if case and name in case.summary:
-        metric, summary = figures.metric_of(record, name), case.summary[name]
-        spread = "" if summary.sd is None else f"sd {units.quantity(summary.sd, metric.unit)}, "
-        tiles.append(Tile(metric.title, units.quantity(summary.mean, metric.unit), spread + _seeds(summary.n)))
-    profile = record.profile
-    if profile and profile.latency:
-        marks = figures.percentiles(profile.latency)
-        for mark in ["p50"] if short else marks:
-            tiles.append(Tile(f"Latency {mark}", units.microseconds(marks[mark]), "one query at a time"))
-    best = figures.best_throughput(profile)
-    if best and not short:
-        tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
-    if profile and profile.memory and not short:
-        phase = figures.peak_phase(profile.memory)
-        note = f"resident, in phase {phase}" if phase else "resident"
-        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), note))
-    if profile:
-        count = units.integer(profile.parameter_count)
-        tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
-    times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics] if case else []
-    if times:
-        tiles.append(
-            Tile(
-                "Training time",
-                units.seconds(statistics.median(times)),
-                "1 seed" if len(times) == 1 else f"median, {_seeds(len(times))}",
-            )
-        )
-    return tiles
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
@@ -250,7 +179,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
     state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
     ratio = f", speed ratio {units.significant(blas.speedup)}" if blas.speedup else ""
-    seeds = [f"{case.name}: {_ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
+    seeds = [f"{case.name}: {units.ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
     return [
         ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
         ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
@@ -265,13 +194,6 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Took", units.seconds(record.seconds)),
         ("Record", record.id),
     ]
-
-
-def _ranges(seeds: list[int]) -> str:
-    """Seeds in short: 1-100 where they are consecutive."""
-    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"{seeds[0]}–{seeds[-1]}"
-    return ", ".join(map(str, seeds))
 
 
 def embed(value: Any) -> Markup:
@@ -289,6 +211,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["embed"] = embed
+    environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     return environment
 
 

@@ -52,9 +52,9 @@ class Passages:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; the columns in `numeric` are set flush right, the cells in `missed` (row, column) are in red.
+    """A table. Columns in `numeric` are aligned right, cells in `missed` (row, column) are red.
 
-    `below` holds what stands small below a cell (row, column).
+    `below` holds a small line below a cell (row, column), `notes` a line of text below a row.
     """
 
     title: str
@@ -64,8 +64,31 @@ class Grid:
     numeric: frozenset[int] = frozenset()
     missed: frozenset[tuple[int, int]] = frozenset()
     below: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    notes: Mapping[int, str] = field(default_factory=dict)
     wide: bool = False
     kind: Literal["table"] = field(default="table", init=False)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure, large, with a few words around it."""
+
+    title: str
+    value: str
+    note: str
+    mark: str = ""  # tells figures of one title apart: p50, p90
+    case: str = ""  # the case that it belongs to, where a group holds several
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Figures side by side; the title names the case or the track that they belong to."""
+
+    title: str
+    says: str
+    tiles: list[Tile]
+    wide: bool = True
+    kind: Literal["tiles"] = field(default="tiles", init=False)
 
 
 @dataclass(frozen=True)
@@ -78,7 +101,7 @@ class Absent:
     kind: Literal["absent"] = field(default="absent", init=False)
 
 
-Piece = Plot | Images | Passages | Grid | Absent
+Piece = Plot | Images | Passages | Grid | Tiles | Absent
 
 
 def plain(text: str) -> str:

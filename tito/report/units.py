@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 KNOWN_UNITS = ("%", "s", "us", "µs", "bytes", "B", "count", "", "/s")  # others stand as they are, behind the number
 THIN = "\u202f"  # narrow no-break space: between digit groups, and between a number and its unit
@@ -62,6 +63,17 @@ def rate(value: float) -> str:
 def integer(value: float) -> str:
     """A whole number with its thousands apart."""
     return f"{value:,.0f}".replace(",", THIN)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return whole numbers in short, as a range if there are several in a row: 1–100.
+
+    >>> ranges([1, 2, 3]), ranges([1, 2, 4])
+    ('1–3', '1, 2, 4')
+    """
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{numbers[0]}–{numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
 def quantity(value: float, unit: str) -> str:

@@ -8,9 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tito.bench.suite import Criterion, LoadedSuite, Metric, Suite
-from tito.report import figures
-from tito.terminal.record import demand
-from tito.terminal.tables import indented, lines, table
+from tito.report import figures, units
+from tito.terminal.tables import DIRECTION, indented, lines, table
 
 
 def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
@@ -39,7 +38,7 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
         pairs = [(role, _demand_on(suite, criterion)) for role, criterion in demands]
         if case.rival:
             pairs.append(("beside PyTorch", f"{case.rival} of tito/versus/works, a round for each seed"))
-        pairs.append(("seeds", _seeds(case.seeds)))
+        pairs.append(("seeds", units.ranges(case.seeds)))
         pairs += [(name, str(value)) for name, value in case.parameters.items()]
         parts.append(lines(pairs))
     plan, limits = suite.profile, suite.limits
@@ -58,11 +57,5 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
 def _demand_on(suite: Suite, criterion: Criterion) -> str:
     metric = suite.metrics.get(criterion.metric) or figures.BUILT_IN.get(criterion.metric)
     metric = metric or Metric(title=criterion.metric, unit="")
-    return f"{metric.title} {demand(criterion, metric)}, {criterion.over} over seeds"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    """Seeds in short: 1-100 where they are many in a row."""
-    if len(seeds) > 5 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ", ".join(map(str, seeds))
+    required = f"{DIRECTION[criterion.direction]} {units.demand(criterion.value, metric.unit)}"
+    return f"{metric.title} {required}, {criterion.over} over seeds"

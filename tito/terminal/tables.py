@@ -11,6 +11,8 @@ from rich.text import Text
 
 from tito.report import units
 
+DIRECTION = {"at_least": "at least", "at_most": "at most"}
+
 
 def plain(text: str) -> str:
     """With ordinary spaces: terminals and files of every encoding can show them."""

@@ -1,0 +1,36 @@
+"""tito.report.verdicts: each requirement with what was measured against it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.report.sample import make_record
+from tito.bench.record import Summary, Verdict
+from tito.bench.suite import Criterion
+from tito.report import units
+from tito.report.verdicts import rows_of, verdict_rows
+
+
+def test_gates_are_told_in_words() -> None:
+    gate, aim, fast = verdict_rows(make_record())
+    assert (gate.role, gate.met, gate.required.replace(units.THIN, " ")) == ("gate", True, "≥ 95 %")
+    assert (aim.role, aim.met) == ("aim", False)
+    assert gate.measured.replace(units.THIN, " ") == "mean 98.20 ± 0.13 % sd"
+    assert gate.seeds == 3
+    assert fast.metric == "Training time"
+    assert fast.measured.startswith("max ")
+
+
+@pytest.mark.parametrize(
+    ("over", "n", "expected"),
+    [("mean", 3, "mean 98.61 ± 0.05 % sd"), ("min", 3, "min 98.61 %"), ("mean", 1, "98.61 %")],
+)
+def test_a_spread_stands_only_beside_a_mean_of_several(over: str, n: int, expected: str) -> None:
+    gate = Criterion.model_validate({"metric": "accuracy", "over": over, "direction": "at_least", "value": 0.95})
+    sd = 0.0005 if n > 1 else None
+    summary = Summary(n=n, mean=0.9861, sd=sd, median=0.9861, min=0.9861, max=0.9861)
+    verdict = Verdict(role="gate", criterion=gate, measured=0.9861, met=True)
+    record = make_record()
+    case = record.cases[0].model_copy(update={"summary": {"accuracy": summary}, "verdicts": [verdict]})
+    (row,) = rows_of(record, case)
+    assert row.measured.replace(units.THIN, " ") == expected

@@ -1,0 +1,47 @@
+"""Which part of a suite a run covers: cases, seeds, and parameters under --quick and --seeds. No clock, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tito.bench.suite import Case, ProfilePlan, Suite
+
+QUICK_QUERIES = 662  # the fewest that p99 allows
+QUICK_STACK_SECONDS = 2.0
+
+
+def left_out(suite: Suite, quick: bool, no_rival: Callable[[], str | None]) -> dict[str, str]:
+    """Return the cases that this run leaves out, by name, with the reason.
+
+    Args:
+        no_rival: returns why there is no rival to compare with, or None; called only if a case has one.
+    """
+    why = {case.name: f"with --quick: {case.quick.leave_out}" for case in suite.cases if quick and case.quick.leave_out}
+    rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
+    reason = no_rival() if rivals else None
+    return why | (dict.fromkeys(rivals, reason) if reason else {})
+
+
+def part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:
+    """Return the cases that are not left out."""
+    return [case for case in suite.cases if case.name not in left_out]
+
+
+def as_run(case: Case, seeds: int | None, quick: bool) -> Case:
+    """Return a case with the seeds and parameters of this run."""
+    if quick:
+        parameters = {**case.parameters, **case.quick.parameters}
+        case = case.model_copy(update={"seeds": case.quick.seeds or case.seeds, "parameters": parameters})
+    return case.model_copy(update={"seeds": case.seeds[:seeds]})
+
+
+def fewer_seeds(cases: list[Case], seeds: int | None, quick: bool) -> list[str]:
+    """Return how `seeds` cuts the suite short, e.g. ["1 of 3 seeds"]; nothing if the cases have no more seeds."""
+    totals = dict.fromkeys(len(as_run(case, None, quick).seeds) for case in cases)
+    return [f"{seeds} of {total} seeds" for total in totals if seeds is not None and seeds < total]
+
+
+def quick_plan(plan: ProfilePlan) -> ProfilePlan:
+    """Return the profile of a quick run: one process, the fewest queries, short stacks."""
+    seconds = min(plan.stack_seconds, QUICK_STACK_SECONDS)
+    return plan.model_copy(update={"repetitions": 1, "queries": QUICK_QUERIES, "stack_seconds": seconds})

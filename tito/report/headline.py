@@ -1,0 +1,140 @@
+"""The figures to read first, chosen once for the page, the index, and the terminal. Pure functions of a record.
+
+A suite with an overview opens with the best cases of each track, any other suite with its profiled case.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from tito.bench.record import CaseResult, Profile, Record
+from tito.report import figures, units
+from tito.report.history import primary
+from tito.report.overview import figure, grouped, point, quality_of, reference
+from tito.report.pieces import Tile, Tiles
+
+TRAINING = "Training time"
+CARD = ("p50", "")  # of the marks, those that a card of the index shows
+NOT_ON_A_CARD = ("Throughput", "Peak memory")
+
+
+def headline(record: Record) -> list[Tiles]:
+    """Return the groups of figures that a record opens with."""
+    return best_by_track(record) if record.overview else profiled(record)
+
+
+def card(record: Record) -> list[Tiles]:
+    """Return the headline of a record in short, for the index."""
+    if record.overview:
+        return best_by_track(record)
+    return [
+        Tiles(group.title, group.says, [t for t in group.tiles if t.mark in CARD and t.title not in NOT_ON_A_CARD])
+        for group in profiled(record)
+    ]
+
+
+def best_by_track(record: Record) -> list[Tiles]:
+    """Return for each track its smallest, its fastest, and its best case, among those that meet their gates.
+
+    The track's reference takes no part, because the others are compared with it. A track is left out if none of its
+    cases has a size, a time, and a quality.
+    """
+    groups = []
+    for track, cases in grouped(record).items():
+        base = reference(record, cases)
+        points = {case.name: found for case in cases if (found := point(record, case))}
+        able = [case for case in cases if case.name in points and case is not base]
+        if points:
+            groups.append(Tiles(track, _reference_line(record, base), _best(record, able, points)))
+    return groups
+
+
+def _best(record: Record, cases: Sequence[CaseResult], points: dict[str, tuple[float, float, float]]) -> list[Tile]:
+    """Return the first case by size, by time, and by quality; among equals, the one that is better in the rest."""
+    overview = record.overview
+    assert overview is not None
+    if not cases:
+        return []
+    smallest, fastest, best = (min(cases, key=lambda case: (points[case.name][i], points[case.name])) for i in range(3))
+    quality = quality_of(record, best) or ""
+    metric = figures.metric_of(record, quality)
+    return [
+        _tile(record, "Smallest", smallest, overview.size),
+        _tile(record, "Fastest", fastest, overview.time),
+        _tile(record, f"Best {metric.short or metric.title.lower()}", best, quality),
+    ]
+
+
+def _tile(record: Record, title: str, case: CaseResult, name: str) -> Tile:
+    """Return one figure of a case, and the same relative to the track's reference where the case measures that."""
+    assert record.overview is not None
+    gain = record.overview.relative.get(name, "")
+    return Tile(title, _shown(record, case, name), _shown(record, case, gain, named=True), case=case.title)
+
+
+def _shown(record: Record, case: CaseResult, name: str, named: bool = False) -> str:
+    """Return a figure with its unit and, if `named`, its short name: 7.96 % of FP32. Empty if it is not measured."""
+    if name not in case.summary:
+        return ""
+    metric = figures.metric_of(record, name)
+    text = units.quantity(figure(case, name), metric.unit)
+    return f"{text} {metric.short or metric.title}" if named else text
+
+
+def _reference_line(record: Record, base: CaseResult | None) -> str:
+    """Return the reference's size, time, and quality in one line."""
+    if base is None or record.overview is None:
+        return ""
+    names = (record.overview.size, record.overview.time, quality_of(record, base) or "")
+    return f"{base.title}: {', '.join(filter(None, (_shown(record, base, name) for name in names)))}"
+
+
+def profiled(record: Record) -> list[Tiles]:
+    """Return the figures of the profiled case: quality, latency, throughput, memory, size, and training time.
+
+    Without a profile, e.g. after a missed gate, they are the first case's quality and training time.
+    """
+    found = primary(record)
+    if found is None:
+        return []
+    case, name = found
+    tiles = []
+    if name in case.summary:
+        metric, summary = figures.metric_of(record, name), case.summary[name]
+        spread = "" if summary.sd is None else f"sd {units.quantity(summary.sd, metric.unit)}, "
+        tiles.append(Tile(metric.title, units.quantity(summary.mean, metric.unit), spread + _seeds(summary.n)))
+    tiles += of_profile(record.profile) if record.profile else []
+    tiles += filter(None, [training_time(case)])
+    return [Tiles(figures.title_of(record, case), "", tiles)]
+
+
+def of_profile(profile: Profile) -> list[Tile]:
+    """Return a profile's figures; what it lacks is left out."""
+    tiles = []
+    if profile.latency:
+        for mark, value in figures.percentiles(profile.latency).items():
+            tiles.append(Tile("Latency", units.microseconds(value), "one query at a time", mark=mark))
+    best = figures.best_throughput(profile)
+    if best:
+        tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
+    if profile.memory:
+        phase = figures.peak_phase(profile.memory)
+        note = f"resident, in phase {phase}" if phase else "resident"
+        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), note))
+    count = units.integer(profile.parameter_count)
+    tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
+    return tiles
+
+
+def training_time(case: CaseResult) -> Tile | None:
+    """Return a case's time for one training: the median over its seeds."""
+    times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics]
+    if not times:
+        return None
+    note = _seeds(1) if len(times) == 1 else f"median, {_seeds(len(times))}"
+    return Tile(TRAINING, units.seconds(statistics.median(times)), note)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -1,0 +1,59 @@
+"""Gates and aims with what was measured against them, as rows for the page and for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tito.bench.record import CaseResult, Record, Verdict
+from tito.report import units
+from tito.report.figures import metric_of, title_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gate or aim of one case."""
+
+    case: str
+    role: Literal["gate", "aim"]
+    metric: str
+    direction: Literal["at_least", "at_most"]
+    value: str  # the threshold: 95 %
+    measured: str
+    seeds: int
+    met: bool
+
+    @property
+    def required(self) -> str:
+        """The requirement in short: ≥ 95 %."""
+        return f"{units.SIGN[self.direction]} {self.value}"
+
+
+def verdict_rows(record: Record) -> list[Row]:
+    """Return each gate and aim of each case, gates first."""
+    return [row for case in record.cases for row in rows_of(record, case)]
+
+
+def rows_of(record: Record, case: CaseResult) -> list[Row]:
+    """Return the gates of one case, then its aims."""
+    ordered = sorted(case.verdicts, key=lambda verdict: verdict.role == "aim")
+    return [_row(record, case, verdict) for verdict in ordered]
+
+
+def _row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
+    criterion = verdict.criterion
+    metric = metric_of(record, criterion.metric)
+    summary = case.summary.get(criterion.metric)
+    measured = "not measured"
+    if summary:
+        measured = units.measured(verdict.measured, criterion.over, summary.n, summary.sd, metric.unit)
+    return Row(
+        case=title_of(record, case),
+        role=verdict.role,
+        metric=metric.title,
+        direction=criterion.direction,
+        value=units.demand(criterion.value, metric.unit),
+        measured=measured,
+        seeds=summary.n if summary else 0,
+        met=verdict.met,
+    )
