@@ -77,7 +77,7 @@ def backend(name: Literal["numpy", "onednn"], why: str) -> BackendChoice:
     [
         (backend("onednn", "it is installed"), "ok", "oneDNN 3.2.0, native int8 (it is installed)"),
         (backend("numpy", "TINYTORCH_BACKEND=numpy"), "ok", "NumPy (TINYTORCH_BACKEND=numpy)"),
-        (backend("numpy", "there is no package of oneDNN for X"), "ok", "NumPy (there is no package of oneDNN for X)"),
+        (backend("numpy", "no oneDNN package exists for X"), "ok", "NumPy (no oneDNN package exists for X)"),
         (backend("numpy", NOT_INSTALLED), "note", "NumPy; oneDNN is not installed"),
     ],
 )
