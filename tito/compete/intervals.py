@@ -1,0 +1,156 @@
+"""What decides that one entry beats another: bootstrap tests of latency over processes, and of quality over items.
+
+Pure functions of receipts. The draws of a receipt depend only on its id, so that the same receipts always give the
+same ranks, in whatever order they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from tinytorch.benchmarking import SMALLEST_EFFECT, Interval
+from tito.compete.receipt import Quality, Receipt
+
+RESAMPLES = 4000
+TAILS = (0.025, 0.975)  # of a 95% interval
+FEWEST_CHILDREN = 11  # with fewer, the 95% interval of a median is nearly the whole range of its samples
+# Below and above these many standard errors the bootstrap's answer is known, and its draws are saved (with at least
+# FEWEST_ITEMS items; a property test compares the two).
+CERTAIN, HOPELESS, FEWEST_ITEMS = 5.0, 1.0, 30
+
+
+@dataclass(frozen=True, eq=False)
+class Latency:
+    """The ratio of the medians, reference to entry, over child processes: above 1 the entry is faster."""
+
+    ratio: float
+    draws: np.ndarray  # (RESAMPLES,) of the ratio
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The 95% interval of the ratio."""
+        low, high = np.quantile(self.draws, TAILS)
+        return Interval(float(low), float(high))
+
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        return float(self.draws.min()), float(self.draws.max())
+
+    def beats(self, other: Latency) -> bool:
+        """Whether the ratio of the two ratios exceeds 1 by more than 2%, and its 95% interval excludes 1."""
+        if self.ratio / other.ratio <= 1 + SMALLEST_EFFECT:
+            return False
+        if self._range[0] > other._range[1]:
+            return True  # every draw would exceed 1
+        return bool(np.quantile(self.draws / other.draws, TAILS[0]) > 1)
+
+
+def latency_of(receipt: Receipt) -> Latency | None:
+    """Return an entry's latency relative to the reference; None with fewer than FEWEST_CHILDREN processes.
+
+    Each draw takes n processes with replacement, and from these the ratio of the two medians: entry and reference of
+    one process stay together, because what slowed the machine for a while slowed both.
+    """
+    times = np.array([(child.own.p50_us, child.reference.p50_us) for child in receipt.times])  # (n, 2)
+    n = len(times)
+    if n < FEWEST_CHILDREN:
+        return None
+    chosen = _generator(receipt.id).integers(0, n, size=(RESAMPLES, n))
+    drawn = np.sort(times.T[:, chosen], axis=2)  # (2, RESAMPLES, n)
+    medians = (drawn[:, :, (n - 1) // 2] + drawn[:, :, n // 2]) / 2
+    own, reference = np.median(times, axis=0)
+    return Latency(float(reference / own), medians[1] / medians[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Accuracy over the images of the test split: more is better."""
+
+    value: float
+    correct: np.ndarray  # (bytes,): packed bits, one for each image
+    items: int
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The 95% interval: with replacement, the number of correct images is binomial."""
+        share = int(np.bitwise_count(self.correct).sum()) / self.items
+        drawn = np.random.default_rng(0).binomial(self.items, share, RESAMPLES) / self.items
+        return Interval(*map(float, np.quantile(drawn, TAILS)))
+
+    def beats(self, other: ItemQuality) -> bool:
+        """Whether the 95% interval of the difference, over images drawn in pairs, excludes 0.
+
+        Of the pairs only those count that one of the two gets right alone; with replacement, their numbers are
+        multinomial.
+        """
+        if not isinstance(other, Accuracy) or other.items != self.items:
+            return False
+        won = int(np.bitwise_count(self.correct & ~other.correct).sum())
+        lost = int(np.bitwise_count(~self.correct & other.correct).sum())
+        if won <= lost:
+            return False
+        n, gain = self.items, won - lost
+        known = _known(gain / math.sqrt(max(won + lost - gain**2 / n, 1e-12)), n)
+        if known is not None:
+            return known
+        drawn = np.random.default_rng(0).multinomial(n, (won / n, lost / n, (n - won - lost) / n), RESAMPLES)
+        return bool(np.quantile(drawn[:, 0] - drawn[:, 1], TAILS[0]) > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """Mean loss in nats over windows of text: less is better."""
+
+    value: float
+    losses: np.ndarray  # (windows,)
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The 95% interval over windows drawn with replacement."""
+        drawn = _counts(len(self.losses)) @ self.losses / len(self.losses)
+        return Interval(*map(float, np.quantile(drawn, TAILS)))
+
+    def beats(self, other: ItemQuality) -> bool:
+        """Whether the 95% interval of the difference, over windows drawn in pairs, excludes 0."""
+        if not isinstance(other, Loss) or len(other.losses) != len(self.losses):
+            return False
+        gains = other.losses - self.losses
+        gain, n = float(gains.mean()), len(gains)
+        if gain <= 0:
+            return False
+        known = _known(gain / max(float(gains.std()) / math.sqrt(n), 1e-30), n)
+        if known is not None:
+            return known
+        return bool(np.quantile(_counts(n) @ gains, TAILS[0]) > 0)
+
+
+ItemQuality = Accuracy | Loss
+
+
+def quality_of(quality: Quality) -> ItemQuality:
+    """Return an entry's quality with one result for each item."""
+    if quality.metric == "accuracy":
+        return Accuracy(quality.value, np.packbits(quality.own()), quality.items)
+    return Loss(quality.value, quality.own().astype(float))
+
+
+def _known(errors: float, items: int) -> bool | None:
+    """Return whether a gain of so many standard errors is significant, where that needs no draws."""
+    if items < FEWEST_ITEMS or HOPELESS <= errors <= CERTAIN:
+        return None
+    return errors > CERTAIN
+
+
+@lru_cache(maxsize=4)
+def _counts(n: int) -> np.ndarray:
+    """How often each of n items is drawn, (RESAMPLES, n)."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+
+
+def _generator(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
