@@ -40,7 +40,8 @@ def train(model: Variant, data: Task, parameters: Parameters, seed: int, report:
     technique = parameters["technique"].removesuffix("_kv_cache")
     if technique in TECHNIQUES:
         made = TECHNIQUES[technique](data, parameters, report)
-        model.take(made, compress=parameters.get("compress", False))
+        cached = parameters["technique"].endswith("_kv_cache")
+        model.take(made, parameters.get("compress", False), generation.HOP if cached else None)
     return []
 
 

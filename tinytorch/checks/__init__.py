@@ -1,14 +1,24 @@
 """What a benchmark checks before it believes a figure. A failed check is a list of problems or an error, never a pass.
 
     verify_quantized(model, x)             the layers hold int8 and their sums are exact integers
+    inexact_layers(model, x)               the second half of it, for a model that is only partly quantized
     check_answers(model, predict, ...)     a predictor returns what its model returns, alone and in batches
     check_cache, check_text                a cached generation agrees with full recomputation
 
 Imports modules up to 19, `quantized` and `saved`. Changed by maintainers of the benchmarks.
 """
 
-from tinytorch.checks.answers import check_answers, check_causal
+from tinytorch.checks.answers import check_answers, check_causal, check_same, outputs_of
 from tinytorch.checks.cache import check_cache, check_text
-from tinytorch.checks.int8 import verify_quantized
+from tinytorch.checks.int8 import inexact_layers, verify_quantized
 
-__all__ = ["check_answers", "check_cache", "check_causal", "check_text", "verify_quantized"]
+__all__ = [
+    "check_answers",
+    "check_cache",
+    "check_causal",
+    "check_same",
+    "check_text",
+    "inexact_layers",
+    "outputs_of",
+    "verify_quantized",
+]
