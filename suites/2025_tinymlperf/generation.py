@@ -16,13 +16,11 @@ from tinytorch import caching
 from tinytorch.base.errors import CheckError
 from tinytorch.benchmarking import measure, measure_interleaved, peak_memory
 from tinytorch.checks import check_cache, check_causal
-from tinytorch.inference import widen_weights
-from tinytorch.saved import load_model
 from tinytorch.transformers import GPT, Sampler, window_start
 
 from .inference import SAMPLES, check, reference_bytes, times
 from .tasks import Parameters, Plays, quality
-from .variant import Variant, tolerance_of
+from .variant import Variant, loaded, tolerance_of
 
 NEW_TOKENS = 256
 PROMPT = 16
@@ -120,9 +118,9 @@ def memory(model: Variant, prompt: np.ndarray) -> int:
     """Measure the peak memory of NumPy arrays while the model and its cache are loaded and one text is generated."""
 
     def text() -> np.ndarray:
-        loaded = widen_weights(load_model(saved))
-        assert isinstance(loaded, GPT)
-        return decoder(loaded, 1).generate(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=0)
+        again, _ = loaded(saved)
+        assert isinstance(again, GPT)
+        return decoder(again, 1).generate(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=0)
 
     with tempfile.TemporaryDirectory() as folder:
         saved = model.write(Path(folder))

@@ -10,12 +10,11 @@ import numpy as np
 
 from tinytorch.benchmarking import Measurement, compare, measure_interleaved, peak_memory
 from tinytorch.checks import check_answers, check_causal, verify_quantized
-from tinytorch.inference import widen_weights
-from tinytorch.saved import load_model, save_model, saved_bytes
+from tinytorch.saved import save_model, saved_bytes
 from tinytorch.transformers import GPT
 
 from .tasks import Parameters, Plays, Predict, Trained, new_inputs, quality
-from .variant import Variant, predictor_of, tolerance_of
+from .variant import Variant, loaded, predictor_of, tolerance_of
 
 SAMPLES, SINGLES = 700, 750  # latency samples (p99 needs 662), and queries including the warm-up
 BATCH, BATCHES = 64, 18  # for throughput; three of the batches are warm-up
@@ -78,7 +77,7 @@ def memory(model: Variant, query: np.ndarray) -> int:
     """Measure the peak memory of NumPy arrays while the model is loaded and answers one query."""
     with tempfile.TemporaryDirectory() as folder:
         saved = model.write(Path(folder))
-        return peak_memory(lambda: predictor_of(widen_weights(load_model(saved)))(query))
+        return peak_memory(lambda: predictor_of(loaded(saved)[0])(query))
 
 
 def distributions(own: Measurement, fp32: Measurement) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Variant(tt.Module):
         self.served: tt.Module = tt.Sequential()
         self.files: dict[str, bytes] = {}  # the two files that it was loaded from
         self.cache: KVCache | None = None  # empty, with the settings in model.json
-        self.round = 0  # the case's seed
+        self.folder, self.round = Path(), 0  # of an entry, and the case's seed
         self.pair: list[tt.Module] = []  # trained in float32 and in half precision
 
     def take(self, model: tt.Module, compress: bool, hop: int | None = None) -> None:
@@ -44,8 +44,7 @@ class Variant(tt.Module):
     def read(self, folder: Path) -> None:
         """Load a saved model."""
         self.files = {name: (folder / name).read_bytes() for name in (DESCRIPTION, TENSORS)}
-        self.served = widen_weights(load_model(folder))
-        self.cache = load_cache(folder, self.served) if isinstance(self.served, GPT) else None
+        self.served, self.cache = loaded(folder)
 
     def write(self, folder: Path) -> Path:
         """Write the two files into a folder, byte for byte as they were loaded."""
@@ -75,6 +74,12 @@ class Variant(tt.Module):
     def parameters(self) -> list[Any]:
         """Return all tensors, including those of a quantized model, which are not trained."""
         return list({id(tensor): tensor for _, tensor in self.served.named_tensors()}.values())
+
+
+def loaded(folder: Path) -> tuple[tt.Module, KVCache | None]:
+    """Load a model, ready for inference, and its cache if it has one."""
+    model = widen_weights(load_model(folder))
+    return model, load_cache(folder, model) if isinstance(model, GPT) else None
 
 
 def predictor_of(model: tt.Module) -> Predict:
