@@ -12,7 +12,6 @@ a CheckError with a stable code; anything else that goes wrong is an error as we
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +22,9 @@ import numpy as np
 
 from tinytorch import caching, datasets
 from tinytorch.base.errors import CheckError, DataError, StateError, TinyTorchError
-from tinytorch.base.files import save_arrays
-from tinytorch.benchmarking import Measurement, measure_interleaved, peak_memory, samples_needed
-from tinytorch.checks import check_answers, check_cache, check_causal, check_same, inexact_layers, outputs_of
+from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.benchmarking import Measurement, measure, measure_interleaved, peak_memory, samples_needed
+from tinytorch.checks import check_answers, check_cache, check_causal, check_same, inexact_layers, outputs_of, slowed
 from tinytorch.layers import Module
 from tinytorch.saved import saved_bytes
 from tinytorch.transformers import GPT
@@ -82,14 +81,12 @@ def load(parameters: Parameters) -> Trained:
 
 def prepared(parameters: Parameters) -> dict[str, np.ndarray]:
     """Read the prepared file, if the parameters name one; raise DataError if its hash is another."""
-    from safetensors.numpy import load as parse
-
     if not parameters["data"]:
         return {}
-    content = Path(parameters["data"]).read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != parameters["data_sha256"]:
+    file = Path(parameters["data"])
+    if (found := hashlib.sha256(file.read_bytes()).hexdigest()) != parameters["data_sha256"]:
         raise DataError(f"prepared data with SHA-256 {found}: expected {parameters['data_sha256']}")
-    return parse(content)
+    return load_arrays(file)[0]
 
 
 def read(model: Variant, data: Trained, parameters: Parameters, seed: int) -> None:
@@ -240,8 +237,8 @@ def questions(data: Trained, seed: int) -> Questions:
         return Questions(first, whole, np.split(batches, TEXT_BATCHES), again)
     drawn = new_inputs(data, SINGLES + REPEATS + 1 + BATCHES * BATCH, seed)
     singles, repeats, batches = np.split(drawn, [SINGLES, SINGLES + REPEATS + 1])
-    first, *again = np.split(repeats, REPEATS + 1)
-    return Questions(first, np.split(singles, SINGLES), np.split(batches, BATCHES), again)
+    once, *twice = np.split(repeats, REPEATS + 1)
+    return Questions(once, np.split(singles, SINGLES), np.split(batches, BATCHES), twice)
 
 
 def judge_times(model: Variant, data: Trained, parameters: Parameters) -> dict[str, Any]:
@@ -276,28 +273,11 @@ def judge_times(model: Variant, data: Trained, parameters: Parameters) -> dict[s
     }
 
 
-def slowed(query: Query, share: float) -> Query:
-    """Return the query, and spin afterward for a share of its time: the twin that a self-test must find slower."""
-
-    def slow(x: Any) -> np.ndarray:
-        start = time.perf_counter()
-        y = query(x)
-        end = time.perf_counter()
-        until = end + share * (end - start)
-        while time.perf_counter() < until:
-            pass
-        return y
-
-    return slow
-
-
 def foresee(query: Callable[[], object], count: float, most_seconds: float) -> None:
     """Refuse a model whose queries would take too long, after one or two of them."""
     seconds = np.inf
     for _ in range(2):  # the first one also traces, packs weights, or binds kernels
-        start = time.perf_counter()
-        query()
-        seconds = time.perf_counter() - start
+        (seconds,) = measure(query, samples=1, warmup=0).seconds
         if seconds * count <= most_seconds:
             return
     raise CheckError("time", f"a query takes {seconds:.3g} s, all would take {seconds * count:.0f} s: "
@@ -327,16 +307,10 @@ def repeat_gain(own: Query, reference: Query, inputs: Sequence[Any]) -> float:
     Both find an input in the processor's cache the second time, so a small saving is honest. A predictor that remembers
     its inputs saves nearly everything.
     """
-    queries = (own, reference, own, reference)
-    spent = []
-    for x in inputs:
-        clock = [time.perf_counter()]
-        for query in queries:
-            query(x)
-            clock.append(time.perf_counter())
-        spent.append(np.diff(clock))
-    fresh, reference_fresh, again, reference_again = np.median(spent, axis=0)
-    return float((fresh - again - max(0.0, reference_fresh - reference_again)) / fresh)
+    twice = [x for x in inputs for _ in range(2)]  # own, reference, own again, reference again
+    times = alternated(own, reference, twice, 0, [])
+    (fresh, again), (other, other_again) = ([np.median(t.seconds[i::2]) for i in range(2)] for t in times)
+    return float((fresh - again - max(0.0, other - other_again)) / fresh)
 
 
 def percentiles(latency: Measurement, prefix: str) -> dict[str, float]:

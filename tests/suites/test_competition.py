@@ -378,22 +378,9 @@ def test_text_that_is_cut_short_is_refused(
 # The slowed twin ----------------------------------------------------------------------------------------
 
 
-def test_slowed_twin_takes_a_known_share_longer(work: Any) -> None:
-    """Compared with the time that the same query reports, so that a busy machine does not matter."""
-
-    def query(x: Any) -> np.ndarray:
-        inner.append(timed(lambda: sum(range(20_000))))
-        return np.zeros(1)
-
-    def timed(f: Any) -> float:
-        start = work.entry.time.perf_counter()
-        f()
-        return work.entry.time.perf_counter() - start
-
-    inner: list[float] = []
-    slow = work.entry.slowed(query, 0.5)
-    shares = [timed(lambda: slow(0)) / inner[-1] for _ in range(51)]
-    assert 1.45 < np.median(shares) < 1.7
+def test_slowed_twin_is_slower_than_the_reference(judged: Any) -> None:
+    """By its own spinning, so that even a busy machine shows it."""
+    assert judged(None, "mnist_times", slowed=1.0)["metrics"]["speedup"] < 0.8
 
 
 def test_an_unslowed_entry_is_compared_as_it_is(judged: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
     verify_quantized(model, x)             the layers hold int8 and their sums are exact integers
     inexact_layers(model, x)               the second half of it, for a model that is only partly quantized
     check_answers(model, predict, ...)     a predictor returns what its model returns, alone and in batches
+    slowed(f, share)                       a function slower by a known share, which a comparison must find
     check_cache, check_text                a cached generation agrees with full recomputation
 
 Imports modules up to 19, `quantized` and `saved`. Changed by maintainers of the benchmarks.
@@ -11,6 +12,7 @@ Imports modules up to 19, `quantized` and `saved`. Changed by maintainers of the
 from tinytorch.checks.answers import check_answers, check_causal, check_same, outputs_of
 from tinytorch.checks.cache import check_cache, check_text
 from tinytorch.checks.int8 import inexact_layers, verify_quantized
+from tinytorch.checks.slowed import slowed
 
 __all__ = [
     "check_answers",
@@ -20,5 +22,6 @@ __all__ = [
     "check_text",
     "inexact_layers",
     "outputs_of",
+    "slowed",
     "verify_quantized",
 ]
