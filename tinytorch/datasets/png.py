@@ -136,7 +136,7 @@ def _undo_average(row: bytes, above: bytes, C: int) -> bytes:
 
 
 def _undo_paeth(row: bytes, above: bytes, C: int) -> bytes:
-    """Undo Paeth: each byte is the difference from left (a), above (b), or above left (c), the nearest to a + b - c."""
+    """Undo Paeth: a byte is the difference from the one of left (a), above (b), above left (c) nearest to a + b - c."""
     out = bytearray(C) + row
     corner = bytes(C) + above
     for i, b in enumerate(above):
