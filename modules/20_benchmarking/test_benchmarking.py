@@ -157,7 +157,7 @@ def test_compare_cancels_slowdowns_of_both_candidates():
 @pytest.mark.parametrize(
     ("candidate", "reference", "reason"),
     [
-        ([1.0] * 5, [1.0] * 6, "rounds"),
+        ([1.0] * 5, [1.0] * 6, "expected one of each per round"),
         ([1.0] * 4, [1.0] * 4, "at least 5 rounds"),
         ([1.0] * 4 + [0.0], [1.0] * 5, "above zero"),
         ([1.0] * 5, [1.0] * 4 + [float("nan")], "finite"),

@@ -34,8 +34,8 @@ class _Kernel:
 def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) -> Op:
     """Return `slow` with a kernel that runs first if the first input is bfloat16.
 
-    If the kernel raises UnsupportedError, `slow` runs. `rules` are the derivatives of the kernel: one for each input, or
-    one joint rule if `slow` has a joint rule.
+    If the kernel raises UnsupportedError, `slow` runs. `rules` are the derivatives of the kernel: one for each input,
+    or one joint rule if `slow` has a joint rule.
     """
 
     def run(*arrays: Any, **attrs: Any) -> Any:
