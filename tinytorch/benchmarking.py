@@ -61,7 +61,7 @@ class Measurement:
         """
         needed = samples_needed(q)
         if len(self.seconds) < needed:
-            raise SettingError(f"p{q:g} needs {needed} samples, there are {len(self.seconds)}")
+            raise SettingError(f"p{q:g} needs {needed} samples, but there are {len(self.seconds)}")
         return percentile(self.seconds, q)
 
 
@@ -119,7 +119,7 @@ def percentile(samples: Samples, q: float) -> float:
     """
     values = _finite(samples)
     if len(values) == 0:
-        raise SettingError("a percentile of no samples")
+        raise SettingError("a percentile needs at least 1 sample, but there are no samples")
     if not 0 <= q <= 100:
         raise SettingError(f"percentile {q:g}: expected a number from 0 to 100")
     rank = max(1, math.ceil(Fraction(str(q)) * len(values) / 100))
@@ -163,7 +163,7 @@ def bootstrap_interval(
     """
     values = _finite(samples)
     if len(values) < 2:
-        raise SettingError(f"an interval needs at least 2 samples, there are {len(values)}")
+        raise SettingError(f"an interval needs at least 2 samples, but there are {len(values)}")
     if not 0 < confidence < 1:
         raise SettingError(f"confidence {confidence:g}: expected a number between 0 and 1, both excluded")
     rng = np.random.default_rng(seed)
@@ -191,8 +191,8 @@ def compare(candidate: Samples, reference: Samples, *, confidence: float = 0.95,
     machine for a while slowed both, and cancels. The verdict is "faster" or "slower" only if the interval of the ratio
     excludes 1 and the effect exceeds 2% (ratio > 1.02 or ratio < 1/1.02); otherwise it is a tie.
 
-    A process is one sample, for any number of calls that it timed: calls within one process share its memory layout
-    and are not independent (Georges et al., "Statistically Rigorous Java Performance Evaluation", 2007).
+    A process is one sample, no matter how many calls it timed: calls within one process share its memory layout and
+    are not independent (Georges et al., "Statistically Rigorous Java Performance Evaluation", 2007).
 
     Raises:
         SettingError: the counts differ, there are fewer than 5 rounds, or a time is not finite and positive.
@@ -279,7 +279,7 @@ def _finite(samples: Samples) -> np.ndarray:
     values = np.asarray(samples, dtype=float)
     if not np.isfinite(values).all():
         raise SettingError(
-            f"samples that are NaN or infinite: {np.count_nonzero(~np.isfinite(values))} of {values.size}"
+            f"samples contain NaN or infinity: {np.count_nonzero(~np.isfinite(values))} of {values.size}"
         )
     return values
 
@@ -294,7 +294,7 @@ def _rounds(candidate: Samples, reference: Samples) -> np.ndarray:
     if len(candidate) != len(reference):
         raise SettingError(f"{len(candidate)} candidate times against {len(reference)}: expected one of each per round")
     if len(candidate) < FEWEST_ROUNDS:
-        raise SettingError(f"a comparison needs at least {FEWEST_ROUNDS} rounds, there are {len(candidate)}")
+        raise SettingError(f"a comparison needs at least {FEWEST_ROUNDS} rounds, but there are {len(candidate)}")
     rounds = np.stack([np.asarray(candidate, dtype=float), np.asarray(reference, dtype=float)], axis=1)
     if not np.all(np.isfinite(rounds) & (rounds > 0)):
         raise SettingError("a comparison needs times that are finite and above zero")

@@ -1,4 +1,4 @@
-"""Module 18: compression. Smaller networks with almost the same predictions.
+"""Module 18: compression. The same predictions from a smaller network.
 
 Magnitude pruning sets the smallest weights to zero, so that a file does not have to store them (see `saved.packing`).
 Structured pruning removes whole channels, so that arrays become smaller and the network faster (see
@@ -211,11 +211,12 @@ class GradualPruning(Optimizer):
 def distillation_loss(
     logits: Tensor, teacher_logits: Tensor | Array, targets: Array, temperature: float, alpha: float
 ) -> Tensor:
-    """Return alpha T^2 mean_n KL(softmax(teacher / T) || softmax(logits / T)) + (1 - alpha) cross_entropy.
+    """Return the loss of a student that learns from both the teacher's logits and the targets.
 
-    cross_entropy is that of logits and targets. A temperature T above 1 reveals which other classes the teacher
-    considers possible. The gradient of the first term decreases as 1 / T^2; the factor T^2 keeps the meaning of alpha
-    independent of T. No gradient flows to the teacher.
+        alpha T^2 mean_n KL(softmax(teacher / T) || softmax(logits / T)) + (1 - alpha) cross_entropy(logits, targets)
+
+    A temperature T above 1 reveals which other classes the teacher considers possible. The gradient of the first term
+    decreases as 1 / T^2; the factor T^2 keeps the meaning of alpha independent of T. No gradient flows to the teacher.
 
     Shapes: logits and teacher_logits (N, C), targets (N,), result ().
     Source: Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.

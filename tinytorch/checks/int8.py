@@ -73,11 +73,11 @@ def _objections(name: str, part: Module) -> list[str]:
             problems.append(f"{name}: weight of dtype {part.weight.dtype}, expected int8")
     elif kind is None:
         problems.append(f"{name}: {type(part).__name__} is not a layer of tinytorch: what it computes is unknown")
-    more: set[str] = set() if kind is None else vars(part).keys() - {"training", *KINDS[kind].attributes}
-    methods = more & set(dir(type(part)))
+    extra: set[str] = set() if kind is None else vars(part).keys() - {"training", *KINDS[kind].attributes}
+    methods = extra & set(dir(type(part)))
     if methods:
         problems.append(f"{name}: {', '.join(sorted(methods))} replaced on the layer itself")
-    problems += [f"{name}: {key}, which a {kind} does not have" for key in sorted(more - methods)]
+    problems += [f"{name}: {key}, which a {kind} does not have" for key in sorted(extra - methods)]
     for key, value in vars(part).items():
         for array in _arrays(value):
             matrix = array.ndim > 1 and array.dtype.kind not in "iub"
@@ -101,7 +101,7 @@ def _arrays(value: object) -> Iterator[Array]:
 
 
 def _differences(name: str, layer: QuantizedLayer, x: Array, y: Array) -> list[str]:
-    """Return the differences between a layer's output y for input x and exact arithmetic with its own weights."""
+    """Compare a layer's output y for input x with exact arithmetic on its own weights, and return the problems."""
     if isinstance(layer, QuantizedConv2d):
         x, y = x[:2], y[:2]
         q, scale = _as_integers(layer, x)
