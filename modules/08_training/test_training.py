@@ -283,7 +283,7 @@ def test_rejected_checkpoint_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_mismatched_loaders_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="without batches"):
+    with pytest.raises(SettingError, match="a loader has no batches"):
         trainer().fit(DataLoader(TensorDataset(X, Y), 100, drop_last=True), 1, report=quiet)
     t = trainer(tmp_path / "run.safetensors")
 

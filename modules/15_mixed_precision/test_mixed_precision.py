@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,21 +20,10 @@ from tinytorch.base import dtypes
 from tinytorch.base.errors import SettingError
 from tinytorch.dataloader import DataLoader, TensorDataset
 from tinytorch.mixed_precision import GradScaler, autocast
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 
 BFLOAT16 = dtypes.bfloat16()
-BACKENDS = ["numpy", *(["onednn"] if library.why_not() == "" else [])]
 Block = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def network(seed: int = 0) -> tt.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,13 @@ import tinytorch as tt
 from tinytorch.arrays.integers import LARGEST
 from tinytorch.base.errors import NonFiniteError, SettingError
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantization import Observer, quantize
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.tensor import Array, Tensor
 
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
+pytestmark = pytest.mark.usefixtures("backend")
 random = np.random.default_rng(0)
 DIGITS = random.random((64, 4, 6)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def mlp() -> Sequential:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,30 +12,13 @@ from hypothesis.extra.numpy import arrays as hypothesis_arrays
 from tinytorch.arrays.integers import LARGEST
 from tinytorch.base.errors import SettingError
 from tinytorch.layers import Linear
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantization import quantize, quantize_rows, quantize_weight, scales_for
 from tinytorch.quantized import prepare_qat, quantize_dynamic
 from tinytorch.tensor import Array
 
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
+pytestmark = pytest.mark.usefixtures("backend")
 TINY = float(np.finfo(np.float32).tiny)
-
-
 few = settings(deadline=None, max_examples=40)
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,6 @@ from tinytorch.activations import ReLU, Softmax, gelu
 from tinytorch.base.errors import ShapeError
 from tinytorch.checks import verify_quantized
 from tinytorch.layers import Flatten, Linear, Module, Parameter, Sequential
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from tinytorch.quantized.models import prepare_qat, quantized_layer
@@ -24,9 +22,13 @@ from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
+pytestmark = pytest.mark.usefixtures("backend")
+random = np.random.default_rng(0)
+IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
+DIGITS = random.random((64, 4, 6)).astype(np.float32)
+TOKENS = random.integers(0, 30, (4, 8))
+
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
-
-
 W = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)
 
 
@@ -89,32 +91,6 @@ def test_failing_example_keeps_the_mode() -> None:
         verify_quantized(model, X[:, :3])
     assert [part.training for part in model.modules()] == [True, True, False]
     assert not any("forward" in vars(part) for part in model.modules())
-
-
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
-random = np.random.default_rng(0)
-
-
-IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-
-
-DIGITS = random.random((64, 4, 6)).astype(np.float32)
-
-
-TOKENS = random.integers(0, 30, (4, 8))
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def mlp() -> Sequential:

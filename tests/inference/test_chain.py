@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,37 +12,16 @@ import pytest
 import tinytorch as tt
 from tinytorch.inference import predictor
 from tinytorch.layers import Flatten, Linear, Module, Sequential
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
+pytestmark = pytest.mark.usefixtures("backend")
 random = np.random.default_rng(0)
-
-
 IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-
-
 DIGITS = random.random((64, 4, 6)).astype(np.float32)
-
-
 TOKENS = random.integers(0, 30, (4, 8))
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def mlp() -> Sequential:

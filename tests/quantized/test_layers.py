@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,29 +18,14 @@ from tinytorch.arrays.windows import pad, windows
 from tinytorch.base.errors import GradientError, SettingError, ShapeError
 from tinytorch.checks import verify_quantized
 from tinytorch.layers import Linear, Sequential
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantization import quantize, quantize_rows
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.quantized.layers import MOST_PRODUCTS, QuantizedConv2d, QuantizedLinear, QuantizedMaxPool2d
 from tinytorch.spatial import Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
+pytestmark = pytest.mark.usefixtures("backend")
 few = settings(deadline=None, max_examples=40)
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 @pytest.fixture

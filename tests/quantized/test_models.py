@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -22,30 +22,11 @@ from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
+pytestmark = pytest.mark.usefixtures("backend")
 random = np.random.default_rng(0)
-
-
 IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-
-
 DIGITS = random.random((64, 4, 6)).astype(np.float32)
-
-
 TOKENS = random.integers(0, 30, (4, 8))
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def mlp() -> Sequential:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 
 from tinytorch import acceleration
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tito.bench.record import SeedRun
 from tito.bench.suites import load_suite
 from tito.bench.workload import load_workload
@@ -20,15 +17,6 @@ from tito.report.pieces import Absent
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_acceleration"
 PARAMETERS = {"sizes": [4, 8], "common": 8, "seconds": 1e-5}
-native = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())
-
-
-@pytest.fixture(params=["numpy", pytest.param("onednn", marks=native)])
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import ml_dtypes
 import numpy as np
 import pytest
 
 import tinytorch as tt
 from tinytorch.layers import Flatten, Linear, Module, Sequential
-from tinytorch.native import backend as kernel_backend
-from tinytorch.native import library
 from tinytorch.quantized import quantize_static
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.surgery.folding import fold_batch_norm
 from tinytorch.tensor import Array, Tensor
+
+pytestmark = pytest.mark.usefixtures("backend")
+random = np.random.default_rng(0)
+IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
 
 
 def network(dtype: type) -> Sequential:
@@ -44,26 +44,6 @@ def test_float64_model_is_folded_with_float64_precision() -> None:
     model = network(np.float64)
     x = Tensor(np.random.default_rng(0).standard_normal((2, 2, 6, 6)))
     np.testing.assert_allclose(fold_batch_norm(model)(x).data, model(x).data, rtol=1e-12, atol=1e-12)
-
-
-BACKENDS = [
-    "numpy",
-    pytest.param("onednn", marks=pytest.mark.skipif(bool(library.why_not()), reason=library.why_not())),
-]
-
-
-random = np.random.default_rng(0)
-
-
-IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True, params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernel_backend.backend()
-    kernel_backend.use_backend(request.param)
-    yield request.param
-    kernel_backend.use_backend(before)
 
 
 def cnn(*, gain: float = 1.0) -> Sequential:

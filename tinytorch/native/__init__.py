@@ -1,11 +1,11 @@
 """Kernels from an optional library (oneDNN), and the choice between them and NumPy.
 
-    use_backend("numpy"), why()        choose a backend; say in one line which one is in use and why
-    products.pack(weight)              matrix products by whichever backend is in use
-    library, primitives                oneDNN's C interface; bf16 and int8 are the kernels built on it
+    use_backend("numpy"), why()        choose a backend; return one line that says which one is in use and why
+    products.pack(weight)              matrix products with the backend in use
+    library, primitives                oneDNN's C interface; bf16 and int8 contain the kernels built on it
 
-It works on NumPy arrays and does not know Tensor. Imports `base` and `arrays` only, no file of the course.
-Changed by authors of kernels.
+The package works on NumPy arrays and does not use Tensor. It imports only `base` and `arrays`, no file of the course.
+Authors of kernels change it.
 """
 
 from tinytorch.native.backend import use_backend, why

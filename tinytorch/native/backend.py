@@ -1,9 +1,10 @@
-"""Which kernels compute the matrix products. There are two backends, and one is chosen by what is installed:
+"""The choice of the kernels that compute matrix products. There are two backends, oneDNN preferred:
 
     numpy    always available
-    onednn   an optional extra, with the CPU's own instructions for int8 and bfloat16
+    onednn   an optional extra that uses the CPU's instructions for int8 and bfloat16
 
-`products`, modules 15 and 17 ask `native(dtype)`; module 16 measures how far each is from three nested loops.
+`products` and modules 15 and 17 call `native(dtype)`. Module 16 compares the speed of each backend with that of three
+nested loops.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _chosen: str | None = None
 
 
 def backend() -> str:
-    """The backend in use, "numpy" or "onednn".
+    """Return the backend in use, "numpy" or "onednn".
 
-    The environment variable TINYTORCH_BACKEND forces one; else it is oneDNN where it can be loaded.
+    The environment variable TINYTORCH_BACKEND selects a backend. By default it is oneDNN if it can be loaded.
 
     Raises:
-        SettingError: the one that is forced is unknown or not there.
+        SettingError: the selected backend is unknown or cannot be loaded.
     """
     if _chosen is None:
         forced = os.environ.get(VARIABLE, "")
@@ -38,41 +39,42 @@ def backend() -> str:
 
 
 def use_backend(name: str) -> None:
-    """From now on, use this one. What was packed before stays with the backend that packed it.
+    """Use this backend from now on. Weights that are already packed stay with the backend that packed them.
 
     Raises:
-        SettingError: there is no such backend, or it cannot be loaded.
+        SettingError: the backend is unknown or cannot be loaded.
     """
     global _chosen
     if name not in BACKENDS:
-        raise SettingError(f"backend {name!r}: expected one of {', '.join(BACKENDS)} ({VARIABLE} may name it)")
+        raise SettingError(f"backend {name!r}: expected one of {', '.join(BACKENDS)} ({VARIABLE} sets it)")
     if name == "onednn" and (problem := library.why_not()):
         raise SettingError(f"backend 'onednn': {problem}")
     _chosen = name
 
 
 def native(dtype: Any) -> bool:
-    """Whether products in this dtype have a kernel of their own here, and not only float32's.
+    """Return whether the backend has kernels for this dtype, so that products need no conversion to float32.
 
     Raises:
-        SettingError: it is no dtype.
+        SettingError: the argument is not a dtype.
     """
     try:
-        name = "bfloat16" if dtype == "bfloat16" else np.dtype(dtype).name  # NumPy may not know it yet
+        # np.dtype accepts "bfloat16" only once ml_dtypes is imported.
+        name = "bfloat16" if dtype == "bfloat16" else np.dtype(dtype).name
     except TypeError:
-        raise SettingError(f"native: {dtype!r} is no dtype") from None
+        raise SettingError(f"native: {dtype!r}: expected a dtype") from None
     return backend() == "onednn" and name in library.native_dtypes()
 
 
 def why() -> str:
-    """One line: the backend, and what it can or why it is no better one."""
+    """Return one line: the backend, and its native dtypes or the reason why no faster one is used."""
     if backend() == "onednn":
         return f"oneDNN {library.version()} (native: {', '.join(sorted(library.native_dtypes()))})"
     return f"NumPy ({reason()})"
 
 
 def reason() -> str:
-    """Why it is this backend."""
+    """Return the reason for the choice of the backend in use."""
     if os.environ.get(VARIABLE) == backend():
         return f"{VARIABLE}={backend()}"
     if backend() == "onednn":

@@ -1,15 +1,15 @@
 """The layers of a convolutional network in bfloat16, computed by oneDNN.
 
-Arrays are contiguous and channels-last, (N, H, W, C), so that a bfloat16 network passes them from layer to layer
-without a copy. Weights and biases come as float32 and are rounded while they are packed into the layout that the
-kernel needs; their gradients come back as float32. All sums are accumulated in float32. The kernels read raw bytes, so
-that arrays of another dtype or byte order are refused like shapes that have no kernel.
+Arrays are contiguous and channels-last, (N, H, W, C), so a bfloat16 network passes them from layer to layer without a
+copy. Weights and biases are given as float32 and rounded while they are packed into the layout that the kernel needs;
+their gradients are float32. All sums are accumulated in float32. The kernels read raw bytes, so arrays of another dtype
+or byte order are rejected in the same way as shapes that have no kernel.
 
-A kernel is prepared once for its shapes and kept, separately in each thread, because it does one run at a time. A
-batch is shared between threads as in `parallel`, and oneDNN computes each part on one thread. OpenMP would do the same
-inside oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another
-program on one of two cores a step took 60 times as long.
-Where oneDNN has no kernel, the functions raise `library.UnsupportedError`, and the caller computes it another way.
+A kernel is prepared once for its shapes and kept for each thread, because it does one run at a time. A batch is split
+between threads as in `parallel`, and oneDNN computes each part on one thread. OpenMP could split the batch inside
+oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another program on
+one of two cores, a step took 60 times as long.
+Where oneDNN has no kernel, the functions raise `library.UnsupportedError`, and the caller uses another way.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from tinytorch.native.primitives import Descriptor
 Shape = tuple[int, ...]
 Kernel = TypeVar("Kernel")
 _IMPLEMENTATION_NAME = 8  # dnnl_query_impl_info_str
-KEPT = 512  # prepared kernels of a thread; a network has a few dozen
+KEPT = 512  # prepared kernels that each thread keeps; a network needs a few dozen
 _USE_BATCH, _USE_GIVEN, _SCALE_AND_SHIFT = 0, 1, 2 | 4  # dnnl_normalization_flags_t
-_INFINITY_BITS, _NEGATIVE_INFINITY_BITS = 0x7F80, 0xFF80  # bfloat16's; what is larger is NaN
+_INFINITY_BITS, _NEGATIVE_INFINITY_BITS = 0x7F80, 0xFF80  # of bfloat16; larger bits are NaN
 
 
 class _Primitive(dnn.Primitive):
-    """An operation with a kernel worth having: oneDNN falls back to plain loops, "ref", a thousand times as slow."""
+    """An operation with an optimized kernel. oneDNN falls back to plain loops, "ref", which are 1,000 times as slow."""
 
     def __init__(self, function: str, arguments: Sequence[Any], arrays: Mapping[int, Descriptor | None]) -> None:
         super().__init__(function, arguments, arrays, dnn.ONE_THREAD)
@@ -53,7 +53,7 @@ class _Primitive(dnn.Primitive):
 
 
 class _Mine(threading.local):
-    """This thread's kernels, by what they are for."""
+    """This thread's kernels, by function and settings."""
 
     def __init__(self) -> None:
         self.made: dict[Hashable, Any] = {}
@@ -63,7 +63,7 @@ _mine = _Mine()
 
 
 def _kernel(make: Callable[..., Kernel], *settings: Hashable) -> Kernel:
-    """`make(*settings)`, from earlier if it is there."""
+    """Return `make(*settings)`, kept from an earlier call if possible."""
     made, key = _mine.made, (make, *settings)
     if key not in made:
         if len(made) >= KEPT:
@@ -72,29 +72,29 @@ def _kernel(make: Callable[..., Kernel], *settings: Hashable) -> Kernel:
     return made[key]
 
 
-def _refuse_nan(x: Array) -> None:
-    """oneDNN's maximum of NaN and a number is the number, which would hide that a training has failed.
+def _reject_nan(x: Array) -> None:
+    """Raise UnsupportedError if x contains NaN: oneDNN's maximum of NaN and a number is the number, hiding a failure.
 
-    As unsigned integers, negative NaNs are larger than all else; as signed ones, positive NaNs are. The two passes
-    take 1% of a training step, a tenth of what `isnan` takes.
+    Read as unsigned integers, negative NaNs are the largest values; read as signed integers, positive NaNs are. The
+    two passes take 1% of a training step, a tenth of the time of `isnan`.
     """
     if x.view(np.uint16).max(initial=0) > _NEGATIVE_INFINITY_BITS or x.view(np.int16).max(initial=0) > _INFINITY_BITS:
-        raise UnsupportedError("oneDNN's maximum leaves out NaN")
+        raise UnsupportedError("oneDNN's maximum ignores NaN")
 
 
-def _need_float32(array: Array) -> None:
-    if array.dtype != np.float32:  # as the other byte order's is not, either
-        raise UnsupportedError(f"parameters of {array.dtype}: these kernels read float32")
+def _require_float32(array: Array) -> None:
+    if array.dtype != np.float32:  # the other byte order compares unequal, too
+        raise UnsupportedError(f"parameters of {array.dtype}: expected float32")
 
 
 def _float32(array: Array) -> Array:
-    """It, contiguous, if it is float32."""
-    _need_float32(array)
+    """Return the array as contiguous float32; another dtype is an error."""
+    _require_float32(array)
     return np.ascontiguousarray(array)
 
 
 def _images(shape: Shape) -> Descriptor:
-    """The descriptor of channels-last images, whose shape oneDNN wants as (N, C, H, W)."""
+    """Return the descriptor of channels-last images, whose shape oneDNN expects as (N, C, H, W)."""
     n, h, w, c = shape
     return Descriptor((n, c, h, w), bfloat16(), "channels_last")
 
@@ -107,7 +107,7 @@ def _channels(count: int) -> Descriptor:
 
 
 class _Copier:
-    """Brings arrays from one layout and dtype into another, again and again."""
+    """A prepared conversion of arrays from one layout and dtype to another."""
 
     def __init__(self, source: Descriptor, target: Descriptor) -> None:
         engine, self._size = library().engine, target.size
@@ -122,9 +122,9 @@ class _Copier:
 
 
 class _Convolution:
-    """The kernels of one convolution: forward, and backward to the input and to the weight, each when it is asked for.
+    """The kernels of one convolution: forward, and backward to the input and to the weight, each created on first use.
 
-    Each chooses the layout of its weights ("any"), so that float32 weights are rounded and packed for it.
+    Each kernel chooses the layout of its weights ("any"); float32 weights are rounded and packed into that layout.
     """
 
     def __init__(self, x: Shape, weight: Shape, window: Window, groups: int, biased: bool) -> None:
@@ -134,7 +134,7 @@ class _Convolution:
         self._shape = weight if groups == 1 else (groups, k // groups, *weight[1:])
         self._weight = Descriptor(self._shape, bfloat16(), "any")
         self._plain = Descriptor(self._shape, np.float32)
-        dilation = [d - 1 for d in window.dilation]  # oneDNN counts the rows that are left out
+        dilation = [d - 1 for d in window.dilation]  # oneDNN counts the skipped rows
         self._geometry = window.stride, dilation, window.padding, window.padding
         arguments = (dnn.FORWARD_TRAINING, dnn.CONVOLUTION_DIRECT, self._x, self._weight, self._b, self._y)
         arrays = {dnn.SRC: self._x, dnn.WEIGHTS: None, dnn.DST: self._y} | self._with_bias(dnn.BIAS)
@@ -167,7 +167,7 @@ class _Convolution:
 
 
 def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, groups: int) -> Array:
-    """Shapes: x (N, H, W, C) bfloat16; w (K, C/groups, kh, kw) and b (K,) float32; result (N, OH, OW, K) bfloat16."""
+    """Convolve x (N, H, W, C) bfloat16 with w (K, C/groups, kh, kw), b (K,) float32; result (N, OH, OW, K) bfloat16."""
     y = np.empty((len(x), *window.positions, len(w)), x.dtype)
     w = _float32(w)
     bias = {} if b is None else {dnn.BIAS: _float32(b)}
@@ -184,8 +184,8 @@ def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, gro
 def convolution_backward(
     g: Array, x: Array, w: Array, b: Array | None, window: Window, groups: int, input_gradient: bool
 ) -> Gradients:
-    """From g = dL/dy, bfloat16, the gradients of x in bfloat16 and of w and b in float32."""
-    if window.padding[1] and x.shape[2] < window.stride[1]:  # 3.2's gradient of w then holds what memory held before
+    """Return the gradients of x in bfloat16 and of w and b in float32, given g = dL/dy in bfloat16."""
+    if window.padding[1] and x.shape[2] < window.stride[1]:  # 3.2 leaves dw uninitialized here
         raise UnsupportedError("oneDNN has no kernel for padded images narrower than the stride")
     dx = np.empty(x.shape, x.dtype) if input_gradient else None
     w = _float32(w)
@@ -209,7 +209,7 @@ def convolution_backward(
 
 
 class _MaxPool:
-    """The kernels of one max pooling; `places` remembers which number of each window was the largest."""
+    """The kernels of one max pooling; the workspace `places` records the position of each window's maximum."""
 
     def __init__(self, x: Shape, window: Window) -> None:
         x_, y_ = _images(x), _images((x[0], *window.positions, x[3]))
@@ -225,13 +225,13 @@ class _MaxPool:
 
 
 def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, dict[int, Array]]:
-    """The largest number of each window and, if the derivative will be asked for, where it was, for each part of the
-    batch by its first sample."""
+    """Return the maximum of each window and, with `recording`, the positions of the maxima for the backward pass: one
+    array for each part of the batch, with the index of its first sample as the key."""
     y, places = np.empty((len(x), *window.positions, x.shape[3]), x.dtype), {}
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
-        _refuse_nan(part)
+        _reject_nan(part)
         made = _kernel(_MaxPool, part.shape, window)
         arrays = {dnn.SRC: part, dnn.DST: y[begin:end]}
         if recording:
@@ -245,8 +245,8 @@ def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, 
 
 
 def max_pool_backward(g: Array, places: dict[int, Array], shape: Shape, window: Window) -> Array:
-    """Each window's gradient goes to where its largest number was: of equal ones to the first, row by row. NumPy's
-    windows of two by two compare columns first and may take another, (1, 0) in place of (0, 1) if these are equal."""
+    """Pass each window's gradient to the position of its maximum. Of equal values the first in row order receives it;
+    NumPy's 2x2 windows compare columns first, so they may choose (1, 0) instead of (0, 1) if these are equal."""
     dx = np.empty(shape, g.dtype)
 
     def work(begin: int, end: int) -> None:
@@ -254,15 +254,15 @@ def max_pool_backward(g: Array, places: dict[int, Array], shape: Shape, window: 
         arrays = {dnn.DIFF_SRC: part, dnn.DIFF_DST: g[begin:end], dnn.WORKSPACE: places[begin]}
         _kernel(_MaxPool, part.shape, window).backward.run(arrays)
 
-    in_parallel(dx, work)  # as large as x was: the same parts
+    in_parallel(dx, work)  # dx has the size of x, so the parts are the same
     return dx
 
 
-# Batch normalisation ----------------------------------------------------------------------------------
+# Batch normalization ----------------------------------------------------------------------------------
 
 
 class _BatchNorm:
-    """The kernels of one batch normalisation; eps is 0, for whoever gives a variance has added it already."""
+    """The kernels of one batch normalization; eps is 0, because callers add it to the variance they pass."""
 
     def __init__(self, x: Shape) -> None:
         x_, c, zero = _images(x), _channels(x[3]), c_float(0)
@@ -280,7 +280,7 @@ class _BatchNorm:
 
 
 def channel_statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and (biased) variance of each channel, in float32."""
+    """Return the mean and the (biased) variance of each channel in float32."""
 
     def work(begin: int, end: int) -> tuple[float, Array, Array]:
         part, mean, var = x[begin:end], np.empty(x.shape[3], np.float32), np.empty(x.shape[3], np.float32)
@@ -295,7 +295,7 @@ def channel_statistics(x: Array) -> tuple[Array, Array]:
 
 
 def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
-    """(x - mean) / sqrt(var) * scale + shift, with a float32 number of each for each channel."""
+    """Return (x - mean) / sqrt(var) * scale + shift; the four are float32 (C,), one value for each channel."""
     given = {dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale, dnn.SHIFT: shift}
     y, numbers = np.empty_like(x), {argument: _float32(array) for argument, array in given.items()}
 
@@ -308,8 +308,8 @@ def normalize(x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> 
 
 
 def normalized_gradients(g: Array, x: Array, scale: Array, mean: Array, var: Array) -> tuple[Array, Array, Array]:
-    """Gradients of x (bfloat16), scale and shift (float32), where mean and variance are the batch's own: each part's
-    gradient needs the sums over all, so that the batch stays whole."""
+    """Return the gradients of x (bfloat16), scale, and shift (float32), for the batch's own mean and variance. The
+    batch is not split, because each part's gradient needs the sums over the whole batch."""
     scale, mean, var = map(_float32, (scale, mean, var))
     dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
     arrays = {dnn.SRC: x, dnn.DIFF_DST: g, dnn.DIFF_SRC: dx, dnn.MEAN: mean, dnn.VARIANCE: var, dnn.SCALE: scale,
@@ -328,12 +328,12 @@ def _relu(size: int) -> _Primitive:
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0) of a contiguous array."""
+    """Return max(x, 0) for a contiguous array."""
     y = np.empty_like(x)
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
-        _refuse_nan(part)
+        _reject_nan(part)
         _kernel(_relu, part.size).run({dnn.SRC: part, dnn.DST: y[begin:end]})
 
     in_parallel(x, work)
@@ -346,7 +346,7 @@ def relu(x: Array) -> Array:
 class _Product:
     """The kernel of a matrix product a b, (..., M, K) with (..., K, N), for arrays with these strides.
 
-    With `packed`, b comes as float32 and is rounded into the layout that the kernel has chosen.
+    With `packed`, b is given as float32 and rounded into the layout that the kernel has chosen.
     """
 
     def __init__(self, a: tuple[Shape, Shape], b: tuple[Shape, Shape], biased: bool, exact: bool, packed: bool) -> None:
@@ -363,8 +363,8 @@ class _Product:
 
 
 def _matrix(x: Array) -> Array:
-    """x itself if the numbers of its rows or of its columns lie side by side and no two overlap, as oneDNN wants them;
-    else a copy."""
+    """Return x itself if its rows or its columns are contiguous and no two values overlap, as oneDNN requires;
+    otherwise a copy."""
     dimensions = sorted(zip(x.strides, x.shape, strict=True))
     apart = all(stride * size <= wider for (stride, size), (wider, _) in pairwise(dimensions))
     plain = min(x.shape) > 1 and x.itemsize == dimensions[0][0] and x.itemsize in x.strides[-2:] and apart
@@ -372,21 +372,21 @@ def _matrix(x: Array) -> Array:
 
 
 def _layout(x: Array) -> tuple[Shape, Shape]:
-    """Its shape and its strides in numbers. A contiguous array's are worked out: NumPy's for a size of 1 are
-    arbitrary."""
+    """Return the shape and the strides in elements. The strides of a contiguous array are computed, because NumPy's
+    strides of dimensions of size 1 are arbitrary."""
     if x.flags.c_contiguous:
         return x.shape, tuple(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
     return x.shape, tuple(stride // x.itemsize for stride in x.strides)
 
 
 def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) -> Array:
-    """a b + bias in bfloat16, or with `exact` in float32 as it was summed: (..., M, K), (..., K, N) -> (..., M, N).
+    """Return a b + bias in bfloat16, or with `exact` as float32 sums: (..., M, K), (..., K, N) -> (..., M, N).
 
-    a is bfloat16, b too or float32, the bias (N,) float32. The first dimension is shared out, as a batch is.
+    a is bfloat16, b is bfloat16 or float32, and the bias (N,) is float32. The first dimension is split between threads.
     """
     a, b, packed = _matrix(a), _matrix(b), b.dtype != bfloat16()
     if packed:
-        _need_float32(b)
+        _require_float32(b)
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32 if exact else bfloat16())
     given = {} if bias is None else {dnn.BIAS: _float32(bias)}
 

@@ -1,15 +1,15 @@
-"""Module 17: INT8 products by oneDNN. Scales, bias, ReLU and rounding to the next layer's integers are part of the
-product: the int32 sums never leave the CPU's registers.
+"""Module 17: INT8 products with oneDNN. Scales, bias, ReLU, and rounding to the next layer's integers are fused into
+the product: the int32 sums never leave the CPU's registers.
 
-Two ways through each kernel: `accumulate` gives the bare sums, `finished` the layer's output. oneDNN 3.2 knows one
-input scale for all rows; where each row has its own (dynamic quantization) NumPy multiplies by it afterwards. A linear
-layer has a third way, `outputs`, from float32 rows: `_Rows` goes a block that stays in the cache through all steps.
+Each kernel has two methods: `accumulate` returns the bare sums, `finished` the layer's output. oneDNN 3.2 supports only
+one input scale for all rows; where each row has its own scale (dynamic quantization), NumPy applies it afterwards. A
+linear layer has a third method, `outputs`, for float32 rows: `_Rows` runs all steps on a block that stays in the cache.
 
-A primitive is made for each shape of input and kept, for the last few shapes. Its array pointers are set at each run,
-so that a kernel does one run at a time. oneDNN's own int8 results go down to -128, NumPy's here to -127.
+A primitive is created for each input shape and kept for the last few shapes. Its array pointers are set at each run, so
+a kernel does one run at a time. oneDNN saturates int8 results at -128, this project's NumPy kernels at -127.
 
-oneDNN rounds the sums of int8 to float32, which past 2^24 is not exact; uint8's it leaves alone. `accumulate` gets long
-sums by way of uint8: q W = (q + 128) W - 128 (1 W).
+oneDNN rounds int8 sums to float32, which is not exact beyond 2^24. It does not round uint8 sums, so `accumulate`
+computes long int8 sums through uint8: q W = (q + 128) W - 128 (1 W).
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ from tinytorch.native.primitives import (
 )
 from tinytorch.native.products import EXACT_COLUMNS
 
-SHAPES = 16  # input shapes whose primitives are kept
-BLOCK = 2**18  # numbers that go through all steps together: their floats, a megabyte, are still in the cache
+SHAPES = 16  # input shapes for which primitives are kept
+BLOCK = 2**18  # values that pass through all steps together: as floats they take 1 MB, which stays in the cache
 _mine = threading.local()
-QUICKER = 4  # so many int8 products take the time of one float32's: below SMALL of those, one thread is as quick
-# what a primitive gives: int32 sums; float32 without row scales; all; all, ReLU of it plus what is there
-SUMS, FLOATS, OUTPUT, ADDED = "sums", "floats", "output", "added"
-ROW = "row"  # all for one row, whose scale comes with it
+SPEEDUP = 4  # this many int8 products take the time of one float32 product, the unit of SMALL
+# What a primitive computes: int32 sums; float32 sums without the rows' scales; the layer's output; the same, added to
+# the output's array, with ReLU of the result; the output of a single row, whose scale is an argument.
+SUMS, FLOATS, OUTPUT, ADDED, ROW = "sums", "floats", "output", "added", "row"
 
 
 class _Kernel:
-    """What the two kinds share."""
+    """Base class of the two kernels."""
 
-    weight_mask: int  # which dimensions of the weight have scales of their own
+    weight_mask: int  # bit mask of the weight's dimensions that have separate scales
 
     def __init__(self, layer: IntegerLayer, plain: Descriptor) -> None:
         self.layer = layer
@@ -65,14 +65,14 @@ class _Kernel:
         self._turn = threading.Lock()
         self.primitive = lru_cache(maxsize=SHAPES)(self.make)
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
-        """The primitive for inputs of that shape and dtype; all but input and output are bound to it."""
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
+        """Create the primitive for inputs of that shape and dtype; all arrays but input and output are bound to it."""
         raise NotImplementedError
 
-    def dtype_of(self, gives: str) -> Any:
-        if gives in (OUTPUT, ADDED):
+    def dtype_of(self, result: str) -> Any:
+        if result in (OUTPUT, ADDED):
             return np.dtype(self.layer.output_dtype or np.float32)
-        return np.dtype(np.int32 if gives == SUMS else np.float32)
+        return np.dtype(np.int32 if result == SUMS else np.float32)
 
     def run(self, primitive: Primitive, q: Array, y: Array) -> Array:
         if y.size:
@@ -80,19 +80,19 @@ class _Kernel:
                 primitive.run({SRC: q, DST: y})
         return y
 
-    def bind(self, gives: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], object], Array]:
-        primitive = self.make(q.shape, q.dtype, gives, *settings)
+    def bind(self, result: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], object], Array]:
+        primitive = self.make(q.shape, q.dtype, result, *settings)
         primitive.bind({SRC: q, DST: y})
         return primitive.run, y
 
-    def attributes(self, gives: str) -> tuple[Attributes | None, dict[int, Array]]:
-        """What is done after the sums, and the arrays for it."""
-        if gives == SUMS:
+    def attributes(self, result: str) -> tuple[Attributes | None, dict[int, Array]]:
+        """Return the operations that follow the sums, and the arrays that they need."""
+        if result == SUMS:
             return None, {}
         layer, scales = self.layer, {WEIGHTS: self.layer.weight_scale}
-        if gives == FLOATS:
+        if result == FLOATS:
             return Attributes({WEIGHTS: self.weight_mask}), _as_arguments(scales)
-        if layer.input_scale is not None or gives == ROW:
+        if layer.input_scale is not None or result == ROW:
             scales[SRC] = np.ones(1, np.float32) if layer.input_scale is None else layer.input_scale
         if layer.output_scale is not None:
             scales[DST] = layer.output_scale
@@ -100,34 +100,36 @@ class _Kernel:
         if layer.bias is not None:
             constants[BIAS] = np.ascontiguousarray(layer.bias)
         masks = {argument: self.weight_mask if argument == WEIGHTS else 0 for argument in scales}
-        return _AddThenRelu(masks) if gives == ADDED else Attributes(masks, relu=layer.relu), constants
+        return _AddThenRelu(masks) if result == ADDED else Attributes(masks, relu=layer.relu), constants
 
     def assembled(
         self,
         function: str,
         arguments: Callable[[Any], list[Any]],
         arrays: dict[int, Descriptor],
-        gives: str,
+        result: str,
         operations: int,
     ) -> Primitive:
-        """The primitive, with its constants and packed weight bound. `arguments` takes the attributes."""
-        attributes, constants = self.attributes(gives)
-        told = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
-        primitive = Primitive(function, arguments(attributes), {**told, WEIGHTS: None, **arrays}, operations // QUICKER)
+        """Create the primitive and bind its constants and packed weight. `arguments` is called with the attributes."""
+        attributes, constants = self.attributes(result)
+        fixed = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
+        primitive = Primitive(
+            function, arguments(attributes), {**fixed, WEIGHTS: None, **arrays}, operations // SPEEDUP
+        )
         primitive.bind(constants | {WEIGHTS: self.weight.packed_in(primitive.descriptor(WEIGHTS))})
         return primitive
 
     def needs_shift(self, q: Array) -> bool:
-        """Whether a sum may be one that float32 does not hold."""
+        """Return whether a sum may be too large for float32 to represent exactly."""
         return q.dtype == np.int8 and self.layer.depth > EXACT_COLUMNS
 
     def unshifted(self, sums: Array) -> Array:
-        """What is left of the sums (..., out) of q + 128."""
+        """Subtract the shift from the sums (..., out) of q + 128, in place, and return the sums of q."""
         sums -= shift_of(self.layer.weight)
         return sums
 
     def by_rows(self, y: Array, scale: Array) -> Array:
-        """What is left to do for dynamic quantization: y is sums times the weight's scales."""
+        """Apply the rows' scales, bias, and ReLU in place for dynamic quantization; y is sums times weight scales."""
         y *= scale
         if self.layer.bias is not None:
             y += self.layer.bias
@@ -135,22 +137,25 @@ class _Kernel:
 
 
 class _AddThenRelu(Attributes):
-    """y = relu(y + what the output's array held before)."""
+    """Attributes for output = relu(previous contents of the output's array + result)."""
 
     def __init__(self, scales: dict[int, int]) -> None:
         super().__init__(scales)
         c, post = library().c, ctypes.c_void_p()
         one, zero = ctypes.c_float(1), ctypes.c_float(0)
         check(c.dnnl_post_ops_create(ctypes.byref(post)), "post-operations")
-        check(c.dnnl_post_ops_append_sum(post, one, 0, 0), "a sum after it")
-        check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "ReLU after it")
-        check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "a sum and ReLU after it")
+        check(c.dnnl_post_ops_append_sum(post, one, 0, 0), "a fused sum")
+        check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "a fused ReLU")
+        check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "a fused sum and ReLU")
         c.dnnl_post_ops_destroy(post)
 
 
 def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], object], Array]:
-    """A function that rounds the float32 numbers that then stand in `x` as `quantizers.quantize` does (but for NaN and
-    -128), and the array that it writes. 16,384 numbers take it 3 us, NumPy's five passes 17."""
+    """Return a function that rounds the current float32 values of `x`, and the array that it writes.
+
+    It rounds as `quantization.quantize` does, except for NaN and -128. For 16,384 values it takes 3 µs; NumPy's five
+    passes take 17 µs.
+    """
     source, target = Descriptor(x.shape, np.float32), Descriptor(x.shape, dtype)
     engine, arguments = library().engine, {ATTR_SCALES | DST: Descriptor((1,), np.float32)}
     what = (source, engine, target, engine, Attributes({DST: 0}))
@@ -167,19 +172,22 @@ def _as_arguments(scales: dict[int, Array]) -> dict[int, Array]:
 class Linear(_Kernel):
     """Products of rows (M, in) with a weight (out, in)."""
 
-    weight_mask = 2  # the weight as (in, out)
+    weight_mask = 2  # for the weight as (in, out)
 
     def __init__(self, layer: IntegerLayer) -> None:
         self.out, self.depth = layer.weight.shape
         super().__init__(layer, Descriptor((self.depth, self.out), np.int8, (1, self.depth)))
-        self._own = threading.local()  # buffers, which one thread alone may fill
+        self._own = threading.local()  # this thread's buffers
 
     def dynamic(self, x: Array) -> Array:
-        """The output for contiguous float32 rows, each with its own scale: 1.4 to 2 times as fast as in two steps."""
+        """Return the output for contiguous float32 rows, each with its own scale.
+
+        This is 1.4 to 2 times as fast as the same in two steps.
+        """
         return self.outputs(x, np.empty((len(x), self.out), np.float32))
 
     def outputs(self, x: Array, y: Array) -> Array:
-        """Write to y the output for contiguous float32 rows, each with its own scale, the cores sharing them."""
+        """Write the output for contiguous float32 rows to y. Each row has its own scale; the cores share the rows."""
         if x.size < SMALLEST:
             if x.size:
                 self.rows(len(x)).run(x, y)
@@ -194,7 +202,7 @@ class Linear(_Kernel):
         return y
 
     def rows(self, count: int) -> _Rows:
-        """This thread's buffers for so many rows."""
+        """Return this thread's buffers for `count` rows."""
         kept: dict[int, _Rows] | None = getattr(self._own, "rows", None)
         if kept is None:
             kept = self._own.rows = {}
@@ -214,14 +222,14 @@ class Linear(_Kernel):
             return self._product(q, OUTPUT)
         return self.by_rows(self._product(q, FLOATS), scale)
 
-    def _product(self, q: Array, gives: str) -> Array:
-        y = np.empty((len(q), self.out), self.dtype_of(gives))
-        return self.run(self.primitive(q.shape, q.dtype, gives), np.ascontiguousarray(q), y) if y.size else y
+    def _product(self, q: Array, result: str) -> Array:
+        y = np.empty((len(q), self.out), self.dtype_of(result))
+        return self.run(self.primitive(q.shape, q.dtype, result), np.ascontiguousarray(q), y) if y.size else y
 
     def bound(self, q: Array, y: Array | None = None) -> tuple[Callable[[], object], Array]:
-        """A function that works out the output for what then stands in `q`, and the array that it writes: y if given.
+        """Return a function that computes the output for the current contents of `q`, and the array that it writes.
 
-        `q` is integers, or for a dynamic layer contiguous float32 rows.
+        That array is y if given. `q` contains integers, or contiguous float32 rows for a dynamic layer.
         """
         y = np.zeros((len(q), self.out), self.dtype_of(OUTPUT)) if y is None else y
         if q.dtype.kind != "f":
@@ -230,22 +238,22 @@ class Linear(_Kernel):
             return partial(self.outputs, q, y), y
         return _Rows(self, len(q), np.empty(q.size, np.float32)).bound(q, y), y
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
-        x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(gives))
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
+        x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(result))
         free = Descriptor((self.depth, self.out), np.int8, "any")
-        biased = gives in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
+        biased = result in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
         bias = Descriptor((1, self.out), np.float32) if biased else None
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
-        shares = gives in (FLOATS, ROW)  # `outputs` shares the cores itself
+        shares = result in (FLOATS, ROW)  # `outputs` splits the rows between threads itself
         operations = 0 if shares else 2 * shape[0] * self.depth * self.out
-        return self.assembled("matmul", lambda attributes: [x, free, bias, y, attributes], arrays, gives, operations)
+        return self.assembled("matmul", lambda attributes: [x, free, bias, y, attributes], arrays, result, operations)
 
 
 class _Rows:
-    """Dynamic quantization of so many float32 rows, their product and what follows it, on buffers made once.
+    """Dynamic quantization of `count` float32 rows, their product, and the operations after it, with reused buffers.
 
-    `quantizers.quantize_rows` says the first part plainly; the integers are the same. oneDNN multiplies and rounds in
-    one pass. A single row's scale is one for all rows, so that oneDNN does what follows the product as well.
+    `quantization.quantize_rows` is the plain version of the first part and returns the same integers. oneDNN scales and
+    rounds in one pass. A single row has one scale in all, so oneDNN also does the operations after the product.
     """
 
     def __init__(self, kernel: Linear, count: int, scratch: Array) -> None:
@@ -266,7 +274,7 @@ class _Rows:
             self.by_rows(y, self.scale)
 
     def bound(self, x: Array, y: Array) -> Callable[[], object]:
-        """`run` for these arrays always: 3 us less for one row, of 13."""
+        """Return `run` bound to these arrays, which saves 3 of 13 µs for one row."""
         self.round.bind({SRC: x})
         self.product.bind({DST: y})
 
@@ -281,15 +289,15 @@ class _Rows:
 
 
 def _scratch(size: int) -> Array:
-    """So many float32 numbers for this thread's use, the same memory for all layers: it stays in the cache."""
-    room: Array | None = getattr(_mine, "room", None)
-    if room is None or room.size < size:
-        room = _mine.room = aligned(4 * size).view(np.float32)
-    return room[:size]
+    """Return `size` float32 values of this thread's scratch memory. All layers share it, so it stays in the cache."""
+    memory: Array | None = getattr(_mine, "memory", None)
+    if memory is None or memory.size < size:
+        memory = _mine.memory = aligned(4 * size).view(np.float32)
+    return memory[:size]
 
 
 def _rounding_rows(shape: tuple[int, ...]) -> Primitive:
-    """round(x factor) as int8, from float32, with a factor for each row."""
+    """Create a primitive that computes round(x factor) as int8 from float32 x, with one factor for each row."""
     source, target = Descriptor(shape, np.float32), Descriptor(shape, np.int8)
     factors, engine = {ATTR_SCALES | SRC: Descriptor(shape[:1], np.float32)}, library().engine
     what = (source, engine, target, engine, Attributes({SRC: 1}))
@@ -297,11 +305,11 @@ def _rounding_rows(shape: tuple[int, ...]) -> Primitive:
 
 
 class Conv2d(_Kernel):
-    """Convolutions of images, channels-last (N, H, W, C)."""
+    """Convolutions of channels-last images (N, H, W, C)."""
 
     def __init__(self, layer: IntegerLayer) -> None:
         self.channels, groups = len(layer.weight), layer.groups
-        self.sizes = layer.weight.shape  # (K, C, kh, kw), with groups (groups, K/groups, C/groups, kh, kw)
+        self.sizes = layer.weight.shape  # (K, C, kh, kw); with groups: (groups, K/groups, C/groups, kh, kw)
         if groups > 1:
             self.sizes = (groups, self.channels // groups, *self.sizes[1:])
         self.weight_mask = 1 if groups == 1 else 3
@@ -309,7 +317,7 @@ class Conv2d(_Kernel):
 
     def accumulate(self, q: Array, window: Window) -> Array:
         if self.needs_shift(q):
-            images = pad(shifted(q), window.padding, fill=128)  # oneDNN would pad with 0, here -128
+            images = pad(shifted(q), window.padding, fill=128)  # oneDNN would pad with 0, which here means -128
             return self.unshifted(self._product(images, replace(window, padding=(0, 0)), SUMS))
         return self._product(q, window, SUMS)
 
@@ -318,24 +326,25 @@ class Conv2d(_Kernel):
             return self._product(q, window, OUTPUT)
         return self.by_rows(self._product(q, window, FLOATS), scale)
 
-    def _product(self, q: Array, window: Window, gives: str) -> Array:
-        y = np.empty((len(q), *window.positions, self.channels), self.dtype_of(gives))
+    def _product(self, q: Array, window: Window, result: str) -> Array:
+        y = np.empty((len(q), *window.positions, self.channels), self.dtype_of(result))
         if not y.size:
             return y
-        return self.run(self.primitive(q.shape, q.dtype, gives, window), np.ascontiguousarray(q), y)
+        return self.run(self.primitive(q.shape, q.dtype, result, window), np.ascontiguousarray(q), y)
 
     def bound(self, q: Array, window: Window, onto: Array | None = None) -> tuple[Callable[[], object], Array]:
-        """As `Linear.bound`. With `onto`, float32 of the output's shape, it becomes relu(onto + output)."""
+        """As `Linear.bound`. With `onto`, float32 of the output's shape, it computes onto = relu(onto + output)."""
         if onto is not None:
             return self.bind(ADDED, q, onto, window)
         return self.bind(OUTPUT, q, np.zeros((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT)), window)
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, gives: str, *settings: Any) -> Primitive:
+    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
         (n, height, width, c), window, layer = shape, settings[0], self.layer
         x = Descriptor((n, c, height, width), dtype, "channels_last")
-        y = Descriptor((n, self.channels, *window.positions), self.dtype_of(gives), "channels_last")
+        y = Descriptor((n, self.channels, *window.positions), self.dtype_of(result), "channels_last")
         free = Descriptor(self.sizes, np.int8, "any")
-        bias = Descriptor((self.channels,), np.float32) if gives in (OUTPUT, ADDED) and layer.bias is not None else None
+        biased = result in (OUTPUT, ADDED) and layer.bias is not None
+        bias = Descriptor((self.channels,), np.float32) if biased else None
         dilation = [d - 1 for d in window.dilation]  # oneDNN counts the gaps
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
 
@@ -345,4 +354,4 @@ class Conv2d(_Kernel):
             return [*kind, x, free, bias, y, *tail, attributes]
 
         operations = 2 * n * window.positions[0] * window.positions[1] * layer.weight.size
-        return self.assembled("convolution_forward", arguments, arrays, gives, operations)
+        return self.assembled("convolution_forward", arguments, arrays, result, operations)

@@ -1,7 +1,7 @@
-"""Module 15: oneDNN's shared library: where it is, what it can here, and how many threads it uses.
+"""Module 15: oneDNN's shared library. Where it is, which dtypes this CPU supports, and how many threads it uses.
 
-It uses as many threads as OMP_NUM_THREADS says, where `use_threads` does not make it one. In a forked child it is one,
-for OpenMP's other threads do not survive a fork, and it would wait for them forever.
+The library uses OMP_NUM_THREADS threads, or one thread after `use_threads(alone=True)`. A forked child process uses one
+thread: OpenMP's other threads do not survive a fork, and the library would wait for them forever.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _VNNI, _AVX_VNNI, _BF16 = 0x67, 0xF, 0xE7  # dnnl_cpu_isa_t: avx512_core_vnni, a
 
 
 class UnsupportedError(TinyTorchError):
-    """oneDNN has no kernel for these shapes and dtypes on this CPU: do it another way."""
+    """oneDNN has no kernel for these shapes and dtypes on this CPU. The caller computes the result another way."""
 
 
 class Library:
-    """The loaded library, its one CPU engine and stream."""
+    """The loaded library with its CPU engine and stream."""
 
     def __init__(self) -> None:
         self.c = ctypes.CDLL(str(_path()))
@@ -52,24 +52,25 @@ class Library:
         check(c.dnnl_engine_create(byref(self.engine), 1, c_size_t(0)), "the CPU engine")
         check(c.dnnl_stream_create(byref(self.stream), self.engine, 1), "its stream")
         self.isa = int(c.dnnl_get_effective_cpu_isa())
-        self._openmp = ctypes.CDLL("libgomp.so.1")  # which the library has loaded already
+        self._openmp = ctypes.CDLL("libgomp.so.1")  # already loaded by the library
         self._all_threads = int(self._openmp.omp_get_max_threads())
         self._mine = threading.local()
 
     def use_threads(self, alone: bool) -> None:
-        """What this thread calls next runs on one thread, or on all.
+        """Run this thread's next calls on one thread (`alone`), or on all threads.
 
-        Nobody else sets OpenMP's number, which is each thread's own: what it was set to last is remembered here.
+        OpenMP stores the number for each calling thread, and only this method sets it, so the last value is kept here
+        and an unchanged one is not set again.
         """
         if alone != getattr(self._mine, "alone", False):
             self._openmp.omp_set_num_threads(1 if alone else self._all_threads)
             self._mine.alone = alone
 
     def stay_alone(self) -> None:
-        """Use one thread from now on, for this is a forked child: the other threads are its parent's.
+        """Use one thread from now on, in a forked child: the other threads exist only in the parent process.
 
-        A convolution that was prepared before asks for as many threads as there were: no level of OpenMP's parallel
-        regions may be active, so that it gets one, and does all the work with it.
+        A convolution that was prepared before the fork requests the previous number of threads. With no active level
+        of OpenMP's parallel regions allowed, it gets one thread, which does all the work.
         """
         self._all_threads = 1
         self._openmp.omp_set_num_threads(1)
@@ -77,30 +78,31 @@ class Library:
 
 
 def _path() -> Path:
-    """Where the package put the library.
+    """Return the path of the library in the installed package.
 
     Raises:
-        PackageNotFoundError: it is not installed. OSError: it is, without a library for this system.
+        PackageNotFoundError: the package is not installed.
+        OSError: the installed package contains no library for this system.
     """
     for file in distribution(PACKAGE).files or []:
         if file.name in ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll"):
             return Path(str(file.locate())).resolve()
-    raise OSError(f"the package {PACKAGE} that is installed holds no libdnnl 3 for {sys.platform}")
+    raise OSError(f"the installed package {PACKAGE} contains no libdnnl 3 for {sys.platform}")
 
 
 @cache
 def library() -> Library:
-    """The library, loaded at the first call.
+    """Return the library, loading it at the first call.
 
     Raises:
-        SettingError: it is not there, or cannot be loaded; the message says how to get it.
+        SettingError: it is not installed or cannot be loaded; the message says how to install it.
     """
     try:
         return Library()
     except PackageNotFoundError:
         if (sys.platform, platform.machine()) != ("linux", "x86_64"):
             system = f"{platform.system()} {platform.machine()}"
-            raise SettingError(f"there is no package of oneDNN for {system}") from None
+            raise SettingError(f"no oneDNN package exists for {system}") from None
         raise SettingError(NOT_INSTALLED) from None
     except (OSError, AttributeError, TinyTorchError) as error:
         raise SettingError(f"oneDNN cannot be loaded ({error})") from None
@@ -111,12 +113,12 @@ def _after_fork() -> None:
         library().stay_alone()
 
 
-if sys.platform != "win32":  # where there is no fork
+if sys.platform != "win32":  # which has no fork
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def why_not() -> str:
-    """Why oneDNN cannot be used here, or "" if it can."""
+    """Return the reason why oneDNN cannot be used here, or "" if it can."""
     try:
         library()
     except SettingError as error:
@@ -125,7 +127,7 @@ def why_not() -> str:
 
 
 def native_dtypes() -> frozenset[str]:
-    """For which dtypes this CPU has instructions of its own, so that a product in them is worth it."""
+    """Return the dtypes for which this CPU has instructions, so that products in them are fast."""
     isa = library().isa
     return frozenset(
         ["float32"]
@@ -139,18 +141,19 @@ class _Version(ctypes.Structure):
 
 
 def version() -> str:
-    """The library's version, e.g. "3.2.0"."""
+    """Return the library's version, e.g. "3.2.0"."""
     function = library().c.dnnl_version
     function.restype = ctypes.POINTER(_Version)
-    told = function().contents
-    return f"{told.major}.{told.minor}.{told.patch}"
+    found = function().contents
+    return f"{found.major}.{found.minor}.{found.patch}"
 
 
 def check(status: int, what: str) -> None:
-    """Turn a status that is not success into an error.
+    """Raise an error unless the status is success.
 
     Raises:
-        UnsupportedError: there is no such kernel here. SettingError: anything else.
+        UnsupportedError: oneDNN has no such kernel on this CPU.
+        SettingError: any other failure.
     """
     if status == _UNIMPLEMENTED:
         raise UnsupportedError(f"oneDNN has no kernel for {what}")

@@ -1,15 +1,15 @@
 """Module 15: oneDNN, Intel's library of kernels for neural networks, through its C interface.
 
-Optional: the extra `onednn` brings it (PyPI package onednn-cpu-gomp). `kernels` decides whether it is
-used. Here is what all kernels share, in oneDNN's own terms:
+oneDNN is optional: the extra `onednn` installs it (PyPI package onednn-cpu-gomp), and `native.backend` decides whether
+it is used. This file contains what all kernels share, in oneDNN's own terms:
 
-    Descriptor   shape, dtype and layout of an array; with layout "any" the primitive chooses the best
-    Primitive    one prepared operation, made once for its shapes, run many times
+    Descriptor   shape, dtype, and layout of an array; with the layout "any" the primitive chooses the best one
+    Primitive    one prepared operation, created once for its shapes and run many times
     reorder      copies an array into the layout that a primitive has chosen
 
-A primitive does one run at a time; different ones may run in different threads. Any thread may free any of them: their
-scratch memory is ours. oneDNN's own is counted by the thread that made a primitive, and a process in which another
-one freed it crashed.
+A primitive does one run at a time; different primitives may run in different threads. Any thread may free any
+primitive, because we supply the scratch memory. oneDNN's own scratch memory is counted for the thread that created the
+primitive, and a process crashed when another thread freed it.
 Source: https://uxlfoundation.github.io/oneDNN/ (C API, 3.x).
 """
 
@@ -25,13 +25,13 @@ import numpy as np
 
 from tinytorch.native.library import check, library
 
-# dnnl_types.h: which array of a primitive an argument is
+# dnnl_types.h: the arguments (arrays) of a primitive
 SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
 MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 49, 50, 51, 52, 64, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
 ATTR_SCALES = 4096  # | the argument that is scaled
 
-# and the constants of its functions
+# dnnl_types.h: constants that its functions accept
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 CONVOLUTION_AUTO, CONVOLUTION_DIRECT, POOLING_MAX = 0x3, 0x1, 0x1FF
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
@@ -42,19 +42,18 @@ _ANY = 1  # dnnl_format_tag_any
 _USERS_SCRATCHPAD = 1  # dnnl_scratchpad_mode_user
 
 ONE_THREAD = 0  # for `Primitive(operations=...)`
-SMALL = 2**23  # multiplications and additions: below, one thread is done before a second has woken up
-
+SMALL = 2**23  # multiplications and additions: below this, one thread finishes before a second one has woken up
 
 Layout = Sequence[int] | str | None
 
 
 def dims(values: Sequence[int]) -> Any:
-    """dnnl_dims_t: twelve 64-bit integers."""
+    """Return a dnnl_dims_t: twelve 64-bit integers."""
     return (c_int64 * 12)(*values)
 
 
 class Descriptor:
-    """Shape, dtype and layout.
+    """The shape, dtype, and layout of an array.
 
     Args:
         layout: None for C order, "any" for the primitive to choose, "channels_last" for NCHW shapes on NHWC memory,
@@ -80,16 +79,16 @@ class Descriptor:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return int(library().c.dnnl_memory_desc_get_size(self.handle))
 
     def equals(self, other: Descriptor) -> bool:
-        """Whether both are of the same shape, dtype and layout."""
+        """Return whether both have the same shape, dtype, and layout."""
         return bool(library().c.dnnl_memory_desc_equal(self.handle, other.handle))
 
 
 class _Copied(Descriptor):
-    """A copy of a descriptor that belongs to a primitive's description, so that it may outlive it."""
+    """A copy of a descriptor that belongs to a primitive's description. The copy may outlive the description."""
 
     def __init__(self, handle: int) -> None:
         self._owned = c_void_p()
@@ -110,11 +109,11 @@ def _strides(shape: Sequence[int], layout: Layout) -> Sequence[int]:
 
 
 class Attributes:
-    """What is done beside the operation itself.
+    """What a primitive does in addition to its operation.
 
     Args:
-        scales: argument -> mask; 0 is one scale for all, 1 << d one for each index of dimension d. The scales are
-            given when the primitive runs, as the argument ATTR_SCALES | argument.
+        scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
+            scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
         relu: apply ReLU to the result.
     """
 
@@ -128,8 +127,8 @@ class Attributes:
             post = c_void_p()
             check(c.dnnl_post_ops_create(byref(post)), "post-operations")
             zero = ctypes.c_float(0)
-            check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "ReLU after it")
-            check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "ReLU after it")
+            check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "a fused ReLU")
+            check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "a fused ReLU")
             c.dnnl_post_ops_destroy(post)
 
     def __del__(self) -> None:
@@ -137,20 +136,20 @@ class Attributes:
 
 
 def aligned(size: int) -> np.ndarray:
-    """`size` bytes of zeros that begin at a cache line."""
-    room = np.zeros(size + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    return room[begin : begin + size]
+    """Return `size` bytes of zeros that start at a cache line."""
+    memory = np.zeros(size + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size]
 
 
 class _Scratch(threading.local):
-    """This thread's scratch memory: a primitive at a time uses it, so that the largest one's need is enough."""
+    """This thread's scratch memory. One primitive uses it at a time, so it is as large as the largest one needs."""
 
     def __init__(self) -> None:
         self.room = aligned(0)
 
     def grow(self, size: int) -> None:
-        """Have at least so many bytes, and at least twice as many as before, so that few rooms are left behind."""
+        """Grow to at least `size` bytes, and at least to twice the previous size, so that growing is rare."""
         if self.room.size < size:
             self.room = aligned(max(size, 2 * self.room.size))
 
@@ -162,15 +161,15 @@ class Primitive:
     """One prepared operation.
 
     Args:
-        function: the part of dnnl_FUNCTION_primitive_desc_create that names it, e.g. "matmul".
-        arguments: what follows the engine in that C function: Descriptor, Attributes, Primitive (as the hint of a
-            backward pass), None, int, or a sequence of ints for dimensions. The last one is Attributes or None.
-        arrays: the descriptor of each array that `run` or `bind` will be given; None for one that the primitive
-            chose ("any"), which `descriptor` then tells.
-        operations: how many multiplications and additions it takes, where that is known. Less than SMALL runs on one
-            thread: no faster when nothing else runs, but where another program has the other core, two threads
-            wait for each other for a whole turn of the scheduler (16 ms measured, for 4 us of work). ONE_THREAD
-            makes any do so.
+        function: the operation's name in dnnl_FUNCTION_primitive_desc_create, e.g. "matmul".
+        arguments: the arguments of that C function after the engine: Descriptor, Attributes, Primitive (as the hint of
+            a backward pass), None, int, or a sequence of ints for dimensions. The last one is Attributes or None.
+        arrays: the descriptor of each array that is passed to `run` or `bind`; None for a layout that the primitive
+            chooses ("any"), which `descriptor` then returns.
+        operations: the number of multiplications and additions, if known. Fewer than SMALL run on one thread. That is
+            no faster on an idle machine. If another program occupies the other core, however, two threads wait for
+            each other for a whole time slice of the scheduler (16 ms measured, for 4 µs of work). ONE_THREAD always
+            selects one thread.
 
     Raises:
         UnsupportedError: oneDNN has no such kernel.
@@ -185,7 +184,7 @@ class Primitive:
     ) -> None:
         loaded = library()
         self._alone, self._use_threads = operations is not None and operations < SMALL, loaded.use_threads
-        self._use_threads(self._alone)  # it is made for as many threads as will run it
+        self._use_threads(self._alone)  # a primitive is created for the number of threads that will run it
         c, self._description, self._handle = loaded.c, c_void_p(), c_void_p()
         self._memories: dict[int, c_void_p] = {}
         create = getattr(c, f"dnnl_{function}_primitive_desc_create")
@@ -196,7 +195,7 @@ class Primitive:
         check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
         self.descriptors = {argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()}
         scratch = self._chosen(SCRATCHPAD)
-        self._scratch_size, self._room = scratch.size, aligned(0)  # no thread's own yet
+        self._scratch_size, self._room = scratch.size, aligned(0)  # not in any thread's scratch memory yet
         if self._scratch_size:
             self.descriptors[SCRATCHPAD] = scratch
         for argument, descriptor in self.descriptors.items():
@@ -220,7 +219,7 @@ class Primitive:
 
     @property
     def hint(self) -> c_void_p:
-        """The description, which a backward pass asks for."""
+        """The primitive's description, which a backward pass needs."""
         return self._description
 
     def _chosen(self, argument: int) -> Descriptor:
@@ -228,18 +227,18 @@ class Primitive:
         return _Copied(handle)
 
     def descriptor(self, argument: int) -> Descriptor:
-        """The layout that the primitive wants an array in (WEIGHTS, WORKSPACE, ...)."""
+        """Return the layout in which the primitive expects an array (WEIGHTS, WORKSPACE, ...)."""
         return self.descriptors[argument]
 
     def bind(self, arrays: Mapping[int, np.ndarray]) -> None:
-        """Fix some or all arrays: the later runs read and write these, which are kept alive."""
+        """Fix some or all arrays: later runs read and write them, and the primitive keeps them alive."""
         set_handle = library().c.dnnl_memory_set_data_handle
         for argument, array in arrays.items():
             set_handle(self._memories[argument], array.__array_interface__["data"][0])
         self._kept = {**(self._kept or {}), **arrays}
 
     def run(self, arrays: Mapping[int, np.ndarray] | None = None) -> None:
-        """Do it, on the arrays given now and those bound before; dtype and layout must be the descriptors'."""
+        """Run on the given and the bound arrays; their dtypes and layouts must match the descriptors."""
         if arrays:
             set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
             for argument, array in arrays.items():
@@ -254,14 +253,14 @@ class Primitive:
         self._wait(stream)
 
     def _move(self) -> None:
-        """Work in this thread's scratch memory from now on: it has grown, or the last run was in another thread."""
+        """Switch to this thread's scratch memory: it has grown, or the last run was in another thread."""
         _scratch.grow(self._scratch_size)
         self._room = _scratch.room
         library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], self._room.ctypes.data)
 
 
 class _Argument(ctypes.Structure):
-    """dnnl_exec_arg_t."""
+    """The C structure dnnl_exec_arg_t."""
 
     _fields_ = (("argument", c_int), ("memory", c_void_p))
 
@@ -275,7 +274,7 @@ def _as_c(value: Any) -> Any:
 
 
 def reorder(array: np.ndarray, source: Descriptor, target: Descriptor) -> np.ndarray:
-    """The array's numbers in another layout or dtype, as the bytes of a new array."""
+    """Return the array's values in another layout or dtype, as the bytes of a new array."""
     packed = aligned(target.size)
     engine = library().engine
     what, arrays = (source, engine, target, engine, None), {SRC: source, DST: target}
@@ -285,10 +284,11 @@ def reorder(array: np.ndarray, source: Descriptor, target: Descriptor) -> np.nda
 
 
 class Layouts:
-    """One weight in each of the layouts that primitives ask for; primitives for different shapes share a layout.
+    """One weight in each layout that a primitive has requested; primitives for different shapes may share a layout.
 
     Args:
-        weight: a contiguous array. plain: its descriptor as it is.
+        weight: a contiguous array.
+        plain: the descriptor of that array.
     """
 
     def __init__(self, weight: np.ndarray, plain: Descriptor) -> None:
@@ -298,10 +298,10 @@ class Layouts:
     def __len__(self) -> int:
         return len(self._packed)
 
-    def packed_in(self, wanted: Descriptor) -> np.ndarray:
-        """Return the weight in that layout, packed at the first request."""
+    def packed_in(self, requested: Descriptor) -> np.ndarray:
+        """Return the weight in the requested layout, packed at the first request."""
         for layout, packed in self._packed:
-            if layout.equals(wanted):
+            if layout.equals(requested):
                 return packed
-        self._packed.append((wanted, reorder(self._weight, self._plain, wanted)))
+        self._packed.append((requested, reorder(self._weight, self._plain, requested)))
         return self._packed[-1][1]

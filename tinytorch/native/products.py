@@ -1,8 +1,8 @@
-"""Matrix products with a weight that is packed once: `pack(weight)` gives a `Packed`, `Packed.product(x)` multiplies.
+"""Matrix products with a weight that is packed once: `pack(weight)` returns a `Packed`, `Packed.product(x)` multiplies.
 
-numpy     bfloat16, float16 and int8 have no BLAS: they are converted to float32 and multiplied as such, with
-          correct results and no gain in speed
-onednn    the CPU's own instructions for int8 and bfloat16
+numpy     bfloat16, float16, and int8 have no BLAS: they are converted to float32 and multiplied as float32, with
+          correct results but no gain in speed
+onednn    uses the CPU's instructions for int8 and bfloat16
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tinytorch.native.primitives import DST, SRC, WEIGHTS, Descriptor, Layouts, 
 
 EXACT_COLUMNS = 1024  # 127 * 128 * 1024 < 2^24: float32 holds every sum of this many int8 products exactly
 EXACT_BYTES = 512  # 255 * 128 * 512 < 2^24: the same for uint8 with int8
-MOST_PREPARED = 512  # row counts for which one weight keeps a primitive: a text of growing length has many
+MOST_PREPARED = 512  # row counts for which one weight keeps a primitive: generating a text uses one for each length
 
 
 class Packed:
-    """A weight (out, in) of float32, bfloat16, float16 or int8, prepared for products with it.
+    """A weight (out, in) of float32, bfloat16, float16, or int8, prepared for products.
 
-    It keeps the numbers of this moment: what happens to `weight` later does not matter. Threads may share it: they
-    take turns. Copied to another process, it is packed anew by the backend there.
+    It is a snapshot: later changes to `weight` have no effect. Threads may share it; they take turns. When it is
+    copied to another process, the backend of that process packs it again.
     """
 
     def __init__(self, weight: Array) -> None:
         if not _is_matrix(weight) or weight.dtype.name not in ("float32", "bfloat16", "float16", "int8"):
-            raise ShapeError(f"pack: {_told(weight)}: expected (out, in) of float32, bfloat16, float16 or int8")
+            raise ShapeError(f"pack: {_described(weight)}: expected (out, in) of float32, bfloat16, float16, or int8")
         weight = weight.astype(weight.dtype.newbyteorder("="), copy=False)
         self.shape, self.dtype = weight.shape, weight.dtype
         self.backend = "onednn" if native(weight.dtype) else "numpy"
@@ -47,53 +47,53 @@ class Packed:
                 self._offset = shift_of(weight)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Packed:
-        """It never changes, so that copies share it."""
+        """Return the object itself: it is immutable."""
         return self
 
     def __reduce__(self) -> tuple[type[Packed], tuple[Array]]:
-        """Float32 holds every number of the other dtypes: the weight comes back from it as it was."""
+        """Pickle the weight in its own dtype; float32 represents all values of the other dtypes exactly."""
         return Packed, (self._transposed.T.astype(self.dtype) if self.backend == "numpy" else self._weight,)
 
     @cached_property
     def layouts(self) -> Layouts:
-        """The weight in oneDNN's layouts."""
+        """The weight in oneDNN's layouts, each packed at its first use."""
         return Layouts(self._weight, Descriptor(self.shape[::-1], self.dtype, (1, self.shape[1])))
 
     def product(self, x: Array) -> Array:
-        """x W^T: (M, in) -> (M, out).
+        """Return x W^T: (M, in) -> (M, out).
 
-        Floats give float32, summed in float32; x is rounded to the weight's dtype first. int8 and uint8 with an int8
-        weight give the exact integers, int32.
+        Floating-point x is rounded to the weight's dtype; the sums and the result are float32. int8 or uint8 x with an
+        int8 weight returns the exact integers as int32.
 
         Raises:
-            ShapeError: x does not fit the weight.
+            ShapeError: the shape or dtype of x does not match the weight.
         """
         integers = self.dtype.char == "b"
         if not _is_matrix(x) or x.shape[1] != self.shape[1] or not _multiplies(x.dtype, integers):
             expected = "int8 or uint8" if integers else "floating-point"
-            raise ShapeError(f"product: {_told(x)}: expected (M, {self.shape[1]}) of {expected}")
+            raise ShapeError(f"product: {_described(x)}: expected (M, {self.shape[1]}) of {expected}")
         if self.backend == "numpy":
             return self._exact(x) if integers else to_float32(rounded(x, self.dtype)) @ self._transposed
         if not x.shape[1]:
             return np.zeros((len(x), self.shape[0]), np.int32 if integers else np.float32)
         if x.dtype == np.int8 and x.shape[1] > EXACT_COLUMNS:
-            # oneDNN rounds int8's sums to float32, which past 2^24 is not exact; uint8's it leaves alone.
+            # oneDNN rounds int8 sums to float32, which is not exact beyond 2^24. It does not round uint8 sums.
             return self._run(shifted(x)) - self._offset  # (x + 128) W^T - 128 (1 W^T)
         return self._run(x if integers else rounded(x, self.dtype))
 
     def _run(self, x: Array) -> Array:
-        """oneDNN's product."""
+        """Compute the product with oneDNN."""
         x = np.ascontiguousarray(x)
         y = np.empty((len(x), self.shape[0]), np.int32 if self.dtype == np.int8 else np.float32)
         if y.size:
             key = (len(x), x.dtype)
-            with self._turn:  # a primitive's arrays are its own, not the call's
+            with self._turn:  # the primitive stores its array pointers, so concurrent calls would mix them
                 primitive, packed = self._prepared.get(key) or self._prepare(*key)
                 primitive.run({SRC: x, WEIGHTS: packed, DST: y})
         return y
 
     def _exact(self, x: Array) -> Array:
-        """Integer products by float32's BLAS: exact, for each block's sums are integers that float32 holds."""
+        """Compute integer products with float32's BLAS: exact, because float32 represents each block's sums."""
         step = EXACT_COLUMNS if x.dtype == np.int8 else EXACT_BYTES
         y = np.zeros((len(x), self.shape[0]), np.int32)
         for i in range(0, self.shape[1], step):
@@ -101,7 +101,7 @@ class Packed:
         return y
 
     def _prepare(self, rows: int, dtype: np.dtype) -> tuple[Primitive, Array]:
-        """oneDNN's product for `rows` rows of x, and the weight in the layout that it wants."""
+        """Return oneDNN's primitive for `rows` rows of x, and the weight in the layout that it has chosen."""
         out, depth = self.shape
         x = Descriptor((rows, depth), dtype)
         y = Descriptor((rows, out), np.int32 if self.dtype == np.int8 else np.float32)
@@ -119,11 +119,11 @@ def _is_matrix(x: object) -> bool:
 
 
 def _multiplies(dtype: np.dtype, integers: bool) -> bool:
-    """Whether what is packed can be multiplied by numbers of this dtype."""
+    """Return whether a packed weight of integers (or floats) can be multiplied by values of this dtype."""
     return dtype.char in "bB" if integers else dtype.kind == "f" or dtype.name == "bfloat16"  # int8, uint8
 
 
-def _told(x: object) -> str:
+def _described(x: object) -> str:
     return f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
 
 
