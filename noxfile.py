@@ -15,6 +15,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.error_on_external_run = True
 
+ROOT = Path(__file__).parent
 GROUPS = nox.project.dependency_groups
 PROJECT = nox.project.load_toml("pyproject.toml")
 SOURCES = ["tinytorch", "tito", "suites", "modules", "examples", "tests", "tools", "conftest.py", "noxfile.py"]
@@ -147,9 +148,30 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy on tinytorch and tito."""
-    install(session, "types")
+    """mypy on everything: the packages, the programs, the tests, and each suite's workload."""
+    install(session, "types", "tests")
     session.run("mypy", *session.posargs)
+    session.run("mypy", "--explicit-package-bases", "tests", "tools", "conftest.py", "noxfile.py", *session.posargs)
+    session.run("mypy", *map(str, [*ROOT.glob("modules/*/test_*.py"), *ROOT.glob("examples/*.py")]), *session.posargs)
+    # A suite's folder begins with its year, which no package's name may: mypy sees it through a link
+    links = Path(session.create_tmp())
+    for folder in sorted({path.parent for path in ROOT.glob("suites/*/*.py")}):
+        link = links / f"suite_{folder.name}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder, target_is_directory=True)
+        with session.chdir(links):
+            config = f"--config-file={ROOT / 'pyproject.toml'}"
+            session.run("mypy", config, "--namespace-packages", "-p", link.name, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/site and check its links; every warning is an error."""
+    install(session, "docs")
+    session.run("python", "tools/site_pages.py", "build/pages")
+    # the notice that it hides announces the end of Material's support, for which see CONTRIBUTING.md
+    session.run("mkdocs", "build", "-f", "build/mkdocs.yml", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run("python", "tools/check_links.py", "build/site")
 
 
 @nox.session

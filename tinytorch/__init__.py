@@ -7,10 +7,10 @@
 >>> model[0].weight.grad.shape
 (8, 4)
 
-Importing it needs NumPy only. The files of this folder are the 20 modules of the course; the rooms beside them hold
-what the course does not teach. Tensors, layers and differentiation are imported at once; every other name is imported
-when it is first used, so that it costs nothing to those who don't use it. Import `tinytorch.datasets`,
-`tinytorch.benchmarking`, `tinytorch.environment` and `tinytorch.acceleration` by name.
+Importing it needs only NumPy. The files in this folder are the 20 modules of the course; the rooms next to them hold
+what the course does not teach. Tensors, layers, and differentiation are imported immediately; every other name is
+imported on first use, so that unused names cost nothing. Import `tinytorch.datasets`, `tinytorch.benchmarking`,
+`tinytorch.environment`, and `tinytorch.acceleration` explicitly.
 """
 
 from importlib import import_module
@@ -52,7 +52,7 @@ from tinytorch.losses import (
 )
 from tinytorch.tensor import Tensor, cat, is_grad_enabled, ones, rand, randn, stack, where, zeros
 
-if TYPE_CHECKING:  # what `_LATER` says, for type checkers
+if TYPE_CHECKING:  # the names of `_LAZY`, for type checkers
     from tinytorch.attention import MultiHeadAttention, causal_mask, padding_mask, scaled_dot_product_attention
     from tinytorch.caching import KVCache
     from tinytorch.compression import DistillationLoss, GradualPruning, distillation_loss, magnitude_masks
@@ -83,7 +83,7 @@ if TYPE_CHECKING:  # what `_LATER` says, for type checkers
 
 __version__ = "0.1.0"
 
-_LATER = {
+_LAZY = {
     "attention": (
         "MultiHeadAttention",
         "causal_mask",
@@ -159,11 +159,11 @@ _LATER = {
         "next_token_loss",
     ),
 }
-_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module of a name of `_LATER`."""
+    """Import the module that defines a name of `_LAZY`."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tinytorch' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"tinytorch.{_MODULE_OF[name]}"), name)

@@ -1,7 +1,7 @@
-"""Module 03: the functions between the layers that make a network more than one matrix.
+"""Module 03: activation functions. Without them, a network of linear layers is equivalent to a single matrix.
 
-Each is an op with its forward function, a function on tensors, and a callable class for `Sequential`.
-Their derivatives stand in module 06's table.
+Each activation has an op with its forward function, a function on tensors, and a callable class for `Sequential`.
+The derivatives are in module 06's table.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ SCALAR_IS_QUICKER = 4096  # elements
 
 
 def _relu(x: Array) -> Array:
-    # NumPy's maximum takes one number at a time beside a scalar and 16 beside an array: measured 2.1 times as
-    # fast on 128 x 256, the making of the zeros included
+    # NumPy's maximum processes one element at a time against a scalar and 16 at a time against an array: measured
+    # 2.1 times as fast on 128 x 256, including the creation of the zeros
     return np.maximum(x, 0 if x.size < SCALAR_IS_QUICKER else np.zeros_like(x))
 
 
 def _sigmoid(x: Array) -> Array:
-    # exp of a negative number never overflows: 1/(1+e^-x) for x >= 0, e^x/(1+e^x) below
+    # exp of a number <= 0 never overflows: 1/(1+e^-x) for x >= 0, e^x/(1+e^x) for x < 0
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
@@ -44,7 +44,7 @@ def _gelu(x: Array) -> tuple[Array, Array]:
 
 
 def _softmax(x: Array, dim: int) -> Array:
-    # the largest is subtracted first: the result is the same and exp cannot overflow
+    # subtracting the maximum first does not change the result and keeps exp from overflowing
     e = np.exp(x - x.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
     return e
@@ -64,35 +64,37 @@ log_softmax_ = Op("log_softmax", _log_softmax)
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0)."""
+    """Apply the rectified linear unit to each element: max(x, 0)."""
     return apply(relu_, x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e^-x)."""
+    """Apply the sigmoid function to each element: 1 / (1 + e^-x)."""
     return apply(sigmoid_, x)
 
 
 def tanh(x: Tensor) -> Tensor:
-    """(e^x - e^-x) / (e^x + e^-x)."""
+    """Apply the hyperbolic tangent to each element: (e^x - e^-x) / (e^x + e^-x)."""
     return apply(tanh_, x)
 
 
 def gelu(x: Tensor) -> Tensor:
-    """x Phi(x), in the tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    """Apply the Gaussian error linear unit, x Phi(x), to each element, using the tanh approximation.
 
-    Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415. PyTorch: `gelu(approximate="tanh")`.
+    gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    Source: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415. In PyTorch: `gelu(approximate="tanh")`.
     """
     return apply(gelu_, x)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """e^x_i / sum_j e^x_j along `dim`."""
+    """Apply softmax along `dim`: e^x_i / sum_j e^x_j."""
     return apply(softmax_, x, dim=dim)
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """x_i - log sum_j e^x_j along `dim`: the logarithm of softmax, without its rounding."""
+    """Apply log-softmax along `dim`: x_i - log sum_j e^x_j, more accurate than log(softmax(x))."""
     return apply(log_softmax_, x, dim=dim)
 
 

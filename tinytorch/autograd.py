@@ -1,16 +1,16 @@
-"""Module 06: reverse-mode differentiation.
+"""Module 06: reverse-mode automatic differentiation.
 
-For y = f(x) inside a larger computation L, the vector-Jacobian product turns dL/dy into dL/dx. Each op has
-one such rule for each of its inputs, a line in `DERIVATIVES`. `backward` visits the recorded operations once
-each, last to first, applies their rules and adds up what flows to each tensor.
+For y = f(x) inside a larger computation L, the vector-Jacobian product turns dL/dy into dL/dx. Each op has one such
+rule for each of its inputs, one line in `DERIVATIVES`. `backward` visits each recorded operation once, from last to
+first, applies its rules, and accumulates the gradients that flow to each tensor.
 
     rule(g, kept, *inputs, **attrs) -> gradient with respect to one input
 
-with g = dL/dy, kept = what the forward pass kept (y itself unless the op says otherwise), and the op's own
-inputs and settings. Where broadcasting made an input larger, `backward` undoes it: no rule needs to.
-Gradient arrays may be shared or views; nobody writes into one.
+Here, g = dL/dy, `kept` is what the forward pass kept (y itself unless the op returns something else to keep), and the
+rest are the op's own inputs and settings. If broadcasting expanded an input, `backward` reduces the gradient to the
+input's shape, so no rule has to. Gradient arrays may be shared or may be views, so never write into one.
 
-Later modules add their rules beside their ops with `derivative`.
+Later modules use `derivative` to register their rules next to their ops.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ Rule = Callable[..., Any]
 
 
 def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Undo a reduction's loss of dimensions: g as large as x."""
+    """Undo a reduction's loss of dimensions: broadcast g to the shape of x."""
     if dim is not None and not keepdim:
         g = np.expand_dims(g, dim)
     return np.broadcast_to(g, x.shape)
 
 
 def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """1 where x is the largest, shared between equals."""
+    """Return 1 where x is the maximum and 0 elsewhere; k equal maxima get 1/k each."""
     largest = x == _spread(y, x, dim, keepdim)
     return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
 
 
 def _scatter(g: Array, x: Array, index: Any) -> Array:
-    """Zeros like x with g added where the index points; an element taken twice gets both."""
+    """Return zeros of x's shape with g added at `index`; an element that is indexed twice gets both gradients."""
     out = np.zeros(x.shape, g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if all(isinstance(part, (int, slice, type(None), type(...))) for part in parts):
-        out[index] = g  # slices take no element twice
+        out[index] = g  # basic indexing selects no element twice
     else:
         np.add.at(out, index, g)
     return out
@@ -71,7 +71,7 @@ def _matmul_b(g: Array, a: Array, b: Array) -> Array:
 
 
 def _rows(x: Array) -> Array:
-    """(..., D) -> (N, D)."""
+    """Reshape (..., D) to (N, D)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -81,7 +81,7 @@ def _softmax_x(g: Array, y: Array, dim: int) -> Array:
 
 
 def _gelu_x(g: Array, t: Array, x: Array) -> Array:
-    # g/2 (1 + t) (1 + x (1 - t) u) with u = d/dx of tanh's argument; in place, 1.4 times as fast as written out
+    # g/2 (1 + t) (1 + x (1 - t) u), where u = d/dx of tanh's argument; in place: 1.4 times as fast as one expression
     d = x * x
     d *= 3 * A.GELU_CUBIC * A.GELU_SCALE
     d += A.GELU_SCALE  # u
@@ -158,40 +158,40 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
 
 
 def derivative(op: Op, *rules: Rule | None) -> None:
-    """Add an op's rules: one for each input (None where there is no derivative)."""
+    """Register an op's rules, one for each input (None for an input without a derivative)."""
     DERIVATIVES[op] = rules
 
 
 def joint_derivative(op: Op, rule: Rule) -> None:
-    """Add one rule that returns the gradients of all inputs at once, where they share work."""
+    """Register one rule that returns the gradients of all inputs at once, for ops whose gradients share work."""
     DERIVATIVES[op] = rule
 
 
-# The walk -------------------------------------------------------------------------------------------
+# The backward pass ----------------------------------------------------------------------------------
 
-_USED = Node(Op("used", lambda: None), (), {}, None)
+_FREED = Node(Op("freed", lambda: None), (), {}, None)
 
 
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
-    """Add d(output)/d(leaf) to `.grad` of every leaf that requires it.
+    """Add d(output)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
     Args:
         output: the tensor to differentiate.
-        gradient: dL/d(output), of output's shape; 1 for a single number.
-        retain_graph: keep the record, so that the same computation can be differentiated again.
+        gradient: dL/d(output), with output's shape; defaults to 1 for an output with a single element.
+        retain_graph: keep the recorded graph, so that the same computation can be differentiated again.
 
     Raises:
-        GradientError: nothing was recorded, it was used up by an earlier call, or an op has no rule.
-        ShapeError: the gradient's shape is not the output's.
+        GradientError: nothing was recorded, an earlier call freed the graph, or an op has no rule.
+        ShapeError: the gradient's shape differs from the output's.
     """
     if not output.requires_grad:
         raise GradientError("backward: this tensor depends on nothing that requires a gradient")
-    gradients = {id(output): _first_gradient(output, gradient)}
+    gradients = {id(output): _initial_gradient(output, gradient)}
     order = topological_order(output)
-    while order:  # popping lets each interior tensor and its gradient go as soon as they are used
+    while order:  # popping frees each intermediate tensor and its gradient as soon as they have been used
         tensor = order.pop()
         g = gradients.pop(id(tensor), None)
-        if g is None:  # only rules that are None led here
+        if g is None:  # reached only through rules that are None
             continue
         if tensor.node is None:
             tensor.grad = Tensor(g if tensor.grad is None else tensor.grad.data + g)
@@ -200,11 +200,11 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
             key = id(x)
             gradients[key] = _sum(gradients[key], gx) if key in gradients else gx
         if not retain_graph:
-            tensor.node = _USED
+            tensor.node = _FREED
 
 
 def _sum(a: Array, b: Array) -> Array:
-    """a + b; float16 may overflow, which a gradient scaler (module 15) expects and needs no warning for."""
+    """Return a + b, without a warning if float16 overflows, because a gradient scaler (module 15) expects that."""
     if a.dtype.itemsize > 2:
         return a + b
     with np.errstate(over="ignore", invalid="ignore"):
@@ -212,9 +212,10 @@ def _sum(a: Array, b: Array) -> Array:
 
 
 def topological_order(output: Tensor) -> list[Tensor]:
-    """All tensors that `output` was made of and that require a gradient, each after those it was made of.
+    """Return `output` and all tensors it was computed from that require a gradient, each one after its own inputs.
 
-    Depth first with a stack of its own, so that depth is limited by memory and not by Python's recursion.
+    This is a depth-first search with an explicit stack, so its depth is limited by memory, not by Python's recursion
+    limit.
     """
     order: list[Tensor] = []
     seen: set[int] = set()
@@ -232,12 +233,12 @@ def topological_order(output: Tensor) -> list[Tensor]:
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
-    """Apply a node's rules to the gradient of its result, for the inputs that want one."""
-    if node is _USED:
-        raise GradientError("backward: this graph was used by an earlier backward(); pass retain_graph=True there")
+    """Yield (input, gradient) for each input that requires one, given the gradient g of the node's result."""
+    if node is _FREED:
+        raise GradientError("backward: an earlier backward() freed this graph; pass retain_graph=True to that call")
     rules = DERIVATIVES.get(node.op)
     if rules is None:
-        raise GradientError(f"backward: no derivative is known for op '{node.op.name}'")
+        raise GradientError(f"backward: op '{node.op.name}' has no derivative")
     arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
     for i, x in enumerate(node.inputs):
@@ -254,9 +255,9 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
 
 
 def unbroadcast(g: Array, x: Array) -> Array:
-    """Sum g over the dimensions along which x was repeated, and give it x's dtype.
+    """Sum g over the dimensions along which x was broadcast, and cast it to x's dtype.
 
-    If y = x repeated n times along a dimension, then dL/dx is the sum of the n parts of dL/dy.
+    If y is x repeated n times along a dimension, then dL/dx is the sum of the n parts of dL/dy.
     """
     if g.shape != x.shape:
         extra = g.ndim - x.ndim
@@ -266,12 +267,12 @@ def unbroadcast(g: Array, x: Array) -> Array:
     return g if g.dtype == x.dtype else g.astype(x.dtype)
 
 
-def _first_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
+def _initial_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
     if gradient is None:
         if output.numel() != 1:
-            raise GradientError(f"backward: shape {output.shape} is not a single number; pass its gradient")
+            raise GradientError(f"backward: shape {output.shape} is not a single number; pass a gradient")
         return np.ones(output.shape, output.dtype)
-    array = np.array(gradient, output.dtype)  # a copy: the caller may use theirs again
+    array = np.array(gradient, output.dtype)  # a copy, because the caller may reuse the original
     if array.shape != output.shape:
         raise ShapeError(f"backward: gradient of shape {array.shape} for a tensor of shape {output.shape}")
     return array
@@ -279,7 +280,7 @@ def _first_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Records nothing inside, in this thread: `with no_grad(): ...` or `@no_grad()`."""
+    """Disable recording in this thread: `with no_grad(): ...` or `@no_grad()`."""
     before = T.is_grad_enabled()
     T.set_grad_enabled(False)
     try:
@@ -288,11 +289,11 @@ def no_grad() -> Iterator[None]:
         T.set_grad_enabled(before)
 
 
-# Checking -------------------------------------------------------------------------------------------
+# Gradient checks ------------------------------------------------------------------------------------
 
 
 def numeric_gradient(f: Callable[..., Tensor], inputs: list[Array], i: int, weights: Array, eps: float) -> Array:
-    """(L(x + eps) - L(x - eps)) / (2 eps) for each element of input i, with L = sum(weights * f)."""
+    """Return (L(x + eps) - L(x - eps)) / (2 eps) for each element of input i, with L = sum(weights * f)."""
     inputs = [x.copy() for x in inputs]
     x = inputs[i]
     gradient = np.zeros_like(x)
@@ -312,12 +313,12 @@ def numeric_gradient(f: Callable[..., Tensor], inputs: list[Array], i: int, weig
 
 
 def check_grads(f: Callable[..., Tensor], *inputs: Array, eps: float = 1e-6, tolerance: float = 1e-6) -> None:
-    """Compare `backward` through f with central differences, in float64, for every element of every input.
+    """Compare `backward` through f with central differences in float64, for every element of every input.
 
-    The output is weighted with fixed random numbers, so that errors cannot cancel in a sum.
+    The outputs are weighted with fixed random numbers, so that errors cannot cancel in their sum.
 
     Raises:
-        GradientError: they differ by more than tolerance * (1 + |numeric|); says where and by how much.
+        GradientError: they differ by more than tolerance * (1 + |numeric|); the message states where and both values.
     """
     arrays = [np.asarray(x, np.float64) for x in inputs]
     tensors = [Tensor(x.copy(), requires_grad=True) for x in arrays]
@@ -333,8 +334,8 @@ def check_grads(f: Callable[..., Tensor], *inputs: Array, eps: float = 1e-6, tol
         worst = np.unravel_index(error.argmax(), error.shape)
         if not error[worst] <= tolerance:
             raise GradientError(
-                f"input {i} at {tuple(map(int, worst))}: backward gives {actual[worst]:.8g}, "
-                f"central differences {expected[worst]:.8g}"
+                f"input {i} at {tuple(map(int, worst))}: backward returned {actual[worst]:.8g}, "
+                f"expected {expected[worst]:.8g} from central differences"
             )
 
 

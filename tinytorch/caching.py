@@ -1,20 +1,20 @@
-"""Module 19: the key-value cache: a GPT that writes without reading everything again for each token.
+"""Module 19: the key-value cache. A GPT that generates text without reading the whole context again for each token.
 
-With causal attention a position's keys and values never change when tokens are added after it. So they are kept:
+With causal attention, the keys and values of a position do not change when tokens are added after it. They are kept:
 
     q, k, v = c_attn(ln_1(x));    keys[t], values[t] = k, v;    y = softmax(q keys[:t+1]^T / sqrt(D)) values[:t+1]
 
-and one token costs one row of each product instead of a whole context of rows. `Decoder._read` is this idea in
-the model's own modules, for any number of new tokens; `inference.gpt_step.Step` does the same
-for one token, as a plan over arrays. `checks.cache` checks that a cached generation agrees with the model.
+One token then costs one row of each product, not one row for each token of the context. `Decoder._read` implements
+this with the model's own modules, for any number of new tokens. `inference.gpt_step.Step` does the same for one token,
+as a fixed sequence of array operations. `checks.cache` verifies that a cached generation agrees with the model.
 
-GPT's positions are learned and absolute: the vector of place 5 is in the keys of whatever stands at place 5. When
-the block is full and the context moves on, every token gets another place, so nothing that was kept is true any more:
-the cache is filled anew from the tokens that remain. The context therefore moves by `hop` tokens at a time (see
-`transformers.window_start`), and this costs one such prefill for `hop` tokens. With hop 1, the default of
-`GPT.generate`, it is a prefill for each token: beyond the block the cache then gains nothing.
+GPT's positions are learned and absolute: the vector of position 5 is part of the key of the token at position 5. When
+the block is full and the context moves, every token gets another position, so none of the cached values are valid. The
+cache is then filled again from the tokens that remain. The context therefore moves by `hop` tokens at a time (see
+`transformers.window_start`), at the cost of one such prefill per `hop` tokens. With hop 1, the default of
+`GPT.generate`, each token needs a prefill: beyond the block, the cache then gains nothing.
 
-Shapes: B rows, T new tokens, L tokens seen, H heads, D width of a head, C = H x D, V tokens of the vocabulary.
+Shapes: B rows, T new tokens, L tokens read so far, H heads, D width of a head, C = H x D, V tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -35,18 +35,22 @@ from tinytorch.transformers import GPT, Sampler, window_start, write
 
 
 class KVCache:
-    """Room for the keys and values of one block of tokens, made once; nothing in it grows.
+    """Preallocated memory for the keys and values of one block of tokens.
 
     Args:
-        model: whose sizes it fits. batch_size: rows that are written side by side, all of one length.
-        hop: how many tokens the context drops when the block is full.
-        dtype: of what is kept; by default the model's. float16 takes half the memory and about 1e-3 of accuracy.
+        model: the GPT whose sizes determine those of the cache.
+        batch_size: B, the number of rows that are generated together, all of the same length.
+        hop: the number of tokens that the context drops when the block is full.
+        dtype: the dtype of keys and values, by default the model's. float16 halves the memory compared with float32,
+            and adds errors of about 1e-3.
 
     Attributes:
-        keys, values: (n_layer, B, H, block_size, D). tokens: (B, block_size), what they were made from.
-        start: where in the text the context begins. length: how many of its places are filled.
+        keys, values: (n_layer, B, H, block_size, D).
+        tokens: int64 (B, block_size), the tokens from which they were computed.
+        start: the position in the text at which the context begins.
+        length: the number of positions of the context that are filled.
 
-    `KVCache(model, **cache.settings())` makes another like it.
+    `KVCache(model, **cache.settings())` creates another cache with the same settings.
     """
 
     def __init__(self, model: GPT, batch_size: int = 1, hop: int = 1, dtype: DTypeLike | None = None) -> None:
@@ -60,36 +64,36 @@ class KVCache:
             np.result_type(model.transformer.wpe.weight.dtype, np.float32) if dtype is None else dtype
         )
         n_layer, *sizes = _sizes(model)
-        # in one array: a new token's key and value are written together
+        # one array, so that a new token's key and value are written together
         self.pairs = np.zeros((n_layer, 2, self.batch_size, *sizes), self.dtype)
         self.keys, self.values = self.pairs[:, 0], self.pairs[:, 1]
         self.tokens = np.zeros((batch_size, self.block_size), np.int64)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the text; the memory stays."""
+        """Clear the text. The memory stays allocated."""
         self.start = self.length = 0
 
     def settings(self) -> dict[str, int | str]:
-        """What it was made with, as JSON can hold it."""
+        """Return the constructor's arguments except the model, as JSON values."""
         return {"batch_size": self.batch_size, "hop": self.hop, "dtype": self.dtype.name}
 
     @property
     def seen(self) -> int:
-        """L: how long the text is so far, what the context dropped included."""
+        """L, the number of tokens of the text so far, including those that the context has dropped."""
         return self.start + self.length
 
     @property
     def nbytes(self) -> int:
-        """The memory of keys and values."""
+        """The memory of keys and values in bytes."""
         return self.pairs.nbytes
 
 
 def _sizes(model: GPT) -> tuple[int, int, int, int]:
-    """Layers, heads, block size and width of a head."""
+    """Return the number of layers, the number of heads, the block size, and the width of a head."""
     heads = {block.attn.n_head for block in model.transformer.h}
     if len(heads) > 1:
-        raise SettingError(f"KVCache: blocks of {sorted(heads)} heads: expected as many in each")
+        raise SettingError(f"KVCache: blocks of {sorted(heads)} heads: expected the same number in each")
     n_head = heads.pop()
     return len(model.transformer.h), n_head, model.block_size, model.transformer.wpe.weight.shape[1] // n_head
 
@@ -100,17 +104,19 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     except TypeError:
         made = np.dtype(object)
     if made.name not in ("float16", "float32", "float64"):
-        raise SettingError(f"KVCache: dtype {dtype}: expected float16, float32 or float64")
+        raise SettingError(f"KVCache: dtype {dtype}: expected float16, float32, or float64")
     return made
 
 
 class Decoder:
-    """A model and a cache that reads a text piece by piece.
+    """A model with a cache, which reads a text piece by piece.
 
-    Raises ShapeError if the cache is not for this model, SettingError if the model is not causal.
+    It uses the weights at the time of construction. After further training, create another. As with `GPT.next_logits`,
+    call the model's `eval()` first. Each layer may be replaced by a module that maps a Tensor (B, T, width) to another.
 
-    It takes the weights as they are now: after training on, make another. As with `GPT.next_logits`, switch the model
-    to `eval()` before. Any layer may have been replaced by a module that takes and gives a Tensor (B, T, width).
+    Raises:
+        ShapeError: the cache does not have the model's sizes.
+        SettingError: the model is not causal.
 
     >>> model = GPT(vocab_size=65, block_size=8, n_layer=1, n_head=2, n_embd=16).eval()
     >>> decoder = Decoder(model, KVCache(model))
@@ -121,7 +127,7 @@ class Decoder:
     def __init__(self, model: GPT, cache: KVCache) -> None:
         ahead = [i for i, block in enumerate(model.transformer.h) if not block.attn.causal]
         if ahead:
-            raise SettingError(f"Decoder: h[{ahead[0]}] is not causal, so what comes later would change its keys: "
+            raise SettingError(f"Decoder: h[{ahead[0]}] is not causal, so later tokens would change its keys: "
                                f"expected causal attention in each block")  # fmt: skip
         found = (len(cache.keys), *cache.keys.shape[2:])
         if found != _sizes(model):
@@ -132,19 +138,19 @@ class Decoder:
 
     @no_grad()
     def next_logits(self, tokens: Array | Sequence[Sequence[int]]) -> Array:
-        """Read more of the text, (B, T) with any T, and say what comes next: (B, V).
+        """Read the next tokens of the text, (B, T) with any T, and return the logits of the token after them, (B, V).
 
         Raises:
-            ShapeError: no token, or another number of rows than the cache has.
+            ShapeError: there is no token, or the number of rows is not the batch size of the cache.
             SettingError: a token is not in the vocabulary.
         """
         return self._next(self._checked(tokens)).copy()
 
     def _next(self, new: Array) -> Array:
-        """`next_logits` of tokens that were checked; the result is good until the next call."""
+        """Compute `next_logits` for checked tokens. The result is only valid until the next call."""
         cache = self.cache
         start = window_start(cache.seen + new.shape[1], cache.block_size, cache.hop)
-        if start > cache.start:  # the context moves on, and with it every token's place: read what remains anew
+        if start > cache.start:  # every token gets another position: read the tokens that remain again
             text = np.concatenate([cache.tokens[:, : cache.length], new], axis=1)
             new = text[:, start - cache.start :]
             cache.start, cache.length = start, 0
@@ -157,14 +163,15 @@ class Decoder:
 
     @no_grad()
     def logits(self, tokens: Array | Sequence[Sequence[int]]) -> Array:
-        """Read more of the text, and say what follows each of its tokens: (B, T) -> (B, T, V). It must fit.
+        """Read the next tokens of the text, and return the logits after each of them: (B, T) -> (B, T, V).
 
         Raises:
-            ShapeError, SettingError: as `next_logits`, and if the block has fewer places left.
+            ShapeError, SettingError: as in `next_logits`, and ShapeError if fewer than T positions of the block are
+                left.
         """
         new, left = self._checked(tokens), self.cache.block_size - self.cache.length
         if new.shape[1] > left:
-            raise ShapeError(f"Decoder: {new.shape[1]} tokens: expected at most {left}, or next_logits, which moves on")
+            raise ShapeError(f"Decoder: {new.shape[1]} tokens: expected at most {left}; use next_logits for more")
         return self.model.head(self._read(new)).data
 
     def generate(
@@ -177,7 +184,7 @@ class Decoder:
         seed: int | None = None,
         stop: int | None = None,
     ) -> Array:
-        """`GPT.generate` with the cache's hop: the same text, whatever was read before."""
+        """Generate the text of `GPT.generate` with the cache's hop. The cache is reset first."""
         self.cache.reset()
 
         def next_logits(text: Array) -> Array:
@@ -196,7 +203,7 @@ class Decoder:
         return checked_tokens(new, self.model.vocab_size)
 
     def _read(self, tokens: Array) -> Tensor:
-        """The idea, in the model's own modules: (B, T) -> hidden states (B, T, C) of the new tokens."""
+        """Read tokens (B, T) with the model's own modules, and return their hidden states, (B, T, C)."""
         cache, parts = self.cache, self.model.transformer
         begin, end = cache.length, cache.length + tokens.shape[1]
         x = parts.wte(tokens) + parts.wpe.weight[begin:end]
@@ -209,7 +216,10 @@ class Decoder:
         return parts.ln_f(x)
 
     def _attend(self, layer: int, qkv: Array, begin: int, end: int) -> Array:
-        """Keep the new keys and values, and let each new query look at all up to its own: (B, T, 3 C) -> (B, T, C)."""
+        """Store the new keys and values, and attend from each new query to all keys up to its own position.
+
+        qkv (B, T, 3 C) is c_attn's output for positions begin to end - 1. The result is (B, T, C).
+        """
         pairs = self.cache.pairs[layer]  # (2, B, H, block, D)
         _, b, heads, _, width = pairs.shape
         q, k, v = qkv.reshape(b, end - begin, 3, heads, width).transpose(2, 0, 3, 1, 4)  # (B, H, T, D) each
@@ -233,10 +243,10 @@ def generate(
     stop: int | None = None,
     hop: int = 1,
 ) -> Array:
-    """`GPT.generate` with a cache: the same arguments, the same text, sooner.
+    """Generate the text of `GPT.generate` faster, with a cache. The arguments are the same.
 
-    Cached logits differ from recomputed ones by float32 rounding, about 1e-6 of their size; two tokens closer
-    than that could change places. For many texts from one model keep a `Decoder`.
+    Cached logits differ from recomputed ones by float32 rounding, about 1e-6 of their size. Two tokens whose logits
+    differ by less may change places. To generate many texts with one model, keep a `Decoder`.
     """
     rows = np.shape(tokens)[0] if np.ndim(tokens) == 2 else 1
     decoder = Decoder(model, KVCache(model, max(rows, 1), hop))

@@ -1,11 +1,11 @@
-"""Module 10: from a data set to batches.
+"""Module 10: data sets, batches, and augmentation.
 
-A data set answers a whole array of indices at once; no Python loop runs over samples. An epoch's order and
-its augmentation depend on the seed and the epoch alone, so that a run stopped anywhere can go on exactly.
+A data set is indexed with a whole array of indices at once, so no Python loop runs over samples. The order and the
+augmentation of an epoch depend only on the seed and the epoch, so a run that was stopped anywhere can resume exactly.
 
-There is no prefetching. Measured on MNIST with one thread, a batch of 256 images takes 0.2 ms to gather, 0.7 ms with
-random shifts, beside 6 ms for the training step: a thread that prepared it could hide at most a tenth, and would
-do so on cores that the matrix products use.
+There is no prefetching. Measured on MNIST with one thread, a batch of 256 images takes 0.2 ms to gather, or 0.7 ms with
+random shifts, compared with 6 ms for the training step. A prefetching thread could hide at most a tenth of the time,
+and it would run on cores that the matrix products use.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.tensor import Array
 
 Batch = tuple[Array, ...]
-ORDER, AUGMENTATION = 1, 2  # streams of random numbers of their own
+ORDER, AUGMENTATION = 1, 2  # separate streams of random numbers
 Transform = Callable[[Batch, "np.random.Generator"], Batch]
 
 
 class Dataset(Protocol):
-    """What a DataLoader needs: a length, and samples by an array of indices."""
+    """What a DataLoader requires of a data set: its length, and its samples at an array of indices."""
 
     def __len__(self) -> int: ...
 
@@ -32,12 +32,12 @@ class Dataset(Protocol):
 
 
 class TensorDataset:
-    """Arrays of one length, taken together: `TensorDataset(images, labels)`."""
+    """A data set of arrays of the same length, indexed together: `TensorDataset(images, labels)`."""
 
     def __init__(self, *arrays: Array) -> None:
         lengths = [len(array) for array in arrays]
         if not lengths or min(lengths) != max(lengths):
-            raise ShapeError(f"TensorDataset: arrays of lengths {lengths}: expected at least one, all the same")
+            raise ShapeError(f"TensorDataset: arrays of lengths {lengths}: expected at least one, of equal length")
         self.arrays = arrays
 
     def __len__(self) -> int:
@@ -48,15 +48,15 @@ class TensorDataset:
 
 
 class DataLoader:
-    """Batches of a data set.
+    """Iterates over a data set in batches.
 
     Args:
         dataset: see `Dataset`.
-        batch_size: samples in a batch; the last one may be smaller.
-        shuffle: a new order each epoch.
-        drop_last: leave out a last batch that is smaller.
-        seed: of the order and of `transform`'s randomness.
-        transform: changes a whole batch, e.g. augmentation; is given a generator of its own for each batch.
+        batch_size: number of samples per batch; the last batch may be smaller.
+        shuffle: use a new order in each epoch.
+        drop_last: drop the last batch if it is smaller.
+        seed: seed of the order and of `transform`'s random numbers.
+        transform: function that changes a whole batch, e.g. augmentation; it receives a new generator for each batch.
 
     >>> loader = DataLoader(TensorDataset(np.arange(5)), batch_size=2)
     >>> [batch.tolist() for (batch,) in loader]
@@ -88,12 +88,12 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches of the next epoch."""
+        """Return an iterator over the batches of the next epoch."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         return self.batches(epoch)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of a given epoch, from batch `start` on."""
+        """Yield the batches of a given epoch, from batch `start` on."""
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = np.random.default_rng((self.seed, ORDER, epoch)).permutation(order)
@@ -105,10 +105,10 @@ class DataLoader:
 
 
 def random_shift(pixels: int, mode: Literal["constant", "reflect"] = "constant") -> Transform:
-    """Augmentation: moves each image by up to `pixels` in both directions. What comes in is zeros; with mode "reflect"
-    the image mirrored at its edge (the names are those of NumPy's `pad`).
+    """Return a transform that shifts each image by up to `pixels` in both directions, for augmentation.
 
-    The batch's first array is the images, (N, H, W) or (N, C, H, W).
+    The uncovered border is filled with zeros or, with mode "reflect", with the image mirrored at its edge. The mode
+    names are those of `numpy.pad`. The batch's first array holds the images, (N, H, W) or (N, C, H, W).
     """
 
     def transform(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -124,7 +124,7 @@ def random_shift(pixels: int, mode: Literal["constant", "reflect"] = "constant")
 
 
 def random_flip(batch: Batch, rng: np.random.Generator) -> Batch:
-    """Augmentation: mirrors each image left to right with probability 1/2."""
+    """Mirror each image left to right with probability 1/2, for augmentation."""
     images, *rest = batch
     flip = rng.random(len(images)) < 0.5
     out = images.copy()

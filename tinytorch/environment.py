@@ -1,14 +1,14 @@
-"""Module 01, Setup: what machine this is, which BLAS multiplies its matrices, and what to tune.
+"""Module 01: setup. The machine, the BLAS that computes matrix products, and the settings that tune it.
 
-    machine()                 cores, CPU features and memory, with a fingerprint: compare timings within one
-    blas()                    the library behind `a @ b`, and the kernel that it picked for this CPU
-    tuned_environment(cores)  what to set before NumPy is imported; afterwards it is too late
+    machine()                 cores, CPU features, memory, and a fingerprint; compare timings only if it is equal
+    blas()                    the library behind `a @ b`, and the kernel it selected for this CPU
+    tuned_environment(cores)  the variables to set before NumPy is imported; setting them later has no effect
 
-Nearly all of a network's time goes into matrix products, and NumPy hands those to a BLAS (Basic Linear
-Algebra Subprograms), most often OpenBLAS. OpenBLAS carries one hand-written kernel for each family of CPUs
-and chooses when it is loaded. The wrong choice can cost half the speed, and nothing warns of it.
+A network spends nearly all of its time in matrix products, which NumPy passes to a BLAS (Basic Linear Algebra
+Subprograms) library, most often OpenBLAS. OpenBLAS contains one hand-written kernel for each CPU family and selects
+one when it is loaded. The wrong kernel can cost half the speed, and no warning is printed.
 
-Imports NumPy and the standard library only, and starts no process when it is imported.
+This module imports only NumPy and the standard library, and importing it starts no process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tinytorch.base.errors import SettingError
 
 __all__ = ["BlasInfo", "MachineInfo", "blas", "machine", "tuned_environment", "usable_cores"]
 
-# The instructions that decide how fast a small network runs, narrow to wide, under Linux's names for them.
+# The instruction sets that determine how fast a small network runs, from narrow to wide, by their Linux names.
 FEATURES = (
     *("sse4_2", "avx", "fma", "avx2", "f16c", "avx_vnni"),
     *("avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -45,30 +45,30 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """What timings depend on, apart from the program."""
+    """The properties of a machine that affect timings."""
 
     cpu: str
-    cores: int  # that this process may use, which can be fewer than the machine has
-    memory_bytes: int  # that this process may use; 0 where the system does not tell
+    cores: int  # available to this process, which can be fewer than the machine has
+    memory_bytes: int  # available to this process; 0 if the system does not report it
     system: str  # e.g. "Linux x86_64"
-    features: tuple[str, ...]  # those of FEATURES that the CPU has
+    features: tuple[str, ...]  # the names in FEATURES that the CPU supports
     fingerprint: str  # 12 hex digits of the SHA-256 of all of the above
 
 
 @dataclass(frozen=True)
 class BlasInfo:
-    """The library behind NumPy's matrix products. What it does not tell is "unknown"."""
+    """The library behind NumPy's matrix products. Values that it does not report are "unknown"."""
 
     library: str  # e.g. "OpenBLAS"
     version: str
     kernel: str  # e.g. "Haswell": the CPU family whose hand-written code is in use
-    threads: int | None  # None where the library does not tell
+    threads: int | None  # None if the library does not report it
 
 
 def machine() -> MachineInfo:
-    """This machine, as far as timings depend on it.
+    """Return the properties of this machine that affect timings.
 
-    Raises nothing: what a system does not tell is "unknown", 0 or ().
+    This never raises: a value that the system does not report is "unknown", 0, or ().
 
     >>> machine().cores >= 1
     True
@@ -77,16 +77,16 @@ def machine() -> MachineInfo:
     cpu, flags, memory = _read_cpu()
     cores = usable_cores()
     features = tuple(name for name in FEATURES if name in flags)
-    gibibytes = round(memory / 2**30)  # a kernel update moves the exact figure by a few megabytes
+    gibibytes = round(memory / 2**30)  # a kernel update changes the exact figure by a few megabytes
     facts = repr((cpu, cores, gibibytes, system, features))
     fingerprint = hashlib.sha256(facts.encode()).hexdigest()[:12]
     return MachineInfo(cpu, cores, memory, system, features, fingerprint)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its CPU affinity and, in a container, its quota.
+    """Return the number of cores this process may use: its CPU affinity, limited by a container's quota.
 
-    More threads than this only wait for one another.
+    Threads in excess of this number only wait for each other.
     """
     if sys.platform != "linux":
         return os.cpu_count() or 1
@@ -98,7 +98,7 @@ def usable_cores() -> int:
 
 
 def _read_cpu() -> tuple[str, set[str], int]:
-    """(model, feature names, bytes of memory), asked of each system in its own way."""
+    """Return (model, feature names, bytes of memory), read in the way that each system provides."""
     if sys.platform == "linux":
         return _read_linux()
     if sys.platform == "darwin":
@@ -118,9 +118,9 @@ def _read_linux() -> tuple[str, set[str], int]:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, set[str]]:
-    """(model, feature names) from the text of /proc/cpuinfo, of x86 ("flags") or of ARM ("Features")."""
+    """Return (model, feature names) from the text of /proc/cpuinfo, on x86 ("flags") or ARM ("Features")."""
     lines = re.findall(r"^([^:\n]+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
-    facts = dict(reversed(lines))  # of many cores, the first
+    facts = dict(reversed(lines))  # the first core's values
     flags = set(f"{facts.get('flags', '')} {facts.get('Features', '')}".split())
     arm = " ".join(f"{key} {facts[key]}" for key in ("CPU implementer", "CPU part") if key in facts)
     return facts.get("model name") or arm or platform.processor() or UNKNOWN, flags
@@ -138,7 +138,7 @@ def _read_macos() -> tuple[str, set[str], int]:
 
 
 def _sysctl(name: str) -> str:
-    """One value of macOS's sysctl, or "" where it is not known."""
+    """Return one value of macOS's sysctl, or "" if it is not available."""
     try:
         done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -159,7 +159,7 @@ class _MemoryStatus(ctypes.Structure):
 
 def _read_windows() -> tuple[str, set[str], int]:
     kernel32 = ctypes.CDLL("kernel32")
-    # The numbers that IsProcessorFeaturePresent knows these features by.
+    # The numbers that IsProcessorFeaturePresent uses for these features.
     numbers = {"neon": 19, "sse4_2": 38, "avx": 39, "avx2": 40, "avx512f": 41, "asimddp": 43}
     flags = {name for name, number in numbers.items() if kernel32.IsProcessorFeaturePresent(number)}
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
@@ -168,7 +168,7 @@ def _read_windows() -> tuple[str, set[str], int]:
 
 
 def _read(path: str) -> str:
-    """The text of one of the system's files, or "" where there is none."""
+    """Return the text of a system file, or "" if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -179,14 +179,14 @@ def _read(path: str) -> str:
 
 
 def blas() -> BlasInfo:
-    """The BLAS behind `a @ b`, and the kernel that it uses on this CPU.
+    """Return the BLAS behind `a @ b` and the kernel it uses on this CPU.
 
-    NumPy's wheels bring their own OpenBLAS, which answers when asked through ctypes. Of another library
-    (Accelerate, MKL, a system's own) this tells name and version, and "unknown" for the rest.
+    NumPy's wheels include their own OpenBLAS, which is queried through ctypes. For any other library (Accelerate, MKL,
+    or a system BLAS), only the name and version are reported: `kernel` is "unknown" and `threads` is None.
     """
-    asked = openblas.functions("get_config", "get_corename", "get_num_threads")
-    if asked:
-        config, corename, threads = asked
+    functions = openblas.functions("get_config", "get_corename", "get_num_threads")
+    if functions:
+        config, corename, threads = functions
         config.restype = corename.restype = ctypes.c_char_p  # type: ignore[attr-defined]
         words = config().decode().split()  # "OpenBLAS 0.3.31 USE64BITINT DYNAMIC_ARCH ..."
         return BlasInfo("OpenBLAS", words[1] if len(words) > 1 else UNKNOWN, corename().decode(), threads())
@@ -195,28 +195,29 @@ def blas() -> BlasInfo:
     return BlasInfo(str(known.get("name", UNKNOWN)), str(known.get("version", UNKNOWN)), UNKNOWN, None)
 
 
-# ---- what to tune
+# ---- Tuning
 
 
 def tuned_environment(cores: int) -> dict[str, str]:
-    """The variables to set before NumPy is imported, for a process that may use `cores` cores.
+    """Return the variables to set before NumPy is imported, for a process that may use `cores` cores.
 
-    - Threads: one for each usable core, in every BLAS and OpenMP library alike.
-    - OpenBLAS's patience: an idle worker waits for the next product by spinning, 2^26 cycles long unless told
-      otherwise, and takes the core from whatever else would run on it. With 2^20 cycles a convolutional network's
-      step, whose copies run in threads of their own, measured 1.5 times as fast; an MLP's and a GPT's step were
-      as fast as before (and slower with less than 2^20).
-    - OpenMP's patience (GCC's, which oneDNN uses): its idle worker spins some 10 ms, on a core that OpenBLAS wants
-      next. Where a float32 product by BLAS and an int8 one by oneDNN took turns (16 rows by 512 x 784, two cores), a
-      pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean; with 2,000 turns of spinning 0.14 to 0.24 ms, and
-      0.31 to 0.64. oneDNN by itself stayed at 17 us; with no spinning at all it took twice as long.
-    - glibc's allocator (Linux): a large array normally gets pages of its own from the kernel, given back as
-      soon as it is freed. Each first use of a page is a page fault, and a training step frees and allocates
-      the same megabytes over and over: measured at 20% of a convolutional network's step. With the thresholds
-      raised (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD) the process keeps its pages and uses
-      them again, and in return its memory does not shrink.
+    - Thread count: one thread for each usable core, in every BLAS and OpenMP library.
+    - OpenBLAS's spin time: an idle worker waits for the next product by spinning, for 2^26 cycles by default, and
+      keeps other threads off its core. With 2^20 cycles, a training step of a convolutional network, whose copies run
+      in separate threads, measured 1.5 times as fast. The steps of an MLP and a GPT were as fast as before, and slower
+      with fewer than 2^20 cycles.
+    - OpenMP's spin time (GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a core that
+      OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by 512 x 784,
+      two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of 2,000, it took
+      0.14 to 0.24 ms in the median and 0.31 to 0.64 ms in the mean. oneDNN alone stayed at 17 µs; without any spinning,
+      it took twice as long.
+    - glibc's allocator (Linux): by default, a large array gets its own pages from the kernel, which are returned as
+      soon as the array is freed. The first access to each page is a page fault, and a training step frees and allocates
+      the same megabytes over and over: measured at 20% of a convolutional network's step. With higher thresholds
+      (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its pages. In return,
+      its memory does not shrink.
 
-    Raises SettingError if there is no core to use.
+    Raises SettingError if `cores` is less than 1.
 
     >>> tuned_environment(2)["OPENBLAS_NUM_THREADS"]
     '2'
@@ -226,7 +227,7 @@ def tuned_environment(cores: int) -> dict[str, str]:
     libraries = ("OPENBLAS", "OMP", "MKL", "NUMEXPR")
     tuned = {f"{library}_NUM_THREADS": str(cores) for library in libraries}
     tuned["VECLIB_MAXIMUM_THREADS"] = str(cores)  # Apple's Accelerate
-    tuned["OPENBLAS_THREAD_TIMEOUT"] = "20"  # the power of two
+    tuned["OPENBLAS_THREAD_TIMEOUT"] = "20"  # 2^20 cycles
     tuned["GOMP_SPINCOUNT"] = "2000"
     if sys.platform == "linux":
         tuned |= _ALLOCATOR
@@ -234,7 +235,7 @@ def tuned_environment(cores: int) -> dict[str, str]:
 
 
 _ALLOCATOR: Mapping[str, str] = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),  # larger than any array of a step
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),  # larger than any array in a training step
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),  # grow the heap by this much at once
 }

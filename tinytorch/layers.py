@@ -1,8 +1,8 @@
-"""Module 04: layers. A layer is its parameters in `__init__` and one expression in `forward`.
+"""Module 04: layers. A layer consists of its parameters, set in `__init__`, and one expression in `forward`.
 
-`Module` finds parameters and parts by walking its own attributes, in the order in which they were set: a
-`Parameter` is trained, any other `Tensor` is a buffer (saved, not trained), a `Module` or a list of modules
-is a part. Names and layouts follow PyTorch, so weights saved from it load unchanged.
+`Module` finds its parameters, buffers, and submodules by walking its own attributes, in the order in which they were
+set. A `Parameter` is trained, any other `Tensor` is a buffer (saved, but not trained), and a `Module` or a list of
+modules holds submodules. Names and layouts follow PyTorch, so weights saved from PyTorch load unchanged.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError, StateError
-from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.base.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class Parameter(Tensor):
-    """A tensor that training changes."""
+    """A tensor that is trained."""
 
     __slots__ = ()
 
@@ -32,7 +33,7 @@ class Parameter(Tensor):
 
 
 class Module:
-    """Base of all layers and networks."""
+    """Base class of all layers and networks."""
 
     training: bool = True
 
@@ -43,7 +44,7 @@ class Module:
         return self.forward(*args)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The direct parts: modules, and modules in lists (named `list.0`, `list.1`, ...)."""
+        """Yield the direct submodules, including those in lists (named `list.0`, `list.1`, ...)."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -51,15 +52,15 @@ class Module:
                 yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
 
     def modules(self) -> Iterator[Module]:
-        """This module and all its parts, however deep."""
+        """Yield this module and all its submodules, recursively."""
         yield self
         for _, child in self.named_children():
             yield from child.modules()
 
     def named_modules(self, memo: set[int] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module, whose name is "", and all its parts with their full names, a shared one once.
+        """Yield this module, named "", and all its submodules with their full names; a shared one is yielded once.
 
-        `memo` holds the ids of the parts that were met before.
+        `memo` holds the ids of the modules that were already yielded.
         """
         memo = set() if memo is None else memo
         if id(self) not in memo:
@@ -69,7 +70,7 @@ class Module:
                 yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Parameters and buffers with their full names, a shared one under each of its names."""
+        """Yield parameters and buffers with their full names; a shared one is yielded under each of its names."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 yield prefix + name, value
@@ -79,7 +80,7 @@ class Module:
             yield from child.named_tensors(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """What is trained; a parameter shared by two layers (tied weights) comes once."""
+        """Yield the parameters with their full names; one shared by two layers (tied weights) is yielded once."""
         seen: set[int] = set()
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
@@ -87,41 +88,41 @@ class Module:
                 yield name, value
 
     def parameters(self) -> list[Parameter]:
-        """What an optimizer is given."""
+        """Return the list of parameters, as an optimizer expects it."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Reset all gradients to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def train(self, mode: bool = True) -> Module:
-        """Switch this module and its parts to training (dropout drops, batch norm measures)."""
+        """Set training mode on this module and its submodules: dropout is active, batch norm uses batch statistics."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Module:
-        """Switch this module and its parts to inference."""
+        """Set inference mode on this module and its submodules."""
         return self.train(False)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All parameters and buffers by name, with PyTorch's names and layouts."""
+        """Return all parameters and buffers by name, with PyTorch's names and layouts."""
         return dict(self.named_tensors())
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """Copy values into the parameters and buffers, keeping each one's dtype.
 
-        A shared tensor needs only one of its names.
+        A shared tensor needs to be given under only one of its names.
 
         Raises:
             StateError: names are missing or unknown, a shape differs, or two names of a shared tensor have
-                different values; all are listed, nothing is changed.
+                different values. The message lists all problems, and nothing is changed.
         """
         own = self.state_dict()
         arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
         problems = [f"unknown {name}" for name in arrays if name not in own]
-        chosen: dict[int, str] = {}  # which name each tensor takes its values from
+        chosen: dict[int, str] = {}  # the name that supplies each tensor's values
         for name, value in own.items():
             if name not in arrays:
                 continue
@@ -137,21 +138,25 @@ class Module:
             value.data = np.array(arrays[chosen[id(value)]], value.dtype)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the state_dict as safetensors; a file that was there stays whole until the new one is.
+        """Save the state_dict as safetensors; an existing file stays intact until the new one is complete.
 
-        A shared tensor is written once, under the first of its names.
+        A shared tensor is saved once, under its first name.
         """
+        from tinytorch.base.files import save_arrays  # here: pathlib would cost `import tinytorch` a tenth of its time
+
         once: dict[int, tuple[str, Tensor]] = {}
         for name, value in self.named_tensors():
             once.setdefault(id(value), (name, value))
         return save_arrays(path, {name: value.data for name, value in once.values()})
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read what `save` (or PyTorch, as safetensors) wrote.
+        """Load a file that `save` wrote, or a safetensors file from PyTorch.
 
         Raises:
-            StateError: the file is cut, or its tensors do not fit; the message names it.
+            StateError: the file is truncated, or its tensors do not match; the message names the file.
         """
+        from tinytorch.base.files import load_arrays
+
         arrays, _ = load_arrays(path)
         try:
             self.load_state_dict(arrays)
@@ -160,9 +165,10 @@ class Module:
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
-    """Uniform in +-1/sqrt(fan_in): PyTorch's default for linear and convolutional layers.
+    """Return a Parameter drawn uniformly from [-b, b) with b = 1/sqrt(fan_in).
 
-    Source: He et al. 2015, https://arxiv.org/abs/1502.01852, with gain 1/sqrt(3) as PyTorch sets it.
+    This is PyTorch's default for linear and convolutional layers.
+    Source: He et al. 2015, https://arxiv.org/abs/1502.01852, with gain 1/sqrt(3), as in PyTorch.
     """
     bound = 1 / math.sqrt(fan_in)
     values = default_generator().random(shape, np.float32)
@@ -171,9 +177,9 @@ def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
 
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(f"linear: input of shape {x.shape} does not fit weight of shape {weight.shape}: "
+        raise ShapeError(f"linear: input of shape {x.shape} does not match weight of shape {weight.shape}: "
                          f"expected (..., {weight.shape[1]})")  # fmt: skip
-    if x.ndim > 2:  # one large product instead of many small ones
+    if x.ndim > 2:  # one large matrix product instead of many small ones
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
     y = x @ weight.T
@@ -186,7 +192,7 @@ linear = Op("linear", _linear)
 
 
 class Linear(Module):
-    """y = x W^T + b.
+    """A linear layer, y = x W^T + b.
 
     Shapes: x (..., in_features), weight (out_features, in_features), bias (out_features,), y (..., out_features).
     """
@@ -205,14 +211,14 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """Joins all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
+    """Flattens all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1)
 
 
 class Dropout(Module):
-    """In training, zeroes each element with probability p and scales the rest by 1/(1-p); else does nothing.
+    """In training, zeroes each element with probability p and scales the rest by 1/(1-p); otherwise returns x.
 
     Source: Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html.
     """
@@ -230,13 +236,13 @@ class Dropout(Module):
 
 
 class Sequential(Module):
-    """Layers one after the other; any callable from tensor to tensor is a layer."""
+    """A sequence of layers, applied in order; any callable from tensor to tensor can be a layer."""
 
     def __init__(self, *layers: Callable[[Tensor], Tensor]) -> None:
         self.layers = list(layers)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Parts are named by their place alone, `0`, `1`, ..., as in PyTorch."""
+        """Yield the direct submodules, named by position only (`0`, `1`, ...), as in PyTorch."""
         yield from ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
         yield from ((name, child) for name, child in super().named_children() if not name.startswith("layers."))
 
@@ -254,7 +260,7 @@ class Sequential(Module):
 
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """The model in `eval()`; afterwards each of its modules is in the mode that it was in."""
+    """Put the model in inference mode; on exit, restore each module's previous mode."""
     were_training = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

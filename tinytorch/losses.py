@@ -1,4 +1,4 @@
-"""Module 05: how wrong a prediction is, as one number."""
+"""Module 05: losses. Each one measures the error of a prediction as a single number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
         raise ShapeError(f"cross_entropy: logits of shape {logits.shape} and targets of shape {targets.shape}: "
                          f"expected (N, C) and (N,)")  # fmt: skip
     if targets.dtype.kind not in "iu":
-        raise SettingError(f"cross_entropy: targets of dtype {targets.dtype}: expected integers, the classes")
+        raise SettingError(f"cross_entropy: targets of dtype {targets.dtype}: expected integer class indices")
     n, classes = logits.shape
     if targets.min(initial=0) < 0 or targets.max(initial=0) >= classes:
         raise ShapeError(f"cross_entropy: targets from {targets.min()} to {targets.max()}: "
@@ -24,7 +24,7 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
     if label_smoothing:
         loss -= label_smoothing / classes * shifted.sum()
     probabilities = np.exp(shifted, out=shifted)  # (N, C)
-    total = (probabilities @ np.ones(classes, logits.dtype))[:, None]  # (N, 1); a product sums rows faster
+    total = (probabilities @ np.ones(classes, logits.dtype))[:, None]  # (N, 1); a matrix product sums rows faster
     loss += np.log(total).sum()
     probabilities /= total
     return np.asarray(loss / n, logits.dtype), probabilities
@@ -40,29 +40,31 @@ bce_with_logits_ = Op("binary_cross_entropy_with_logits", _bce_with_logits)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: float = 0.0) -> Tensor:
-    """mean_n of -sum_c q_nc log softmax(logits)_nc, with q the targets' one-hot rows.
+    """Return the mean over n of -sum_c q_nc log softmax(logits)_nc, where q is the one-hot encoding of the targets.
 
     With label smoothing s, q is (1 - s) one-hot + s / C (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
 
     Args:
-        logits: (N, C), unnormalised log-probabilities.
-        targets: (N,), the classes as integers from 0 to C - 1.
+        logits: (N, C), unnormalized log-probabilities.
+        targets: (N,), class indices as integers from 0 to C - 1.
+        label_smoothing: s; 0 for none.
 
     Raises:
-        ShapeError: the shapes do not fit, or a target is not a class.
+        ShapeError: the shapes do not match, or a target is not a class index.
+        SettingError: the targets are not integers.
     """
     return apply(cross_entropy_, logits, _constant(targets), label_smoothing=label_smoothing)
 
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
-    """mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), for logits x and targets t of one shape."""
+    """Return the mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))) for logits x and targets t of one shape."""
     targets = _constant(targets).astype(logits.dtype, copy=False)
     _same_shape("binary_cross_entropy_with_logits", logits, targets)
     return apply(bce_with_logits_, logits, targets)
 
 
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
-    """mean of (prediction - target)^2, for two tensors of one shape."""
+    """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
     if not isinstance(target, Tensor):
         target = np.asarray(target).astype(prediction.dtype, copy=False)
     _same_shape("mse_loss", prediction, target)
@@ -100,5 +102,5 @@ def _constant(x: Tensor | Array) -> Array:
 
 
 def _same_shape(name: str, a: Tensor, b: Tensor | Array) -> None:
-    if a.shape != b.shape:  # broadcasting here hides mistakes: (N,) against (N, 1) would give an (N, N) mean
+    if a.shape != b.shape:  # broadcasting would hide mistakes: (N,) against (N, 1) would average an (N, N) array
         raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} differ; expected the same")

@@ -1,25 +1,25 @@
-"""Module 15: training with 16-bit numbers where they do no harm, and float32 where they would.
+"""Module 15: mixed precision. Training with 16-bit numbers where they suffice, and float32 elsewhere.
 
-Inside `with autocast():` each operation runs in one of three ways, as in PyTorch:
+Inside `with autocast():`, each operation runs in one of three ways, as in PyTorch:
 
-    half        matrix products and convolutions: inputs are rounded to 16 bits, sums are float32's, the result has 16
-                bits again
-    as it comes ReLU, pooling, batch norm, +, *, ...: 16 bits in, 16 bits out, float32 in between
+    half        matrix products and convolutions: inputs are rounded to 16 bits, sums are float32, and the result is
+                rounded to 16 bits
+    as it comes ReLU, pooling, batch norm, +, *, ...: computed in float32, with a 16-bit result for 16-bit inputs
     float32     softmax, losses, exp, log, sums, layer norm, and every operation that is not in the table: 16-bit
                 inputs are widened first
 
-What is kept for the backward pass is therefore mostly 16-bit: half the memory. Parameters stay float32, the master
-weights: an update of 1/1000 of a weight would be lost in bfloat16, whose next number is 1/128 away. Their gradients
-are float32, summed in float32, without a stop at 16 bits.
+Most arrays that are kept for the backward pass are therefore 16-bit and take half the memory. Parameters stay float32,
+as master weights: in bfloat16, an update of 1/1000 of a weight would be lost, because the next number is 1/128 away.
+Their gradients are summed in float32 and never rounded to 16 bits.
 
-bfloat16 has float32's range and 8 bits of precision. float16 has 11 bits, but is 0 below 6e-8 and infinite above
-65504, where gradients of a deep network easily are: `GradScaler` moves them into its range. bfloat16 is fast where
-oneDNN has kernels for it (`native.bf16`); all else here, and float16 always, is computed by widening to float32: the
-same numbers, no faster than float32.
+bfloat16 has the range of float32 and 8 bits of precision. float16 has 11 bits, but is 0 below 6e-8 and infinite above
+65504. Gradients of a deep network easily leave this range; `GradScaler` moves them back into it. bfloat16 is fast where
+oneDNN has kernels for it (`native.bf16`). All other operations, and float16 always, widen to float32 and compute there:
+the same values, no faster than float32.
 
-Measured with oneDNN on two cores with AVX-512 BF16, whole training steps of 128 images: a 3-32-64-128 network 2.3
-times as fast as in float32, 3-64-128-256 with batch norm 1.95 times (float32 spares three quarters of its
-multiplications there by Winograd's algorithm, which bfloat16 is too coarse for); 0.49 and 0.47 of the bytes are kept
+Measured with oneDNN on two cores with AVX-512 BF16, for whole training steps of 128 images: a 3-32-64-128 network is
+2.3 times as fast as in float32, and 3-64-128-256 with batch norm 1.95 times. (There, float32 saves three quarters of
+its multiplications with Winograd's algorithm, for which bfloat16 is too coarse.) 0.49 and 0.47 of the bytes are kept
 for the backward pass.
 
 Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.
@@ -48,19 +48,19 @@ from tinytorch.native import backend
 from tinytorch.optimizers import Optimizer
 from tinytorch.tensor import Op, Operand, Policy, Tensor, apply, is_floating, set_policy
 
-# Which inputs are rounded by an op of their own, so that the backward pass keeps 16 bits of them. The others are
-# weights: rounded inside, their gradients stay float32.
+# The inputs that a separate op rounds, so that 16 bits of them are kept for the backward pass. The other inputs are
+# weights: they are rounded inside the op, and their gradients stay float32.
 HALF = {T.matmul: (0, 1), L.linear: (0,), M.sdpa: (0, 1, 2), M.packed_attention: (0,)}
 AS_IT_COMES = (T.add, T.sub, T.mul, T.div, T.neg, T.absolute, T.maximum, T.amax, T.where_, A.relu_, A.sigmoid_,
                A.tanh_, A.gelu_, spatial.max_pool2d_, spatial.avg_pool2d_)  # fmt: skip
-NORMS = (spatial.batch_norm_, spatial.scale_)  # the same, whatever the dtype of their weights
-VIEWS = (T.reshape, T.permute, T.expand, T.getitem, T.concatenate, T.cast)  # no arithmetic: nothing to decide
+NORMS = (spatial.batch_norm_, spatial.scale_)  # the same, for any dtype of their weights
+VIEWS = (T.reshape, T.permute, T.expand, T.getitem, T.concatenate, T.cast)  # no arithmetic, so they run unchanged
 
-Rounding = tuple[Op, tuple[int, ...]]  # by which op, and which inputs
+Rounding = tuple[Op, tuple[int, ...]]  # the op that rounds, and the indices of the inputs that it rounds
 
 
 def _half_table(dtype: np.dtype) -> dict[Op, Op]:
-    """By which op each one is replaced, all by way of float32."""
+    """Map each op to its replacement for `dtype`. All replacements compute in float32."""
     table = {op: H.half_op(op, dtype) for op in HALF}
     table |= {op: H.half_convolution(op, dtype) for op in H.CONVOLUTIONS}
     table |= dict.fromkeys((spatial.weight_columns_, spatial.weight_tiles_), H.master_)
@@ -71,12 +71,12 @@ def _half_table(dtype: np.dtype) -> dict[Op, Op]:
 
 
 def _native_table(table: dict[Op, Op]) -> dict[Op, Op]:
-    """The same where oneDNN has bfloat16 kernels: they go first."""
+    """Return the table with replacements that try oneDNN's bfloat16 kernels first."""
     return table | {op: make(table[op]) for op, make in KERNELS.items()}
 
 
 class _Policy:
-    """What `apply` asks in place of just running an op."""
+    """The policy that `apply` calls before it runs an op: `policy(op, inputs)` returns the op and the inputs to use."""
 
     def __init__(self, dtype: np.dtype, native: bool) -> None:
         self.dtype = dtype
@@ -100,7 +100,7 @@ class _Policy:
 
 
 def _full(x: Operand) -> Operand:
-    """A 16-bit input of an operation that wants float32."""
+    """Widen a 16-bit input to float32; return any other input unchanged."""
     if isinstance(x, Tensor):
         return apply(H.wide_, x) if H.is_half(x.data) else x
     return H.widen(x)
@@ -121,18 +121,23 @@ _policy = cache(_Policy)
 
 
 class _Left(threading.local):
-    """The policies that this thread left when it entered, the last one last."""
+    """A stack of the policies to restore on exit, one per thread."""
 
     def __init__(self) -> None:
         self.policies: list[Policy | None] = []
 
 
 class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
-    """Run the operations inside, in this thread, in mixed precision: `with autocast():` or `@autocast()`.
+    """A context manager and decorator that runs the current thread's operations in mixed precision.
 
-    The forward pass and the loss belong inside; `backward()` may stand inside or after, it follows what was recorded.
-    Blocks nest, and `enabled=False` makes one of float32 inside another: what comes in with 16 bits then stays so.
-    One `ctx = autocast()` may be entered again and again, within itself and by several threads.
+    The forward pass and the loss belong inside the block. `backward()` may be called inside or after it, because it
+    applies the derivatives of the recorded operations.
+
+    Blocks can be nested. `enabled=False` switches mixed precision off in an inner block; 16-bit inputs then stay
+    16-bit. One instance may be entered repeatedly, within itself, and by several threads.
+
+    Args:
+        dtype: bfloat16 or float16. enabled: False runs the operations unchanged.
 
     Raises:
         SettingError: the dtype is neither bfloat16 nor float16.
@@ -150,7 +155,7 @@ class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
 
 
 def _half_dtype(dtype: DTypeLike) -> np.dtype:
-    if dtype == "bfloat16":  # a name that NumPy does not know before ml_dtypes is imported
+    if dtype == "bfloat16":  # a name that NumPy only accepts after ml_dtypes is imported
         return dtypes.bfloat16()
     try:
         half = np.dtype(dtype)
@@ -162,20 +167,23 @@ def _half_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 class GradScaler:
-    """Scales the loss up before the backward pass, and the gradients down again before the step.
+    """A scaler that multiplies the loss before the backward pass, and divides the gradients before the step.
 
-    float16 is 0 below 6e-8, so that small gradients vanish on their way; multiplied by 65536 they do not. Where the
-    scale is too large, gradients become infinite: that step is left out and the scale halved. After `growth_interval`
-    steps without, it is doubled. It stays within float32's normal numbers, 2^-126 to 2^128. bfloat16 does not need it.
+    float16 is 0 below 6e-8, so small gradients vanish in the backward pass; multiplied by 65536, they do not. If the
+    scale is too large, gradients become infinite: that step is skipped, and the scale is halved. After
+    `growth_interval` steps with finite gradients, it is doubled. The scale stays in the range of float32's normal
+    numbers, 2^-126 to 2^128. bfloat16 does not need scaling.
 
         scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()
 
-    To see or to clip the gradients, call `unscale_(optimizer)` before `step`.
+    To inspect or clip the gradients, call `unscale_(optimizer)` before `step`.
 
     Args:
-        init_scale: the first scale. growth_factor, backoff_factor: it is multiplied by one or the other.
-        growth_interval: steps with finite gradients until it grows.
-        enabled: False makes all of it do nothing but the optimizer's step.
+        init_scale: the initial scale.
+        growth_factor: multiplies the scale after `growth_interval` consecutive steps with finite gradients.
+        backoff_factor: multiplies the scale after a step with an infinite or NaN gradient.
+        growth_interval: the number of steps with finite gradients before the scale grows.
+        enabled: False switches scaling off; `step` then only runs the optimizer's step.
     """
 
     def __init__(
@@ -191,24 +199,24 @@ class GradScaler:
         self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
         self.growth_interval, self.enabled = int(growth_interval), enabled
         self._scale, self._good_steps = float(init_scale), 0
-        self._finite: dict[Optimizer, bool] = {}  # of the optimizers unscaled since the last update
-        self._stepped: set[Optimizer] = set()  # since then
+        self._finite: dict[Optimizer, bool] = {}  # optimizers unscaled since the last update: are the gradients finite?
+        self._stepped: set[Optimizer] = set()  # optimizers stepped since the last update
 
     def get_scale(self) -> float:
-        """The factor of the moment; 1 if not enabled."""
+        """Return the current scale, or 1 if the scaler is not enabled."""
         return self._scale if self.enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
-        """loss times the scale, in float32."""
+        """Return the loss multiplied by the scale, in float32."""
         if not self.enabled:
             return loss
         return _full(loss) * self._scale
 
     def unscale_(self, optimizer: Optimizer) -> bool:
-        """Divide the gradients by the scale; whether all are finite.
+        """Divide the optimizer's gradients by the scale, and return whether all of them are finite.
 
         Raises:
-            GradientError: it was done already since the last `update`, or the step was.
+            GradientError: `unscale_` or `step` was already called for this optimizer since the last `update`.
         """
         if not self.enabled:
             return True
@@ -218,8 +226,8 @@ class GradScaler:
             raise GradientError("GradScaler: unscale_() was called twice for one optimizer since the last update()")
         finite, scale = True, np.float32(self._scale)
         for parameter in optimizer.parameters():
-            if parameter.grad is not None:  # replaced, not written: its array may be another's too
-                with np.errstate(over="ignore"):  # a gradient of float16 or a scale below 1
+            if parameter.grad is not None:  # replaced, not written in place: another gradient may share its array
+                with np.errstate(over="ignore"):  # overflow: float16 gradients or a scale below 1
                     unscaled = (parameter.grad.data / scale).astype(parameter.grad.dtype, copy=False)
                 parameter.grad = Tensor(unscaled)
                 finite = finite and bool(np.isfinite(unscaled).all())
@@ -227,10 +235,12 @@ class GradScaler:
         return finite
 
     def step(self, optimizer: Optimizer) -> bool:
-        """The optimizer's step, unless a gradient is infinite or NaN; whether it was done.
+        """Run the optimizer's step unless a gradient is infinite or NaN, and return whether it ran.
+
+        The gradients are unscaled first, unless `unscale_` was called.
 
         Raises:
-            GradientError: it was called already since the last `update`: its gradients are unscaled once.
+            GradientError: `step` was already called for this optimizer since the last `update`.
         """
         if optimizer in self._stepped:
             raise GradientError("GradScaler: step() was called twice for one optimizer since the last update()")
@@ -242,15 +252,15 @@ class GradScaler:
         return finite
 
     def update(self) -> None:
-        """After the step: halve the scale, keep it or double it.
+        """Multiply the scale by `backoff_factor`, keep it, or multiply it by `growth_factor`. Call it after `step`.
 
         Raises:
-            GradientError: no gradients were looked at since the last `update`.
+            GradientError: neither `step` nor `unscale_` was called since the last `update`.
         """
         if not self.enabled:
             return
         if not self._finite:
-            raise GradientError("GradScaler: update() without step() or unscale_() before it")
+            raise GradientError("GradScaler: update() was called without step() or unscale_() before it")
         if all(self._finite.values()):
             self._good_steps += 1
             if self._good_steps >= self.growth_interval:
@@ -262,7 +272,7 @@ class GradScaler:
         self._stepped.clear()
 
     def state_dict(self) -> dict[str, float]:
-        """All that a resumed run needs, by PyTorch's names."""
+        """Return everything that a resumed run needs, under PyTorch's names."""
         return {
             "scale": self._scale,
             "growth_factor": self.growth_factor,
@@ -272,10 +282,10 @@ class GradScaler:
         }
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take over what `state_dict` gave.
+        """Load a state that `state_dict` returned.
 
         Raises:
-            StateError: it is not from a GradScaler.
+            StateError: the state is not from a GradScaler, or a value is out of range.
         """
         if state.keys() != self.state_dict().keys():
             raise StateError(f"GradScaler: state with {sorted(state)}: expected {sorted(self.state_dict())}")
@@ -283,7 +293,7 @@ class GradScaler:
         if problem := _out_of_range(scale, growth, backoff, interval):
             raise StateError(f"GradScaler: state with {problem}")
         if not (_is_number(good_steps, int) and good_steps >= 0):
-            raise StateError(f"GradScaler: state with _growth_tracker {good_steps!r}: expected a whole number from 0")
+            raise StateError(f"GradScaler: state with _growth_tracker {good_steps!r}: expected an integer >= 0")
         self._scale, self._good_steps = float(scale), int(good_steps)
         self.growth_factor, self.backoff_factor, self.growth_interval = float(growth), float(backoff), int(interval)
 
@@ -296,7 +306,7 @@ def _is_number(value: Any, *kinds: type) -> bool:
 
 
 def _out_of_range(scale: Any, growth: Any, backoff: Any, interval: Any) -> str:
-    """What is wrong with a scaler's numbers, or ""."""
+    """Return a description of the problem if one of a scaler's values is out of range, else ""."""
     if not all(_is_number(value, int, float, np.floating) for value in (scale, growth, backoff)):
         fits = False
     else:
@@ -305,5 +315,6 @@ def _out_of_range(scale: Any, growth: Any, backoff: Any, interval: Any) -> str:
         return ""
     return (
         f"scale {scale!r}, growth_factor {growth!r}, backoff_factor {backoff!r}, growth_interval {interval!r}: "
-        f"expected a scale from 2^-126 to float32's largest, a finite number > 1, one between 0 and 1, and a whole one"
+        f"expected a scale from 2^-126 to float32's largest, a finite number > 1, a number between 0 and 1, "
+        f"and an integer >= 1"
     )

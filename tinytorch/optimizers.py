@@ -1,7 +1,7 @@
-"""Module 07: what to do with a gradient.
+"""Module 07: optimizers, learning-rate schedules, and gradient clipping.
 
-An optimizer holds parameters and changes them in `step()`; a schedule changes the optimizer's learning rate.
-The updates run in place, through one scratch array for each parameter.
+An optimizer holds parameters and updates them in `step()`; a schedule changes the optimizer's learning rate.
+Updates run in place and use one scratch array for each parameter.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ParameterGroup = dict[str, Any]
 
 
 class Optimizer:
-    """Base: parameters in groups, each with its own settings; state arrays by parameter.
+    """Base class of all optimizers: parameter groups with their own settings, and state arrays for each parameter.
 
     Args:
-        parameters: what `model.parameters()` gives, or a list of groups
+        parameters: the result of `model.parameters()`, or a list of groups
             `{"params": [...], "weight_decay": 0.1, ...}` whose settings override the defaults.
     """
 
@@ -40,11 +40,11 @@ class Optimizer:
         self._scratch = [np.empty_like(p.data) for p in self.parameters()]
 
     def new_state(self, data: Array, group: ParameterGroup) -> dict[str, Array]:
-        """The arrays that the update rule carries from step to step for one parameter."""
+        """Return the arrays that the update rule carries from step to step for one parameter."""
         return {}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
-        """Change one parameter in place."""
+        """Update one parameter in place."""
         raise NotImplementedError(f"{type(self).__name__} must define update()")
 
     def _check_groups(self, known: set[str]) -> None:
@@ -61,7 +61,7 @@ class Optimizer:
         return [p for group in self.param_groups for p in group["params"]]
 
     def zero_grad(self) -> None:
-        """Forget the gradients, so that the next backward starts anew."""
+        """Reset the gradients to None, so that the next backward pass does not add to them."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -75,22 +75,22 @@ class Optimizer:
                 i += 1
 
     def state_dict(self) -> dict[str, Array]:
-        """All that a resumed run needs: each group's learning rate, and the state arrays."""
+        """Return everything a resumed run needs: each group's learning rate and the state arrays."""
         rates = [float(group["lr"]) for group in self.param_groups]
         arrays = {f"{i}.{name}": array for i, state in enumerate(self.state) for name, array in state.items()}
         return {"lr": np.array(rates), **arrays}
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
-        """Take over what `state_dict` gave.
+        """Restore the learning rates and state arrays from a `state_dict`.
 
         Raises:
-            StateError: it is not from an optimizer like this one.
+            StateError: its names or shapes differ from those of this optimizer.
         """
         own = self.state_dict()
-        misfits = [name for name in own.keys() | state.keys()
+        mismatched = [name for name in own.keys() | state.keys()
                    if name not in own or name not in state or own[name].shape != state[name].shape]  # fmt: skip
-        if misfits:
-            raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(misfits))}")
+        if mismatched:
+            raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(mismatched))}")
         for group, rate in zip(self.param_groups, state["lr"], strict=True):
             group["lr"] = float(rate)
         for i, arrays in enumerate(self.state):
@@ -102,7 +102,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent.
 
     g = gradient + weight_decay p;  v = momentum v + g;  p = p - lr v, or with Nesterov p - lr (g + momentum v).
-    Source: Sutskever et al. 2013, http://proceedings.mlr.press/v28/sutskever13.html, in PyTorch's form.
+    Source: Sutskever et al. 2013, http://proceedings.mlr.press/v28/sutskever13.html, in PyTorch's formulation.
     """
 
     def __init__(
@@ -136,13 +136,13 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: a step for each number, by the running mean and size of its gradient.
+    """Adam: the step of each element depends on running averages of its gradient and its squared gradient.
 
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p - lr m/(1 - b1^t) / (sqrt(v/(1 - b2^t)) + eps).
     Weight decay, if any, is added to the gradient. Source: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980.
 
-    Kept are m/(1 - b1) and v/(1 - b2): the constants move into the step's two numbers, which spares two of
-    twelve passes over memory.
+    The state arrays hold m/(1 - b1) and v/(1 - b2). The constant factors move into the two scalars of the step, which
+    saves two of twelve passes over memory.
     """
 
     decoupled = False
@@ -165,7 +165,7 @@ class Adam(Optimizer):
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
         (beta1, beta2), lr = group["betas"], group["lr"]
-        state["step"] += 1  # its own count: a parameter that was idle until now starts afresh
+        state["step"] += 1  # counted per parameter: one that had no gradient until now starts at step 1
         t = int(state["step"])
         if group["weight_decay"]:
             if self.decoupled:
@@ -178,7 +178,7 @@ class Adam(Optimizer):
         np.multiply(g, g, out=scratch)
         square *= beta2
         square += scratch
-        # With m = (1 - b1) mean and v = (1 - b2) square, both bias corrections become one factor each
+        # With m = (1 - b1) mean and v = (1 - b2) square, each bias correction becomes one factor
         root = math.sqrt((1 - beta2) / (1 - beta2**t))
         np.sqrt(square, out=scratch)
         scratch += group["eps"] / root
@@ -188,7 +188,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient: p = p (1 - lr weight_decay) before the step.
+    """Adam with weight decay decoupled from the gradient: p = p (1 - lr weight_decay) before the step.
 
     Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
@@ -207,9 +207,9 @@ class AdamW(Adam):
 
 
 class LambdaLR:
-    """Sets each group's learning rate to its first one times `factor(step)`; call `step()` after the optimizer's.
+    """Sets each group's learning rate to its initial value times `factor(step)`.
 
-    The other schedules are this one with a formula.
+    Call `step()` after the optimizer's `step()`. The other schedules are subclasses that supply a formula.
     """
 
     def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
@@ -223,11 +223,11 @@ class LambdaLR:
         self._apply()
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group now."""
+        """Return each group's current learning rate."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def seek(self, step: int) -> None:
-        """Go to a step, as a resumed run does."""
+        """Jump to a step, as a resumed run does."""
         self.step_count = step
         self._apply()
 
@@ -237,15 +237,17 @@ class LambdaLR:
 
 
 class StepLR(LambdaLR):
-    """lr * gamma^floor(t / step_size)."""
+    """Step decay: lr * gamma^floor(t / step_size) at step t."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         super().__init__(optimizer, lambda t: gamma ** (t // step_size))
 
 
 class CosineLR(LambdaLR):
-    """Up to lr in `warmup` equal steps, (t + 1) / (warmup + 1), then half a cosine down to lr * final at `total`.
+    """Linear warmup, then cosine decay.
 
+    For the first `warmup` steps, the rate is lr (t + 1) / (warmup + 1). It then follows half a cosine from lr down to
+    lr * final at step `total`, and stays there.
     Source: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """
 
@@ -263,22 +265,22 @@ class CosineLR(LambdaLR):
 
 
 def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
-    """Scale all gradients together so that their joint norm is at most max_norm; returns the norm before.
+    """Scale all gradients by one factor so that their total norm is at most max_norm; return the norm before scaling.
 
     Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063.
 
     Raises:
-        GradientError: the norm is NaN or infinite, so that no scale would help.
+        GradientError: the norm is NaN or infinite, so no factor would help.
     """
     with_grad = [p for p in parameters if p.grad is not None]
     gradients = [p.grad.data for p in with_grad if p.grad is not None]
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
-    if norm == math.inf:  # their squares may be too large for float32 where they are not
+    if norm == math.inf:  # squares can overflow float32 even if the gradients do not
         norm = math.hypot(*(float(np.linalg.norm(g.astype(np.float64))) for g in gradients))
     if not math.isfinite(norm):
         raise GradientError(f"clip_grad_norm_: the gradients' norm is {norm}")
     if norm > max_norm:
-        for p in with_grad:  # new arrays: a gradient may be shared with another tensor
+        for p in with_grad:  # new arrays, because a gradient may be shared with another tensor
             p.grad = Tensor(p.grad.data * p.dtype.type(max_norm / norm))  # type: ignore[union-attr]
     return norm
 

@@ -1,10 +1,10 @@
-"""Module 02: the Tensor, a NumPy array that remembers how it was made.
+"""Module 02: the Tensor, a NumPy array that records how it was computed.
 
-Every operation goes through one function, `apply(op, *inputs)`. It runs the op's forward function on the
-arrays and, if a gradient may be asked for later, notes `(op, inputs)` on the result. That note is all that
-module 06 needs to differentiate; this file does not know how that is done.
+Every operation goes through one function, `apply(op, *inputs)`. It runs the op's forward function on the arrays. If a
+gradient may be needed later, it also records `(op, inputs)` on the result. This record is all that module 06 needs for
+differentiation, and nothing in this file depends on how that works.
 
-Shapes in comments, here and everywhere: N samples, C channels, H height, W width; B batch, T time, D width.
+Shape letters, in all files: N samples, C channels, H height, W width; B batch, T time, D width.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Operand = Any  # a Tensor, an array or a Python number
 class Op:
     """A named operation on arrays.
 
-    `forward(*arrays, **attrs)` returns the result or, where the derivative can use something that the forward
-    pass worked out anyway, the pair `(result, kept)`. Without a pair, the result itself is what is kept.
+    `forward(*arrays, **attrs)` returns either the result or a pair `(result, kept)`, where `kept` is something that the
+    forward pass computes anyway and the derivative can use. If it returns only the result, the result itself is kept.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Op:
 
 
 class Node:
-    """How a tensor was made: the op, its inputs, its settings, and what the forward pass kept."""
+    """The record of how a tensor was computed: the op, its inputs, its settings, and what the forward pass kept."""
 
     __slots__ = ("attrs", "inputs", "kept", "op")
 
@@ -53,8 +53,11 @@ Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
 
 
 class _Mode(threading.local):
-    """Of this thread: whether operations are recorded, for differentiating them later, and who may exchange an
-    operation or cast its inputs before it runs (see `autocast` in module 15). A pair, since each look costs 30 ns."""
+    """Per-thread state: whether operations are recorded, so that they can be differentiated later, and the policy that
+    may replace an operation or cast its inputs before it runs (see `autocast` in module 15).
+
+    The two are stored as one pair, because each attribute lookup takes 30 ns.
+    """
 
     recording_and_policy: tuple[bool, Policy | None] = (True, None)
 
@@ -63,12 +66,15 @@ _mode = _Mode()
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
-    """Whether these are floating-point numbers: NumPy's own, or ml_dtypes' bfloat16, which it counts among bytes."""
+    """Return whether `dtype` is a floating-point dtype: one of NumPy's, or bfloat16.
+
+    ml_dtypes defines bfloat16, and NumPy reports its kind as raw bytes.
+    """
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are being recorded (see `no_grad` in module 06)."""
+    """Return whether operations are being recorded (see `no_grad` in module 06)."""
     return _mode.recording_and_policy[0]
 
 
@@ -78,24 +84,27 @@ def set_grad_enabled(enabled: bool) -> None:
 
 
 def set_policy(policy: Policy | None) -> Policy | None:
-    """From now on, in this thread, `apply` runs `policy(op, inputs)` in place of them; returns the one before."""
+    """Set this thread's policy and return the previous one.
+
+    From then on, `apply` replaces `(op, inputs)` with `policy(op, inputs)`; None turns this off.
+    """
     recording, before = _mode.recording_and_policy
     _mode.recording_and_policy = recording, policy
     return before
 
 
 def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
-    """Run `op` on the inputs and remember it, if any input wants a gradient.
+    """Run `op` on the inputs and record it if any input requires a gradient.
 
-    Tensors are unwrapped; arrays and Python numbers pass as they are and count as constants.
+    Tensors are unwrapped; arrays and Python numbers are passed unchanged and treated as constants.
 
     Raises:
-        ShapeError: the inputs' shapes do not fit the op; the message states them all.
+        ShapeError: the inputs' shapes are not valid for the op; the message states all of them.
     """
     recording, policy = _mode.recording_and_policy
     if policy is not None:
         op, inputs = policy(op, inputs)
-    # a NumPy scalar becomes a Python number, which leaves the tensor's dtype as it is
+    # a NumPy scalar could change the tensor's dtype; a Python number does not
     arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
     try:
         result = op.forward(*arrays, **attrs)
@@ -104,7 +113,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     except (ValueError, np.exceptions.AxisError) as error:
         shapes = " and ".join(str(np.shape(a)) for a in arrays)
         settings = "".join(f", {name}={value}" for name, value in attrs.items())
-        raise ShapeError(f"{op.name}: shapes {shapes}{settings} do not fit ({error})") from None
+        raise ShapeError(f"{op.name}: shapes {shapes}{settings} are incompatible ({error})") from None
     data, kept = result if type(result) is tuple else (result, result)
     out = Tensor.__new__(Tensor)
     out.data = data if type(data) is Array else np.asarray(data)
@@ -123,7 +132,7 @@ _differentiate: Callable[..., None] | None = None
 
 
 def use_differentiator(differentiate: Callable[..., None]) -> None:
-    """Give `Tensor.backward` its engine. Module 06 calls this once, when it is imported."""
+    """Set the function that `Tensor.backward` calls. Module 06 calls this once, when it is imported."""
     global _differentiate
     _differentiate = differentiate
 
@@ -132,16 +141,16 @@ class Tensor:
     """An n-dimensional array with a gradient.
 
     Args:
-        data: numbers, nested lists, a NumPy array (not copied; its dtype stays) or a Tensor.
-            Python floats become float32, Python integers int64.
-        requires_grad: whether `backward()` should leave a gradient in `.grad`.
+        data: numbers, nested lists, a NumPy array (not copied; its dtype is kept), or a Tensor.
+            Python floats become float32; Python integers become int64.
+        requires_grad: whether `backward()` stores a gradient in `.grad`.
         dtype: overrides the dtype rule above.
 
     Attributes:
         data: the NumPy array.
-        grad: a Tensor of the same shape, or None; only leaves that require it get one. Its array may be shared
-            with another tensor's gradient, so it is replaced (`t.grad = ...`) and never written into.
-        node: how it was made; None for a leaf.
+        grad: a Tensor of the same shape, or None; only leaves that require a gradient get one. Its array may be shared
+            with another tensor's gradient, so replace it (`t.grad = ...`) and never write into it.
+        node: the record of how the tensor was computed; None for a leaf.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
     >>> (x @ x.T + 1).sum()
@@ -149,7 +158,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
-    __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__, not NumPy
+    __array_ufunc__ = None  # `array + tensor` calls Tensor.__radd__, not NumPy
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         self.data: Array = _as_array(data, dtype)
@@ -159,7 +168,7 @@ class Tensor:
         self.grad: Tensor | None = None
         self.node: Node | None = None
 
-    # What it is -----------------------------------------------------------------------------------
+    # Properties and conversions -------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -175,27 +184,27 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by hand rather than by an operation."""
+        """Whether the tensor was created directly rather than by an operation."""
         return self.node is None
 
     def numel(self) -> int:
-        """The number of elements."""
+        """Return the number of elements."""
         return self.data.size
 
     def numpy(self) -> Array:
-        """The array itself, not a copy."""
+        """Return the array itself, not a copy."""
         return self.data
 
     def item(self) -> float:
-        """The one number in it."""
+        """Return the value of a one-element tensor as a Python number."""
         return self.data.item()
 
     def detach(self) -> Tensor:
-        """The same data, cut off from how it was made."""
+        """Return a tensor that shares the data but not the record of how it was computed."""
         return Tensor(self.data)
 
     def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
-        """Add d(self)/d(leaf) to `.grad` of every leaf that requires it. See `autograd.backward`."""
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient. See `autograd.backward`."""
         if _differentiate is None:
             raise GradientError("backward() needs module 06: import tinytorch.autograd first")
         _differentiate(self, gradient, retain_graph)
@@ -256,7 +265,7 @@ class Tensor:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    # Comparisons: no derivative, so plain results ------------------------------------------------------
+    # Comparisons: not differentiable, so nothing is recorded ------------------------------------------
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         return apply(Op("equal", np.equal), self.data, _raw(other))
@@ -277,7 +286,7 @@ class Tensor:
         return apply(Op("greater_equal", np.greater_equal), self.data, _raw(other))
 
     def argmax(self, dim: int | None = None) -> Tensor:
-        """Where the largest element is, along `dim` or in the flattened tensor."""
+        """Return the index of the largest element along `dim`, or in the flattened tensor."""
         return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.data)
 
     # Elementwise ------------------------------------------------------------------------------------
@@ -295,7 +304,7 @@ class Tensor:
         return apply(absolute, self)
 
     def maximum(self, other: Operand) -> Tensor:
-        """The larger of the two, element by element; where they are equal each gets half the gradient."""
+        """Return the elementwise maximum; where the two are equal, each gets half the gradient."""
         return apply(maximum, self, other)
 
     # Reductions -------------------------------------------------------------------------------------
@@ -307,32 +316,32 @@ class Tensor:
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
     def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """The largest value; equal largest values share the gradient."""
+        """Return the largest value; if several elements are equal to it, they share the gradient equally."""
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
     def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return -(-self).max(dim, keepdim)
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-        """sum((x - mean)^2) / (n - correction)."""
+        """Return the variance, sum((x - mean)^2) / (n - correction)."""
         mean = self.mean(dim, keepdim=True)
         n = self.numel() // max(1, mean.numel())
         return ((self - mean) ** 2).sum(dim, keepdim) / (n - correction)
 
-    # Shape: views where NumPy gives views ------------------------------------------------------------
+    # Shape: views where NumPy returns views ------------------------------------------------------------
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
         return apply(reshape, self, shape=_flat(shape))
 
     def flatten(self, start_dim: int = 0) -> Tensor:
-        """Join all dimensions from `start_dim` on."""
+        """Flatten all dimensions from `start_dim` on into one."""
         return self.reshape((*self.shape[:start_dim], math.prod(self.shape[start_dim:])))
 
     def permute(self, *dims: int | tuple[int, ...]) -> Tensor:
         return apply(permute, self, dims=_flat(dims))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
-        """Exchange two dimensions."""
+        """Swap two dimensions."""
         dims = list(range(self.ndim))
         i, j = self._dim(dim0, self.ndim), self._dim(dim1, self.ndim)
         dims[i], dims[j] = j, i
@@ -340,11 +349,11 @@ class Tensor:
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (the field's name)
-        """All dimensions reversed."""
+        """The tensor with its dimensions reversed."""
         return self.permute(*reversed(range(self.ndim)))
 
     def expand(self, *shape: int | tuple[int, ...]) -> Tensor:
-        """Repeat dimensions of size 1 without copying."""
+        """Expand dimensions of size 1 to the given shape without copying."""
         return apply(expand, self, shape=_flat(shape))
 
     def unsqueeze(self, dim: int) -> Tensor:
@@ -353,14 +362,14 @@ class Tensor:
         return self.reshape((*self.shape[:dim], 1, *self.shape[dim:]))
 
     def squeeze(self, dim: int) -> Tensor:
-        """Remove the dimension `dim`, of size 1."""
+        """Remove the dimension `dim`, which must have size 1."""
         dim = self._dim(dim, self.ndim)
         if self.shape[dim] != 1:
             raise ShapeError(f"squeeze: dimension {dim} of shape {self.shape} has size {self.shape[dim]}, not 1")
         return self.reshape(self.shape[:dim] + self.shape[dim + 1 :])
 
     def _dim(self, dim: int, count: int) -> int:
-        """A dimension counted from the front; -1 is the last."""
+        """Return `dim` counted from the front; -1 is the last dimension."""
         if not -count <= dim < count:
             raise ShapeError(f"dimension {dim} for shape {self.shape}: expected {-count} to {count - 1}")
         return dim % count
@@ -369,13 +378,13 @@ class Tensor:
         return apply(getitem, self, index=_raw_index(index))
 
     def to(self, dtype: DTypeLike) -> Tensor:
-        """The same numbers in another dtype; a gradient passes only between floating-point ones."""
+        """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
         if not is_floating(np.dtype(dtype)):
             return Tensor(self.data.astype(dtype))
         return apply(cast, self, dtype=np.dtype(dtype))
 
 
-# The operations: a name and a forward function each ------------------------------------------------
+# The operations, each a name and a forward function ------------------------------------------------
 
 
 def _power(x: Array, exponent: float) -> Array:
@@ -390,8 +399,8 @@ def _power(x: Array, exponent: float) -> Array:
 
 def _matmul(a: Array, b: Array) -> Array:
     if np.ndim(a) == 0 or np.ndim(b) == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ShapeError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} do not fit: "
-                         f"the last of the first must equal the last but one of the second")  # fmt: skip
+        raise ShapeError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} are incompatible: "
+                         f"the last dimension of the first must equal the last but one of the second")  # fmt: skip
     return a @ b
 
 
@@ -399,7 +408,7 @@ def _getitem(x: Array, index: Any) -> Array:
     try:
         return x[index]
     except IndexError as error:
-        raise ShapeError(f"getitem: index {index} does not fit shape {x.shape} ({error})") from None
+        raise ShapeError(f"getitem: index {index} is not valid for shape {x.shape} ({error})") from None
 
 
 add = Op("add", np.add)
@@ -426,21 +435,21 @@ concatenate = Op("cat", lambda *arrays, dim: np.concatenate(arrays, axis=dim))
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
-    """`a` where the condition holds, else `b`."""
+    """Return `a` where the condition is true and `b` elsewhere."""
     return apply(where_, _raw(condition), a, b)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Join tensors along an existing dimension."""
+    """Concatenate tensors along an existing dimension."""
     return apply(concatenate, *tensors, dim=dim)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Join tensors along a new dimension."""
+    """Stack tensors along a new dimension."""
     return cat([t.unsqueeze(dim) for t in tensors], dim)
 
 
-# Making tensors ------------------------------------------------------------------------------------
+# Creating tensors ----------------------------------------------------------------------------------
 
 
 def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
@@ -452,12 +461,12 @@ def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Standard normal float32 numbers from the default generator."""
+    """Return float32 values from a standard normal distribution, drawn from the default generator."""
     return Tensor(default_generator().standard_normal(shape, np.float32), requires_grad)
 
 
 def rand(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Uniform float32 numbers in [0, 1) from the default generator."""
+    """Return float32 values from a uniform distribution over [0, 1), drawn from the default generator."""
     return Tensor(default_generator().random(shape, np.float32), requires_grad)
 
 
@@ -485,5 +494,5 @@ def _raw_index(index: Any) -> Any:
 
 
 def _flat(shape: tuple[Any, ...]) -> tuple[SupportsIndex, ...]:
-    """reshape(2, 3) and reshape((2, 3)) mean the same."""
+    """Return a shape given as separate numbers or as one tuple: reshape(2, 3) equals reshape((2, 3))."""
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape

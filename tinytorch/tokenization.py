@@ -1,8 +1,8 @@
-"""Module 11: from text to token numbers and back.
+"""Module 11: tokenization. From text to token numbers and back.
 
-Two ways. `CharTokenizer`: a token a character, few tokens, long sequences. `BPETokenizer`: frequent runs of
-bytes become tokens of their own, so that a sequence of the same length sees several times as much text; it
-starts from the 256 bytes, so any Unicode text comes back exactly. Both give int64 arrays.
+`CharTokenizer` assigns one token to each character: a small vocabulary and long sequences. `BPETokenizer` adds tokens
+for frequent byte sequences, so that a sequence of the same length covers several times as much text. It starts from
+the 256 bytes, so any Unicode text is restored exactly. Both return int64 arrays.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from tinytorch.tensor import Array
 
 
 class CharTokenizer:
-    """A token for each character, in the order of their code points.
+    """A tokenizer with one token per character, numbered from 0 in the order of the code points.
 
     Args:
-        characters: the alphabet; what stands twice counts once.
-        unknown: the character that stands for all that are not in the alphabet; without it they are an error.
+        characters: the alphabet. Duplicates count once.
+        unknown: a character that replaces each character that is not in the alphabet; it is added to the alphabet.
+            Without it, `encode` raises an error for such characters.
 
     >>> tokenizer = CharTokenizer("hello world")
     >>> tokenizer.decode(tokenizer.encode("hold"))
@@ -43,41 +44,45 @@ class CharTokenizer:
         self.unknown = unknown
         if not self.characters:
             raise SettingError("CharTokenizer: the alphabet is empty; expected at least one character")
-        self._points = _code_points(self.characters)  # rising
+        self._points = _code_points(self.characters)  # in ascending order, for searchsorted
 
     @property
     def vocab_size(self) -> int:
         return len(self.characters)
 
     def encode(self, text: str) -> Array:
-        """The token of each character, (len(text),).
+        """Return the token of each character, int64 of shape (len(text),).
 
         Raises:
-            SettingError: a character is not in the alphabet, and there is no `unknown`.
+            SettingError: a character is not in the alphabet, and `unknown` is not set.
         """
         points = _code_points(text)
         tokens = np.minimum(np.searchsorted(self._points, points), self.vocab_size - 1)
-        strange = self._points[tokens] != points
-        if strange.any():
+        missing = self._points[tokens] != points
+        if missing.any():
             if self.unknown is None:
-                place = int(strange.argmax())
-                raise SettingError(f"CharTokenizer: character {text[place]!r} at position {place} is not among the "
-                                   f"{self.vocab_size} known ones")  # fmt: skip
-            tokens[strange] = self.characters.index(self.unknown)
+                place = int(missing.argmax())
+                raise SettingError(f"CharTokenizer: character {text[place]!r} at position {place} is not one of the "
+                                   f"{self.vocab_size} known characters")  # fmt: skip
+            tokens[missing] = self.characters.index(self.unknown)
         return tokens.astype(np.int64, copy=False)
 
     def decode(self, tokens: Iterable[int] | Array) -> str:
-        """The text of the tokens."""
+        """Return the text of the tokens."""
         array = _checked(tokens, self.vocab_size, "CharTokenizer")
         return self._points[array].tobytes().decode("utf-32-le", "surrogatepass")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as JSON."""
+        """Save the tokenizer as JSON, and return the path."""
         return _save(path, {"tokenizer": "char", "characters": self.characters, "unknown": self.unknown})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
-        """Read what `save` wrote; raises StateError if the file is something else."""
+        """Load a tokenizer that `save` has written.
+
+        Raises:
+            StateError: the file is not a saved CharTokenizer.
+        """
         content = _load(path, "char", {"characters": str, "unknown": (str, type(None))})
         try:
             return cls(content["characters"], content.get("unknown"))
@@ -85,20 +90,20 @@ class CharTokenizer:
             raise StateError(f"{path}: {error}") from None
 
 
-# Words are split off first, and no token crosses their borders: a word with the space before it, a number,
-# punctuation, white space. As GPT-2's pattern, in what Python's `re` knows; every character matches somewhere.
+# The text is split into words first, and no token crosses a word boundary: a word with the space before it, a number,
+# punctuation, whitespace. This is GPT-2's pattern in the syntax of Python's `re`; every character is part of a match.
 WORDS = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?![^\W\d_])| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 Pair = tuple[int, int]
 
 
 class BPETokenizer:
-    """Byte-level byte-pair encoding: tokens 0 to 255 are the bytes, each later one joins two earlier ones.
+    """Byte-level byte-pair encoding. Tokens 0 to 255 are the bytes, and each later token joins two earlier ones.
 
     Args:
-        merges: the pairs in the order in which they were learnt; pair i makes token 256 + i.
+        merges: the pairs of tokens, in the order in which they were learned. Pair i becomes token 256 + i.
 
-    Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; on bytes as in GPT-2 (Radford et al. 2019).
+    Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; applied to bytes as in GPT-2 (Radford et al. 2019).
 
     >>> tokenizer = BPETokenizer.train("low lower lowest", merges=3)
     >>> tokenizer.decode(tokenizer.encode("slow é"))
@@ -113,7 +118,7 @@ class BPETokenizer:
                 raise SettingError(f"BPETokenizer: merge {i} joins {a} and {b}: expected tokens below {256 + i}")
             self.vocabulary.append(self.vocabulary[a] + self.vocabulary[b])
         self._ranks = {pair: i for i, pair in enumerate(self.merges)}
-        self._known: dict[str, list[int]] = {}  # words met before
+        self._known: dict[str, list[int]] = {}  # the tokens of each word encoded so far
 
     @property
     def vocab_size(self) -> int:
@@ -121,27 +126,29 @@ class BPETokenizer:
 
     @classmethod
     def train(cls, text: str, merges: int) -> BPETokenizer:
-        """Learn `merges` merges (fewer, if no pair stands twice), each time the most frequent pair.
+        """Learn `merges` merges from a text, each one of the most frequent pair of adjacent tokens.
 
-        Pairs are counted over the different words, each once with its count, and after a merge only the words
-        that hold the pair are counted anew: 4.8 MB of Shakespeare and 1,000 merges take 2.3 s.
-        Of equally frequent pairs the one with the smaller numbers is merged, so that training repeats.
+        Training stops early if no pair occurs twice. Of equally frequent pairs, the one with the smaller numbers is
+        merged, so that the same text always produces the same merges.
+
+        Pairs are counted over the different words, each weighted by its frequency. After a merge, only the words that
+        contain the pair are counted again: 4.8 MB of Shakespeare and 1,000 merges take 2.3 s.
         """
         if merges < 0:
             raise SettingError(f"BPETokenizer: {merges} merges: expected at least 0")
         words = Counter(WORDS.findall(text))
         counts = PairCounts((list(_to_bytes(word)), count) for word, count in words.items())
-        learnt: list[Pair] = []
-        while len(learnt) < merges:
+        learned: list[Pair] = []
+        while len(learned) < merges:
             pair = counts.most_frequent()
             if pair is None:
                 break
-            counts.merge(pair, 256 + len(learnt))
-            learnt.append(pair)
-        return cls(learnt)
+            counts.merge(pair, 256 + len(learned))
+            learned.append(pair)
+        return cls(learned)
 
     def encode(self, text: str) -> Array:
-        """The tokens of a text, (N,). Never fails: what was not learnt stays bytes."""
+        """Return the tokens of a text, int64 of shape (N,). Never fails: unknown byte sequences stay single bytes."""
         tokens: list[int] = []
         known = self._known
         for word in WORDS.findall(text):
@@ -152,7 +159,7 @@ class BPETokenizer:
         return np.array(tokens, np.int64)
 
     def decode(self, tokens: Iterable[int] | Array) -> str:
-        """The text of the tokens; bytes that are no UTF-8, as a cut character leaves them, become U+FFFD."""
+        """Return the text of the tokens. Bytes that are not valid UTF-8, as in a truncated character, become U+FFFD."""
         array = _checked(tokens, self.vocab_size, "BPETokenizer")
         content = b"".join([self.vocabulary[token] for token in array.tolist()])
         try:
@@ -161,12 +168,16 @@ class BPETokenizer:
             return content.decode("utf-8", "replace")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as JSON."""
+        """Save the tokenizer as JSON, and return the path."""
         return _save(path, {"tokenizer": "bpe", "merges": self.merges})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BPETokenizer:
-        """Read what `save` wrote; raises StateError if the file is something else."""
+        """Load a tokenizer that `save` has written.
+
+        Raises:
+            StateError: the file is not a saved BPETokenizer.
+        """
         merges = _load(path, "bpe", {"merges": list})["merges"]
         if not all(isinstance(pair, list) and [type(i) for i in pair] == [int, int] for pair in merges):
             raise StateError(f"{path}: merges: expected pairs of integers")
@@ -176,7 +187,7 @@ class BPETokenizer:
             raise StateError(f"{path}: {error}") from None
 
     def _encode_word(self, word: str) -> list[int]:
-        """Apply the merges that the word allows, the earliest learnt first."""
+        """Return the tokens of one word: apply its merges, the earliest learned first."""
         tokens = list(_to_bytes(word))
         while len(tokens) > 1:
             rank = min(self._ranks.get(pair, len(self.merges)) for pair in pairwise(tokens))
@@ -187,17 +198,20 @@ class BPETokenizer:
 
 
 class PairCounts:
-    """How often each pair of neighbours stands in the words, kept right as pairs are merged.
+    """The frequency of each pair of adjacent tokens in the words, updated as pairs are merged.
 
-    A heap gives the most frequent pair. Its entries are not changed when a count falls: an entry whose count
-    is out of date is pushed again with the right one when it comes up.
+    A heap keeps the most frequent pair on top. When a count decreases, its heap entry stays as it is. When an entry
+    with an outdated count reaches the top, it is pushed again with the current count.
+
+    Args:
+        words: each different word as a list of tokens, with its number of occurrences.
     """
 
     def __init__(self, words: Iterable[tuple[list[int], int]]) -> None:
         self.words: list[list[int]] = []
         self.times: list[int] = []
         self.counts: Counter[Pair] = Counter()
-        self.holders: dict[Pair, set[int]] = {}  # pair -> the words that (may) hold it
+        self.holders: dict[Pair, set[int]] = {}  # pair -> indices of the words that (may) contain it
         for word, times in words:
             self._count(len(self.words), word, times)
             self.words.append(word)
@@ -206,7 +220,7 @@ class PairCounts:
         heapq.heapify(self.heap)
 
     def most_frequent(self) -> Pair | None:
-        """The pair that stands most often, if any stands twice."""
+        """Return the most frequent pair, or None if no pair occurs twice."""
         while self.heap:
             negative, pair = self.heap[0]
             count = self.counts[pair]
@@ -218,7 +232,7 @@ class PairCounts:
         return None
 
     def merge(self, pair: Pair, token: int) -> None:
-        """Put `token` where the pair stood."""
+        """Replace every occurrence of the pair with `token`, and update the counts."""
         changed: set[Pair] = set()
         for i in self.holders.pop(pair):
             before, times = self.words[i], self.times[i]
@@ -230,11 +244,11 @@ class PairCounts:
             changed.update(self._count(i, after, times))
             self.words[i] = after
         del self.counts[pair]
-        for new in changed:  # only these can have risen
+        for new in changed:  # only these counts can have increased
             heapq.heappush(self.heap, (-self.counts[new], new))
 
     def _count(self, i: int, word: list[int], times: int) -> list[Pair]:
-        """Add the pairs of word i; gives them."""
+        """Count the pairs of word i, and return them."""
         pairs = list(pairwise(word))
         for pair in pairs:
             self.counts[pair] += times
@@ -243,7 +257,7 @@ class PairCounts:
 
 
 def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:
-    """The tokens with `token` for each pair, from left to right."""
+    """Return the tokens with each occurrence of the pair replaced by `token`, from left to right."""
     out: list[int] = []
     i, last = 0, len(tokens) - 1
     while i <= last:
@@ -257,7 +271,7 @@ def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:
 
 
 def _to_bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # lone halves of pairs are in Python's texts, too
+    return text.encode("utf-8", "surrogatepass")  # a Python string may contain unpaired surrogates
 
 
 def _code_points(text: str) -> Array:
@@ -272,10 +286,10 @@ def _checked(tokens: Iterable[int] | Array, vocab_size: int, name: str) -> Array
     if not array.size:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise SettingError(f"{name}: tokens of shape {array.shape} and type {array.dtype}: expected a row of integers")
-    strange = (array < 0) | (array >= vocab_size)
-    if strange.any():
-        place = int(strange.argmax())
+        raise SettingError(f"{name}: tokens of shape {array.shape} and dtype {array.dtype}: expected a row of integers")
+    invalid = (array < 0) | (array >= vocab_size)
+    if invalid.any():
+        place = int(invalid.argmax())
         raise SettingError(f"{name}: token {array[place]} at position {place}: expected 0 to {vocab_size - 1}")
     return array
 
@@ -290,10 +304,10 @@ def _load(path: str | os.PathLike[str], kind: str, fields: dict[str, Any]) -> di
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     except ValueError:
-        raise StateError(f"{path}: not JSON; expected what a tokenizer's save() wrote") from None
+        raise StateError(f"{path}: not JSON; expected a file written by a tokenizer's save()") from None
     if not isinstance(content, dict) or content.get("tokenizer") != kind:
         raise StateError(f"{path}: not a saved '{kind}' tokenizer")
     for name, kinds in fields.items():
         if not isinstance(content.get(name), kinds):
-            raise StateError(f"{path}: {name} is missing or of another kind")
+            raise StateError(f"{path}: {name} is missing or has the wrong type")
     return content

@@ -1,7 +1,7 @@
-"""Module 08: the training loop, its record of what happened, and checkpoints that resume exactly.
+"""Module 08: the training loop, its history, and checkpoints that resume exactly.
 
-The Trainer returns metrics as records and prints nothing itself. Whoever wants to watch passes `report`, a
-function called after each step; without one, a progress bar is drawn where stderr is a terminal.
+The Trainer returns metrics as records and prints nothing itself. To follow its progress, pass `report`, a function that
+is called after each step. By default, a progress bar is drawn if stderr is a terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROGRESS = ("epoch", "batch", "loss_sum", "samples", "gathered", "epoch_length",
 
 
 class Batches(Protocol):
-    """What the Trainer needs of a loader (module 10 brings one): its length, and any epoch from any batch."""
+    """What the Trainer requires of a loader: its length, and any epoch from any batch on. Module 10 provides one."""
 
     def __len__(self) -> int: ...
 
@@ -45,7 +45,7 @@ class Batches(Protocol):
 
 
 class Scaler(Protocol):
-    """What the Trainer needs of a gradient scaler (module 15 brings one)."""
+    """What the Trainer requires of a gradient scaler. Module 15 provides one."""
 
     def scale(self, loss: Tensor) -> Tensor: ...
 
@@ -61,32 +61,33 @@ class Scaler(Protocol):
 
 
 class Report(Protocol):
-    """Called after each step with steps done, steps in all, and figures of the moment."""
+    """A function called after each step with the steps done, the total number of steps, and the current figures."""
 
     def __call__(self, done: int, total: int, **figures: float) -> None: ...
 
 
 def accuracy(logits: Array, targets: Array) -> float:
-    """The share of rows whose largest logit is the target's. Shapes: (N, C), (N,)."""
+    """Return the fraction of rows whose largest logit is the target's. Shapes: (N, C), (N,)."""
     return float((logits.argmax(axis=1) == targets).mean())
 
 
 class Trainer:
-    """Trains a model on (inputs, targets) batches.
+    """Trains a model on batches of (inputs, targets).
 
     Args:
-        model, optimizer, loss: `loss(model(inputs), targets)` is minimised.
+        model, optimizer, loss: `loss(model(inputs), targets)` is minimized.
         schedule: stepped after each optimizer step.
-        clip_norm: the gradients' joint norm is held below it.
-        accumulate: batches whose gradients are averaged for one optimizer step.
+        clip_norm: maximum total norm of the gradients, which are scaled down to it.
+        accumulate: number of batches whose gradients are averaged for one optimizer step.
         metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
-        checkpoint: a file to save to after each epoch and on Ctrl-C; `resume()` goes on from it.
-        patience: stop when the validation loss has not improved for so many epochs.
-        autocast: makes the block that model and loss run in, e.g. `tt.autocast` for bfloat16 (module 15).
-        scaler: scales the loss and leaves out steps with infinite gradients, for float16.
+        checkpoint: file to save to after each epoch and on Ctrl-C; `resume()` continues from it.
+        patience: stop when the validation loss has not improved for this many epochs.
+        autocast: returns a context manager in which the model and the loss run, e.g. `tt.autocast` for bfloat16
+            (module 15).
+        scaler: for float16; scales the loss and skips steps with infinite gradients.
 
     Raises:
-        NonFiniteError: the loss became NaN or infinite; the last checkpoint stays as it was.
+        NonFiniteError: the loss became NaN or infinite; the last checkpoint is left unchanged.
     """
 
     def __init__(
@@ -110,12 +111,12 @@ class Trainer:
         self.checkpoint, self.patience = checkpoint, patience
         self.autocast, self.scaler = autocast, scaler
         self.history: History = []
-        self.epoch = 0  # epochs finished
-        self.batch = 0  # batches done of the epoch under way
-        self.loss_sum = 0.0  # of those batches' losses, times their sizes
+        self.epoch = 0  # finished epochs
+        self.batch = 0  # finished batches of the current epoch
+        self.loss_sum = 0.0  # sum of those batches' losses, each times its batch size
         self.samples = 0
         self.gathered = 0  # batches whose gradients wait for the next step
-        self.epoch_length = 0  # batches in the epoch under way
+        self.epoch_length = 0  # batches in the current epoch
         self.seconds = 0.0  # training time of all runs so far
 
     def fit(
@@ -126,12 +127,12 @@ class Trainer:
         report: Report | None = None,
         split: str = "val",
     ) -> History:
-        """Train until `epochs` epochs are done, counting those before a resume; returns one record an epoch.
+        """Train until `epochs` epochs are done, including those before a resume; return one record per epoch.
 
-        `split` names the validation loader's samples in the records: "val", or "test" where the test split is
-        watched (it then chooses nothing: there is no patience on it).
+        `split` names the validation loader's samples in the records: "val", or "test" if the test split is only
+        monitored. The test split chooses nothing: patience does not apply to it.
 
-        Ctrl-C finishes the step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
+        Ctrl-C finishes the current step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
         """
         self._check_loaders(loader, validation)
         report = report or _default_report()
@@ -140,7 +141,7 @@ class Trainer:
             while self.epoch < epochs and not self._out_of_patience():
                 began = time.perf_counter()
                 for batch in loader.batches(self.epoch, start=self.batch):
-                    first = self.batch - self.batch % self.accumulate  # of the group that makes one step
+                    first = self.batch - self.batch % self.accumulate  # first batch of the group that forms one step
                     loss = self.train_batch(batch, group=min(self.accumulate, length - first))
                     if report is not None:
                         report(self.epoch * length + self.batch, epochs * length, epoch=self.epoch + 1, loss=loss)
@@ -156,17 +157,17 @@ class Trainer:
 
     def _check_loaders(self, loader: Batches, validation: Batches | None) -> None:
         if len(loader) == 0 or (validation is not None and len(validation) == 0):
-            raise SettingError("Trainer: a loader without batches (fewer samples than one batch, with drop_last?)")
+            raise SettingError("Trainer: a loader has no batches (fewer samples than one batch, with drop_last?)")
         if self.patience is not None and validation is None:
-            raise SettingError("Trainer: patience needs a validation loader to watch")
+            raise SettingError("Trainer: patience needs a validation loader")
         if self.batch and self.epoch_length != len(loader):
             raise SettingError(
                 f"Trainer: the checkpoint stopped at batch {self.batch} of {self.epoch_length}, "
-                f"but this loader has {len(loader)} batches an epoch"
+                f"but this loader has {len(loader)} batches per epoch"
             )
 
     def train_batch(self, batch: tuple[Array, ...], group: int = 1) -> float:
-        """One forward and backward pass, and an optimizer step when `group` gradients have come together."""
+        """Run one forward and backward pass, and an optimizer step once `group` batches have been accumulated."""
         inputs, targets = batch
         self.model.train()
         with self.autocast():
@@ -197,7 +198,7 @@ class Trainer:
         return value
 
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
-        """The mean loss (as `val_loss`, by the split's name) and metrics over a loader, in inference mode."""
+        """Return the mean loss (as `val_loss`, named after the split) and metrics over a loader, in inference mode."""
         self.model.eval()
         sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
@@ -212,7 +213,7 @@ class Trainer:
         return {name: value / samples for name, value in sums.items()}
 
     def save(self) -> None:
-        """Write the checkpoint, if one was asked for: the file is always whole, the old one or the new."""
+        """Write the checkpoint, if a file was given. The file is always complete, either the old one or the new one."""
         if self.checkpoint is None:
             return
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
@@ -224,9 +225,9 @@ class Trainer:
         save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
 
     def resume(self) -> bool:
-        """Go on from the checkpoint, if the file is there; says whether it was.
+        """Continue from the checkpoint, if the file exists; return whether it does.
 
-        The model ends with the same weights, bit for bit, as if training had never stopped.
+        The trained weights are bit-identical to those of a run that never stopped.
 
         Raises:
             StateError: the file is not a checkpoint of this model and optimizer; the message names it.
@@ -245,14 +246,14 @@ class Trainer:
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except StateError as error:
-            self.model.load_state_dict(before)  # a refused checkpoint changes nothing
+            self.model.load_state_dict(before)  # a rejected checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None
         for name, parameter in self.model.named_parameters():
             parameter.grad = Tensor(parts["gradient"][name]) if name in parts["gradient"] else None
-        self._take_progress(json.loads(metadata["progress"]))
+        self._restore_progress(json.loads(metadata["progress"]))
         return True
 
-    def _take_progress(self, progress: dict[str, Any]) -> None:
+    def _restore_progress(self, progress: dict[str, Any]) -> None:
         for name in PROGRESS:
             setattr(self, name, progress[name])
         set_rng_state(progress["rng"])
@@ -280,9 +281,9 @@ class Trainer:
 
 
 def progress_bar(stream: TextIO, interval: float = 0.1) -> Report:
-    """A line that redraws itself: how far, the figures, and the time that is left."""
+    """Return a report function that redraws one line: the progress, the figures, and the time left."""
     began = last = time.monotonic()
-    first: int | None = None  # a resumed run does not begin at 0
+    first: int | None = None  # a resumed run does not start at 0
 
     def report(done: int, total: int, **figures: float) -> None:
         nonlocal first, last
@@ -307,10 +308,10 @@ def _default_report() -> Report | None:
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of breaking into a half-done step; a second one breaks in at once."""
+    """Make Ctrl-C set an event instead of interrupting a step; a second Ctrl-C interrupts immediately."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # only the main thread may handle signals
+        yield interrupted  # only the main thread can handle signals
         return
     before = signal.getsignal(signal.SIGINT)
 

@@ -1,11 +1,11 @@
-"""Module 14: the transformer, as GPT-2 arranged it.
+"""Module 14: transformers. A GPT with the architecture of GPT-2.
 
     GPT: tokens -> wte + wpe -> h[0] ... h[n_layer - 1] -> ln_f -> logits
-    one h: x + attn(ln_1(x)), then x + mlp(ln_2(x))
+    each h[i]: x = x + attn(ln_1(x)), then x = x + mlp(ln_2(x))
 
-Sizes, initialisation and weight names are nanoGPT's (https://github.com/karpathy/nanoGPT), so that its trained
-weights load unchanged; its GELU is the exact one, ours the tanh form that GPT-2 itself used: the two differ by
-at most 5e-4. Shapes: B samples, T positions, C width, V tokens.
+Sizes, initialization, and weight names are those of nanoGPT (https://github.com/karpathy/nanoGPT), so its trained
+weights load unchanged. nanoGPT uses the exact GELU. TinyTorch uses the tanh form, as GPT-2 does; the two differ by at
+most 5e-4. Shapes: B samples, T positions, C width, V tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tinytorch.tensor import Array, Op, Tensor, apply
 
 
 def _row_means(x: Array) -> Array:
-    """The mean of each row, (N, 1), as a product: five times as fast as `mean` for rows of 128."""
+    """Return the mean of each row, (N, 1), as a product: five times as fast as `mean` for rows of 128."""
     return (x @ np.full(x.shape[1], 1 / x.shape[1], x.dtype))[:, None]
 
 
@@ -48,7 +48,10 @@ def _layer_norm(x: Array, weight: Array, bias: Array | None = None, *, eps: floa
 def _layer_norm_back(
     g: Array, kept: tuple[Array, Array], x: Array, weight: Array, bias: Array | None = None, **_: object
 ) -> list[Array]:
-    """With n the normed rows and h = g weight: dx = scale (h - mean(h) - n mean(h n))."""
+    """Return dx, dweight, and dbias. With n the normalized rows, scale = 1 / sqrt(variance + eps), and h = g weight:
+
+    dx = scale (h - mean(h) - n mean(h n)),  dweight = sum over rows of g n,  dbias = sum over rows of g.
+    """
     normed, scale = kept
     rows = g.reshape(normed.shape)
     ones = np.ones(len(rows), g.dtype)
@@ -68,9 +71,10 @@ joint_derivative(layer_norm, _layer_norm_back)
 
 
 class LayerNorm(Module):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, mean and variance over the last dimension.
+    """(x - mean) / sqrt(variance + eps) * weight + bias, with mean and variance over the last dimension.
 
-    One op rather than six: forward and backward over (768, 128) take 0.40 ms, the composition 0.69 ms.
+    It is one op instead of six: forward and backward over (768, 128) take 0.40 ms, and the composition 0.69 ms.
+    weight (normalized_shape,) starts at 1, and bias (normalized_shape,) at 0. `bias=False` omits the bias.
     Source: Ba et al. 2016, https://arxiv.org/abs/1607.06450.
     """
 
@@ -88,7 +92,7 @@ class LayerNorm(Module):
 
 
 class MLP(Module):
-    """Two layers with GELU between, four times as wide inside: (B, T, C) -> (B, T, C)."""
+    """Two linear layers with GELU between them and a hidden width of 4 C: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int, dropout: float = 0.0, bias: bool = True) -> None:
         self.c_fc = Linear(n_embd, 4 * n_embd, bias)
@@ -100,10 +104,10 @@ class MLP(Module):
 
 
 class TransformerBlock(Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): each part adds to what is there.
+    """x = x + attention(norm(x)), then x = x + mlp(norm(x)): each part adds to its input.
 
-    Normalising before each part (Xiong et al. 2020, https://arxiv.org/abs/2002.04745) leaves a clear way for the
-    gradient from the last block to the first.
+    Normalizing before each part (Xiong et al. 2020, https://arxiv.org/abs/2002.04745) lets the gradient reach the first
+    block through the additions alone.
     """
 
     def __init__(self, n_embd: int, n_head: int, dropout: float = 0.0, bias: bool = True) -> None:
@@ -118,7 +122,7 @@ class TransformerBlock(Module):
 
 
 class Transformer(Module):
-    """All of a GPT but its last product: tokens (B, T) -> hidden states (B, T, C)."""
+    """A GPT without its last product: tokens (B, T) -> hidden states (B, T, C)."""
 
     def __init__(
         self, vocab_size: int, block_size: int, n_layer: int, n_head: int, n_embd: int, dropout: float, bias: bool
@@ -137,14 +141,16 @@ class Transformer(Module):
 
 
 class GPT(Module):
-    """A language model: for each position, how likely each token is to come next.
+    """A language model: for each position, the logits of the next token.
 
-    The last product uses the token embedding's own weight (Press and Wolf 2017, https://arxiv.org/abs/1608.05859),
-    so `state_dict` holds it once, as `transformer.wte.weight`.
+    The last product uses the weight of the token embedding (Press and Wolf 2017, https://arxiv.org/abs/1608.05859),
+    so `state_dict` contains it once, as `transformer.wte.weight`.
 
     Args:
-        vocab_size: V. block_size: the longest context. n_layer, n_head, n_embd: blocks, heads, width C.
-        dropout: in training. bias: in Linear and LayerNorm; nanoGPT trains without.
+        vocab_size: V. block_size: the longest context. n_layer, n_head, n_embd: number of blocks, number of heads,
+            width C.
+        dropout: the probability of dropout in training. bias: whether Linear and LayerNorm have a bias; nanoGPT trains
+            without.
 
     >>> model = GPT(vocab_size=65, block_size=8, n_layer=1, n_head=2, n_embd=16)
     >>> model(np.array([[1, 2, 3]])).shape
@@ -165,13 +171,13 @@ class GPT(Module):
             raise SettingError(f"GPT: n_layer {n_layer}: expected at least 1")
         self.vocab_size, self.block_size = vocab_size, block_size
         self.transformer = Transformer(vocab_size, block_size, n_layer, n_head, n_embd, dropout, bias)
-        _initialise(self, n_layer)
+        _initialize(self, n_layer)
 
     def forward(self, tokens: Tensor | Array, mask: Array | None = None) -> Tensor:
-        """tokens (B, T) -> logits (B, T, V); `mask` as in `MultiHeadAttention`.
+        """Map tokens (B, T) to logits (B, T, V). `mask` as in `MultiHeadAttention`.
 
         Raises:
-            ShapeError: the sequence is empty or longer than the block.
+            ShapeError: the sequence is empty or longer than block_size.
             SettingError: a token is not in the vocabulary.
         """
         shape = tokens.shape
@@ -180,15 +186,21 @@ class GPT(Module):
         return self.head(self.transformer(tokens, mask))
 
     def head(self, x: Tensor) -> Tensor:
-        """Hidden states (..., C) -> logits (..., V), by the token embedding's weight."""
+        """Map hidden states (..., C) to logits (..., V) with the weight of the token embedding."""
         return self.transformer.wte.project(x)
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
-        """As `Module.load_state_dict`; takes PyTorch's second name of the tied weight, `lm_head.weight`, too."""
+        """Load parameters as `Module.load_state_dict` does, with or without `lm_head.weight`.
+
+        This is the second name of the tied weight in PyTorch's models. It may also be the only one.
+
+        Raises:
+            StateError: `lm_head.weight` and `transformer.wte.weight` differ.
+        """
         state = dict(state)
         twin, tied = state.pop("lm_head.weight", None), "transformer.wte.weight"
         if twin is not None and not np.array_equal(_values(state.setdefault(tied, twin)), _values(twin)):
-            raise StateError(f"GPT: lm_head.weight and {tied} differ; expected one weight, tied")
+            raise StateError(f"GPT: lm_head.weight and {tied} differ; expected one tied weight")
         super().load_state_dict(state)
 
     def generate(
@@ -202,20 +214,25 @@ class GPT(Module):
         stop: int | None = None,
         hop: int = 1,
     ) -> Array:
-        """Go on from a prompt, one token at a time; only the last `block_size` tokens are looked at.
+        """Continue a prompt, one token at a time. The model reads at most the last `block_size` tokens.
 
         Args:
-            tokens: the prompt, (T,) or (B, T); the result has as many dimensions.
-            temperature: below 1 bolder, above 1 wilder; 0 takes the likeliest token.
-            top_k: draw among the k likeliest; equal ones stay together. top_p: draw among the fewest that together
-                reach p.
-            seed: repeats a text; without one, the default generator goes on.
-            stop: a token that ends a sequence; a row of several that is done is filled up with it.
-            hop: how many tokens the context drops at once when the block is full, see `window_start`.
+            tokens: the prompt, (T,) or (B, T).
+            max_new_tokens: the number of tokens to generate. Fewer are generated if all rows end with `stop`.
+            temperature: divides the logits before softmax. Below 1 favors likely tokens, above 1 flattens the
+                distribution, and 0 always chooses the likeliest token.
+            top_k: sample only from the k likeliest tokens, and from those with the same logit as the k-th.
+            top_p: sample only from the smallest set of likeliest tokens whose probabilities sum to at least top_p.
+            seed: makes the text reproducible. Without a seed, the default generator is used.
+            stop: a token that ends a sequence. In a batch, rows that have ended are padded with it.
+            hop: the number of tokens that the context drops at once when the block is full; see `window_start`.
+
+        Returns:
+            The prompt followed by the new tokens, int64: (T + new,) for a prompt (T,), else (B, T + new).
 
         Raises:
-            SettingError: an empty prompt, a token out of the vocabulary, or a setting out of its range.
-            ShapeError: the prompt is neither a row of tokens nor rows of them.
+            SettingError: the prompt is empty, a token is not in the vocabulary, or a setting is out of range.
+            ShapeError: the prompt has neither shape (T,) nor (B, T).
             NonFiniteError: the model's logits are NaN or infinite.
         """
         _check_integer("hop", hop, 1, self.block_size)
@@ -227,15 +244,20 @@ class GPT(Module):
 
     @no_grad()
     def next_logits(self, tokens: Array) -> Array:
-        """Logits of the token after the last one: (B, T) -> (B, V). Records nothing; switch to `eval()` before."""
+        """Return the logits of the token after the last one: (B, T) -> (B, V).
+
+        No gradients are recorded. Call `eval()` first.
+        """
         return self.head(self.transformer(tokens)[:, -1]).data
 
 
 def window_start(length: int, block_size: int, hop: int) -> int:
-    """Where the context of a text begins: at the least multiple of hop that leaves at most `block_size` tokens of it.
+    """Return the first position of the context: the smallest multiple of hop that leaves at most `block_size` tokens.
 
-    With hop 1 it is always the last `block_size` tokens. A larger hop lets it stay where it is for `hop` tokens, in
-    which a context between block_size - hop + 1 and block_size long grows at its end alone: see module 19.
+        start = max(0, ceil((length - block_size) / hop) hop)
+
+    With hop 1, the context is always the last `block_size` tokens. With a larger hop, its start stays the same for
+    `hop` tokens, and the context only grows at its end, from block_size - hop + 1 to block_size tokens: see module 19.
     """
     return max(0, -(-(length - block_size) // hop) * hop)
 
@@ -248,7 +270,11 @@ def write(
     stop: int | None,
     next_logits: Callable[[Array], Array],
 ) -> Array:
-    """The loop of `GPT.generate`, whose arguments these are; `next_logits` is given the whole text (B, T) so far."""
+    """Run the loop of `GPT.generate`, with its arguments.
+
+    Args:
+        next_logits: maps the whole text so far, (B, T), to the logits of its next token, (B, V).
+    """
     prompt = np.asarray(tokens)
     if not prompt.size:
         raise SettingError("generate: the prompt is empty; expected at least one token")
@@ -275,7 +301,7 @@ def write(
 
 
 class Sampler:
-    """Draws a token from logits; see `GPT.generate` for the settings.
+    """A sampler that draws tokens from logits. See `GPT.generate` for its settings.
 
     Source of top-p: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
     """
@@ -293,22 +319,26 @@ class Sampler:
         self.rng = default_generator() if seed is None else np.random.default_rng(seed)
 
     def __call__(self, logits: Array) -> Array:
-        """One token for each row: (B, V) -> (B,)."""
+        """Draw one token for each row: (B, V) -> (B,).
+
+        Raises:
+            NonFiniteError: a logit is NaN or infinite.
+        """
         if not np.isfinite(logits).all():
             raise NonFiniteError("generate: the model's logits are NaN or infinite; are its weights finite?")
         if self.temperature == 0:
             return logits.argmax(axis=1)
         steps = self.probabilities(logits).cumsum(axis=1)
         draws = self.rng.random((len(logits), 1)) * steps[:, -1:]
-        return (steps <= draws).sum(axis=1)  # the first token whose step lies above the draw
+        return (steps <= draws).sum(axis=1)  # the first token whose cumulative probability exceeds the draw
 
     def probabilities(self, logits: Array) -> Array:
-        """What is drawn from: softmax(logits / temperature), without what top_k and top_p leave out."""
+        """Return softmax(logits / temperature), float64 (B, V), restricted by top_k and top_p. Each row sums to 1."""
         scaled = logits.astype(np.float64)
         if self.top_k is not None and self.top_k < logits.shape[1]:
             kth = np.partition(scaled, -self.top_k, axis=1)[:, -self.top_k, None]
             scaled[scaled < kth] = -np.inf
-        scaled -= scaled.max(axis=1, keepdims=True)  # first, so that a tiny temperature gives 0 and -inf, not NaN
+        scaled -= scaled.max(axis=1, keepdims=True)  # first, so that a tiny temperature yields 0 and -inf, not NaN
         with np.errstate(over="ignore"):
             scaled /= self.temperature
         p = np.exp(scaled)
@@ -320,16 +350,16 @@ class Sampler:
         return p
 
     def _keep_fewest(self, p: Array) -> None:
-        """Zero all but the fewest that together reach top_p.
+        """Keep the smallest set of likeliest tokens whose probabilities sum to at least top_p; set the others to 0.
 
-        Those below (1 - top_p) / 2V hold less than 1 - top_p together, so they are out before anything is sorted: of
-        4,256 tokens some 600 are left, and the whole takes 22 us where sorting all takes 103.
+        The probabilities below (1 - top_p) / 2V sum to less than 1 - top_p, so they are excluded before sorting: of
+        4,256 tokens, about 600 remain. This takes 22 µs, and sorting all of them 103 µs.
         """
         assert self.top_p is not None
         likely = np.flatnonzero(p > (1 - self.top_p) / (2 * p.size))
         order = likely[np.argsort(-p[likely], kind="stable")]
         falling = p[order]
-        kept = falling.cumsum() - falling < self.top_p  # those before it do not reach top_p yet
+        kept = falling.cumsum() - falling < self.top_p  # the sum of the larger ones is still below top_p
         p[:] = 0
         p[order[kept]] = falling[kept]
 
@@ -342,12 +372,15 @@ def _check_integer(name: str, value: int, least: int, most: int | None = None) -
 
 
 def next_token_loss(logits: Tensor, targets: Tensor | Array) -> Tensor:
-    """`cross_entropy` over all positions: logits (B, T, V), targets (B, T)."""
+    """Return `cross_entropy` over all positions: logits (B, T, V), targets (B, T)."""
     return cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def _initialise(model: GPT, n_layer: int) -> None:
-    """nanoGPT's: normal with sd 0.02, those that add to the residual stream 0.02 / sqrt(2 n_layer), biases 0."""
+def _initialize(model: GPT, n_layer: int) -> None:
+    """Initialize the parameters as nanoGPT does: weights normal with standard deviation 0.02, biases 0.
+
+    The weights whose product is added to the residual stream (`c_proj`) get 0.02 / sqrt(2 n_layer).
+    """
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             sd = 0.02 / math.sqrt(2 * n_layer) if name.endswith("c_proj.weight") else 0.02

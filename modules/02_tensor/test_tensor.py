@@ -97,7 +97,7 @@ def test_shape_error_states_both_shapes() -> None:
         Tensor(A) @ Tensor(A)
     with pytest.raises(ShapeError, match=r"reshape: shapes \(2, 3\), shape=\(4,\)"):
         Tensor(A).reshape(4)
-    with pytest.raises(ShapeError, match=r"getitem: index 5 does not fit shape \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"getitem: index 5 is not valid for shape \(2, 3\)"):
         Tensor(A)[5]
     with pytest.raises(ShapeError, match="size 3, not 1"):
         Tensor(A).squeeze(1)

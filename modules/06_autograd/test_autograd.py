@@ -124,7 +124,7 @@ def test_wrong_derivative_is_detected() -> None:
     wrong = Op("wrong", lambda x: x * x)
     autograd.derivative(wrong, lambda g, y, x: 3 * g * x)
     try:
-        with pytest.raises(GradientError, match=r"input 0 at \(\d,\): backward gives"):
+        with pytest.raises(GradientError, match=r"input 0 at \(\d,\): backward returned"):
             autograd.check_grads(lambda x: apply(wrong, x), positive(3))
     finally:
         del autograd.DERIVATIVES[wrong]
@@ -270,7 +270,7 @@ def test_errors_state_the_problem() -> None:
         (x * 2).backward()
     with pytest.raises(ShapeError, match=r"gradient of shape \(3,\) for a tensor of shape \(2,\)"):
         (x * 2).backward(np.ones(3))
-    with pytest.raises(GradientError, match="no derivative is known for op 'mystery'"):
+    with pytest.raises(GradientError, match="backward: op 'mystery' has no derivative"):
         apply(Op("mystery", lambda a: a.sum()), x).backward()
     with pytest.raises(GradientError, match="'where' has no derivative for its input 0"):
         apply(tensor.where_, x, 1.0, 2.0).sum().backward()

@@ -184,7 +184,7 @@ def test_file_that_is_not_a_checkpoint_is_rejected_by_name(tmp_path: Path) -> No
     with pytest.raises(StateError, match=r"weights\.safetensors: not a checkpoint"):
         trainer(path).resume()
     path.write_bytes(b"rubbish")
-    with pytest.raises(StateError, match=r"weights\.safetensors: not a whole"):
+    with pytest.raises(StateError, match=r"weights\.safetensors: not a complete"):
         trainer(path).resume()
     assert not trainer(tmp_path / "none").resume()
 
@@ -283,7 +283,7 @@ def test_rejected_checkpoint_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_mismatched_loaders_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="without batches"):
+    with pytest.raises(SettingError, match="a loader has no batches"):
         trainer().fit(DataLoader(TensorDataset(X, Y), 100, drop_last=True), 1, report=quiet)
     t = trainer(tmp_path / "run.safetensors")
 

@@ -54,6 +54,7 @@ def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
     """Train with the rule that the parameters name."""
+    assert isinstance(model, tt.Linear)
     rule = {"rosenblatt": rosenblatt, "gradient": gradient_descent}[parameters["rule"]]
     return rule(model, data, parameters, seed, report)
 
@@ -66,6 +67,7 @@ def rosenblatt(
     Stops after an epoch without mistakes. Source: Rosenblatt 1958, https://doi.org/10.1037/h0042519.
     """
     rng = np.random.default_rng(seed)
+    assert model.bias is not None
     weight, bias = model.weight.data[0], model.bias.data
     signs = (2 * data.train_y - 1).astype(np.float32)
     curve, updates = [], 0

@@ -45,8 +45,7 @@ def train(model: Variant, data: Task, parameters: Parameters, seed: int, report:
 
 
 def evaluate(model: Variant, data: Task, parameters: Parameters) -> dict[str, Any]:
-    judge: Callable[..., dict[str, Any]] = MEASURES.get(parameters["technique"], inference.judge)
-    return judge(model, data, parameters)
+    return MEASURES.get(parameters["technique"], inference.judge)(model, data, parameters)
 
 
 def predictor(model: Variant) -> Predict:
@@ -57,7 +56,7 @@ def queries(data: Trained, parameters: Parameters) -> np.ndarray:
     return new_inputs(data, 2000)
 
 
-MEASURES = {
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "fp32_kv_cache": generation.judge,
     "int8_dynamic_kv_cache": generation.judge,
     "mixed_precision": precision.judge_quality,

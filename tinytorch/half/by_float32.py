@@ -1,24 +1,24 @@
-"""Module 15: operations on 16-bit numbers, for `mixed_precision` to put in the place of float32's.
+"""Module 15: operations on 16-bit numbers, computed in float32.
 
-Each exists in one version that is always right, by way of float32: inputs are widened, the operation and its
-derivative run as ever, results are rounded. Where oneDNN has a bfloat16 kernel, a second version goes first and
-leaves to the other what it cannot do.
+`mixed_precision` substitutes them for the float32 operations. Each has one version that is always correct: inputs are
+widened, the operation and its derivative run in float32, and results are rounded. Where oneDNN has a bfloat16 kernel, a
+second version tries the kernel first and falls back to this one.
 
     half_op(op, dtype)    rounds its inputs and its result: products and convolutions
     as_it_comes(op)       16 bits in, 16 bits out; float32 in, float32 out
-    x_kernel(op)          in `by_onednn`: the same op, by oneDNN where it can
+    x_kernel(op)          in `by_onednn`: the same op, computed by oneDNN where it is supported
 
-A linear layer as an example, y = x w^T with masters w of float32; [.] rounds to 16 bits:
+As an example, a linear layer y = x w^T with float32 master weights w, where [.] rounds to 16 bits:
 
-    forward     autocast rounds the input by an op of its own, half_:   x16 = [x], all that is kept of x
-                half_op(linear) computes from float32(x16) and [w]:     y16 = [x16 [w]^T], summed in float32
-    backward    g16 = dL/dy comes with 16 bits, as y16 has, and is widened
-                x16's gradient gets x16's dtype:                        dx16 = [g16 [w]]
-                w's gets w's, without a stop at 16 bits:                dw = g16^T x16, float32
-                half_'s derivative widens:                              dx = float32(dx16)
+    forward     autocast rounds the input with a separate op, half_:    x16 = [x]; only x16 is kept
+                half_op(linear) computes with float32(x16) and [w]:     y16 = [x16 [w]^T], summed in float32
+    backward    g16 = dL/dy has the dtype of y16, 16 bits, and is widened
+                the gradient of x16 gets the dtype of x16:              dx16 = [g16 [w]]
+                the gradient of w is never rounded to 16 bits:          dw = g16^T x16, float32
+                the derivative of half_ widens:                         dx = float32(dx16)
 
-`linear_kernel(half_op(linear))` gets y16, dx16 and dw by one product each of `native.bf16`, which rounds w while it
-packs it. What that refuses in the forward pass, half_op does in both.
+`linear_kernel(half_op(linear))` computes y16, dx16, and dw with one product of `native.bf16` each, which rounds w while
+packing it. If the kernel does not support the forward pass, half_op computes the forward and the backward pass.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from tinytorch.arrays.windows import Gradients, Window, channels_first, channels
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative, unbroadcast
 from tinytorch.tensor import Array, Op, is_floating
 
-# How a convolution is computed in float32: laying out the weights, forward, backward, and the weights' gradient back
+# How a convolution is computed in float32: the functions that arrange the weights, run the forward pass, run the
+# backward pass, and restore the shape of the weights' gradient
 Convolution = tuple[Callable[..., Array], Callable[..., Array], Callable[..., Gradients], Callable[..., Array]]
 CONVOLUTIONS: dict[Op, Convolution] = {
     spatial.im2col_: (spatial.weight_columns, spatial.im2col_forward, spatial.im2col_backward,
@@ -50,12 +51,12 @@ CONVOLUTIONS: dict[Op, Convolution] = {
 
 
 def is_half(x: Any) -> bool:
-    """Whether it is an array of 16-bit floating-point numbers."""
+    """Return whether x is an array of 16-bit floating-point numbers."""
     return isinstance(x, Array) and x.dtype.itemsize == 2 and is_floating(x.dtype)
 
 
 def narrow(x: Any, dtype: np.dtype) -> Any:
-    """A floating-point array rounded to 16 bits, what is too large becoming infinite; anything else as it is."""
+    """Round a floating-point array to 16 bits, too large values to infinity; return anything else unchanged."""
     if not isinstance(x, Array) or x.dtype == dtype or not is_floating(x.dtype):
         return x
     with np.errstate(over="ignore"):
@@ -63,17 +64,17 @@ def narrow(x: Any, dtype: np.dtype) -> Any:
 
 
 def widen(x: Any) -> Any:
-    """A 16-bit array as float32; anything else as it is."""
+    """Convert a 16-bit array to float32; return anything else unchanged."""
     return x.astype(np.float32) if is_half(x) else x
 
 
 def _each(change: Callable[[Any], Any], kept: Any) -> Any:
-    """Change what an op kept: an array or a tuple of them."""
+    """Apply `change` to what an op kept, an array or a tuple of arrays."""
     return tuple(map(change, kept)) if isinstance(kept, tuple) else change(kept)
 
 
 def _narrow_images(x: Array, dtype: np.dtype) -> Array:
-    """(N, C, H, W) rounded, as a contiguous (N, H, W, C)."""
+    """Round images (N, C, H, W), and return them as a contiguous array (N, H, W, C)."""
     n, c, h, w = x.shape
     out = np.empty((n, h, w, c), dtype)
 
@@ -91,20 +92,20 @@ derivative(half_, lambda g, y, x, dtype: widen(g))
 derivative(half_images_, lambda g, y, x, dtype: widen(g))
 derivative(wide_, lambda g, y, x: narrow(g, x.dtype))
 
-master_ = Op("master weight", lambda w, groups=1: w)  # a weight that its convolution will lay out by itself
+master_ = Op("master weight", lambda w, groups=1: w)  # the convolution arranges the weight itself
 derivative(master_, lambda g, y, w, groups=1: g)
 
 
-# An operation with float32 inside ---------------------------------------------------------------------
+# Operations that compute in float32 -------------------------------------------------------------------
 
 
 def half_op(op: Op, dtype: np.dtype) -> Op:
-    """`op` on inputs rounded to `dtype`, its result rounded too, float32 in between."""
+    """Return `op` with inputs and result rounded to `dtype`, computed in float32."""
     return _widened(op, lambda x: widen(narrow(x, dtype)), lambda arrays: dtype)
 
 
 def as_it_comes(op: Op, leading: int | None = None) -> Op:
-    """`op` with a 16-bit result where the inputs (or only the `leading` ones) have all the same 16 bits."""
+    """Return `op` with a 16-bit result if all inputs (or the first `leading` ones) have the same 16-bit dtype."""
 
     def result(arrays: tuple[Any, ...]) -> np.dtype | None:
         dtypes = {x.dtype for x in arrays[:leading] if isinstance(x, Array) and is_floating(x.dtype)}
@@ -114,8 +115,10 @@ def as_it_comes(op: Op, leading: int | None = None) -> Op:
 
 
 def _widened(op: Op, inside: Callable[[Any], Any], dtype_of: Callable[[tuple[Any, ...]], np.dtype | None]) -> Op:
-    """`op` on inputs that `inside` makes float32, with op's own derivative; the result gets the dtype that
-    `dtype_of` says."""
+    """Return `op` with its own derivative, on inputs that `inside` converts to float32.
+
+    `dtype_of(inputs)` is the dtype of the result if it has 16 bits. Otherwise, the result stays as `op` computes it.
+    """
 
     def forward(*arrays: Any, **attrs: Any) -> tuple[Array, Any]:
         dtype = dtype_of(arrays)
@@ -137,7 +140,7 @@ def _widened(op: Op, inside: Callable[[Any], Any], dtype_of: Callable[[tuple[Any
 
 
 def _one(rule: Rule, i: int, inside: Callable[[Any], Any]) -> Rule:
-    """The rule for input i, computed in float32; the gradient gets the input's own dtype."""
+    """Return the derivative rule for input i, computed in float32. The gradient gets the input's own dtype."""
 
     def wide_rule(g: Array, kept: Any, *arrays: Any, **attrs: Any) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -148,7 +151,7 @@ def _one(rule: Rule, i: int, inside: Callable[[Any], Any]) -> Rule:
 
 
 def _all(rule: Rule, inside: Callable[[Any], Any]) -> Rule:
-    """The same for a joint rule."""
+    """Return a joint derivative rule, computed in float32. Each gradient gets the dtype of its input."""
 
     def wide_rule(g: Array, kept: Any, *arrays: Any, **attrs: Any) -> list[Array | None]:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -159,10 +162,10 @@ def _all(rule: Rule, inside: Callable[[Any], Any]) -> Rule:
 
 
 def half_convolution(op: Op, dtype: np.dtype) -> Op:
-    """A convolution of rounded images with rounded weights, computed in float32 as `op` does it.
+    """Return a convolution of rounded images with rounded weights, computed in float32 with the algorithm of `op`.
 
-    It takes the weights as they are, (K, C/groups, kh, kw) or for a pointwise one (K, C), and lays them out itself:
-    they must be rounded first.
+    It accepts the weights in their original shape, (K, C/groups, kh, kw), or (K, C) for a pointwise convolution, and
+    arranges them itself, because they must be rounded first.
     """
     lay_out, forward_of, backward_of, lay_back = CONVOLUTIONS[op]
 
@@ -190,6 +193,3 @@ def half_convolution(op: Op, dtype: np.dtype) -> Op:
     new = Op(op.name, forward)
     joint_derivative(new, rule)
     return new
-
-
-# With oneDNN's kernels --------------------------------------------------------------------------------

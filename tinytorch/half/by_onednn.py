@@ -1,4 +1,8 @@
-"""The same operations by oneDNN's bfloat16 kernels, where it has one for the shapes; else as `by_float32` does them."""
+"""Module 15: operations on 16-bit numbers, computed by oneDNN's bfloat16 kernels.
+
+Each `x_kernel(slow)` returns an op that tries oneDNN's kernel first. Where the kernel does not support the inputs, it
+runs `slow`, the version of the op from `by_float32`.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ from tinytorch.native import bf16
 from tinytorch.native.library import UnsupportedError
 from tinytorch.tensor import Array, Op, is_grad_enabled
 
-_STRIP = 2**18  # numbers: half a megabyte, which stays in the cache from one step to the next
+_STRIP = 2**18  # elements, half a megabyte: stays in the cache from one step to the next
 
 
 class _Kernel:
-    """Marks what a kernel kept, so that the derivative knows who ran."""
+    """A wrapper around what a kernel kept, by which the derivative recognizes that the kernel ran."""
 
     __slots__ = ("kept",)
 
@@ -29,9 +33,10 @@ class _Kernel:
 
 
 def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) -> Op:
-    """`slow`, but by a kernel where the first input is bfloat16 and the kernel does not raise UnsupportedError.
+    """Return `slow` with a kernel that runs first if the first input is bfloat16.
 
-    The rules are of the kernel's: one for each input, or one joint rule where `slow` has a joint rule.
+    If the kernel raises UnsupportedError, `slow` runs. `rules` are the derivatives of the kernel: one for each input,
+    or one joint rule if `slow` has a joint rule.
     """
 
     def run(*arrays: Any, **attrs: Any) -> Any:
@@ -59,7 +64,7 @@ def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) ->
 
 
 def convolution_kernel(slow: Op) -> Op:
-    """Any convolution; weights as `half_convolution` takes them."""
+    """Return the op of a convolution of any kind, with weights in the shapes that `half_convolution` accepts."""
 
     def as_images(w: Array, x: Array) -> tuple[Array, int]:
         w = w.reshape(*w.shape, 1, 1) if w.ndim == 2 else w
@@ -125,9 +130,9 @@ def scale_kernel(slow: Op) -> Op:
 
 
 def relu_backward(g: Array, y: Array) -> Array:
-    """g where y > 0, else 0, for contiguous arrays.
+    """Return g where y > 0, else 0, for contiguous arrays.
 
-    As integers -y is negative exactly where y > 0, so that shifting its sign over all bits gives a mask.
+    With the bits read as integers, -y is negative exactly where y > 0, so shifting its sign over all bits makes a mask.
     """
     dx = np.empty_like(g)
 
@@ -144,7 +149,7 @@ def relu_backward(g: Array, y: Array) -> Array:
 
 
 def relu_kernel(slow: Op) -> Op:
-    """Keeps its result as a contiguous array, images channels-last."""
+    """Return the op of ReLU. It keeps its result for the derivative, contiguous, with images in channels-last order."""
 
     def ordered(x: Array) -> Array:
         return channels_last(x) if x.ndim == 4 else np.ascontiguousarray(x)
@@ -178,7 +183,7 @@ def linear_kernel(slow: Op) -> Op:
 
 
 def matmul_kernel(slow: Op) -> Op:
-    """Products of matrices, one by one: what NumPy would repeat to fit is left to NumPy."""
+    """Return the op of the matrix product. The kernel needs equal leading dimensions; `slow` handles broadcasting."""
 
     def forward(a: Array, b: Array) -> tuple[Array, None]:
         _need(a.ndim == b.ndim > 1 and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2] and b.size > 0)
@@ -194,4 +199,4 @@ def matmul_kernel(slow: Op) -> Op:
 
 def _need(fits: bool) -> None:
     if not fits:
-        raise UnsupportedError("these shapes go another way")
+        raise UnsupportedError("no kernel for these shapes")

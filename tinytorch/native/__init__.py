@@ -4,10 +4,8 @@
     products.pack(weight)              matrix products with the backend in use
     library, primitives                oneDNN's C interface; bf16 and int8 contain the kernels built on it
 
-The package works on NumPy arrays and does not use Tensor.
-
-Imports: only `base` and `arrays`, no file of the course.
-Changed by: authors of kernels.
+The package works on NumPy arrays and does not use Tensor. It imports only `base` and `arrays`, no file of the course.
+Changed by authors of kernels.
 """
 
 from tinytorch.native.backend import use_backend, why
