@@ -108,7 +108,7 @@ def test_files_of_the_house_import_each_other_by_full_path(path: Path) -> None:
 def test_a_room_says_what_it_knows_what_it_imports_and_who_changes_it(path: Path) -> None:
     told = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
     assert len(told.split(".")[0]) > 20
-    assert "Imports" in told
+    assert "imports" in told.lower()
     assert "Changed by" in told
 
 
