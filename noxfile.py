@@ -29,7 +29,7 @@ SCHEMAS = {
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
-    """Install the project from this checkout, dependency groups of pyproject.toml, and optionally the native kernels."""
+    """Install the project from this checkout, groups of pyproject.toml, and optionally the native kernels."""
     session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
 
 
