@@ -308,7 +308,7 @@ def layer_costs(model: tt.Module, images: np.ndarray) -> dict[str, Any]:
     peak = 2 * 1024**3 / float(measure(lambda: a @ a, samples=15, warmup=3).seconds.min())  # operations per second
     rows: list[list[str | float | None]] = []
     for name, layer, x in inputs_of_layers(model, images):
-        with tt.no_grad():
+        with tt.no_grad(), evaluating(layer):
             y = layer(x)
             seconds = measure(partial(layer, x), samples=9, warmup=2).median
         work = operations(layer, y)
