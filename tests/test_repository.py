@@ -63,9 +63,11 @@ def sessions() -> set[str]:
     """Return the names of the noxfile's sessions."""
     names = set()
     for node in ast.parse((ROOT / "noxfile.py").read_text()).body:
-        for decorator in getattr(node, "decorator_list", []):
-            given = [word.value for word in getattr(decorator, "keywords", []) if word.arg == "name"]
-            names.add(ast.literal_eval(given[0]) if given else node.name)
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            words = decorator.keywords if isinstance(decorator, ast.Call) else []
+            names.add(next((ast.literal_eval(word.value) for word in words if word.arg == "name"), node.name))
     return names
 
 
