@@ -27,8 +27,9 @@ def test_it_takes_a_known_share_longer_and_returns_the_same(share: float) -> Non
         returned = slow(100_000)
         whole.append(time.perf_counter() - start)
         assert returned == 4999950000
-    assert share <= np.median(np.array(whole) / inner) - 1 < share + 0.05
+    longer = (np.array(whole) / inner - 1).min()  # of the call that other programs disturbed least
+    assert share <= longer < share + 0.05
 
 
 def test_nothing_is_added_with_share_zero() -> None:
-    assert slowed(lambda x: x + 1, 0.0)(1) == 2
+    assert slowed(abs, 0.0)(-2) == 2

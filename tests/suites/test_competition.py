@@ -52,7 +52,13 @@ def mlp(seed: int = 0) -> tt.Sequential:
 
 def cnn() -> tt.Module:
     tt.manual_seed(0)
-    layers = [tt.Conv2d(3, 8, 3, padding=1), tt.BatchNorm2d(8), tt.ReLU(), tt.AdaptiveAvgPool2d(1), tt.Flatten()]
+    layers: list[Any] = [
+        tt.Conv2d(3, 8, 3, padding=1),
+        tt.BatchNorm2d(8),
+        tt.ReLU(),
+        tt.AdaptiveAvgPool2d(1),
+        tt.Flatten(),
+    ]
     return tt.Sequential(*layers, tt.Linear(8, 10)).eval()
 
 
@@ -210,8 +216,9 @@ def test_softmax_over_the_batch_is_refused(judged: Any, case: str) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_outputs_that_are_not_finite_are_refused(judged: Any, case: str) -> None:
     model = mlp()
-    weight = model.layers[-1].weight  # type: ignore[union-attr]
-    weight.data[:] = 3e38  # finite in the file, infinite when added up
+    last = model.layers[-1]
+    assert isinstance(last, tt.Linear)
+    last.weight.data[:] = 3e38  # finite in the file, infinite when added up
     assert refused(judged, model, case)[0] == "not-finite"
 
 
@@ -366,7 +373,7 @@ def test_text_that_is_cut_short_is_refused(
     judged: Any, work: Any, monkeypatch: pytest.MonkeyPatch, cached: Path
 ) -> None:
     class Short(caching.Decoder):
-        def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
+        def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:  # type: ignore[override]
             return super().generate(prompt, new - 1, **settings)
 
     monkeypatch.setattr(work.entry.caching, "Decoder", Short)

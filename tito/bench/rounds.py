@@ -84,7 +84,7 @@ def prepare_data(
 
 
 def rival_round(case: Case, seed: int, pinned: dict[str, str]) -> SeedRun:
-    """Run one round beside PyTorch."""
+    """Run one round against PyTorch."""
     metrics = contest.run_round(case.rival, case.seeds.index(seed), pinned)
     return SeedRun(seed=seed, metrics=metrics, curve=[], exhibits=[])
 
@@ -108,7 +108,7 @@ def seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
     expected = {*metrics, *ENGINE_METRICS}
     if result["metrics"].keys() != expected:
         raise RunError(
-            f"gave the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
+            f"returned the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
         )
     fields = {key: result[key] for key in ("metrics", "curve", "exhibits", "raw", "conditions") if key in result}
     try:
@@ -116,7 +116,7 @@ def seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"the workload returned a wrong {where}: {first['msg']}") from None
+        raise RunError(f"the workload returned an invalid {where}: {first['msg']}") from None
 
 
 def case_result(case: Case, runs: list[SeedRun], complete: bool) -> CaseResult:
