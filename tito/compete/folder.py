@@ -324,3 +324,14 @@ def _errors(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise TitoError(f"{path}: cannot be {what}: {error.strerror or error}") from None
+
+
+def read_model(path: Path) -> tuple[bytes, bytes]:
+    """Read the two files of a model's folder, whatever else is in it: model.json and model.safetensors.
+
+    Raises:
+        RefusedError: one of them is missing, not plain, or too large.
+        TitoError: the folder cannot be read.
+    """
+    with _errors(path, "read"), opened(path) as folder:
+        return folder.read(DESCRIPTION, LIMITS[DESCRIPTION]), folder.read(TENSORS, LIMITS[TENSORS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tinytorch.saved.folder import DESCRIPTION
@@ -46,9 +46,10 @@ def shape_problem(root: PlannedLayer, track: Track, most_bytes: int) -> Problem 
     return None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Walk:
     most_bytes: int
+    fitted: bool = False  # whether a layer with weights has accepted what it was given
 
     def text(self, root: PlannedLayer, track: Track) -> None:
         """Check a GPT's sizes. That its parts fit one another is checked when its description is read."""
@@ -66,7 +67,13 @@ class _Walk:
         """Follow one image through the model."""
         if NAMES[root.kind.make] == "GPT":
             raise _refused("task", "model.type", "GPT", "a model of images")
-        result = self.layer(root, Flow(tuple(track.input or ())), "model")
+        try:
+            result = self.layer(root, Flow(tuple(track.input or ())), "model")
+        except RefusedError as error:
+            [problem] = error.problems
+            if problem.code == "model" and not self.fitted:  # the first layer with weights is of another task
+                raise RefusedError([replace(problem, code="task")]) from None
+            raise
         if result != Flow((track.outputs or 0,)):
             raise _refused("task", "model", f"outputs {result}", f"[{track.outputs}] of float")
 
@@ -76,6 +83,7 @@ class _Walk:
         if x.number != "float" and name not in INTEGERS_PASS:
             raise _refused("model", where, f"{name} after integers", "a layer that computes with integers")
         y = RULES[name](self, layer, x, where)
+        self.fitted |= bool(layer.kind.tensors(layer.settings))
         self.fits(math.prod(y.shape), where)
         return y
 
