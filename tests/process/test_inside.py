@@ -34,7 +34,9 @@ def test_it_imports_nothing_of_the_framework_before_the_job_is_read():
 def test_numbers_and_arrays_of_numpy_are_sent_as_json(reporter):
     reporter.send("result", number=np.float32(0.5), array=np.arange(3))
     assert events(reporter)[-1] == {"event": "result", "number": 0.5, "array": [0, 1, 2]}
-    with pytest.raises(WorkloadError, match=r"the workload returned set .*, which is no number, text, list or dict"):
+    with pytest.raises(
+        WorkloadError, match=r"the workload returned set .*, which is not a number, text, list, or dict"
+    ):
         reporter.send("result", odd={1})
 
 
