@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -53,6 +54,31 @@ def test_such_advice_would_be_found(advice: str) -> None:
 @pytest.mark.parametrize("advice", ["pip install -e '.[onednn]'", "pip install tinytorch-bench", "import tinytorch"])
 def test_other_advice_is_not(advice: str) -> None:
     assert not ADVICE.search(advice)
+
+
+# ---- commands
+
+
+def sessions() -> set[str]:
+    """The names of the noxfile's sessions."""
+    names = set()
+    for node in ast.parse((ROOT / "noxfile.py").read_text()).body:
+        for decorator in getattr(node, "decorator_list", []):
+            given = [word.value for word in getattr(decorator, "keywords", []) if word.arg == "name"]
+            names.add(ast.literal_eval(given[0]) if given else node.name)
+    return names
+
+
+def test_every_nox_session_that_a_text_names_exists() -> None:
+    named = {
+        (path.relative_to(ROOT).as_posix(), session)
+        for path in tracked()
+        if path.suffix in (".md", ".yml", ".yaml") or path.name == "run"
+        for words in re.findall(r"nox -s ((?:[a-z][a-z0-9-]*[ `]?)+)", path.read_text(encoding="utf-8"))
+        for session in words.partition("`")[0].split()[:1]
+    }
+    assert len(named) > 10
+    assert {(path, session) for path, session in named if session not in sessions()} == set()
 
 
 # ---- versions

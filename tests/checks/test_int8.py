@@ -67,7 +67,7 @@ def test_matrices_in_lists_and_dictionaries_are_found() -> None:
 
 
 ODD: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "an attribute": (lambda m: setattr(m[0], "vector", W[0]), "0: vector, which a QuantizedLinear has not"),
+    "an attribute": (lambda m: setattr(m[0], "vector", W[0]), "0: vector, which a QuantizedLinear does not have"),
     "on a container": (lambda m: setattr(m, "forward", lambda x: x), "Sequential: forward replaced on the layer"),
     "a list in a list": (lambda m: m.layers.append([W]), "layers of float32, shape (5, 6)"),
     "training for INT8": (lambda m: m.layers.append(prepare_qat(Linear(5, 5))), "3.layer: weight of float32"),

@@ -65,7 +65,7 @@ def test_png_kinds_that_are_not_read_are_named() -> None:
     whole = png.encode(np.zeros((1, 1), np.uint8))
     header = struct.pack(">IIBBBBB", 1, 1, 16, 6, 0, 0, 1)
     other = whole[:8] + png._chunk(b"IHDR", header) + whole[33:]
-    with pytest.raises(DataError, match="16-bit, colour type 6, interlacing 1"):
+    with pytest.raises(DataError, match="16-bit, color type 6, interlacing 1"):
         png.decode(other)
     no_filter = whole[:33] + png._chunk(b"IDAT", zlib.compress(b"\x07\x00")) + png._chunk(b"IEND", b"")
     with pytest.raises(DataError, match="row filter 7"):
