@@ -11,14 +11,29 @@ from hypothesis import strategies as st
 
 from tests.compete.sample import make_children, make_quality, make_receipt
 from tinytorch.benchmarking import compare
-from tito.compete import intervals
-from tito.compete.intervals import Accuracy, Latency, Loss, latency_of, quality_of
-from tito.compete.receipt import Receipt
+from tito.compete.intervals import Accuracy, Latency, Loss, latency_of, qualities_of
+from tito.compete.receipt import Quality, Receipt, pack_items
 
 
 def latency(receipt: Receipt) -> Latency:
     found = latency_of(receipt)
     assert found
+    return found
+
+
+def loss(losses: np.ndarray) -> Loss:
+    packed = pack_items("loss", losses)
+    made = Quality(
+        metric="loss",
+        value=float(losses.mean()),
+        reference=0,
+        lost=0,
+        items=len(losses),
+        own_items=packed,
+        reference_items=packed,
+    )
+    (found,) = qualities_of([made])
+    assert isinstance(found, Loss)
     return found
 
 
@@ -108,13 +123,14 @@ def test_accuracy_s_shortcuts_agree_with_the_draws(numbers: tuple[int, int, int]
 
 @given(st.integers(0, 10**6), st.integers(30, 300), st.floats(-0.05, 0.15))
 @settings(max_examples=60, deadline=None)
-def test_loss_s_shortcuts_agree_with_the_draws(seed: int, n: int, gain: float) -> None:
+def test_loss_agrees_with_other_draws(seed: int, n: int, gain: float) -> None:
     rng = np.random.default_rng(seed)
     other = rng.normal(3, 0.5, n)
     own = other - rng.normal(gain, 0.2, n)
+    own, other = own.astype("<f4").astype(float), other.astype("<f4").astype(float)
     chosen = np.random.default_rng(1).integers(0, n, size=(2000, n))
     share = float(((other - own)[chosen].sum(axis=1) <= 0).mean())
-    found = Loss(float(own.mean()), own).beats(Loss(float(other.mean()), other))
+    found = loss(own).beats(loss(other))
     if share < 0.015:
         assert found
     if share > 0.035:
@@ -138,33 +154,26 @@ def test_equal_errors_on_other_images_tie() -> None:
 
 
 def test_less_loss_is_better() -> None:
-    rng = np.random.default_rng(0)
-    good, bad = (quality_of(make_quality(rng, lost, 200, "loss")) for lost in (-0.05, 0.05))
-    same = quality_of(make_quality(np.random.default_rng(0), -0.05, 200, "loss"))
-    assert isinstance(good, Loss)
+    losses = np.random.default_rng(0).normal(3, 0.5, 200)
+    good, same, bad = loss(losses), loss(losses), loss(losses + 0.01)
     assert good.interval.low < good.value < good.interval.high
     assert not good.beats(same)  # bit for bit the same losses
-    paired = Loss(good.value + 0.01, good.losses + 0.01)
-    assert good.beats(paired)
-    assert not paired.beats(good)
+    assert good.beats(bad)
     assert not bad.beats(good)
+    noisy = loss(losses + np.random.default_rng(1).normal(0.001, 0.5, 200))
+    assert not good.beats(noisy)
 
 
 def test_results_on_other_items_do_not_compare() -> None:
     rng = np.random.default_rng(0)
-    long, short = (quality_of(make_quality(rng, 0.0, items)) for items in (800, 400))
-    loss = quality_of(make_quality(rng, -1.0, 400, "loss"))
-    assert not any(a.beats(b) for a in (long, short, loss) for b in (long, short, loss))
+    made = [make_quality(rng, 0.0, 800), make_quality(rng, 0.0, 400), make_quality(rng, -1.0, 400, "loss")]
+    made.append(make_quality(rng, -9.0, 300, "loss"))
+    found = qualities_of(made)
+    assert [type(one) for one in found] == [Accuracy, Accuracy, Loss, Loss]
+    assert not any(a.beats(b) for a in found for b in found)
 
 
 def test_quality_s_interval_is_the_binomial_one() -> None:
     found = accuracy(np.arange(10_000) >= 500).interval
     half = 1.96 * (0.95 * 0.05 / 10_000) ** 0.5
     assert (found.low, found.high) == pytest.approx((0.95 - half, 0.95 + half), abs=3e-4)
-
-
-def test_the_certain_bound_leaves_the_decision_to_the_draws_between() -> None:
-    assert intervals._known(6, 100) is True
-    assert intervals._known(0.5, 100) is False
-    assert intervals._known(2, 100) is None
-    assert intervals._known(6, 10) is None

@@ -7,13 +7,15 @@ quality only: without the gate an empty model would win.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from tinytorch.benchmarking import Interval
-from tito.compete.intervals import ItemQuality, Latency, latency_of, quality_of
+from tito.compete.intervals import ItemQuality, Latency, latency_of, qualities_of
 from tito.compete.receipt import Ground, Receipt, SelfTest
 
 Criterion = Literal["latency", "size", "quality"]
@@ -55,6 +57,11 @@ class Board:
     def by(self, criterion: Criterion) -> list[Row]:
         """Return the rows that have a rank by a criterion, best first; in a group the older receipt leads."""
         return sorted((row for row in self.rows if criterion in row.places), key=lambda row: _order(row, criterion))
+
+    @cached_property
+    def groups(self) -> Mapping[Criterion, Counter[int]]:
+        """How many entries each tie group has, by criterion."""
+        return {one: Counter(row.places[one].group for row in self.rows if one in row.places) for one in CRITERIA}
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,14 @@ def tie_groups(items: Sequence[Item], beats: Callable[[Item, Item], bool]) -> li
     return groups
 
 
+def median_ratio(receipt: Receipt) -> float | None:
+    """Return the ratio of the medians over processes, reference to entry, however few processes there are."""
+    if not receipt.times:
+        return None
+    own = statistics.median(child.own.p50_us for child in receipt.times)
+    return statistics.median(child.reference.p50_us for child in receipt.times) / own
+
+
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     """A receipt with the three values that it is judged by."""
@@ -202,7 +217,7 @@ class _Candidate:
 
 
 def _board(track: str, division: str, receipts: Sequence[Receipt]) -> Board:
-    candidates = [_candidate(receipt) for receipt in receipts]
+    candidates = _candidates(receipts)
     places: dict[str, dict[Criterion, Place]] = {candidate.receipt.id: {} for candidate in candidates}
     for criterion in CRITERIA:
         for candidate, place in _placed(candidates, criterion):
@@ -224,9 +239,11 @@ def _board(track: str, division: str, receipts: Sequence[Receipt]) -> Board:
     return Board(track, division, sorted(rows, key=lambda row: _order(row, "latency")))
 
 
-def _candidate(receipt: Receipt) -> _Candidate:
-    quality = quality_of(receipt.quality) if receipt.quality else None
-    return _Candidate(receipt, latency_of(receipt), quality, receipt.file_bytes)
+def _candidates(receipts: Sequence[Receipt]) -> list[_Candidate]:
+    judged = [receipt for receipt in receipts if receipt.quality]
+    qualities = qualities_of([receipt.quality for receipt in judged if receipt.quality])
+    by_id = {receipt.id: quality for receipt, quality in zip(judged, qualities, strict=True)}
+    return [_Candidate(one, latency_of(one), by_id.get(one.id), one.file_bytes) for one in receipts]
 
 
 def _placed(candidates: Sequence[_Candidate], criterion: Criterion) -> list[tuple[_Candidate, Place]]:
