@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tito.errors import TitoError
-from tito.process.turn import turn
+from tito.process.turn import turn, turn_file
 
 HOLD = """
 import sys, time
@@ -104,6 +104,23 @@ def test_a_description_that_cannot_be_read_still_waits(tmp_path: Path, content: 
     assert line(second).startswith("began")
     for process in (first, second):
         process.communicate()
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TitoError, match="a link or another user's"), turn("first", print, tmp_path / "link" / "lock"):
+        pass
+
+
+def test_the_place_of_the_lock_does_not_depend_on_the_kind_of_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TITO_TURN", raising=False)
+    before = turn_file()
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR", "HOME"):
+        monkeypatch.setenv(name, "/somewhere/else")
+    assert turn_file() == before
+    monkeypatch.setenv("TITO_TURN", "/named/lock")
+    assert turn_file() == Path("/named/lock")
 
 
 def test_a_link_at_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:

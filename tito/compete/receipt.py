@@ -97,8 +97,8 @@ class Times(Frozen):
     """Times of one model in one child process, in µs."""
 
     p50_us: PositiveFloat
-    p90_us: PositiveFloat
-    p99_us: PositiveFloat | None = None  # none without enough queries for it
+    p90_us: PositiveFloat | None = None  # these two: none without enough queries
+    p99_us: PositiveFloat | None = None
     batch_us: PositiveFloat | None = None  # median time of one batch of 64; none for a track without batches
     quantiles_us: list[PositiveFloat] = Field(default=[])  # at LEVELS
 
@@ -172,7 +172,8 @@ class Receipt(Frozen):
     techniques_checked: list[str] = Field(default=[])  # those of them that the files show; the others are declared
     recipe: str = ""
     parent: str | None = None  # SHA-256 of the model that the entry was made from
-    model_sha256: str
+    model_sha256: str  # this and the next: empty if the entry's files could not be read
+    manifest_sha256: str = ""  # of submission.json
     ground: Ground
     machine: Machine
     created: AwareDatetime

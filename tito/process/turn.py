@@ -9,17 +9,18 @@ ever stale. The file also says who holds it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import platformdirs
-
 from tito.errors import TitoError, printable
 
+VARIABLE = "TITO_TURN"
 WAIT = 0.2  # seconds between attempts
 MOST_BYTES = 4096  # of the holder's description
 
@@ -31,14 +32,14 @@ def turn(what: str, waiting: Callable[[str], None], path: Path | None = None) ->
     Args:
         what: what is measured, for those who wait.
         waiting: called with the holder's description, once for each holder that is waited for.
-        path: the lock file; by default one in the user's runtime folder, which is on local disk.
+        path: the lock file; by default `turn_file()`.
 
     Raises:
         TitoError: the lock file cannot be opened.
     """
     path = turn_file() if path is None else path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _own_folder(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise TitoError(f"{path}: cannot be opened, so measurements cannot take turns: {error.strerror}") from None
@@ -51,8 +52,21 @@ def turn(what: str, waiting: Callable[[str], None], path: Path | None = None) ->
 
 
 def turn_file() -> Path:
-    """Return the lock file of this user on this host."""
-    return platformdirs.user_runtime_path("tinytorch") / "measuring.lock"
+    """Return the lock file of this user on this host: the one that TITO_TURN names, or one below /tmp.
+
+    Not in a folder that environment variables such as TMPDIR and XDG_RUNTIME_DIR move: a login and a batch job would
+    then take turns in two places.
+    """
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else Path(f"/tmp/tinytorch-{os.getuid()}") / "measuring.lock"
+
+
+def _own_folder(folder: Path) -> None:
+    """Make the folder if needed; raise OSError if it is a link or another user's, since anybody may write to /tmp."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "its folder is a link or another user's")
 
 
 def _wait(handle: int, waiting: Callable[[str], None]) -> None:
