@@ -177,7 +177,7 @@ def rooms() -> list[Path]:
 
 
 def course() -> list[str]:
-    """Return the dotted names of the files of the course, in its order, then any other file beside them."""
+    """Return the dotted names of the files of the course, in its order, then any other file next to them."""
     order = [f"tinytorch.{module_file(folder)}" for folder in module_folders()]
     found = modules_of(ROOT / "tinytorch")
     return [name for name in order if name in found] + [name for name in found if name not in order]
@@ -298,7 +298,7 @@ def navigation(pages: dict[str, Made]) -> list[Any]:
 
 
 def write(folder: Path) -> None:
-    """Write all pages and the files that they show into a folder, which is replaced, and mkdocs.yml beside it.
+    """Write all pages and the files that they show into a folder, which is replaced, and mkdocs.yml next to it.
 
     Raises:
         ValueError: a page links to a file that has no page.

@@ -5,7 +5,7 @@
     prepare_qat(model), convert(model)     train with simulated rounding first, then convert
 
 Module 17, `tinytorch.quantization`, defines scales and rounding. The package imports modules up to 17, `surgery`,
-`arrays`, and `native`. Authors of kernels and maintainers of the project change it.
+`arrays`, and `native`. Changed by authors of kernels and maintainers of the project.
 """
 
 from tinytorch.quantized.models import convert, prepare_qat, quantize_dynamic, quantize_static

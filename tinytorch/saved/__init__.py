@@ -20,8 +20,7 @@ A folder may come from an untrusted source. `load_model` first checks all of mod
 model.safetensors against the sizes in model.json, and builds the model only then. The limits in `folder` and `document`
 bound the cost. Whether the layers of a Sequential fit together is checked only when the model runs.
 
-The package imports modules up to 19 and `quantized`. Maintainers of the format change it; a new layer is a row in
-`table`.
+Imports modules up to 19 and `quantized`. Changed by maintainers of the format; a new layer is a row in `table`.
 """
 
 from tinytorch.saved.folder import saved_bytes
