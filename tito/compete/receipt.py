@@ -97,9 +97,9 @@ class Times(Frozen):
     """Times of one model in one child process, in µs."""
 
     p50_us: PositiveFloat
-    p90_us: PositiveFloat | None = None  # these two: none without enough queries
+    p90_us: PositiveFloat | None = None  # None without enough queries for it
     p99_us: PositiveFloat | None = None
-    batch_us: PositiveFloat | None = None  # median time of one batch of 64; none for a track without batches
+    batch_us: PositiveFloat | None = None  # median time of one batch of 64
     quantiles_us: list[PositiveFloat] = Field(default=[])  # at LEVELS
 
     @model_validator(mode="after")

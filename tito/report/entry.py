@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment
@@ -128,23 +127,11 @@ def _cumulative(times: Times, across: charts.Axis) -> str:
 
 
 def _compared(receipt: Receipt) -> Grid:
-    """Compare the entry with the reference: latency as medians over processes, then size and memory."""
-    rows = []
-    for title, name in (("p50", "p50_us"), ("p90", "p90_us"), ("p99", "p99_us"), ("Batch of 64", "batch_us")):
-        pairs = [(getattr(child.own, name), getattr(child.reference, name)) for child in receipt.times]
-        if all(value is not None for pair in pairs for value in pair):
-            own, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
-            rows.append([title, *map(units.microseconds, (own, reference)), standings.times(reference / own)])
-    for title, own, reference in (
-        ("Model files", receipt.file_bytes, receipt.reference_bytes),
-        ("Peak memory", receipt.memory_bytes, receipt.reference_memory_bytes),
-    ):
-        if own and reference:
-            rows.append([title, *map(units.size, (own, reference)), standings.share_of(own, reference)])
     says = (
         "Times are medians over processes; each process times entry and reference in alternation. The last column is "
         "the speedup for times, and the share for bytes."
     )
+    rows = [list(row) for row in standings.compared(receipt)]
     return Grid("Compared with the reference", says, ["", "entry", "reference", ""], rows, numeric=frozenset((1, 2, 3)))
 
 

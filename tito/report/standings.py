@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
+from typing import Any
 
 from tito.compete.ranking import CRITERIA, Criterion, Row, Standing
 from tito.compete.receipt import Quality, Receipt
@@ -56,6 +58,65 @@ def lost(quality: Quality) -> str:
     if float(amount) == 0:
         return f"no {unit} lost"
     return f"{amount} {unit} {'lost' if quality.lost > 0 else 'gained'}"
+
+
+def compared(receipt: Receipt) -> list[tuple[str, str, str, str]]:
+    """Return an entry's figures next to the reference's: name, entry, reference, and how they compare.
+
+    Times are medians over processes.
+    """
+    rows = []
+    if receipt.quality:
+        own = receipt.quality
+        name = "Test accuracy" if own.metric == "accuracy" else "Validation loss"
+        rows.append((name, level(own, own.value), level(own, own.reference), lost(own)))
+    for name, field in (("p50", "p50_us"), ("p90", "p90_us"), ("p99", "p99_us"), ("Batch of 64", "batch_us")):
+        pairs = [(getattr(child.own, field), getattr(child.reference, field)) for child in receipt.times]
+        if pairs and all(value is not None for pair in pairs for value in pair):
+            entry, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
+            rows.append((name, units.microseconds(entry), units.microseconds(reference), times(reference / entry)))
+    for name, entry, reference in (
+        ("Model files", receipt.file_bytes, receipt.reference_bytes),
+        ("Peak memory", receipt.memory_bytes, receipt.reference_memory_bytes),
+    ):
+        if entry and reference:
+            rows.append((name, units.size(entry), units.size(reference), share_of(entry, reference)))
+    return rows
+
+
+def as_document(standing: Standing) -> dict[str, Any]:
+    """Return a standing as plain data, for `tito leaderboard --json`."""
+    return {
+        "ground": standing.ground and {"id": standing.ground.id, **standing.ground.model_dump()},
+        "boards": [
+            {"track": board.track, "division": board.division, "entries": [_as_row(row) for row in board.rows]}
+            for board in standing.boards
+        ],
+        "refused": [
+            {"entry": receipt.entry, "problems": [problem.model_dump() for problem in receipt.problems]}
+            for receipt in standing.refused
+        ],
+        "stale": [{"entry": one.entry, "reason": one.reason} for one in standing.stale],
+        "pending": [{"entry": one.entry, "reason": one.reason} for one in standing.pending],
+    }
+
+
+def _as_row(row: Row) -> dict[str, Any]:
+    receipt = row.receipt
+    return {
+        "entry": receipt.entry,
+        "title": receipt.title,
+        "techniques": receipt.techniques,
+        "receipt": receipt.id,
+        "ranks": {name: {"rank": place.rank, "group": place.group} for name, place in row.places.items()},
+        "front": row.front,
+        "quality_gate_met": receipt.quality_gate_met,
+        "speedup": row.ratio,
+        "speedup_interval": row.ratio_interval and [row.ratio_interval.low, row.ratio_interval.high],
+        "quality": row.quality,
+        "quality_interval": row.quality_interval and [row.quality_interval.low, row.quality_interval.high],
+        "bytes": row.size,
+    }
 
 
 def size(receipt: Receipt) -> Cell:
