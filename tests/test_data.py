@@ -76,7 +76,7 @@ def test_a_changed_file_is_found_by_verify_and_a_cut_one_by_list(cache: Path) ->
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Path) -> None:
-    with pytest.raises(TitoError, match="'imagenet'; there are mnist, cifar10, shakespeare"):
+    with pytest.raises(TitoError, match="'imagenet'; available: mnist, cifar10, shakespeare"):
         data.fetch("imagenet", lambda line: None)
 
 

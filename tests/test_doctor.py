@@ -50,7 +50,7 @@ def test_a_faster_kernel_is_a_note_with_its_measured_gain(monkeypatch: pytest.Mo
     why = "SkylakeX is 1.9 times as fast as Haswell"
     monkeypatch.setattr(doctor, "choose_kernel", lambda: choice("SkylakeX", "Haswell", why))
     finding = doctor.kernel_finding()
-    assert (finding.state, finding.value) == ("note", f"Haswell; {why}, measured just now")
+    assert (finding.state, finding.value) == ("note", f"Haswell; {why} (measured just now)")
     assert "OPENBLAS_CORETYPE=SkylakeX" in finding.advice
 
 
@@ -128,13 +128,13 @@ def test_a_py_spy_that_is_refused_is_a_note_with_its_own_reason(
     monkeypatch.setattr(doctor, "find_py_spy", lambda: str(refused))
     finding = doctor.stacks_finding()
     assert finding.state == "note"
-    assert finding.value == "py-spy may not look into processes: Permission denied (os error 13)"
+    assert finding.value == "py-spy cannot read processes: Permission denied (os error 13)"
     assert "the flame graph is left out" in finding.advice
 
 
 def test_a_py_spy_that_does_not_start_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "find_py_spy", lambda: str(tmp_path / "py-spy"))
-    assert "cannot be started" in doctor.stacks_finding().value
+    assert "could not be started" in doctor.stacks_finding().value
 
 
 def test_data_that_is_missing_is_a_note_with_the_command_to_fetch_it(

@@ -1,15 +1,15 @@
 """Module 16: acceleration. The same results, faster.
 
-The ladder is one matrix product, written eight times, each version faster than the one before:
+The ladder is one matrix product in eight versions, each faster than the one before:
 
     y[i, j] = sum over k of a[i, k] b[k, j]        (M, K) (K, N) -> (M, N), 2 M K N operations
 
-Read from top to bottom: the arithmetic stays the same. What changes is which code executes it and where the numbers
-are stored meanwhile. `RUNGS` lists the versions; the suite 2025_acceleration measures them.
+The arithmetic is the same in all of them. They differ in the code that executes it, and in where the numbers are
+stored in the meantime. `RUNGS` lists the versions; the suite 2025_acceleration measures them.
 
-`trace` removes what surrounds the arithmetic: it runs a model once, records which array functions were called on
-what, and replays only those, without wrapping Tensors or recording a graph. On one MNIST image through a
-784-256-128-10 network it measured 1.15 times as fast as the model under `no_grad`; on large batches it gains nothing,
+`trace` removes the overhead around the arithmetic: it runs a model once, records which array functions are called with
+which inputs, and replays only those calls, without wrapping Tensors or recording a graph. For one MNIST image and a
+784-256-128-10 network, it measured 1.15 times as fast as the model under `no_grad`. On large batches it gains nothing,
 because the products take all the time.
 """
 
@@ -28,14 +28,14 @@ from tinytorch.layers import Module, evaluating
 from tinytorch.native import backend, products
 from tinytorch.tensor import Array, Tensor, is_grad_enabled, set_grad_enabled
 
-ROWS, DEPTH = 4, 64  # of a block: 4 x 64 x N numbers stay in a core's own cache (256 kB for N = 256)
+ROWS, DEPTH = 4, 64  # size of a block: its 4 x 64 x N products fit the cache of one core (256 kB for N = 256)
 Step = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 # The ladder -------------------------------------------------------------------------------------------
 
 
 def loops(a: Array, b: Array) -> Array:
-    """Three nested loops in Python, on lists: Python reads single numbers of an array even more slowly."""
+    """Multiply with three nested Python loops, on lists: reading single elements of an array is even slower."""
     rows, columns = a.tolist(), b.T.tolist()
     y = [[0.0] * len(columns) for _ in rows]
     for i, row in enumerate(rows):
@@ -48,7 +48,7 @@ def loops(a: Array, b: Array) -> Array:
 
 
 def inner_products(a: Array, b: Array) -> Array:
-    """The inner loop is NumPy's: one call for K operations, but still a call for each result."""
+    """Multiply with NumPy in the inner loop: one call per element of the result, each for K products."""
     columns = np.ascontiguousarray(b.T)
     y = np.empty((len(a), len(columns)), a.dtype)
     for i, row in enumerate(a):
@@ -58,12 +58,12 @@ def inner_products(a: Array, b: Array) -> Array:
 
 
 def broadcast(a: Array, b: Array) -> Array:
-    """No loop in Python: all M K N products at once in one array, which is far too large for a cache."""
+    """Multiply without Python loops: all M K N products in one array, which is far too large for a cache."""
     return (a[:, :, None] * b[None, :, :]).sum(1)  # (M, K, N) -> (M, N)
 
 
 def blocked(a: Array, b: Array) -> Array:
-    """The same in blocks that fit the cache: a product is added up before it has ever reached memory."""
+    """Multiply as `broadcast`, in blocks that fit the cache: products are summed before they reach main memory."""
     y = np.zeros((len(a), b.shape[1]), a.dtype)
     for i in range(0, len(a), ROWS):
         for k in range(0, len(b), DEPTH):
@@ -72,37 +72,38 @@ def blocked(a: Array, b: Array) -> Array:
 
 
 def blas(a: Array, b: Array) -> Array:
-    """BLAS: blocks for registers and for each cache, vector instructions that multiply and add, all cores."""
+    """Multiply with BLAS: blocks for registers and each cache, vector instructions that multiply and add, all cores."""
     return a @ b
 
 
 def native(a: Array, b: products.Packed) -> Array:
-    """oneDNN: as BLAS does, with b laid out before as its instructions read it, in the dtype of a and b."""
+    """Multiply with oneDNN, in the dtype of a and b, with b already packed in the layout that its instructions need."""
     return b.product(a)
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to multiply.
+    """One version of the product.
 
-    `multiply` is what is timed; `largest` is the side of the largest matrices that are worth the wait.
+    `multiply` is the function to time. `largest` is the size of the largest matrices for which it finishes in
+    reasonable time.
     """
 
     name: str
     multiply: Callable[[Array, Any], Array]
     largest: int
-    why: str  # it is faster than the one before
+    why: str  # the reason why it is faster than the one before
     dtype: str = "float32"
 
     @property
     def is_native(self) -> bool:
-        """Whether it needs a native kernel for its dtype."""
+        """Whether the rung needs a native kernel for its dtype."""
         return self.multiply is native
 
     def prepare(self, a: Array, b: Array) -> tuple[Array, Any]:
-        """Both factors as the rung wants them, which is done once and not timed: in its dtype, b packed.
+        """Convert both factors to the rung's dtype and pack b, if the rung is native. This is done once and not timed.
 
-        int8 takes integers from -128 to 127. What others lose by becoming such is module 17's matter.
+        int8 expects integers from -128 to 127. Module 17 covers the rounding of other numbers.
         """
         if not self.is_native:
             return a, b
@@ -112,13 +113,13 @@ class Rung:
 
 RUNGS = (
     Rung("Python loops", loops, 256, "one multiplication at a time, each through the interpreter"),
-    Rung("inner products", inner_products, 256, "K operations for each call from Python"),
-    Rung("broadcast", broadcast, 256, "one call for everything; where it is large, memory is what it waits for"),
+    Rung("inner products", inner_products, 256, "K operations per call from Python"),
+    Rung("broadcast", broadcast, 256, "one call for everything; large products wait for memory"),
     Rung("blocked", blocked, 512, "blocks that fit the cache"),
     Rung("BLAS", blas, 2048, "numbers used many times while they are in registers; all cores"),
-    Rung("oneDNN float32", native, 2048, "one factor laid out beforehand"),
+    Rung("oneDNN float32", native, 2048, "one factor packed in advance"),
     Rung("oneDNN bfloat16", native, 2048, "half the bytes, and two operations where float32 has one", "bfloat16"),
-    Rung("oneDNN int8", native, 2048, "a quarter of the bytes, four operations where float32 has one", "int8"),
+    Rung("oneDNN int8", native, 2048, "a quarter of the bytes, and four operations where float32 has one", "int8"),
 )
 
 
@@ -127,21 +128,22 @@ def _dtype(name: str) -> np.dtype:
 
 
 def rungs() -> tuple[Rung, ...]:
-    """Those that this machine has: the native ones only where there is an instruction for their dtype."""
+    """Return the rungs that this machine supports. Native ones need an instruction for their dtype."""
     return tuple(rung for rung in RUNGS if not rung.is_native or backend.native(_dtype(rung.dtype)))
 
 
 def left_out() -> str:
-    """Which rungs are missing here, and why, in one line; "" if none is."""
+    """Return one line that names the rungs that this machine does not support and the reason; "" if it supports all."""
     missing = [rung.name for rung in RUNGS if rung not in rungs()]
     return f"{', '.join(missing)}: the backend here is {backend.why()}" if missing else ""
 
 
 def matrices(size: int, seed: int = 0) -> tuple[Array, Array]:
-    """Two square matrices of whole numbers from -127 to 127, as float32.
+    """Return two square matrices of random integers from -127 to 127, as float32.
 
-    Every dtype of the ladder holds such numbers, and float32 holds their sums (below 2^24 up to size 1040 for
-    certain, and by far for these random ones up to 2048), so that all rungs must give the same result to the bit.
+    Every dtype of the ladder represents these integers exactly. float32 represents their sums exactly: they are always
+    below 2^24 up to size 1040, and for these random integers far below it up to size 2048. All rungs must therefore
+    return bit-identical results.
     """
     rng = np.random.default_rng(seed)
     a, b = rng.integers(-127, 128, (2, size, size)).astype(np.float32)
@@ -149,7 +151,7 @@ def matrices(size: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def operations(size: int) -> int:
-    """Multiplications and additions of one square product."""
+    """Return the number of multiplications and additions in one square product."""
     return 2 * size**3
 
 
@@ -157,7 +159,7 @@ def operations(size: int) -> int:
 
 
 class Slot:
-    """Stands for a value that is worked out during the replay."""
+    """A placeholder for a value that is computed during the replay."""
 
     __slots__ = ("index",)
 
@@ -185,7 +187,7 @@ class Plan:
         for tensor in order:
             node = tensor.node
             if node is None or not any(id(i) in on_input for i in node.inputs):
-                continue  # depends on parameters alone: its value now is its value always
+                continue  # depends on parameters only, so its value does not change
             on_input.add(id(tensor))
             inputs = tuple(slots.get(id(i)) or i.data.copy() if isinstance(i, Tensor) else i for i in node.inputs)
             self.steps.append((node.op.forward, inputs, node.attrs))
@@ -193,7 +195,7 @@ class Plan:
 
     def __call__(self, x: Array) -> Array:
         recording = is_grad_enabled()
-        set_grad_enabled(False)  # an op may then spare what only its derivative needs
+        set_grad_enabled(False)  # an op may then skip what only its derivative needs
         try:
             values = [x]
             for forward, inputs, attrs in self.steps:
@@ -205,15 +207,16 @@ class Plan:
 
 
 def trace(model: Module) -> Callable[[Array], Array]:
-    """A function from input array to output array that computes what `model.eval()` does, with less overhead.
+    """Return a function from input array to output array that computes what `model.eval()` does, with less overhead.
 
-    Each new input shape is traced once, with the weights of that moment: a trace is a snapshot. As with
-    `torch.jit.trace`, what was worked out from the input outside the recorded operations (a branch, a comparison,
-    `detach`, a random number) would stay as it was then; so each plan is tried on a second input before it is used.
+    A trace is a snapshot: each new input shape is traced once, with the weights at that time. As with
+    `torch.jit.trace`, a value that is computed from the input outside the recorded operations (a branch, a comparison,
+    `detach`, a random number) would stay as it was at that time. Each plan is therefore checked on a second input
+    before it is used.
 
     Raises:
-        GradientError: the input is not floating-point, or what the model computes is not a fixed sequence of
-            recorded operations on it.
+        GradientError: the returned function raises it if the input is not floating-point, or if the model is not a
+            fixed sequence of recorded operations on its input.
     """
     plans: dict[tuple[int, ...], Plan] = {}
 
@@ -227,7 +230,7 @@ def trace(model: Module) -> Callable[[Array], Array]:
 
 
 def checked_plan(model: Module, x: Array) -> Plan:
-    """A plan that gives the model's own numbers on x and on another input; the model's mode stays as it was."""
+    """Return a plan for x, checked against the model on another input. The model's mode is restored."""
     if x.dtype.kind != "f":
         raise GradientError(f"trace: input of dtype {x.dtype}: only floating-point inputs can be traced")
     with evaluating(model):
@@ -236,5 +239,5 @@ def checked_plan(model: Module, x: Array) -> Plan:
         with no_grad():
             expected = model(Tensor(other)).data
     if not np.allclose(plan(other), expected, rtol=1e-5, atol=1e-6, equal_nan=True):
-        raise GradientError("trace: the model does not compute the same operations for every input of a shape")
+        raise GradientError("trace: the model does not run the same operations for every input of one shape")
     return plan

@@ -1,7 +1,7 @@
 """Module 03: activation functions. Without them, a network of linear layers is equivalent to a single matrix.
 
-Each one consists of an op with its forward function, a function on tensors, and a callable class for `Sequential`.
-Their derivatives are in module 06's table.
+Each activation has an op with its forward function, a function on tensors, and a callable class for `Sequential`.
+The derivatives are in module 06's table.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """Apply log-softmax along `dim`: x_i - log sum_j e^x_j, more accurate than the logarithm of a rounded softmax."""
+    """Apply log-softmax along `dim`: x_i - log sum_j e^x_j, more accurate than log(softmax(x))."""
     return apply(log_softmax_, x, dim=dim)
 
 

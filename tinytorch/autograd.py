@@ -233,7 +233,7 @@ def topological_order(output: Tensor) -> list[Tensor]:
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
-    """Yield each input that requires a gradient with its gradient, given the gradient g of the node's result."""
+    """Yield (input, gradient) for each input that requires one, given the gradient g of the node's result."""
     if node is _FREED:
         raise GradientError("backward: an earlier backward() freed this graph; pass retain_graph=True to that call")
     rules = DERIVATIVES.get(node.op)

@@ -1,7 +1,8 @@
-"""Measuring honestly: raw samples, percentiles with enough samples behind them, intervals, comparisons.
+"""Module 20: benchmarking. Time samples, percentiles, confidence intervals, comparisons, and memory.
 
-In order: time one function, read percentiles, put an interval around a statistic, compare two candidates.
-Nothing here prints or decides what to run. Times are seconds, as `time.perf_counter_ns` counts them.
+In order: time one function, compute percentiles from enough samples, compute a confidence interval of a statistic,
+compare two candidates, measure memory. This file does not print, and does not choose what to run. Times are in
+seconds, measured with `time.perf_counter_ns`.
 """
 
 from __future__ import annotations
@@ -36,46 +37,49 @@ __all__ = [
 Result = TypeVar("Result")
 Samples = Sequence[float] | np.ndarray
 
-SMALLEST_EFFECT = 0.02  # below 2% a different memory layout of the same code already makes a difference
-FEWEST_ROUNDS = 5  # with fewer, "all rounds agree" happens by chance more often than once in 16
-RESAMPLES = 4000  # the ends of a 95% interval then move by less than the samples' own noise
+SMALLEST_EFFECT = 0.02  # a different memory layout of the same code can make a difference of up to 2%
+FEWEST_ROUNDS = 5  # with fewer rounds, the probability that all agree by chance exceeds 1/16
+RESAMPLES = 4000  # enough for the ends of a 95% interval to vary less than the noise of the samples
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The raw samples of one measured function, in the order they were taken."""
+    """All time samples of one function, in the order in which they were measured."""
 
     seconds: np.ndarray  # (samples,)
 
     @property
     def median(self) -> float:
-        """The middle sample, or the mean of the two in the middle: half of all calls took no longer."""
+        """The middle sample, or the mean of the two middle ones: half of all calls took no longer."""
         return float(np.median(self.seconds))
 
     def percentile(self, q: float) -> float:
-        """The q-th percentile (see `percentile`), if there are enough samples for it.
+        """Return the q-th percentile (see the function `percentile`).
 
         Raises:
-            SettingError: fewer samples than `samples_needed(q)`.
+            SettingError: there are fewer samples than `samples_needed(q)`.
         """
         needed = samples_needed(q)
         if len(self.seconds) < needed:
-            raise SettingError(f"p{q:g} needs {needed} samples, there are {len(self.seconds)}")
+            raise SettingError(f"p{q:g} needs {needed} samples, but there are {len(self.seconds)}")
         return percentile(self.seconds, q)
 
 
 def samples_needed(q: float) -> int:
-    """How many samples the q-th percentile needs before it means something.
+    """Return the number of samples that a meaningful q-th percentile requires.
 
-    A sample lies beyond the true percentile p = q/100 with chance 1 - p, so the number X of samples beyond
-    it is binomial, and the smallest n is taken with
+    A sample exceeds the true percentile p = q/100 with probability 1 - p, so the number X of samples beyond it has a
+    binomial distribution. The result is the smallest n with
 
         P(X <= 1) = p^n + n p^(n-1) (1 - p) <= 1%
 
-    that is, with 99% confidence at least two samples really lie in the tail. It is symmetric: p10 needs as
-    many as p90.
+    With 99% confidence, at least two samples are then in the tail. The requirement is symmetric: p10 needs as many
+    samples as p90.
 
-    Source: MLPerf Inference rules, early stopping, whose minimum counts these are (64 for p90, 662 for p99).
+    Source: MLPerf Inference rules, early stopping, which has the same minimum counts (64 for p90, 662 for p99).
+
+    Raises:
+        SettingError: q is not between 0 and 100, both excluded.
 
     >>> samples_needed(90), samples_needed(99)
     (64, 662)
@@ -90,10 +94,10 @@ def samples_needed(q: float) -> int:
 
 
 def measure(f: Callable[[], object], *, samples: int, warmup: int) -> Measurement:
-    """Call `f` `warmup` times unmeasured, then `samples` times with the clock on, and keep every sample.
+    """Call `f` `warmup` times without measuring, then time `samples` calls, and return all samples.
 
-    The first calls fill caches and let the processor speed up, so they don't count. The garbage collector
-    stays on, for it runs in real use as well.
+    The first calls fill caches and let the processor speed up, so they are not measured. The garbage collector stays
+    on, because it also runs in real use.
     """
     _check_counts(samples, warmup)
     for _ in range(warmup):
@@ -102,20 +106,20 @@ def measure(f: Callable[[], object], *, samples: int, warmup: int) -> Measuremen
 
 
 def percentile(samples: Samples, q: float) -> float:
-    """The q-th percentile by nearest rank: the smallest sample that at least q% of all samples don't exceed.
+    """Return the q-th percentile by nearest rank: the smallest sample that at least q% of all samples do not exceed.
 
-    It is always one of the samples, never a value between two that nobody measured. The rank, ceil(q n / 100), is
-    worked out exactly: in floats 28% of 25 is a little more than 7.
+    It is always one of the n samples, never an interpolated value. The rank ceil(q n / 100), at least 1, is computed
+    with fractions: in floating point, 28% of 25 is slightly more than 7.
 
     Raises:
-        SettingError: no samples, one that is NaN or infinite, or a q that is not 0 to 100.
+        SettingError: there are no samples, a sample is NaN or infinite, or q is not 0 to 100.
 
     >>> percentile([4.0, 1.0, 3.0, 2.0], 75)
     3.0
     """
     values = _finite(samples)
     if len(values) == 0:
-        raise SettingError("a percentile of no samples")
+        raise SettingError("a percentile needs at least 1 sample, but there are no samples")
     if not 0 <= q <= 100:
         raise SettingError(f"percentile {q:g}: expected a number from 0 to 100")
     rank = max(1, math.ceil(Fraction(str(q)) * len(values) / 100))
@@ -140,24 +144,26 @@ def bootstrap_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """The percentile bootstrap: how far `statistic` moves if the same experiment were run again.
+    """Return a confidence interval of `statistic` by the percentile bootstrap.
 
-    Draw n samples with replacement, take the statistic, do it many times; the interval runs from the
-    (1 - confidence)/2 quantile of those values to the (1 + confidence)/2 quantile.
+    It estimates how much the statistic would vary if the experiment were repeated. Draw n samples with replacement and
+    compute the statistic; repeat this RESAMPLES times. The interval extends from the (1 - confidence)/2 quantile of
+    these values to the (1 + confidence)/2 quantile.
 
     Args:
-        samples: (n,) independent values, or (n, k) rows that belong together and are drawn together.
-        statistic: a NumPy reduction that takes `axis`, such as np.median or np.mean.
-        seed: makes the drawn samples, and so the interval, repeatable.
+        samples: (n,) independent values, or (n, k) independent rows, which are drawn as a whole.
+        statistic: a NumPy reduction that accepts `axis`, such as np.median or np.mean.
+        seed: makes the drawn samples, and therefore the interval, reproducible.
 
     Raises:
-        SettingError: fewer than two samples, one that is NaN or infinite, or a confidence that is not between 0 and 1.
+        SettingError: there are fewer than two samples, a sample is NaN or infinite, or confidence is not between 0
+            and 1.
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7, 1979.
     """
     values = _finite(samples)
     if len(values) < 2:
-        raise SettingError(f"an interval needs at least 2 samples, there are {len(values)}")
+        raise SettingError(f"an interval needs at least 2 samples, but there are {len(values)}")
     if not 0 < confidence < 1:
         raise SettingError(f"confidence {confidence:g}: expected a number between 0 and 1, both excluded")
     rng = np.random.default_rng(seed)
@@ -169,7 +175,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many times as fast a candidate is as a reference: above 1 it is faster."""
+    """How many times as fast as a reference a candidate is. Above 1, the candidate is faster."""
 
     ratio: float
     interval: Interval
@@ -177,19 +183,19 @@ class Comparison:
 
 
 def compare(candidate: Samples, reference: Samples, *, confidence: float = 0.95, seed: int = 0) -> Comparison:
-    """Compare two candidates by one time for each fresh process of either, taken in alternating order.
+    """Compare a candidate with a reference, given one time for each fresh process, measured in alternating order.
 
         ratio = median(reference) / median(candidate)
 
-    Candidate i and reference i ran one after the other, so the bootstrap draws whole rounds: what slowed the
-    machine for a while slowed both and cancels. "faster" is said only if the interval excludes 1 and the
-    effect exceeds 2%; so is "slower"; all else is a tie.
+    Candidate i and reference i ran one after the other. The bootstrap draws whole rounds, so anything that slowed the
+    machine for a while slowed both, and cancels. The verdict is "faster" or "slower" only if the interval of the ratio
+    excludes 1 and the effect exceeds 2% (ratio > 1.02 or ratio < 1/1.02); otherwise it is a tie.
 
-    A process is one sample, however many calls it timed: calls within one process share its memory layout
-    and are not independent (Georges et al., "Statistically Rigorous Java Performance Evaluation", 2007).
+    A process is one sample, no matter how many calls it timed: calls within one process share its memory layout and
+    are not independent (Georges et al., "Statistically Rigorous Java Performance Evaluation", 2007).
 
     Raises:
-        SettingError: unequal counts, fewer than 5 rounds, or a time that is not positive.
+        SettingError: the counts differ, there are fewer than 5 rounds, or a time is not finite and positive.
     """
     rounds = _rounds(candidate, reference)
     ratio = float(_ratio_of_medians(rounds, axis=0))
@@ -203,9 +209,9 @@ def compare(candidate: Samples, reference: Samples, *, confidence: float = 0.95,
 
 
 def alternate(a: Callable[[], Result], b: Callable[[], Result], *, rounds: int) -> tuple[list[Result], list[Result]]:
-    """Call both once a round, in the order a b, b a, a b, ..., and give the two lists of results.
+    """Call both functions once per round, in the order a b, b a, a b, ..., and return their two lists of results.
 
-    Whatever drifts (temperature, other programs) then falls on both alike, and neither always goes first.
+    Drift (temperature, other programs) then affects both alike, and neither always runs first.
     """
     results_a: list[Result] = []
     results_b: list[Result] = []
@@ -224,9 +230,10 @@ def measure_interleaved(
 ) -> tuple[Measurement, Measurement]:
     """Time single calls of two functions in the strict order a, b, a, b, ...
 
-    Neither ever follows itself, so each finds the caches as the other left them. The order a b, b a of `alternate`
-    would let half of the calls follow themselves and find their weights in the cache (9.2 against 11.5 us for one
-    INT8 query): the median would then depend on which half it falls into. That order is for fresh processes.
+    No call follows a call of the same function, so each finds the caches in the state that the other function left.
+    With the order a b, b a of `alternate`, half of the calls would follow a call of the same function and find their
+    weights in the cache (9.2 µs against 11.5 µs for one INT8 query), and the median would depend on which half it
+    falls into. That order is for fresh processes.
     """
     _check_counts(samples, warmup)
     for _ in range(warmup):
@@ -237,10 +244,10 @@ def measure_interleaved(
 
 
 def peak_memory(f: Callable[[], object]) -> int:
-    """The most bytes that were allocated at one moment of a call of `f`, above what was there before it.
+    """Return the peak number of bytes allocated during a call of `f`, minus the bytes allocated before it.
 
-    NumPy tells Python's tracemalloc of every array, so this counts arrays and Python's own objects to the byte,
-    and nothing that a library allocates for itself. The call runs slower than it would: time it apart.
+    NumPy reports every array to Python's tracemalloc, so arrays and Python objects are counted exactly. Memory that a
+    library allocates by other means is not counted. Tracing slows the call down, so time it separately.
 
     >>> import numpy as np
     >>> peak_memory(lambda: np.zeros(10**6)) > 8 * 10**6
@@ -272,22 +279,22 @@ def _finite(samples: Samples) -> np.ndarray:
     values = np.asarray(samples, dtype=float)
     if not np.isfinite(values).all():
         raise SettingError(
-            f"samples that are NaN or infinite: {np.count_nonzero(~np.isfinite(values))} of {values.size}"
+            f"samples contain NaN or infinity: {np.count_nonzero(~np.isfinite(values))} of {values.size}"
         )
     return values
 
 
 def _check_counts(samples: int, warmup: int) -> None:
     if samples < 1 or warmup < 0:
-        raise SettingError(f"samples={samples}, warmup={warmup}: expected at least 1 sample and 0 warm-ups")
+        raise SettingError(f"samples={samples}, warmup={warmup}: expected at least 1 sample and 0 warm-up calls")
 
 
 def _rounds(candidate: Samples, reference: Samples) -> np.ndarray:
-    """The two lists side by side, (rounds, 2), checked."""
+    """Return the times as an array (rounds, 2) with columns candidate and reference, after checking them."""
     if len(candidate) != len(reference):
-        raise SettingError(f"{len(candidate)} candidate times against {len(reference)}: run them in rounds")
+        raise SettingError(f"{len(candidate)} candidate times against {len(reference)}: expected one of each per round")
     if len(candidate) < FEWEST_ROUNDS:
-        raise SettingError(f"a comparison needs at least {FEWEST_ROUNDS} rounds, there are {len(candidate)}")
+        raise SettingError(f"a comparison needs at least {FEWEST_ROUNDS} rounds, but there are {len(candidate)}")
     rounds = np.stack([np.asarray(candidate, dtype=float), np.asarray(reference, dtype=float)], axis=1)
     if not np.all(np.isfinite(rounds) & (rounds > 0)):
         raise SettingError("a comparison needs times that are finite and above zero")

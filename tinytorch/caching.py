@@ -104,7 +104,7 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     except TypeError:
         made = np.dtype(object)
     if made.name not in ("float16", "float32", "float64"):
-        raise SettingError(f"KVCache: dtype {dtype}: expected float16, float32 or float64")
+        raise SettingError(f"KVCache: dtype {dtype}: expected float16, float32, or float64")
     return made
 
 

@@ -1,8 +1,8 @@
-"""Module 18: the same answers from a smaller network.
+"""Module 18: compression. The same predictions from a smaller network.
 
-Three ways. Magnitude pruning sets the smallest weights to zero, so that a file need not hold them (see `packing`).
-Structured pruning takes whole channels away: the arrays become smaller, and the network faster; it stands in
-`channel_pruning`. Distillation trains a small network on what a large one answers, rather than on the labels alone.
+Magnitude pruning sets the smallest weights to zero, so that a file does not have to store them (see `saved.packing`).
+Structured pruning removes whole channels, so that arrays become smaller and the network faster (see
+`surgery.channels`). Distillation trains a small network on the outputs of a large one, not on the labels alone.
 """
 
 from __future__ import annotations
@@ -47,39 +47,46 @@ Masks = dict[str, Array]
 
 
 def prunable_weights(model: Module) -> dict[str, Parameter]:
-    """The weights of linear and convolutional layers by name: not biases, norms and embeddings (nor an output layer
-    that shares its weight with an embedding), which are few or of which each number counts."""
+    """Return the weights of linear and convolutional layers by name.
+
+    Biases, norms, and embeddings are excluded, and so is an output layer that shares its weight with an embedding: they
+    have few values, or each value matters.
+    """
     chosen = {id(part.weight) for part in model.modules() if isinstance(part, (Linear, Conv2d))}
     chosen -= {id(part.weight) for part in model.modules() if isinstance(part, Embedding)}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in chosen}
 
 
 def magnitude_masks(model: Module, sparsity: float, names: Collection[str] | None = None) -> Masks:
-    """For each weight whether to keep it: the share `sparsity` with the smallest magnitude in all layers together
-    is not. Exactly round(sparsity * n) of n are pruned; of equal ones the first. NaN counts as the largest.
+    """Return masks that prune the fraction `sparsity` of the weights with the smallest magnitudes in all layers.
 
-    One ranking for all layers leaves it to the magnitudes how much each layer loses; it beats the same share for
-    each layer (Blalock et al. 2020, https://arxiv.org/abs/2003.03033).
+    Exactly round(sparsity * n) of n weights are pruned, and of equal magnitudes the first. NaN counts as the largest.
+
+    All layers share one ranking, so that the magnitudes determine how much each layer loses. This is better than
+    pruning the same fraction of each layer (Blalock et al. 2020, https://arxiv.org/abs/2003.03033).
 
     Args:
-        names: parameters to prune in place of `prunable_weights`.
+        names: the parameters to prune instead of `prunable_weights`.
 
     Returns:
-        name -> bool array of the parameter's shape, True where it stays.
+        A dict from names to bool arrays of the parameters' shapes, True for the weights to keep.
+
+    Raises:
+        SettingError: sparsity is not 0 to 1, a name is unknown, or there are no weights to prune.
     """
     return _smallest_pruned(_chosen_weights(model, names), sparsity, None)
 
 
 def apply_masks(model: Module, masks: Masks) -> None:
-    """Set the weights that are masked out to 0, in place."""
+    """Set the pruned weights, those whose mask is False, to 0 in place."""
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        # not a product: a negative number times 0 is -0.0, which has to be stored
+        # not a product: a negative number times 0 is -0.0, which a file would have to store
         np.copyto(parameters[name].data, 0, where=~mask)
 
 
 def sparsity_of(model: Module) -> float:
-    """The share of zeros in the prunable weights, and in the integer ones of quantized layers; 0 if there are none."""
+    """Return the fraction of zeros in prunable weights and integer weights of quantized layers; 0 if there are none."""
     tables = {id(part.rows) for part in model.modules() if isinstance(part, QuantizedEmbedding)}
     integers = {
         id(part.weight): part.weight.data
@@ -98,7 +105,7 @@ def _chosen_weights(model: Module, names: Collection[str] | None) -> dict[str, P
         parameters = dict(model.named_parameters())
         unknown = sorted(set(names) - parameters.keys())
         if unknown:
-            raise SettingError(f"pruning: no parameters are called {', '.join(unknown)}: expected {list(parameters)}")
+            raise SettingError(f"pruning: no parameters named {', '.join(unknown)}: expected {list(parameters)}")
         weights = {name: parameters[name] for name in names}
     if not weights:
         raise SettingError(f"pruning: {type(model).__name__} has no linear or convolutional layers")
@@ -106,7 +113,7 @@ def _chosen_weights(model: Module, names: Collection[str] | None) -> dict[str, P
 
 
 def _smallest_pruned(weights: dict[str, Parameter], sparsity: float, before: Masks | None) -> Masks:
-    """Masks that prune the smallest, those that are pruned already first."""
+    """Return masks that prune the weights with the smallest magnitudes; those that `before` prunes come first."""
     check_share("sparsity", sparsity)
     magnitudes = np.concatenate([np.abs(weight.data).reshape(-1) for weight in weights.values()])
     magnitudes[np.isnan(magnitudes)] = np.inf
@@ -121,7 +128,10 @@ def _smallest_pruned(weights: dict[str, Parameter], sparsity: float, before: Mas
 
 
 def cubic_sparsity(step: int, steps: int, initial: float, final: float) -> float:
-    """s_t = s_f + (s_i - s_f) (1 - t / T)^3: fast at first, while many weights can be spared, then ever slower.
+    """Return s_t = s_f + (s_i - s_f) (1 - t / T)^3 for step t of T, with s_i = initial and s_f = final.
+
+    It increases fast at first, when many weights are superfluous, and then more and more slowly. After step T it stays
+    at s_f.
 
     Source: Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878, equation 1.
     """
@@ -129,18 +139,23 @@ def cubic_sparsity(step: int, steps: int, initial: float, final: float) -> float
 
 
 class GradualPruning(Optimizer):
-    """An optimizer that prunes while it trains: to be given to the Trainer, and to a schedule, in place of its own.
+    """An optimizer that wraps another one and prunes during training. Pass it to the Trainer and the schedule.
 
-    After each step of the optimizer inside, pruned weights are set to 0 again, so that neither gradients nor
-    momentum revive them. Every `every` steps more are pruned, by magnitude and `cubic_sparsity`; what is pruned
-    stays so. After `steps` steps the masks are final, and the steps that follow are for the rest to recover.
+    After each step of the inner optimizer, pruned weights are set to 0 again, so that neither gradients nor momentum
+    revive them. Every `every` steps, more weights are pruned by magnitude, up to the sparsity of `cubic_sparsity`.
+    Pruned weights stay pruned. After `steps` steps the masks are final, and further steps let the other weights
+    recover.
 
     Args:
-        optimizer: makes the steps; shares its parameter groups with this one.
-        model: whose weights are pruned.
-        sparsity: reached after `steps` steps.
-        initial: the sparsity to begin with; its masks are applied at once.
+        optimizer: the inner optimizer, which shares its parameter groups and state with this one.
+        model: the model whose weights are pruned.
+        sparsity: the final sparsity. steps: the number of steps until it is reached.
+        every: the number of steps between two increases of the sparsity.
+        initial: the initial sparsity. Its masks are applied in the constructor.
         names: see `magnitude_masks`.
+
+    Raises:
+        SettingError: an argument is out of range, a name is unknown, or there are no weights to prune.
     """
 
     def __init__(
@@ -175,7 +190,7 @@ class GradualPruning(Optimizer):
         apply_masks(self.model, self.masks)
 
     def state_dict(self) -> dict[str, Array]:
-        """The inner optimizer's, the count of steps, and the masks: a weight may be 0 without being pruned."""
+        """Return the inner optimizer's state, the step count, and the masks: an unpruned weight may also be 0."""
         own = {"pruning.step": np.array(self.steps_done)}
         own |= {f"pruning.mask.{name}": mask for name, mask in self.masks.items()}
         return {**self.optimizer.state_dict(), **own}
@@ -196,17 +211,19 @@ class GradualPruning(Optimizer):
 def distillation_loss(
     logits: Tensor, teacher_logits: Tensor | Array, targets: Array, temperature: float, alpha: float
 ) -> Tensor:
-    """alpha T^2 mean_n KL(softmax(teacher / T) || softmax(logits / T)) + (1 - alpha) cross_entropy(logits, targets).
+    """Return the loss of a student that learns from both the teacher's logits and the targets.
 
-    A temperature T above 1 shows what the teacher holds possible beside its answer. The gradient of the first part
-    shrinks as 1 / T^2; the factor keeps the two parts' weights what alpha says. No gradient goes to the teacher.
+        alpha T^2 mean_n KL(softmax(teacher / T) || softmax(logits / T)) + (1 - alpha) cross_entropy(logits, targets)
 
-    Shapes: logits and teacher_logits (N, C), targets (N,).
+    A temperature T above 1 reveals which other classes the teacher considers possible. The gradient of the first term
+    decreases as 1 / T^2; the factor T^2 keeps the meaning of alpha independent of T. No gradient flows to the teacher.
+
+    Shapes: logits and teacher_logits (N, C), targets (N,), result ().
     Source: Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
 
     Raises:
-        ShapeError: the two logits' shapes differ, or there are none.
-        SettingError: temperature is not above 0, or alpha not 0 to 1.
+        ShapeError: the shapes of the two logits differ, or there are no samples.
+        SettingError: temperature is not above 0, or alpha is not 0 to 1.
     """
     _check_distillation(temperature, alpha)
     teacher = np.asarray(teacher_logits.data if isinstance(teacher_logits, Tensor) else teacher_logits)
@@ -225,9 +242,9 @@ def distillation_loss(
 
 
 class DistillationLoss(Module):
-    """`distillation_loss` for the Trainer; its targets come from a loader whose transform is `with_teacher`.
+    """`distillation_loss` for the Trainer, with targets from a DataLoader whose transform is `with_teacher`.
 
-    Plain labels, as a validation loader has them, are judged by cross-entropy alone.
+    For plain labels, as a validation loader returns them, it is the cross-entropy alone.
     """
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.9) -> None:
@@ -241,10 +258,10 @@ class DistillationLoss(Module):
 
 
 def with_teacher(teacher: Module, transform: Transform | None = None) -> Transform:
-    """A DataLoader's transform whose labels carry the teacher's logits for the very inputs that the student sees,
-    random augmentation (`transform`) included.
+    """Return a transform for a DataLoader that adds the teacher's logits to the labels.
 
-    The labels become an array of N records with the fields "label" and "logits" (C,).
+    The teacher reads the same inputs as the student, after the random augmentation `transform`. The labels become a
+    structured array (N,) with the fields "label" and "logits", the latter of shape (C,).
     """
 
     def label(batch: Batch, rng: np.random.Generator) -> Batch:

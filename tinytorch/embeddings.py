@@ -70,7 +70,7 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
     """
     array = tokens.data if isinstance(tokens, Tensor) else np.asarray(tokens)
     if array.dtype.kind not in "iu":
-        raise SettingError(f"tokens of type {array.dtype}: expected integers")
+        raise SettingError(f"tokens of dtype {array.dtype}: expected integers")
     if array.size and not 0 <= array.min() <= array.max() < vocabulary:
         wrong = np.argwhere((array < 0) | (array >= vocabulary))[0]
         place = ", ".join(str(i) for i in wrong)
@@ -81,8 +81,8 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
 class LearnedPositions(Module):
     """One trained vector for each position in the context: (B, T, D) + weight[:T].
 
-    The weight is float32, (max_length, D), and initialized from a standard normal distribution. Its name is that of
-    the weight in a PyTorch `Embedding` of positions.
+    The weight is float32, (max_length, D), and initialized from a standard normal distribution. It has the same name
+    and shape as the weight of a PyTorch `Embedding` of positions.
     """
 
     def __init__(self, max_length: int, embedding_dim: int) -> None:

@@ -1,6 +1,6 @@
 """Module 01: setup. The machine, the BLAS that computes matrix products, and the settings that tune it.
 
-    machine()                 cores, CPU features, and memory, with a fingerprint; only compare timings that share one
+    machine()                 cores, CPU features, memory, and a fingerprint; compare timings only if it is equal
     blas()                    the library behind `a @ b`, and the kernel it selected for this CPU
     tuned_environment(cores)  the variables to set before NumPy is imported; setting them later has no effect
 
@@ -45,7 +45,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class MachineInfo:
-    """The properties of a machine that timings depend on."""
+    """The properties of a machine that affect timings."""
 
     cpu: str
     cores: int  # available to this process, which can be fewer than the machine has
@@ -66,9 +66,9 @@ class BlasInfo:
 
 
 def machine() -> MachineInfo:
-    """Return the properties of this machine that timings depend on.
+    """Return the properties of this machine that affect timings.
 
-    Raises nothing: a value that the system does not report is "unknown", 0, or ().
+    This never raises: a value that the system does not report is "unknown", 0, or ().
 
     >>> machine().cores >= 1
     True
@@ -86,7 +86,7 @@ def machine() -> MachineInfo:
 def usable_cores() -> int:
     """Return the number of cores this process may use: its CPU affinity, limited by a container's quota.
 
-    With more threads than this, threads only wait for each other.
+    Threads in excess of this number only wait for each other.
     """
     if sys.platform != "linux":
         return os.cpu_count() or 1

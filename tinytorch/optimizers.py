@@ -87,10 +87,10 @@ class Optimizer:
             StateError: its names or shapes differ from those of this optimizer.
         """
         own = self.state_dict()
-        misfits = [name for name in own.keys() | state.keys()
+        mismatched = [name for name in own.keys() | state.keys()
                    if name not in own or name not in state or own[name].shape != state[name].shape]  # fmt: skip
-        if misfits:
-            raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(misfits))}")
+        if mismatched:
+            raise StateError(f"{type(self).__name__}: state does not fit: {', '.join(sorted(mismatched))}")
         for group, rate in zip(self.param_groups, state["lr"], strict=True):
             group["lr"] = float(rate)
         for i, arrays in enumerate(self.state):

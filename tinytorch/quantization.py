@@ -1,9 +1,9 @@
-"""Module 17: quantization. From floating-point numbers to integers: which scale, and how to round.
+"""Module 17: quantization. From floating-point numbers to integers: scales, rounding, and calibration.
 
     q = round(x / scale),    x is about q scale
 
-Scales are symmetric, so that 0 stays 0. Each output channel of a weight has its own scale. The scale of an activation
-is fixed by calibration, which observes what reaches each layer (`Observer`), or is computed from each row as it comes
+Scales are symmetric, so 0 stays 0. Each output channel of a weight has its own scale. The scale of an activation is
+either fixed by calibration, which observes the input of each layer (`Observer`), or computed from each row at run time
 (`quantize_rows`). `FakeQuantized` rounds during training, so that the weights adapt to the rounding.
 
 The INT8 layers are in `quantized.layers`; `quantized.models` replaces the layers of a whole model.
@@ -28,25 +28,28 @@ from tinytorch.surgery.parts import Watcher, watched
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 Method = Literal["minmax", "percentile", "mse"]
-BINS = 2048  # of a calibration histogram
-PERCENTILE = 0.9999  # of the numbers stay unsaturated with the method "percentile"
-MOMENTUM = 0.05  # of the range that follows the batches
+BINS = 2048  # bins of a calibration histogram
+PERCENTILE = 0.9999  # fraction of the values that the method "percentile" does not saturate
+MOMENTUM = 0.05  # weight of a new batch in the running range of `FakeQuantized`
 
 # Scales and rounding ----------------------------------------------------------------------------------
 
 
 def scales_for(largest: Array | float, steps: int) -> Array:
-    """The float32 scale at which `largest` becomes `steps`; 1 for zeros, and no smaller than float32 can hold well."""
+    """Return largest / steps, the float32 scale that maps `largest` to the integer `steps`.
+
+    It is 1 where `largest` is 0, and at least SMALLEST_SCALE elsewhere, so that float32 represents it well.
+    """
     scale = np.asarray(largest, np.float64) / steps
     return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
 
 
 def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
-    """round(x / scale), halves to the even number, saturated: uint8 0 to 255, int8 -127 to 127.
+    """Return round(x / scale) in `dtype`, saturated: uint8 to 0 to 255, int8 to -127 to 127.
 
-    NaN, which no integer can be, becomes the lowest number.
+    Halves are rounded to the nearest even integer. NaN becomes the lowest value, because integers have no NaN.
     """
-    high = LARGEST[dtype] * float(scale)  # saturated first: then the division cannot overflow
+    high = LARGEST[dtype] * float(scale)  # saturated before the division, which then cannot overflow
     low = -high if dtype == "int8" else 0.0
     most = float(np.finfo(np.float32).max)
     y = np.fmin(np.fmax(x, np.float32(max(low, -most))), np.float32(min(high, most)))
@@ -56,11 +59,16 @@ def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
 
 
 def quantize_rows(x: Array) -> tuple[Array, Array]:
-    """int8, with a scale of its own for each index of the first axis: dynamic quantization.
+    """Quantize to int8 with one scale for each index of the first axis: dynamic quantization.
 
-    The scale is that of the largest number, so that nothing saturates, and no row depends on another. A row with a
-    NaN or an infinite number gets a scale that is no number either, and so does what is made of it. It is the factor
-    1 / scale, rounded to float32, that the numbers are multiplied by: so does `onednn_int8`, to the same integers.
+        scale = max(max|row| / 127, SMALLEST_SCALE),    q = round(row (1 / scale))
+
+    Nothing saturates, and no row depends on another. A row that contains NaN or infinity gets a non-finite scale, so
+    every result computed from it is non-finite, too. The factor 1 / scale is rounded to float32 before the
+    multiplication, as in `native.int8`, so both return the same integers.
+
+    Returns:
+        q, int8 of x's shape, and the scales, float32 (N, 1, ..., 1).
     """
     rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32, copy=False)
     y = np.empty(rows.shape, np.float32)
@@ -72,15 +80,21 @@ def quantize_rows(x: Array) -> tuple[Array, Array]:
 
 
 def quantize_weight(weight: Array, bits: int = 8) -> tuple[Array, Array]:
-    """int8 numbers within +-(2^(bits - 1) - 1), and a float32 scale for each output channel, that of its largest.
+    """Quantize a weight (K, ...) to integers from -n to n, with n = 2^(bits - 1) - 1 and one scale per output channel.
+
+        scale[k] = max|weight[k]| / n,    q = round(weight / scale), computed in float64
+
+    Returns:
+        q, int8 of the weight's shape, and the scales, float32 (K,).
 
     Raises:
-        SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
+        SettingError: bits is not an integer from 2 to 8.
+        NonFiniteError: a weight is NaN or infinite.
     """
     if not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise SettingError(f"quantization: bits {bits}: expected a whole number from 2 to 8")
+        raise SettingError(f"quantization: bits {bits}: expected an integer from 2 to 8")
     if not np.isfinite(weight).all():
-        raise NonFiniteError(f"quantization: a weight of shape {weight.shape} holds NaN or infinite numbers")
+        raise NonFiniteError(f"quantization: a weight of shape {weight.shape} contains NaN or infinity")
     steps = 2 ** (bits - 1) - 1
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     scale = scales_for(np.abs(rows).max(axis=1), steps)
@@ -92,7 +106,14 @@ def quantize_weight(weight: Array, bits: int = 8) -> tuple[Array, Array]:
 
 
 class Observer:
-    """What reaches a place: the smallest and largest number, and a histogram of the sizes once these are known."""
+    """The range of a layer's input, and a histogram of its magnitudes.
+
+    Call `see` with all batches first, and then `count` with all batches: the histogram needs the final range.
+
+    Attributes:
+        low, high: the smallest and the largest value; inf and -inf before the first batch.
+        counts: int64 (BINS,), the number of magnitudes in each of BINS equal bins from 0 to `largest`.
+    """
 
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
@@ -107,26 +128,31 @@ class Observer:
         return float(max(abs(self.low), abs(self.high)))
 
     def see(self, name: str, x: Array) -> None:
-        """Widen the range.
+        """Extend the range to the values of x.
 
         Raises:
-            NonFiniteError: x holds NaN or infinite numbers.
+            NonFiniteError: x contains NaN or infinity. The message names the layer, `name`.
         """
         if not x.size:
             return
         low, high = float(x.min()), float(x.max())
         if not np.isfinite([low, high]).all():
-            raise NonFiniteError(f"calibration: the input of {name} holds NaN or infinite numbers")
+            raise NonFiniteError(f"calibration: the input of {name} contains NaN or infinity")
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def count(self, name: str, x: Array) -> None:
-        """Add to the histogram, once the range is known."""
+        """Add the magnitudes of x to the histogram."""
         if self.largest > 0:
             bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
             self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
     def scale(self, method: Method) -> Array:
-        """The scale of `dtype` by the range, by a percentile of the sizes, or by the least squared error."""
+        """Return the scale for `dtype`, whose largest integer is n.
+
+        "minmax" maps `largest` to n. "percentile" maps the upper edge of the bin that contains the PERCENTILE quantile
+        of the magnitudes to n. "mse" chooses among the scales of largest k / 128, k = 16 to 128, the one with the least
+        squared rounding error of the histogram, with each magnitude at the center of its bin.
+        """
         steps = LARGEST[self.dtype]
         if method == "minmax" or not self.counts.any():
             return scales_for(self.largest, steps)
@@ -142,7 +168,14 @@ class Observer:
 
 @no_grad()
 def observed(model: Module, batches: Iterable[Array], method: Method) -> dict[int, Observer]:
-    """What reaches each Linear and Conv2d, by the layer's id. With a histogram the batches are gone through twice."""
+    """Run the batches through the model, and return an Observer of the input of each Linear and Conv2d, by layer id.
+
+    Methods that need a histogram run the batches twice: once for the ranges and once for the histograms.
+
+    Raises:
+        SettingError: the batches are empty, or a layer receives no input.
+        NonFiniteError: the input of a layer contains NaN or infinity.
+    """
     layers = [(name, part) for name, part in model.named_modules() if type(part) in (Linear, Conv2d)]
     observers = {id(layer): Observer() for _, layer in layers}
     kept = [np.asarray(batch) for batch in batches]
@@ -155,7 +188,7 @@ def observed(model: Module, batches: Iterable[Array], method: Method) -> dict[in
                 model(Tensor(batch))
     for name, layer in layers:
         if observers[id(layer)].low > observers[id(layer)].high:
-            raise SettingError(f"calibration: nothing reached {name}; expected batches that use every layer")
+            raise SettingError(f"calibration: {name} received no input; expected batches that use every layer")
     return observers
 
 
@@ -176,8 +209,8 @@ def _rounding_weight(weight: Array, bits: int) -> Array:
     return q * scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 
-# Rounding has slope 0 almost everywhere. The straight-through rule takes it for the identity, where nothing saturates
-# (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+# Rounding has slope 0 almost everywhere. The straight-through estimator treats it as the identity where nothing
+# saturates (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
 fake_quantize_ = Op("fake_quantize", _rounding)
 fake_quantize_weight_ = Op("fake_quantize_weight", _rounding_weight)
 derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
@@ -185,11 +218,13 @@ derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
 
 
 class FakeQuantized(Module):
-    """A Linear or Conv2d that computes in float32 what its INT8 counterpart would: weights and input are rounded to
-    their integers' values. The weights stay float32 underneath and learn to live with it.
+    """A Linear or Conv2d that computes in float32 what its INT8 counterpart computes, for training with rounding.
 
-    In training the input's range follows the batches, (1 - 0.05) range + 0.05 batch's.
-    Buffers: low and high, that range, float32 (); NaN before the first batch.
+    Weights and input are rounded to the values of their integers, q scale. The underlying weights stay float32 and
+    adapt to the rounding. In training, the input's range is a moving average over the batches:
+    range = (1 - 0.05) range + 0.05 (range of the batch). The first batch sets it.
+
+    Buffers: low and high, this range, float32 of shape (); NaN before the first batch.
     """
 
     def __init__(self, layer: Linear | Conv2d, bits: int = 8) -> None:
@@ -208,10 +243,10 @@ class FakeQuantized(Module):
         return apply(linear, rounded, weight) if bias is None else apply(linear, rounded, weight, bias)
 
     def input_range(self) -> tuple[str, Array]:
-        """The input's dtype and scale.
+        """Return the dtype and the "minmax" scale of the input.
 
         Raises:
-            SettingError: no batch has been seen in training.
+            SettingError: the layer has not processed a batch in training mode.
         """
         seen = Observer()
         seen.low, seen.high = float(self.low.data), float(self.high.data)

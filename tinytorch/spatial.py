@@ -2,7 +2,7 @@
 
 Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array of shape (N, H, W, C), viewed
 through a transpose. NumPy's elementwise functions preserve that order, so the layout costs a single copy, at the
-network's first layer. `arrays.convolution` has two faster ways to compute some convolutions; `arrays.pooling` and
+network's first layer. `arrays.convolution` has two faster algorithms for some convolutions; `arrays.pooling` and
 `arrays.normalization` have the array arithmetic of the other layers.
 """
 
@@ -38,7 +38,7 @@ from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enab
 
 PairLike = int | Pair
 
-WINOGRAD_CHANNELS = 16  # with fewer, the transforms cost more than the products they spare
+WINOGRAD_CHANNELS = 16  # with fewer, the transforms cost more than the products they save
 
 
 def _pair(name: str, value: PairLike, least: int) -> Pair:
@@ -47,11 +47,11 @@ def _pair(name: str, value: PairLike, least: int) -> Pair:
     except TypeError:
         pair = ()
     if len(pair) != 2 or min(pair) < least:
-        raise SettingError(f"{name} {value}: expected a whole number of at least {least}, or two of them")
+        raise SettingError(f"{name} {value}: expected an integer of at least {least}, or a pair of them")
     return pair
 
 
-def _refuse_integers(name: str, x: Tensor) -> None:
+def _check_floating(name: str, x: Tensor) -> None:
     if not is_floating(x.dtype):
         raise SettingError(f"{name}: images of dtype {x.dtype}: expected floating point; convert them first")
 
@@ -59,17 +59,17 @@ def _refuse_integers(name: str, x: Tensor) -> None:
 def slide(
     name: str, x: Tensor, kernel: PairLike, stride: PairLike, padding: PairLike, dilation: PairLike = 1
 ) -> Window:
-    """The window's settings and how many positions it takes over images (N, C, H, W).
+    """Return the window's settings and its number of positions over images (N, C, H, W).
 
     positions = floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1, in each direction.
 
     Raises:
-        ShapeError: x has not four dimensions, or the window is larger than the padded image.
-        SettingError: x is not floating point, or a setting is out of its range.
+        ShapeError: x does not have four dimensions, or the window is larger than the padded image.
+        SettingError: x is not floating point, or a setting is out of range.
     """
     if x.ndim != 4:
         raise ShapeError(f"{name}: input of shape {x.shape}: expected (N, C, H, W)")
-    _refuse_integers(name, x)
+    _check_floating(name, x)
     k, s = _pair(f"{name}: kernel_size", kernel, 1), _pair(f"{name}: stride", stride, 1)
     p, d = _pair(f"{name}: padding", padding, 0), _pair(f"{name}: dilation", dilation, 1)
     padded = [x.shape[2 + i] + 2 * p[i] for i in (0, 1)]
@@ -80,16 +80,16 @@ def slide(
     return Window(k, s, p, d, ((padded[0] - reach[0]) // s[0] + 1, (padded[1] - reach[1]) // s[1] + 1))
 
 
-# The plain idea: im2col -------------------------------------------------------------------------------
+# The basic method: im2col -----------------------------------------------------------------------------
 #
 # Copy each window into a row; one matrix product with the kernels then computes the whole convolution.
 # Arrays in this section are channels-last, (N, H, W, C), so that a window's rows are contiguous.
 
-COLUMN_BYTES = 2**20  # of one block's columns: they must stay in the second-level cache
+COLUMN_BYTES = 2**20  # size of one block's columns, which must stay in the L2 cache
 
 
 def im2col(x: Array, window: Window, groups: int) -> Array:
-    """Each window as a row: (groups, N*OH*OW, kh*kw*C/groups)."""
+    """Copy each window into a row: (groups, N*OH*OW, kh*kw*C/groups)."""
     seen = windows(pad(x, window.padding), window)
     rows, taps = seen.shape[0] * seen.shape[1] * seen.shape[2], seen.shape[3] * seen.shape[4]
     if groups == 1:
@@ -99,7 +99,7 @@ def im2col(x: Array, window: Window, groups: int) -> Array:
 
 
 def col2im(columns: Array, shape: tuple[int, ...], window: Window) -> Array:
-    """The adjoint of im2col: adds each window's row to the pixels that it was copied from."""
+    """Add each window's row to the pixels it was copied from; the adjoint of `im2col`."""
     (n, height, width, channels), (ph, pw) = shape, window.padding
     (kh, kw), (sh, sw), (dh, dw), (oh, ow) = window.kernel, window.stride, window.dilation, window.positions
     taps = columns.transpose(1, 0, 2).reshape(n, oh, ow, len(columns), kh, kw, -1)  # (N, OH, OW, G, kh, kw, C/G)
@@ -113,13 +113,13 @@ def col2im(columns: Array, shape: tuple[int, ...], window: Window) -> Array:
 
 
 def weight_columns(w: Array, groups: int) -> Array:
-    """(K, C/groups, kh, kw) as what im2col's rows are multiplied with: (groups, kh*kw*C/groups, K/groups)."""
+    """Arrange weights (K, C/groups, kh, kw) to multiply `im2col`'s rows: (groups, kh*kw*C/groups, K/groups)."""
     k, c, kh, kw = w.shape
     return w.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1).reshape(groups, kh * kw * c, k // groups)
 
 
 def weight_from_columns(columns: Array, shape: tuple[int, ...]) -> Array:
-    """The inverse of `weight_columns`."""
+    """Return weights of `shape` (K, C/groups, kh, kw) from their columns; the inverse of `weight_columns`."""
     k, c, kh, kw = shape
     groups = len(columns)
     return columns.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
@@ -131,7 +131,7 @@ def _column_block(x: Array, window: Window) -> int:
 
 
 def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> Array:
-    """y = columns @ matrix + b, block by block; the matrix as `weight_columns` gives it."""
+    """Compute y = columns @ matrix + b, block by block; `matrix` is the result of `weight_columns`."""
     n, groups, k, step = len(x), len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
     y = np.empty((n, *window.positions, k), x.dtype)
 
@@ -147,7 +147,10 @@ def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> 
 
 
 def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gradient: bool) -> Gradients:
-    """dmatrix = columns^T g; dx = col2im(g matrix^T). The columns are made again: keeping them costs the memory."""
+    """Return dx = col2im(g matrix^T), dmatrix = columns^T g, and dbias = sum g over pixels.
+
+    The columns are computed again, because keeping them would take too much memory.
+    """
     groups, k, step = len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
     dx = np.empty(x.shape, g.dtype) if input_gradient else None
 
@@ -169,7 +172,7 @@ def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gra
 # Convolution ------------------------------------------------------------------------------------------
 
 
-# The weights are laid out by an op of their own, so that its gradient is a line and `trace` does it once.
+# A separate op arranges the weights, so that its gradient is one line and `trace` runs it only once.
 weight_columns_ = Op("weight_columns", weight_columns)
 weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
 derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
@@ -177,7 +180,7 @@ derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
 
 
 def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
-    """An op's forward function: shapes (N, C, H, W) outside, channels-last inside."""
+    """Return the forward function of an op on (N, C, H, W), given a kernel on channels-last arrays."""
 
     def forward(
         x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
@@ -188,7 +191,7 @@ def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
 
 
 def _gradients(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """Its rule for autograd, likewise."""
+    """Return the gradient rule of an op on (N, C, H, W), given a kernel on channels-last arrays."""
 
     def rule(
         g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
@@ -208,7 +211,7 @@ joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
 
 
 def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
-    """Which way to go for these shapes, and the weights as that way wants them."""
+    """Return the fastest op for these shapes, and the weights in the layout that it expects."""
     if groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
         return pointwise_, weight.reshape(weight.shape[:2])
     plain = groups == 1 and window.stride == window.dilation == (1, 1)
@@ -226,23 +229,25 @@ def conv2d(
     dilation: PairLike = 1,
     groups: int = 1,
 ) -> Tensor:
-    """y[n, k, i, j] = bias[k] + sum over c, u, v of weight[k, c, u, v] x[n, c, i stride + u dilation - padding, ...].
+    """Convolve images x with `weight`, and add `bias`.
+
+    y[n, k, i, j] = bias[k] + sum over c, u, v of weight[k, c, u, v] x[n, c, i stride + u dilation - padding, ...].
 
     Shapes: x (N, C, H, W), weight (K, C/groups, kh, kw), bias (K,), y (N, K, OH, OW) with
-    OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, OW likewise. Outside the image x is 0.
-    Each of the groups' K/groups outputs sees only its own C/groups input channels.
+    OH = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1, and OW likewise. Outside the image, x is 0.
+    Channels are split into groups: each group's K/groups outputs depend only on that group's C/groups input channels.
 
     Raises:
-        ShapeError: the channels or groups do not fit, or the kernel is larger than the padded image.
-        SettingError: a stride, padding or dilation out of its range.
+        ShapeError: the channels or groups do not match, or the kernel is larger than the padded image.
+        SettingError: a stride, padding, or dilation is out of range.
     """
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight of shape {weight.shape}: expected (K, C/groups, kh, kw)")
     window = slide("conv2d", x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     k, c = weight.shape[:2]
     if groups < 1 or k % groups or x.shape[1] != c * groups:
-        raise ShapeError(f"conv2d: input of shape {x.shape} does not fit weight of shape {weight.shape} in {groups} "
-                         f"group(s): expected (N, {c * groups}, H, W), and {k} a multiple of the groups")  # fmt: skip
+        raise ShapeError(f"conv2d: input of shape {x.shape} does not match weight of shape {weight.shape} in {groups} "
+                         f"group(s): expected (N, {c * groups}, H, W), with {k} a multiple of the groups")  # fmt: skip
     if bias is not None and bias.shape != (k,):
         raise ShapeError(f"conv2d: bias of shape {bias.shape}: expected ({k},)")
     op, laid_out = _fastest(weight, window, groups)
@@ -251,7 +256,7 @@ def conv2d(
 
 
 class Conv2d(Module):
-    """A convolution with learned kernels; see `conv2d` for the formula and the output's size.
+    """A convolution with trained kernels; see `conv2d` for the formula and the output size.
 
     Shapes: weight (out_channels, in_channels/groups, kh, kw), bias (out_channels,).
     Source: LeCun et al. 1989, https://doi.org/10.1162/neco.1989.1.4.541.
@@ -270,7 +275,7 @@ class Conv2d(Module):
     ) -> None:
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
             raise SettingError(f"Conv2d: {in_channels} to {out_channels} channels in {groups} groups: expected "
-                               f"numbers of at least 1, and both channels multiples of the groups")  # fmt: skip
+                               f"numbers of at least 1, with both channels multiples of the groups")  # fmt: skip
         kh, kw = _pair("Conv2d: kernel_size", kernel_size, 1)
         self.stride, self.padding = _pair("Conv2d: stride", stride, 1), _pair("Conv2d: padding", padding, 0)
         self.dilation, self.groups = _pair("Conv2d: dilation", dilation, 1), groups
@@ -317,19 +322,21 @@ derivative(avg_pool2d_, _avg_pool2d_x)
 
 
 def max_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
-    """The largest value in each window; outside the image is -inf. Of equal values one gets the gradient.
+    """Return the largest value in each window. Outside the image, values are -inf.
+
+    If several values in a window are equal to the largest, one of them gets the gradient.
 
     Shapes: (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - kernel_size) / stride) + 1.
 
     Raises:
         ShapeError: the window is larger than the padded image.
-        SettingError: padding of more than half the window, so that a window could see nothing.
+        SettingError: padding is more than half the window, so that a window could contain only padding.
     """
     return apply(max_pool2d_, x, window=_pool_window("max_pool2d", x, kernel_size, stride, padding))
 
 
 def avg_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
-    """The mean of each window, the padding's zeros counted. Shapes and errors as `max_pool2d`."""
+    """Return the mean of each window, including the zeros of the padding. Shapes and errors are as in `max_pool2d`."""
     return apply(avg_pool2d_, x, window=_pool_window("avg_pool2d", x, kernel_size, stride, padding))
 
 
@@ -341,9 +348,10 @@ def _pool_window(name: str, x: Tensor, kernel: PairLike, stride: PairLike | None
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
-    """Means over windows that divide the image into `output_size`: from floor(i H/OH) to ceil((i + 1) H/OH).
+    """Return the means of windows that divide the image into `output_size`.
 
-    Two products with averaging matrices, one for each direction.
+    Window i covers floor(i H/OH) to ceil((i + 1) H/OH). The means are computed as two products with averaging matrices,
+    one for each direction. Shapes: (N, C, H, W) -> (N, C, OH, OW).
     """
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d: input of shape {x.shape}: expected (N, C, H, W)")
@@ -355,7 +363,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
 
 
 def _averaging(size: int, out: int, dtype: np.dtype) -> Array:
-    """(out, size): row i is 1/n on the n places that window i covers."""
+    """Return a matrix (out, size) whose row i is 1/n at the n positions that window i covers, and 0 elsewhere."""
     start = np.arange(out) * size // out
     end = -(-np.arange(1, out + 1) * size // out)
     place = np.arange(size)
@@ -393,7 +401,7 @@ class AdaptiveAvgPool2d(Module):
         return adaptive_avg_pool2d(x, self.output_size)
 
 
-# Batch normalisation ----------------------------------------------------------------------------------
+# Batch normalization ----------------------------------------------------------------------------------
 
 
 def _statistics(x: Array) -> Array:
@@ -421,7 +429,7 @@ def _scale_gradients(g: Array, kept: None, x: Array, scale: Array, shift: Array)
     return channels_first(dx), dscale, dshift
 
 
-statistics_ = Op("channel_statistics", _statistics)  # an op, so that mixed precision can do it in float32
+statistics_ = Op("channel_statistics", _statistics)  # an op, so that mixed precision can compute it in float32
 batch_norm_ = Op("batch_norm", _batch_norm)
 scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
@@ -429,16 +437,16 @@ joint_derivative(scale_, _scale_gradients)
 
 
 class BatchNorm2d(Module):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel.
+    """Batch normalization: y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel.
 
-    In training, mean and (biased) variance are the batch's, and the running ones move towards them:
-    running = (1 - momentum) running + momentum batch, with the unbiased variance. In inference the running
-    ones are used.
+    In training, mean and var are the batch's mean and biased variance, and the running statistics are updated:
+    running = (1 - momentum) running + momentum batch, with the unbiased variance. In inference, the running statistics
+    are used.
 
     Shapes: x (N, C, H, W); weight, bias, running_mean, running_var (C,).
 
     Raises:
-        ShapeError: x has other channels, or in training only one value for each.
+        ShapeError: x has a different number of channels or, in training, only one value per channel.
         SettingError: x is not floating point.
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
@@ -457,15 +465,15 @@ class BatchNorm2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
-        _refuse_integers("BatchNorm2d", x)
+        _check_floating("BatchNorm2d", x)
         if self.training:
-            mean, var = self._measure(x)
+            mean, var = self._update_statistics(x)
             return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=1 / np.sqrt(var + self.eps))
         scale = self.weight * (1 / np.sqrt(self.running_var.data + self.eps))
         return apply(scale_, x, scale, self.bias - scale * self.running_mean.data)
 
-    def _measure(self, x: Tensor) -> Array:
-        """The batch's statistics; the running ones take a step towards them."""
+    def _update_statistics(self, x: Tensor) -> Array:
+        """Return the batch's statistics (mean, biased variance), and update the running statistics."""
         n = x.numel() // self.num_features
         if n < 2:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: training needs more than one value per channel")
@@ -477,9 +485,9 @@ class BatchNorm2d(Module):
 
 
 class BasicBlock(Module):
-    """ResNet's block: y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); conv1 has the stride.
+    """ResNet's basic block: y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); conv1 has the stride.
 
-    The shortcut is x itself, an empty Sequential, where the shapes allow it, else a 1x1 convolution.
+    The shortcut is the identity (an empty Sequential) if x and y have the same shape, and otherwise a 1x1 convolution.
     Source: He et al. 2016, section 3.3, https://arxiv.org/abs/1512.03385; with biases, as in MLPerf Tiny's ResNet-8.
     """
 

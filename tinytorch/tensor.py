@@ -2,7 +2,7 @@
 
 Every operation goes through one function, `apply(op, *inputs)`. It runs the op's forward function on the arrays. If a
 gradient may be needed later, it also records `(op, inputs)` on the result. This record is all that module 06 needs for
-differentiation, and nothing in this file depends on how it does it.
+differentiation, and nothing in this file depends on how that works.
 
 Shape letters, in all files: N samples, C channels, H height, W width; B batch, T time, D width.
 """

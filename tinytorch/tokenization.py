@@ -286,7 +286,7 @@ def _checked(tokens: Iterable[int] | Array, vocab_size: int, name: str) -> Array
     if not array.size:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise SettingError(f"{name}: tokens of shape {array.shape} and type {array.dtype}: expected a row of integers")
+        raise SettingError(f"{name}: tokens of shape {array.shape} and dtype {array.dtype}: expected a row of integers")
     invalid = (array < 0) | (array >= vocab_size)
     if invalid.any():
         place = int(invalid.argmax())

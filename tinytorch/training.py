@@ -81,7 +81,7 @@ class Trainer:
         accumulate: number of batches whose gradients are averaged for one optimizer step.
         metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
         checkpoint: file to save to after each epoch and on Ctrl-C; `resume()` continues from it.
-        patience: stop when the validation loss has not improved for this number of epochs.
+        patience: stop when the validation loss has not improved for this many epochs.
         autocast: returns a context manager in which the model and the loss run, e.g. `tt.autocast` for bfloat16
             (module 15).
         scaler: for float16; scales the loss and skips steps with infinite gradients.

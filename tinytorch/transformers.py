@@ -200,7 +200,7 @@ class GPT(Module):
         state = dict(state)
         twin, tied = state.pop("lm_head.weight", None), "transformer.wte.weight"
         if twin is not None and not np.array_equal(_values(state.setdefault(tied, twin)), _values(twin)):
-            raise StateError(f"GPT: lm_head.weight and {tied} differ; expected one weight, tied")
+            raise StateError(f"GPT: lm_head.weight and {tied} differ; expected one tied weight")
         super().load_state_dict(state)
 
     def generate(
@@ -221,14 +221,14 @@ class GPT(Module):
             max_new_tokens: the number of tokens to generate. Fewer are generated if all rows end with `stop`.
             temperature: divides the logits before softmax. Below 1 favors likely tokens, above 1 flattens the
                 distribution, and 0 always chooses the likeliest token.
-            top_k: sample only from the k likeliest tokens, and tokens with the same logit as the k-th.
+            top_k: sample only from the k likeliest tokens, and from those with the same logit as the k-th.
             top_p: sample only from the smallest set of likeliest tokens whose probabilities sum to at least top_p.
             seed: makes the text reproducible. Without a seed, the default generator is used.
             stop: a token that ends a sequence. In a batch, rows that have ended are padded with it.
             hop: the number of tokens that the context drops at once when the block is full; see `window_start`.
 
         Returns:
-            The prompt and the new tokens, int64 of shape (T + new,) or (B, T + new), as the prompt.
+            The prompt followed by the new tokens, int64: (T + new,) for a prompt (T,), else (B, T + new).
 
         Raises:
             SettingError: the prompt is empty, a token is not in the vocabulary, or a setting is out of range.
@@ -301,7 +301,7 @@ def write(
 
 
 class Sampler:
-    """A sampler that draws tokens from logits. `GPT.generate` describes its settings.
+    """A sampler that draws tokens from logits. See `GPT.generate` for its settings.
 
     Source of top-p: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
     """

@@ -1,6 +1,6 @@
 """`tito data list | fetch | verify`: the data sets in the cache, as values that the command line prints.
 
-Prints nothing itself. What the data sets are is in `tinytorch.datasets`.
+This module prints nothing itself. `tinytorch.datasets` defines the data sets.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tito.errors import TitoError
 
 @dataclass(frozen=True)
 class DataState:
-    """One data set, and how much of it is in the cache."""
+    """A data set, and how much of it is in the cache."""
 
     name: str
     what: str
     folder: Path
-    present: bool  # every file is there in its full size; `verify` also looks at the content
+    present: bool  # every file is there with its full size; `verify` also checks the content
     bytes: int
 
 
 @dataclass(frozen=True)
 class FileState:
-    """One file of a data set, after its content was hashed."""
+    """A file of a data set, after its content was hashed."""
 
     name: str
     file: str
@@ -37,7 +37,7 @@ class FileState:
 
 
 def list_data() -> list[DataState]:
-    """Every data set that can be had, without reading the files."""
+    """Return every available data set, without reading its files."""
     states = []
     for data in CATALOGUE.values():
         folder = cache_folder() / data.name
@@ -48,14 +48,14 @@ def list_data() -> list[DataState]:
 
 
 def fetch(name: str, report: Callable[[str], None]) -> Path:
-    """Fetch a data set into the cache unless it is there, whole; returns its folder.
+    """Fetch a data set into the cache, unless it is complete there, and return its folder.
 
     Raises:
-        TitoError: no data set has that name.
+        TitoError: there is no data set of that name.
         DataError: no source is left, or the folder cannot be written.
     """
     if name not in CATALOGUE:
-        raise TitoError(f"no data set is named {name!r}; there are {', '.join(CATALOGUE)}")
+        raise TitoError(f"no data set is named {name!r}; available: {', '.join(CATALOGUE)}")
     return fetch_files(CATALOGUE[name], report=report)
 
 
@@ -63,7 +63,7 @@ def verify() -> list[FileState]:
     """Hash every file of every data set in the cache and compare it with the pinned SHA-256.
 
     Raises:
-        DataError: a file may not be read.
+        DataError: a file cannot be read.
     """
     return [
         FileState(data.name, file, path := cache_folder() / data.name / file, file_state(path, fact))

@@ -1,6 +1,6 @@
-"""`tito doctor`: is this machine ready, is it as fast as it can be, and if not, what to do.
+"""`tito doctor`: whether this machine is ready and as fast as it can be, and if not, what to do.
 
-Each finding is looked at here and now; nothing is read from earlier runs.
+Each finding is checked when the command runs; nothing is read from earlier runs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ State = Literal["ok", "note", "bad"]
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_NUMPY = 2
-LITTLE_MEMORY = 2 * 10**9  # the suites' own limits are 4 GB at most; training MNIST takes less than 1
-LITTLE_DISK = 10**9  # all data sets with room to unpack them
-WITHOUT_PTRACE = "suites run all the same; only the flame graph is left out"
+LITTLE_MEMORY = 2 * 10**9  # the suites' limits are at most 4 GB; training MNIST takes less than 1
+LITTLE_DISK = 10**9  # all data sets, with room to unpack them
+WITHOUT_PTRACE = "suites still run; only the flame graph is left out"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `bad` keeps suites from running, a `note` costs speed or a part of the report."""
+    """The result of one check: `bad` prevents suites from running, a `note` costs speed or a part of the report."""
 
     name: str
     state: State
@@ -49,11 +49,11 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Each finding as it is made; the kernels and py-spy take a few seconds."""
+    """Yield each finding as it is made; the kernels and py-spy take a few seconds."""
     info = machine()
     yield python_finding(sys.version_info[:3])
     yield numpy_finding(np.__version__)
-    features = ", ".join(info.features) or "no SIMD features known"
+    features = ", ".join(info.features) or "no known SIMD features"
     yield Finding("machine", "ok", f"{info.cpu}, {info.system}; {features}")
     yield cores_finding(info, blas().threads)
     yield memory_finding(info.memory_bytes)
@@ -66,133 +66,133 @@ def examine() -> Iterator[Finding]:
 
 
 def python_finding(version: tuple[int, ...]) -> Finding:
-    """Python's version."""
+    """Check Python's version."""
     value = ".".join(map(str, version))
     if version < OLDEST_PYTHON:
-        return Finding("Python", "bad", value, f"at least {'.'.join(map(str, OLDEST_PYTHON))} is needed")
+        return Finding("Python", "bad", value, f"at least {'.'.join(map(str, OLDEST_PYTHON))} is required")
     return Finding("Python", "ok", f"{value} ({platform.python_implementation()})")
 
 
 def numpy_finding(version: str) -> Finding:
-    """NumPy's version and the BLAS that came with it."""
+    """Check NumPy's version and the BLAS that comes with it."""
     if int(version.split(".")[0]) < OLDEST_NUMPY:
-        return Finding("NumPy", "bad", version, f"at least {OLDEST_NUMPY} is needed: {how_to_install()}")
+        return Finding("NumPy", "bad", version, f"at least {OLDEST_NUMPY} is required: {how_to_install()}")
     library = blas()
     return Finding("NumPy", "ok", f"{version} with {library.library} {library.version}")
 
 
 def cores_finding(info: MachineInfo, threads: int | None) -> Finding:
-    """Cores, and whether NumPy's BLAS uses as many threads."""
-    value = f"{info.cores} to use"
+    """Check the number of cores, and whether NumPy's BLAS uses as many threads."""
+    value = f"{info.cores} available"
     if threads is not None and threads != info.cores:
-        advice = f"this process has {threads} BLAS threads; suites set {info.cores} themselves"
+        advice = f"this process has {threads} BLAS threads; suites themselves set {info.cores}"
         return Finding("cores", "note", value, advice)
     return Finding("cores", "ok", value)
 
 
 def memory_finding(count: int) -> Finding:
-    """Memory that this process may use."""
+    """Check the memory that this process may use."""
     if count == 0:
-        return Finding("memory", "note", "the system does not tell", "2 GB are enough for MNIST")
+        return Finding("memory", "note", "not reported by the system", "2 GB are enough for MNIST")
     if count < LITTLE_MEMORY:
-        return Finding("memory", "note", units.size(count), "larger suites may be ended for want of memory")
+        return Finding("memory", "note", units.size(count), "larger suites may run out of memory and be killed")
     return Finding("memory", "ok", units.size(count))
 
 
 def kernel_finding() -> Finding:
-    """The BLAS kernel, and a faster one if a measurement finds it."""
+    """Check the BLAS kernel, and measure whether another one is faster."""
     try:
         choice = choose_kernel().record
     except TitoError as error:
         return Finding("BLAS kernel", "bad", str(error), "try another build of NumPy")
     if choice.used == choice.default:
         return Finding("BLAS kernel", "ok", f"{choice.used}; {choice.why}")
-    advice = f"suites use {choice.used} by themselves; elsewhere set OPENBLAS_CORETYPE={choice.used}"
+    advice = f"suites use {choice.used} automatically; elsewhere set OPENBLAS_CORETYPE={choice.used}"
     return Finding(
-        "BLAS kernel", "note", f"{choice.default}; {choice.why}, measured just now", f"{advice} before Python starts"
+        "BLAS kernel", "note", f"{choice.default}; {choice.why} (measured just now)", f"{advice} before Python starts"
     )
 
 
 def backend_finding() -> Finding:
-    """The kernel backend, and how to get a faster one."""
+    """Check the kernel backend, and say how to get a faster one."""
     try:
         choice = choose_backend()
     except SettingError as error:
-        return Finding("backend", "bad", str(error), f"take {backend.VARIABLE} out of the environment")
+        return Finding("backend", "bad", str(error), f"unset the variable {backend.VARIABLE}")
     if choice.why == NOT_INSTALLED:
-        gain = "oneDNN multiplies int8 and bfloat16 by instructions of their own"
+        gain = "oneDNN multiplies int8 and bfloat16 with native instructions"
         return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how_to_install('onednn')}")
     return Finding("backend", "ok", choice.line)
 
 
 def stacks_finding() -> Finding:
-    """Whether py-spy can look into a process, tried on one."""
+    """Check whether py-spy can read a process, by trying it."""
     executable = find_py_spy()
     if executable is None:
         return Finding("stacks", "note", "py-spy is not installed", f"{how_to_install()}; {WITHOUT_PTRACE}")
     refusal = _try_py_spy(executable)
     if refusal is None:
-        return Finding("stacks", "ok", "py-spy can look into processes, tried just now")
-    return Finding("stacks", "note", f"py-spy may not look into processes: {refusal}", ptrace_advice())
+        return Finding("stacks", "ok", "py-spy can read processes (tried just now)")
+    return Finding("stacks", "note", f"py-spy cannot read processes: {refusal}", ptrace_advice())
 
 
 def _try_py_spy(executable: str) -> str | None:
-    """Why py-spy could not dump the stacks of a process of our own, or None if it could."""
+    """Return why py-spy could not dump the stacks of a child process, or None if it could."""
     code = "import sys; print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
         try:
             assert target.stdout is not None
-            target.stdout.readline()  # it runs
+            target.stdout.readline()  # it is running
             dump = [executable, "dump", "--pid", str(target.pid)]
             done = subprocess.run(dump, capture_output=True, text=True, timeout=20, check=False)
         except subprocess.TimeoutExpired:
-            return "no answer in 20 s"
+            return "no answer within 20 s"
         except OSError as error:
-            return f"{executable} cannot be started ({error.strerror})"
+            return f"{executable} could not be started ({error.strerror})"
         finally:
             target.kill()
     if done.returncode == 0:
         return None
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[0].removeprefix("Error: ") if lines else f"it ended with code {done.returncode}"
+    return lines[0].removeprefix("Error: ") if lines else f"it exited with code {done.returncode}"
 
 
 def ptrace_advice() -> str:
-    """What allows it, on this system."""
+    """Return what allows py-spy to read processes on this system."""
     if sys.platform == "darwin":
-        return f"macOS allows it to root only: sudo tito suite run NAME; {WITHOUT_PTRACE}"
+        return f"macOS allows it only for root: sudo tito suite run NAME; {WITHOUT_PTRACE}"
     yama = Path("/proc/sys/kernel/yama/ptrace_scope")
     if yama.is_file() and yama.read_text().strip() in ("2", "3"):
-        return f"{yama} forbids it; an administrator can write 1 there; {WITHOUT_PTRACE}"
-    return f"in a container, start it with --cap-add SYS_PTRACE; {WITHOUT_PTRACE}"
+        return f"{yama} forbids it; an administrator can write 1 to it; {WITHOUT_PTRACE}"
+    return f"in a container, start the container with --cap-add SYS_PTRACE; {WITHOUT_PTRACE}"
 
 
 def data_findings() -> Iterator[Finding]:
-    """Each data set: in the cache or not."""
+    """Check whether each data set is in the cache."""
     for state in list_data():
         name = f"data: {state.name}"
         if state.present:
             yield Finding(name, "ok", f"{units.size(state.bytes)} in {state.folder}")
         else:
-            advice = f"a suite that needs it fetches it; now: tito data fetch {state.name}"
+            advice = f"a suite that needs it fetches it; to fetch it now: tito data fetch {state.name}"
             yield Finding(name, "note", "not in the cache yet", advice)
 
 
 def disk_finding(folder: Path) -> Finding:
-    """Room for data sets."""
+    """Check the free space for data sets."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if free < LITTLE_DISK:
-        advice = "make room, or name another folder in the variable TINYTORCH_DATA"
+        advice = "free some space, or set the variable TINYTORCH_DATA to another folder"
         return Finding("disk", "note", f"{units.size(free)} free in {there}", advice)
     return Finding("disk", "ok", f"{units.size(free)} free for data in {folder}")
 
 
 def torch_finding() -> Finding:
-    """PyTorch, which only the comparison with it needs."""
+    """Check for PyTorch, which only the comparison with it needs."""
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("PyTorch", "ok", "not installed; only `nox -s versus` needs it and installs its own")
+        return Finding("PyTorch", "ok", "not installed; only `nox -s versus` needs it, and installs it")
     return Finding("PyTorch", "ok", f"{version}, for `nox -s versus`")

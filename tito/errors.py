@@ -1,9 +1,9 @@
 """Errors that the command line prints in one line, without a traceback.
 
 TitoError
-├── SuiteError     a suite.yaml or workload.py that is not as the contract says
-├── RunError       a run that failed, hung, died or printed no number
-├── RecordError    a record that is cut, foreign or newer than this program
+├── SuiteError     a suite.yaml or workload.py that breaks its contract
+├── RunError       a run that failed, hung, crashed, or returned no number
+├── RecordError    a record that is incomplete, foreign, or newer than this program
 └── ReportError    a page that cannot be written
 """
 
@@ -13,27 +13,27 @@ import unicodedata
 
 
 class TitoError(Exception):
-    """Base of all errors of the harness."""
+    """Base class of all errors of the harness."""
 
 
 class SuiteError(TitoError):
-    """A suite that cannot be run as it is written."""
+    """A suite that cannot be run as written."""
 
 
 class RunError(TitoError):
-    """A run that gave no result."""
+    """A run without a result."""
 
 
 class RecordError(TitoError):
-    """A record that cannot be read, stored or compared."""
+    """A record that cannot be read, stored, or compared."""
 
 
 class ReportError(TitoError):
-    """A report that cannot be made."""
+    """A report that cannot be written."""
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text without what a terminal could obey or a file could refuse: control signs and lone surrogates as escapes.
+    """Return text that a terminal cannot obey and a file cannot reject: control characters and surrogates are escaped.
 
     >>> printable("caf\\udce9 \\x1b[2J")
     'caf\\\\udce9 \\\\x1b[2J'

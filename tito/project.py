@@ -1,4 +1,4 @@
-"""Where this project's folders are: suites, reports, submissions."""
+"""The folders of this project: suites, reports, and submissions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project that a command shall work on.
+    """Return the project that a command works on.
 
-    The variable TITO_ROOT names it; else it is the nearest of `start` (the working directory) and its parents
-    that holds suites/ and pyproject.toml; else the checkout that this tito was imported from.
+    The variable TITO_ROOT names it. Without it, the project is the nearest folder that contains suites/ and
+    pyproject.toml, from `start` (default: the working directory) upwards. Otherwise it is the checkout that this tito
+    was imported from.
 
     Raises:
         TitoError: none of these is a project.
@@ -32,7 +33,7 @@ def find_project(start: Path | None = None) -> Project:
     if named:
         root = Path(named).expanduser().resolve()
         if not (root / "suites").is_dir():
-            raise TitoError(f"TITO_ROOT={named}: no folder suites/ there; name the root of a checkout")
+            raise TitoError(f"TITO_ROOT={named}: it has no folder suites/; name the root of a checkout")
         return _project(root)
     here = (start or Path.cwd()).resolve()
     checkout = Path(__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ def find_project(start: Path | None = None) -> Project:
             return _project(folder)
     raise TitoError(
         f"{here}: not inside a TinyTorch checkout (a folder with suites/ and pyproject.toml); "
-        "go into one, or name it in the variable TITO_ROOT"
+        "change into one, or set the variable TITO_ROOT"
     )
 
 

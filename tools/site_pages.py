@@ -48,7 +48,7 @@ class Made:
 
 
 def made_pages() -> list[Made]:
-    """Return all pages."""
+    """Return all pages but that of the commands, which takes some seconds to ask."""
     files = {
         "README.md": ("index.md", "Start"),
         "CONTRIBUTING.md": ("contributing.md", "Contributing"),
@@ -56,10 +56,12 @@ def made_pages() -> list[Made]:
         "SECURITY.md": ("security.md", "Security"),
     }
     pages = [Made(uri, name, (ROOT / name).read_text("utf-8"), title) for name, (uri, title) in files.items()]
+    license_text = (ROOT / "LICENSE").read_text("utf-8").strip()
+    pages.append(Made("license.md", "LICENSE", f"# License\n\n```text\n{license_text}\n```\n", "License"))
     for path in sorted((ROOT / "docs").glob("*.md")):
         text = path.read_text("utf-8")
         pages.append(Made(path.name, f"docs/{path.name}", text, text.partition("\n")[0].lstrip("# ")))
-    return [*pages, examples_page(), command_page(), *lesson_pages(), *api_pages()]
+    return [*pages, examples_page(), *lesson_pages(), *api_pages()]
 
 
 # Examples and the command line ---------------------------------------------------------------------------
@@ -175,7 +177,7 @@ def rooms() -> list[Path]:
 
 
 def course() -> list[str]:
-    """Return the dotted names of the files of the course, in its order, then any other file beside them."""
+    """Return the dotted names of the files of the course, in its order, then any other file next to them."""
     order = [f"tinytorch.{module_file(folder)}" for folder in module_folders()]
     found = modules_of(ROOT / "tinytorch")
     return [name for name in order if name in found] + [name for name in found if name not in order]
@@ -226,6 +228,11 @@ def names_table(package: str) -> str:
 
 
 # Links ---------------------------------------------------------------------------------------------------
+
+
+def homes_of(pages: list[Made]) -> dict[str, str]:
+    """Return the page of each file that has one."""
+    return {page.source: page.uri for page in pages}
 
 
 def page_of(path: str, homes: dict[str, str]) -> str | None:
@@ -280,7 +287,7 @@ def navigation(pages: dict[str, Made]) -> list[Any]:
 
     lessons = [uri for uri in sorted(pages) if uri.startswith("lessons/") and uri != "lessons/index.md"]
     packages = [{room.name: [f"api/{room.name}/index.md", *entries(modules_of(room))]} for room in rooms()]
-    start = ["examples.md", "changelog.md", "contributing.md", "security.md"]
+    start = ["examples.md", "changelog.md", "contributing.md", "security.md", "license.md"]
     guides = ["command-line.md", "measuring.md", "writing-a-suite.md", "architecture.md", "tito.md"]
     return [
         {"Start": ["index.md", *map(entry, start)]},
@@ -291,13 +298,14 @@ def navigation(pages: dict[str, Made]) -> list[Any]:
 
 
 def write(folder: Path) -> None:
-    """Write all pages and the files that they show into a folder, which is replaced, and mkdocs.yml beside it.
+    """Write all pages and the files that they show into a folder, which is replaced, and mkdocs.yml next to it.
 
     Raises:
         ValueError: a page links to a file that has no page.
     """
-    made = {page.uri: page for page in made_pages()}
-    homes = {page.source: page.uri for page in made.values() if page.title != "Commands"}
+    pages = made_pages()
+    homes = homes_of(pages)
+    made = {page.uri: page for page in [*pages, command_page()]}
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.md"))
     for page in made.values():

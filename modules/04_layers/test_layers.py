@@ -152,7 +152,7 @@ def test_mismatched_state_lists_all_problems_and_changes_nothing() -> None:
 def test_truncated_file_is_rejected_by_name(tmp_path: Path, cut: int) -> None:
     path = network().save(tmp_path / "model.safetensors")
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(StateError, match=r"model\.safetensors: not a whole safetensors file"):
+    with pytest.raises(StateError, match=r"model\.safetensors: not a complete safetensors file"):
         network().load(path)
 
 

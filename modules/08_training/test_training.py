@@ -184,7 +184,7 @@ def test_file_that_is_not_a_checkpoint_is_rejected_by_name(tmp_path: Path) -> No
     with pytest.raises(StateError, match=r"weights\.safetensors: not a checkpoint"):
         trainer(path).resume()
     path.write_bytes(b"rubbish")
-    with pytest.raises(StateError, match=r"weights\.safetensors: not a whole"):
+    with pytest.raises(StateError, match=r"weights\.safetensors: not a complete"):
         trainer(path).resume()
     assert not trainer(tmp_path / "none").resume()
 

@@ -122,7 +122,7 @@ def test_invalid_pruning_requests_are_rejected() -> None:
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(SettingError, match=f"sparsity {share}: expected 0 to 1"):
             magnitude_masks(mlp(2, 2), share)
-    with pytest.raises(SettingError, match=r"called 0.wait: expected \['0.weight', '0.bias'\]"):
+    with pytest.raises(SettingError, match=r"no parameters named 0.wait: expected \['0.weight', '0.bias'\]"):
         magnitude_masks(mlp(2, 2), 0.5, ["0.wait"])
     with pytest.raises(SettingError, match="Sequential has no linear or convolutional layers"):
         magnitude_masks(tt.Sequential(tt.ReLU()), 0.5)

@@ -82,9 +82,9 @@ def test_invalid_percentile_is_rejected(q):
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 def test_nonfinite_samples_are_rejected(wrong):
-    with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
+    with pytest.raises(SettingError, match="NaN or infinity: 1 of 3"):
         percentile([1.0, wrong, 2.0], 50)
-    with pytest.raises(SettingError, match="NaN or infinite: 1 of 3"):
+    with pytest.raises(SettingError, match="NaN or infinity: 1 of 3"):
         bootstrap_interval([1.0, wrong, 2.0])
 
 
@@ -96,7 +96,7 @@ def test_tail_percentile_needs_enough_samples():
     measured = Measurement(np.arange(662.0))
     assert measured.percentile(99) == 655.0
     assert measured.median == statistics.median(range(662))
-    with pytest.raises(SettingError, match="p99 needs 662 samples, there are 661"):
+    with pytest.raises(SettingError, match="p99 needs 662 samples, but there are 661"):
         Measurement(np.arange(661.0)).percentile(99)
 
 
@@ -157,7 +157,7 @@ def test_compare_cancels_slowdowns_of_both_candidates():
 @pytest.mark.parametrize(
     ("candidate", "reference", "reason"),
     [
-        ([1.0] * 5, [1.0] * 6, "rounds"),
+        ([1.0] * 5, [1.0] * 6, "expected one of each per round"),
         ([1.0] * 4, [1.0] * 4, "at least 5 rounds"),
         ([1.0] * 4 + [0.0], [1.0] * 5, "above zero"),
         ([1.0] * 5, [1.0] * 4 + [float("nan")], "finite"),

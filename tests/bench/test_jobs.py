@@ -65,8 +65,8 @@ def test_quality_gives_metrics_curve_exhibits_and_weights(workload, reporter, tm
         ("nan", "metric accuracy is nan; expected a finite number"),
         ("rubbish", "evaluate returned str 'very good'; expected"),
         ("text metric", "metric accuracy is str 'high'; expected a number"),
-        ("missing metric", "evaluate gave no metric 'accuracy', which suite.yaml declares"),
-        ("undeclared metric", "evaluate gave charm, not declared in suite.yaml"),
+        ("missing metric", "evaluate returned no metric 'accuracy', which suite.yaml declares"),
+        ("undeclared metric", "evaluate returned charm, which suite.yaml does not declare"),
         ("rubbish curve", "train returned str 'fine'; expected a list of dicts"),
         ("nan in the curve", "the learning curve's loss in row 1 is nan"),
     ],
@@ -110,8 +110,8 @@ def test_the_trained_weights_are_what_is_profiled(workload, profile, monkeypatch
     ("predict", "reason"),
     [
         (lambda x: x[:1, 0], "for 2 inputs; expected as many rows"),
-        (lambda x: "seven", "predictor gave str 'seven'"),
-        (lambda x: np.full(len(x), np.nan), "predictor gave NaN or infinity"),
+        (lambda x: "seven", "predictor returned str 'seven'"),
+        (lambda x: np.full(len(x), np.nan), "predictor returned NaN or infinity"),
     ],
 )
 def test_a_predictor_that_predicts_nothing_is_refused(workload, profile, monkeypatch, predict, reason):

@@ -106,7 +106,7 @@ def test_py_spy_sees_the_workload_or_says_why_not(tmp_path):
     busy.kill()
     busy.wait()
     if isinstance(seen, str):
-        assert seen.startswith("py-spy could not look into the process: ")
+        assert seen.startswith("py-spy could not read the process: ")
         pytest.skip(seen)
     assert sum(count for _, count in seen.collapsed) > 1
     assert any("train (workload.py" in stack for stack, _ in seen.collapsed)
@@ -126,9 +126,9 @@ echo 'Stack backtrace:' >&2; exit 1"""
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (REFUSED, "py-spy could not look into the process: Permission Denied: Try running again with"),
-        ("exit 3", "py-spy could not look into the process: no message"),
-        ('for last; do :; done; : > "$last"', "py-spy saw no running code of the workload"),
+        (REFUSED, "py-spy could not read the process: Permission Denied: Try running again with"),
+        ("exit 3", "py-spy could not read the process: no message"),
+        ('for last; do :; done; : > "$last"', "py-spy sampled no running code of the workload"),
         ("exit 0", "py-spy wrote no stacks"),
     ],
 )

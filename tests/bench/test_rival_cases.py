@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def with_rival(document: dict[str, Any], **more: Any) -> None:
-    """Add to the tiny suite a case beside PyTorch, and an overview."""
+    """Add to the tiny suite a case against PyTorch, and an overview."""
     document["metrics"] |= {name: {"title": name, "unit": "times"} for name in RIVAL_METRICS}
     document["cases"][0] |= {"metrics": ["accuracy"]}
     document["cases"][0]["parameters"]["track"] = "a"

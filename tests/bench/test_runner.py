@@ -135,12 +135,12 @@ def test_a_missed_gate_is_no_pass_and_no_speed_is_quoted(suite_folder, run_quick
         ("raise", {}, "clouds, seed 1: ValueError: the clouds have gone (workload.py line "),
         ("nan", {}, "clouds, seed 1: metric accuracy is nan; expected a finite number"),
         ("rubbish", {}, "clouds, seed 1: evaluate returned str 'very good'"),
-        ("wrong exhibit", {}, "clouds, seed 1: the workload returned a wrong exhibits.0"),
+        ("wrong exhibit", {}, "clouds, seed 1: the workload returned an invalid exhibits.0"),
         ("unknown object", {}, "clouds, seed 1: the workload returned object <object object"),
         ("raise odd", {}, "clouds, seed 1: ValueError: caf\\udce9 \\x1b[2J\\x07 (workload.py line "),
         ("kill", {}, "clouds, seed 1: killed by signal 9 (out of memory?)"),
-        ("hang", {"seconds": 1.0}, "clouds, seed 1: ended at the time limit of 1 s"),
-        ("eat", {"memory_mb": 200}, "clouds, seed 1: ended at "),
+        ("hang", {"seconds": 1.0}, "clouds, seed 1: killed at the time limit of 1 s"),
+        ("eat", {"memory_mb": 200}, "clouds, seed 1: killed at "),
         ("no queries", {}, "clouds, latency and throughput: queries returned ndarray"),
     ],
 )
@@ -178,7 +178,7 @@ def test_forbidden_py_spy_leaves_a_reason_and_a_pass(run_quick, monkeypatch, tmp
     record = run_quick(load_suite(TINY))
     assert record.status == "passed"
     assert record.profile.stacks is None
-    assert record.omitted[0].why == "py-spy could not look into the process: Permission Denied"
+    assert record.omitted[0].why == "py-spy could not read the process: Permission Denied"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])
@@ -203,10 +203,10 @@ def test_odd_text_of_a_workload_costs_no_record(misbehaving, run_quick):
 @pytest.mark.parametrize(
     ("metrics", "reason"),
     [
-        ({"charm": 1.0}, "clouds, seed 1: gave the metrics charm; expected accuracy, "),
+        ({"charm": 1.0}, "clouds, seed 1: returned the metrics charm; expected accuracy, "),
         (
             dict.fromkeys(("accuracy", "load_seconds", "train_seconds", "evaluate_seconds"), 1.0),
-            "clouds, seed 1: it ended without saving its weights",
+            "clouds, seed 1: it exited without saving its weights",
         ),
     ],
 )

@@ -111,22 +111,22 @@ OVERVIEW = {
         (put("data", "imagenet"), ["data.0: 'imagenet'", "'mnist'"]),
         (put("data", ["mnist", "none"]), ["data.1: 'none'", "'mnist'"]),
         (put("cases", 0, "seeds", []), ["cases.0.seeds: []"]),
-        (put("cases", 0, "seeds", [1, 2, 1]), ["cases.0.seeds", "a seed stands twice"]),
+        (put("cases", 0, "seeds", [1, 2, 1]), ["cases.0.seeds", "a seed appears twice"]),
         (put("cases", 0, "quick", "parameters", {"step": 1}), ["quick.parameters.step"]),
         (put("profile", "case", "rain"), ["profile.case: 'rain'", "expected one of clouds"]),
         (put("profile", "queries", 100), ["profile.queries: 100", "662"]),
         (put("profile", "batches", [0]), ["profile.batches: [0]", "at least 1"]),
         (put("profile", "batches", [1, 8, 1]), ["profile.batches: [1, 8, 1]", "twice"]),
         (put("name", "index"), ["name: 'index'", "is taken"]),
-        (put("name", "huge"), ["must lie in a folder 2001_huge"]),
-        (put("year", 2002), ["must lie in a folder 2002_tiny"]),
+        (put("name", "huge"), ["expected a folder named 2001_huge"]),
+        (put("year", 2002), ["expected a folder named 2002_tiny"]),
         (put("year", 10**30), ["year: 1000", "9999"]),
         (put("metrics", "train_seconds", {"title": "Mine", "unit": "%"}), ["metrics.train_seconds", "another name"]),
         (put("workload", "../../workload.py"), ["workload: '../../workload.py'"]),
         (put("workload", "/workload.py"), ["workload: '/workload.py'"]),
         (put("workload", "other.py"), ["workload: 'other.py'"]),
         (put("limits", "seconds", 0), ["limits.seconds: 0", "greater than 0"]),
-        (lambda d: d["cases"].append(d["cases"][0]), ["cases.1.name: 'clouds' stands twice"]),
+        (lambda d: d["cases"].append(d["cases"][0]), ["cases.1.name: 'clouds' appears twice"]),
     ],
 )
 def test_a_malformed_suite_is_refused_in_one_line(suite_folder, edit, words):
@@ -150,12 +150,12 @@ def test_several_problems_are_counted(suite_folder):
     [
         (b"", "the whole file: None"),
         (b"- a\n- b\n", "the whole file: ['a', 'b']"),
-        (b"name: a\nyear: 1\nname: b\n", "suite.yaml:3:1: not valid YAML: key 'name' stands twice"),
+        (b"name: a\nyear: 1\nname: b\n", "suite.yaml:3:1: not valid YAML: duplicate key 'name'"),
         (b"name: [a\n", "suite.yaml:2:1: not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine a constructor"),
         (b"title: 2001-99-99\n", "a value that cannot be read: month must be"),
         (b"year: " + b"1" * 5000, "a value that cannot be read"),
-        (b"0x" + b"f" * 5000, "a number of thousands of digits"),
+        (b"0x" + b"f" * 5000, "a number with thousands of digits"),
         (b"x: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
         (b"name: \xff\n", "not UTF-8 text"),
         (b"name: \x00\n", "not valid YAML"),
@@ -184,9 +184,9 @@ def test_a_suite_is_found_by_name_folder_and_path(name):
 
 
 def test_a_wrong_name_lists_the_right_ones_and_guesses():
-    with pytest.raises(SuiteError, match=r"no suite 'tinny' .* there are: tiny \(did you mean tiny\?\)"):
+    with pytest.raises(SuiteError, match=r"no suite 'tinny' .* available: tiny \(did you mean tiny\?\)"):
         find_suite(SUITES, "tinny")
-    with pytest.raises(SuiteError, match="there are: none"):
+    with pytest.raises(SuiteError, match="available: none"):
         find_suite(SUITES / "nowhere", "tiny")
 
 
@@ -205,7 +205,7 @@ def test_two_suites_of_one_name_are_refused(suite_folder):
     folder.rename(folder.with_name("1999_tiny"))
     suite_folder(lambda document: None)
     for look in (lambda: find_suites(folder.parent), lambda: find_suite(folder.parent, "tiny")):
-        with pytest.raises(SuiteError, match=r"two suites are called 'tiny': .*1999_tiny, .*2001_tiny"):
+        with pytest.raises(SuiteError, match=r"two suites are named 'tiny': .*1999_tiny, .*2001_tiny"):
             look()
 
 
@@ -248,10 +248,10 @@ def test_a_gate_is_altered_everywhere_or_in_one_case(suite_folder):
 
 def test_gates_that_point_both_ways_need_the_case(suite_folder):
     loaded = load_suite(suite_folder(storm("at_most")))
-    with pytest.raises(SuiteError, match=r"both ways; say clouds.accuracy=VALUE or storm.accuracy=VALUE"):
+    with pytest.raises(SuiteError, match=r"both directions; use clouds.accuracy=VALUE or storm.accuracy=VALUE"):
         with_gate(loaded, "accuracy=0.5")
     assert gates(with_gate(loaded, "storm.accuracy=0.5")) == [0.9, 0.5]
-    with pytest.raises(SuiteError, match=r"no gate on 'rain.accuracy'; there are: accuracy, clouds.accuracy, storm"):
+    with pytest.raises(SuiteError, match=r"no gate on 'rain.accuracy'; available: accuracy, clouds.accuracy, storm"):
         with_gate(loaded, "rain.accuracy=0.5")
 
 

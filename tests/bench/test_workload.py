@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +24,13 @@ WORKLOAD = Path(__file__).parent / "suites" / "2001_tiny" / "workload.py"
 
 
 @pytest.fixture
-def workload(monkeypatch):
+def workload(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.delitem(sys.modules, "workload", raising=False)
     yield load_workload(WORKLOAD)
     sys.modules.pop("workload", None)
 
 
-def test_weights_of_the_framework_are_saved_and_fit_again():
+def test_weights_of_the_framework_are_saved_and_fit_again() -> None:
     from tinytorch.layers import Linear
 
     layer = Linear(3, 2)
@@ -43,13 +45,13 @@ def test_weights_of_the_framework_are_saved_and_fit_again():
         ("nan", "metric accuracy is nan; expected a finite number"),
         ("rubbish", "evaluate returned str 'very good'; expected"),
         ("text metric", "metric accuracy is str 'high'; expected a number"),
-        ("missing metric", "evaluate gave no metric 'accuracy', which suite.yaml declares"),
-        ("undeclared metric", "evaluate gave charm, not declared in suite.yaml"),
+        ("missing metric", "evaluate returned no metric 'accuracy', which suite.yaml declares"),
+        ("undeclared metric", "evaluate returned charm, which suite.yaml does not declare"),
         ("rubbish curve", "train returned str 'fine'; expected a list of dicts"),
         ("nan in the curve", "the learning curve's loss in row 1 is nan"),
     ],
 )
-def test_a_broken_contract_is_named(workload, behaviour, reason):
+def test_a_broken_contract_is_named(workload: Any, behaviour: str, reason: str) -> None:
     parameters = {"samples": 200, "steps": 5, "behaviour": behaviour, "place": ""}
     data = workload.load(parameters)
     model = workload.build(parameters, 1)
@@ -60,7 +62,7 @@ def test_a_broken_contract_is_named(workload, behaviour, reason):
     assert str(caught.value).startswith(reason)
 
 
-def test_missing_functions_are_listed(tmp_path):
+def test_missing_functions_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "workload.py"
     path.write_text("def load(parameters): pass\ndef build(parameters, seed): pass\ntrain = 3\n")
     with pytest.raises(WorkloadError, match="does not define train, evaluate, predictor, queries"):
@@ -71,16 +73,16 @@ def test_missing_functions_are_listed(tmp_path):
     ("predict", "reason"),
     [
         (lambda x: x[:1, 0], "for 2 inputs; expected as many rows"),
-        (lambda x: "seven", "predictor gave str 'seven'"),
-        (lambda x: np.full(len(x), np.nan), "predictor gave NaN or infinity"),
+        (lambda x: "seven", "predictor returned str 'seven'"),
+        (lambda x: np.full(len(x), np.nan), "predictor returned NaN or infinity"),
     ],
 )
-def test_a_predictor_that_predicts_nothing_is_refused(predict, reason):
+def test_a_predictor_that_predicts_nothing_is_refused(predict: Callable[[np.ndarray], object], reason: str) -> None:
     with pytest.raises(WorkloadError, match=reason):
         check_outputs(predict, np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("queries", [np.zeros((0, 2)), np.float32(1), [1, 2]], ids=["none", "a number", "a list"])
-def test_queries_that_are_no_samples_are_refused(queries):
+def test_queries_that_are_no_samples_are_refused(queries: object) -> None:
     with pytest.raises(WorkloadError, match="queries returned"):
         check_queries(queries)

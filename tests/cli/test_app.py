@@ -138,4 +138,4 @@ def test_a_report_whose_reader_leaves_early_is_written(passed: Run, tmp_path: Pa
 def test_outside_a_project_it_says_what_to_do(tmp_path: Path) -> None:
     done = tito(tmp_path, "suite", "list")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"tito: TITO_ROOT={tmp_path}: no folder suites/")
+    assert done.stderr.startswith(f"tito: TITO_ROOT={tmp_path}: it has no folder suites/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ with open(sys.argv[1], "w") as file:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes POSIX pipes")
-def test_what_is_printed_into_a_closed_pipe_is_dropped_and_the_command_goes_on(tmp_path) -> None:
+def test_what_is_printed_into_a_closed_pipe_is_dropped_and_the_command_goes_on(tmp_path: Path) -> None:
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "done")]
     with subprocess.Popen(command, cwd=HOME, stdin=pipe, stdout=pipe, stderr=pipe) as process:

@@ -17,7 +17,7 @@ def test_data_sets_are_listed_with_what_is_missing(root: Path) -> None:
 def test_an_unknown_data_set_names_the_known_ones(root: Path) -> None:
     done = tito(root, "data", "fetch", "imagenet")
     assert done.returncode == 1
-    assert done.stderr.startswith("tito: no data set is named 'imagenet'; there are mnist")
+    assert done.stderr.startswith("tito: no data set is named 'imagenet'; available: mnist")
 
 
 def test_a_corrupt_data_file_is_found(root: Path) -> None:

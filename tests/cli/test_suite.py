@@ -40,7 +40,7 @@ def test_a_run_that_passes_prints_every_figure(passed: Run) -> None:
     assert done.returncode == 0, done.stderr
     record = records(root)[0]
     assert record.status == "passed"
-    for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s at batch size"):
+    for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s, at batch size"):
         assert text in done.stdout
     for text in ("peak memory", "model file", "training time", "tito suite run tiny --quick", record.id):
         assert text in done.stdout
@@ -87,13 +87,13 @@ def test_a_gate_override_changes_no_file(root: Path) -> None:
 
 def test_a_forced_backend_reaches_the_children_the_record_and_the_answer(root: Path) -> None:
     done = tito(root, "suite", "run", "tiny", "--quick", "--gate", "accuracy=2", "--backend", "numpy")
-    assert "NumPy (asked for by --backend)" in done.stdout
+    assert "NumPy (set by --backend)" in done.stdout
     (record,) = records(root)
     assert record.provenance.backend is not None
     assert record.provenance.backend.name == "numpy"
     assert record.provenance.environment["TINYTORCH_BACKEND"] == "numpy"
     assert record.provenance.command == "tito suite run tiny --quick --gate accuracy=2 --backend numpy"
-    assert "asked for by --backend" in (root / "reports" / "tiny.html").read_text()
+    assert "set by --backend" in (root / "reports" / "tiny.html").read_text()
 
 
 def test_a_backend_that_is_not_there_ends_a_run_in_one_line_before_it_begins(

@@ -34,7 +34,7 @@ def test_without_it_numpy_is_taken_and_the_reason_told(monkeypatch: pytest.Monke
 
 
 def test_the_environment_and_the_option_force_it_and_the_option_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend("numpy").why == "asked for by --backend"
+    assert choose_backend("numpy").why == "set by --backend"
     monkeypatch.setattr(backend, "_chosen", None)
     monkeypatch.setenv(backend.VARIABLE, "numpy")
     assert choose_backend().line == "NumPy (TINYTORCH_BACKEND=numpy)"

@@ -40,7 +40,7 @@ def test_a_faster_kernel_with_right_products_is_used() -> None:
     assert choice.record.used == "SkylakeX"
     assert choice.record.default == "Haswell"
     assert choice.record.speedup == pytest.approx(1.9)
-    assert choice.record.why == "SkylakeX is 1.9 times as fast as Haswell on one thread, and its products are right"
+    assert choice.record.why == "SkylakeX is 1.9 times as fast as Haswell on one thread, and its products are correct"
     assert choice.environment == {"OPENBLAS_CORETYPE": "SkylakeX"}
 
 
@@ -60,13 +60,13 @@ def test_a_kernel_that_gains_less_than_5_percent_is_not_used(gflops: float) -> N
 def test_a_fast_kernel_with_wrong_products_is_refused(error: float) -> None:
     choice = decide(HASWELL, probes("SkylakeX", error=error))
     assert (choice.record.used, choice.environment) == ("Haswell", INHERITED)
-    assert "refused: it gives wrong products" in choice.record.why
+    assert "rejected: it computes wrong products" in choice.record.why
 
 
 def test_a_kernel_that_crashes_is_refused_with_the_reason() -> None:
     choice = decide(HASWELL, [Probe(problem="crashed (SIGILL)")])
     assert choice.record.used == "Haswell"
-    assert choice.record.why == "SkylakeX was refused: it crashed (SIGILL)"
+    assert choice.record.why == "SkylakeX was rejected: it crashed (SIGILL)"
 
 
 def test_a_present_kernel_with_wrong_products_gives_way() -> None:
@@ -92,7 +92,7 @@ def test_inherit_leaves_everything_and_measures_nothing(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("info", "features", "why"),
     [
-        (BlasInfo("accelerate", "unknown", "unknown", None), ("avx512f",), "accelerate, whose kernel cannot"),
+        (BlasInfo("accelerate", "unknown", "unknown", None), ("avx512f",), "accelerate, which has no choice"),
         (BlasInfo("OpenBLAS", "0.3", "Haswell", 2), ("avx2",), "no AVX-512"),
     ],
 )
@@ -110,9 +110,9 @@ def test_where_nothing_can_be_gained_nothing_is_measured(
 def test_a_kernel_that_needs_no_rival_is_still_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend(monkeypatch, BlasInfo("OpenBLAS", "0.3", "SkylakeX", 2), ("avx512f",))
     monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", error=5e-5))
-    assert "in use already" in choose_kernel().record.why
+    assert "already in use" in choose_kernel().record.why
     monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", error=0.5))
-    with pytest.raises(RunError, match=r"SkylakeX gives wrong products.*TINYTORCH_BLAS_KERNEL=Haswell"):
+    with pytest.raises(RunError, match=r"SkylakeX computes wrong products.*TINYTORCH_BLAS_KERNEL=Haswell"):
         choose_kernel()
 
 
@@ -155,7 +155,7 @@ def test_a_forced_kernel_that_does_not_exist_is_an_error(monkeypatch: pytest.Mon
 def test_a_forced_kernel_with_wrong_products_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYTORCH_BLAS_KERNEL", "SkylakeX")
     monkeypatch.setattr(blas, "run_probe", lambda variables, question: Probe("SkylakeX", 0.3))
-    with pytest.raises(RunError, match="it gives wrong products"):
+    with pytest.raises(RunError, match="it computes wrong products"):
         choose_kernel()
 
 
@@ -174,7 +174,7 @@ def test_a_probe_that_dies_says_how(exit_line: str, monkeypatch: pytest.MonkeyPa
     run = subprocess.run
     command = [sys.executable, "-c", exit_line]
     monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
-    assert run_probe({}, "error").problem in ("crashed (Illegal instruction)", "ended with code 1 (no kernel)")
+    assert run_probe({}, "error").problem in ("crashed (Illegal instruction)", "exited with code 1 (no kernel)")
 
 
 def test_a_probe_that_a_real_time_signal_ends_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "SECONDS", 0.2)
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(subprocess, "run", lambda _, **options: run(command, **options))
-    assert "gave no answer" in (run_probe({}, "error").problem or "")
+    assert "did not answer" in (run_probe({}, "error").problem or "")
 
 
 @pytest.mark.skipif(present_blas().threads is None, reason="NumPy's BLAS here is not its bundled OpenBLAS")

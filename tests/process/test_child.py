@@ -85,7 +85,7 @@ def test_a_child_waits_for_go():
         ("segfault", r"^killed by signal 11 \(Segmentation fault\)$"),
         ("real-time signal", r"^killed by signal 40 \(.*signal.*\)$"),
         ("raise odd", r"^ValueError: caf\\udce9 \\x1b\[2J\\x07 \(workload.py line \d+\)$"),
-        ("leave", r"^ended with exit code 0 and no result$"),
+        ("leave", r"^exited with code 0 and no result$"),
         ("raise", r"^ValueError: the clouds have gone \(workload.py line \d+\)$"),
         ("exit", r"^SystemExit: 0 \(workload.py line \d+\)$"),
         ("write to every pipe", r"^wrote b'hello' where only the harness writes$"),
@@ -119,13 +119,13 @@ def test_printing_disturbs_nothing():
 
 def test_the_last_printed_line_explains_a_child_that_never_began(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/ls")  # no Python: complains of its options and ends
-    with pytest.raises(RunError, match=r"^ended with exit code \d+ and no result: .+"), start() as child:
+    with pytest.raises(RunError, match=r"^exited with code \d+ and no result: .+"), start() as child:
         follow(child)
 
 
 def test_a_child_that_hangs_is_ended_at_the_limit_even_if_deaf(tmp_path):
     place = tmp_path / "place"
-    limit = r"^ended at the time limit of 2.5 s$"
+    limit = r"^killed at the time limit of 2.5 s$"
     with pytest.raises(RunError, match=limit), start("hang deaf", place, seconds=2.5) as child:
         follow(child)
     assert int(place.read_text()) == child.pid
@@ -134,7 +134,7 @@ def test_a_child_that_hangs_is_ended_at_the_limit_even_if_deaf(tmp_path):
 
 @pytest.mark.parametrize("behaviour", ["eat", "fork hog"])
 def test_memory_of_the_whole_tree_is_limited(behaviour):
-    reason = r"^ended at \d+ MB, past the memory limit of 200 MB$"
+    reason = r"^killed at \d+ MB, above the memory limit of 200 MB$"
     with pytest.raises(RunError, match=reason), start(behaviour, memory_mb=200) as child:
         follow(child)
     assert not psutil.pid_exists(child.pid)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import doctest
 
+import pytest
+
 from tito.process import environment
 from tito.process.environment import child_environment, pinned_environment
 
 
-def test_examples_in_docstrings_are_true():
+def test_examples_in_docstrings_are_true() -> None:
     assert doctest.testmod(environment).failed == 0
 
 
-def test_the_kernel_choice_is_merged_into_the_environment():
+def test_the_kernel_choice_is_merged_into_the_environment() -> None:
     pinned = pinned_environment({})
     assert pinned_environment({"OPENBLAS_CORETYPE": "Haswell"}) == pinned | {"OPENBLAS_CORETYPE": "Haswell"}
     assert pinned["PYTHONHASHSEED"] == "0"
 
 
-def test_inherited_settings_of_the_libraries_are_dropped_and_the_rest_is_kept(monkeypatch):
+def test_inherited_settings_of_the_libraries_are_dropped_and_the_rest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     monkeypatch.setenv("SOMETHING_ELSE", "kept")
     monkeypatch.setenv("PYTHONPATH", "one")

@@ -1,4 +1,4 @@
-"""Whole models become INT8 models: calibrated, chained, folded, trained."""
+"""Conversion of whole models to INT8: calibration, chaining, folding, and quantization-aware training."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def mlp() -> Sequential:
 def cnn(*, gain: float = 1.0) -> Sequential:
     """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
-    norm = lived(BatchNorm2d(8))
+    norm = with_statistics(BatchNorm2d(8))
     norm.weight.data[0] = gain
     first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), norm, tt.ReLU()]
-    second = [Conv2d(8, 6, 3), lived(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)]
+    second = [Conv2d(8, 6, 3), with_statistics(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)]
     return Sequential(*first, *second)  # type: ignore[arg-type]
 
 
 def resnet() -> Sequential:
     tt.manual_seed(0)
-    stem = [Conv2d(3, 8, 3, 1, 1), lived(BatchNorm2d(8)), tt.ReLU()]
+    stem = [Conv2d(3, 8, 3, 1, 1), with_statistics(BatchNorm2d(8)), tt.ReLU()]
     blocks = [BasicBlock(8, 8), BasicBlock(8, 16, 2)]
     for block in blocks:
-        lived(block.bn1)
-        lived(block.bn2)
+        with_statistics(block.bn1)
+        with_statistics(block.bn2)
     return Sequential(*stem, *blocks, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
 
 
-def lived(norm: BatchNorm2d) -> BatchNorm2d:
-    """Build a norm with running statistics."""
+def with_statistics(norm: BatchNorm2d) -> BatchNorm2d:
+    """Give the norm random weights and running statistics, and return it."""
     n = norm.num_features
     norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
     norm.bias.data = random.standard_normal(n).astype(np.float32)
@@ -79,8 +79,6 @@ MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
     "resnet": (resnet, IMAGES),
     "gpt": (gpt, TOKENS),
 }
-
-
 each_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -113,7 +111,7 @@ def test_quantized_model_has_nearly_the_same_outputs(name: str, method: Any) -> 
     assert {value.dtype for value in quantized.state_dict().values() if value.ndim > 1} == {np.dtype(np.int8)}
 
 
-def test_fewer_bits_lose_more() -> None:
+def test_fewer_bits_have_larger_errors() -> None:
     model, reference = mlp(), outputs(mlp(), DIGITS)
     losses = [error(quantize_static(model, [DIGITS], bits=bits), reference, DIGITS) for bits in (8, 6, 4, 2)]
     assert losses == sorted(losses)
@@ -122,7 +120,7 @@ def test_fewer_bits_lose_more() -> None:
     assert verify_quantized(low, DIGITS) == []
 
 
-def test_chains_pass_integers_and_identity_layers_are_removed() -> None:
+def test_chains_pass_integers_and_dropout_is_removed() -> None:
     quantized = quantize_static(mlp(), [DIGITS])
     assert isinstance(quantized, Sequential)
     assert [type(layer) for layer in quantized.layers] == [Flatten, *[QuantizedLinear] * 3]
@@ -137,7 +135,7 @@ def test_chains_pass_integers_and_identity_layers_are_removed() -> None:
     assert quantized.layers[1](quantized.layers[0](Tensor(DIGITS))).dtype == np.uint8
 
 
-def test_max_pooling_and_flatten_pass_integers_on() -> None:
+def test_max_pooling_and_flatten_pass_integers_through() -> None:
     quantized = quantize_static(cnn(), [IMAGES])
     assert isinstance(quantized, Sequential)
     x, dtypes = Tensor(IMAGES), []
@@ -177,15 +175,15 @@ def test_backends_agree(name: str) -> None:
     reference = outputs(copy.deepcopy(quantized), x)
     if not library.why_not():
         kernel_backend.use_backend("onednn")
-        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a value may round the other way
+        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a value may round in the other direction
 
 
-def test_embedding_and_last_product_of_a_gpt_share_one_int8_weight() -> None:
+def test_embedding_and_output_projection_of_a_gpt_share_one_int8_weight() -> None:
     model = gpt()
     quantized: Any = quantize_dynamic(model)
-    table, places = quantized.transformer.wte, quantized.transformer.wpe
+    table, positions = quantized.transformer.wte, quantized.transformer.wpe
     assert isinstance(table, QuantizedEmbedding)
-    assert isinstance(places, QuantizedPositions)
+    assert isinstance(positions, QuantizedPositions)
     x = random.standard_normal((2, 16)).astype(np.float32)
     q, row_scale = table.rows.integers(x)
     exact = q.astype(np.int64) @ table.rows.weight.data.astype(np.int64).T
@@ -193,10 +191,10 @@ def test_embedding_and_last_product_of_a_gpt_share_one_int8_weight() -> None:
         quantized.head(Tensor(x)).data, exact * row_scale * table.rows.weight_scale.data, rtol=1e-5
     )
     vectors = table(TOKENS).data
-    wanted = model.transformer.wte(TOKENS).data
-    assert np.abs(vectors - wanted).max() <= table.rows.weight_scale.data.max() / 2 * 1.001
+    expected = model.transformer.wte(TOKENS).data
+    assert np.abs(vectors - expected).max() <= table.rows.weight_scale.data.max() / 2 * 1.001
     np.testing.assert_allclose(
-        places.weight.data, model.transformer.wpe.weight.data, atol=places.weight_scale.data.max()
+        positions.weight.data, model.transformer.wpe.weight.data, atol=positions.weight_scale.data.max()
     )
 
 

@@ -54,10 +54,10 @@ def test_points_get_a_surface_and_a_border_where_there_is_a_grid() -> None:
     assert isinstance(piece, Plot)
     assert [trace["type"] for trace in piece.data] == ["heatmap", "contour", "scatter", "scatter"]
     assert piece.data[1]["contours"]["start"] == 0.5
-    assert "where it changes its mind" in piece.says
+    assert "the decision boundary" in piece.says
     sure = piece_of(points.model_copy(update={"grid": [[0.9] * 40] * 40}), "")
     assert isinstance(sure, Plot)
-    assert "shade: the model's answer over the plane. " in sure.says
+    assert "shading: the model's output over the plane. " in sure.says
     bare = piece_of(points.model_copy(update={"grid": [], "grid_x": [], "grid_y": []}), "")
     assert isinstance(bare, Plot)
     assert sum(len(trace["x"]) for trace in bare.data) == 120

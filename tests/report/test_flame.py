@@ -35,7 +35,7 @@ def test_frames_are_summed_along_the_stack() -> None:
 def test_shared_frames_are_left_out_and_said() -> None:
     stacks = make_profile(np.random.default_rng(0)).stacks
     piece = plot(flame_graph(stacks))
-    assert "2 frames that are left out" in piece.says
+    assert "Omitted: the 2 frames with which every stack begins" in piece.says
     assert not any("workload.py" in text for text in piece.data[0]["labels"])
     alone = Stacks(tool="py-spy", rate_hz=100, seconds=1, collapsed=[("a;b", 2)])
     assert plot(flame_graph(alone)).data[0]["labels"] == ["all", "b"]

@@ -91,7 +91,7 @@ def test_among_equals_the_one_that_is_better_in_the_rest_is_named() -> None:
     "figures", [{"accuracy": 0.99}, {"file_bytes": 1.0, "p50_us": 2.0}], ids=["no size", "no quality"]
 )
 def test_a_track_without_size_time_and_quality_has_no_best(figures: dict[str, float]) -> None:
-    assert headline(referenced(case("one", "digits", **figures))) == []
+    assert headline(referenced(case("one", "digits", True, "gate", **figures))) == []
 
 
 def test_without_a_declared_reference_every_case_takes_part() -> None:

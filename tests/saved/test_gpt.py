@@ -1,4 +1,4 @@
-"""Language models from anybody: causal by construction, and their sizes in accord."""
+"""Saved language models: a loaded one is causal by construction, and its sizes are consistent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def gpt() -> tt.GPT:
 
 
 def with_block(**parts: Any) -> tt.GPT:
-    """A GPT whose second block has other parts; `attn__` names those of its attention, `mlp__` its MLP's."""
+    """Return a GPT with other parts in its second block; the prefix `attn__` or `mlp__` selects a part of these."""
     model = gpt()
     for name, part in parts.items():
         holder, _, last = name.rpartition("__")
@@ -39,7 +39,7 @@ def wide(into: int, out: int) -> tt.Linear:
 
 
 MIXING: dict[str, tuple[Callable[[], Any], str]] = {
-    "all see all": (lambda: with_block(attn=MultiHeadAttention(16, 2, causal=False)),
+    "not causal": (lambda: with_block(attn=MultiHeadAttention(16, 2, causal=False)),
                     "model.transformer: h\\[1\\].attn.causal is False"),
     "softmax over positions": (lambda: with_block(attn__c_attn=tt.Sequential(tt.Softmax(1), wide(16, 48))),
                                "h\\[1\\].attn.c_attn.layers\\[0\\]: a Softmax may mix positions"),
@@ -53,7 +53,7 @@ MIXING: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", MIXING)
-def test_a_language_model_that_can_see_what_comes_is_neither_saved_nor_loaded(tmp_path: Path, name: str) -> None:
+def test_language_model_that_sees_later_tokens_is_not_saved(tmp_path: Path, name: str) -> None:
     make, message = MIXING[name]
     with pytest.raises(tt.StateError, match=message):
         save_model(make(), tmp_path / "m")
@@ -74,23 +74,26 @@ def block(node: dict[str, Any]) -> dict[str, Any]:
 CONTRADICTIONS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "causal": (lambda d: block(d)["attn"].update(causal=False), "h[0].attn.causal is False"),
     "mixing": (lambda d: block(d)["mlp"].update(c_fc={"type": "Softmax", "dim": 1}), "a Softmax may mix positions"),
-    "block": (lambda d: d.update(block_size=13), "block_size is 13: expected at most the rows of wpe, 12"),
-    "vocabulary": (lambda d: d.update(vocab_size=40), "vocab_size is 40: expected the rows of wte, 30"),
-    "smaller vocabulary": (lambda d: d.update(vocab_size=29), "vocab_size is 29: expected the rows of wte, 30"),
+    "block": (lambda d: d.update(block_size=13), "block_size is 13: expected at most the number of rows of wpe, 12"),
+    "vocabulary": (lambda d: d.update(vocab_size=40), "vocab_size is 40: expected the number of rows of wte, 30"),
+    "smaller vocabulary": (lambda d: d.update(vocab_size=29),
+                           "vocab_size is 29: expected the number of rows of wte, 30"),
     "heads": (lambda d: block(d)["attn"].update(n_head=3), "n_head is 3: expected a divisor of the width, 16"),
-    "queries": (lambda d: block(d)["attn"]["c_attn"].update(out_features=40), "c_attn: expected a layer that makes"),
-    "no layer": (lambda d: block(d)["attn"].update(c_attn={"type": "relu"}), "c_attn: expected a layer that makes"),
+    "queries": (lambda d: block(d)["attn"]["c_attn"].update(out_features=40),
+                "c_attn: expected a layer that triples the width, for query, key, and value"),
+    "no layer": (lambda d: block(d)["attn"].update(c_attn={"type": "relu"}),
+                 "c_attn: expected a layer that triples the width, for query, key, and value"),
     "projection": (lambda d: block(d)["attn"]["c_proj"].update(out_features=8), "c_proj: expected a layer from width"),
     "norm": (lambda d: block(d)["ln_2"].update(normalized_shape=8), "ln_2, attn: expected the width of ln_1, 16"),
     "mlp": (lambda d: block(d)["mlp"]["c_proj"].update(in_features=63), "mlp: expected a layer from width 16 to 16"),
-    "places": (lambda d: d["transformer"]["wpe"].update(embedding_dim=8), "wpe, ln_f: expected the width of wte, 16"),
+    "table": (lambda d: d["transformer"]["wpe"].update(embedding_dim=8), "wpe, ln_f: expected the width of wte, 16"),
     "embedding": (lambda d: d["transformer"]["wte"].update(embedding_dim=8), "h[0]: expected the width of wte, 8"),
     "last norm": (lambda d: d["transformer"]["ln_f"].update(normalized_shape=8), "wpe, ln_f: expected the width"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
-def test_sizes_that_contradict_one_another_are_refused(tmp_path: Path, name: str) -> None:
+def test_contradictory_sizes_are_rejected(tmp_path: Path, name: str) -> None:
     change, message = CONTRADICTIONS[name]
     with pytest.raises(tt.StateError) as caught:
         load_model(changed(tmp_path / "m", change))
@@ -109,16 +112,16 @@ def test_integers_inside_a_block_stay_between_quantized_layers(tmp_path: Path, p
     between = chain(None)
     between.layers.insert(1, tt.gelu)
     for wrong in (chain("int8"), between):
-        with pytest.raises(tt.StateError, match="gives integers, expected floats"):
+        with pytest.raises(tt.StateError, match="returns integers, expected floats"):
             save_model(with_block(**{place: wrong}), tmp_path / "m")
-    words = quantize_dynamic(gpt())
+    model = quantize_dynamic(gpt())
     rows = QuantizedLinear(16, 30, bias=False, input_dtype="int8", output_dtype="int8")
-    words.transformer.wte.rows = rows  # type: ignore[attr-defined]
-    with pytest.raises(tt.StateError, match="wte: rows: gives integers"):
-        save_model(words, tmp_path / "m")
+    model.transformer.wte.rows = rows  # type: ignore[attr-defined]
+    with pytest.raises(tt.StateError, match="wte: rows: returns integers"):
+        save_model(model, tmp_path / "m")
 
 
-def test_what_treats_positions_apart_may_stand_in_a_block(tmp_path: Path) -> None:
+def test_block_may_contain_layers_that_do_not_mix_positions(tmp_path: Path) -> None:
     low_rank = tt.Sequential(wide(16, 3), tt.Dropout(0.1), wide(3, 48))
     rows = tt.Sequential(tt.LayerNorm(16), MLP(16), tt.Softmax(), tt.relu)
     model = with_block(attn__c_attn=low_rank, mlp=rows).eval()
@@ -130,10 +133,10 @@ def test_what_treats_positions_apart_may_stand_in_a_block(tmp_path: Path) -> Non
         assert isinstance(loaded, tt.GPT)
         later = loaded(np.array([[1, 2, 3, 29]])).data[:, :3]
         np.testing.assert_array_equal(later, loaded(tokens).data[:, :3])
-    save_model(tt.Sequential(MultiHeadAttention(16, 2, causal=False)), tmp_path / "m")  # no language model
+    save_model(tt.Sequential(MultiHeadAttention(16, 2, causal=False)), tmp_path / "m")  # not a language model
 
 
-def test_fixed_waves_work_with_a_cache_and_from_a_file(tmp_path: Path) -> None:
+def test_sinusoidal_positions_work_with_a_cache_and_from_a_file(tmp_path: Path) -> None:
     model = gpt()
     model.transformer.wpe = SinusoidalPositions(12, 16)  # type: ignore[assignment]
     loaded = load_model(save_model(model, tmp_path / "m"))
@@ -143,7 +146,7 @@ def test_fixed_waves_work_with_a_cache_and_from_a_file(tmp_path: Path) -> None:
     assert [name for name, _ in model.named_tensors() if "wpe" in name] == []
 
 
-def test_the_decoder_refuses_a_model_that_looks_ahead() -> None:
+def test_decoder_rejects_a_model_that_looks_ahead() -> None:
     model = gpt()
     model.transformer.h[1].attn.causal = False
     with pytest.raises(tt.SettingError, match=r"Decoder: h\[1\] is not causal"):
@@ -154,13 +157,13 @@ def test_the_decoder_refuses_a_model_that_looks_ahead() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-40])
 @pytest.mark.parametrize("name", ["0.weight_scale", "0.input_scale", "0.output_scale"])
-def test_a_scale_that_is_no_scale_is_refused(tmp_path: Path, name: str, scale: float) -> None:
+def test_invalid_scale_is_rejected(tmp_path: Path, name: str, scale: float) -> None:
     model = quantize_static(tt.Sequential(wide(4, 3), tt.ReLU(), wide(3, 2)), [np.ones((2, 4), np.float32)])
     tensor = model.state_dict()[name]
     tensor.data = np.where(np.arange(tensor.numel()).reshape(tensor.shape) == 0, scale, tensor.data).astype(np.float32)
     with pytest.raises(tt.StateError, match=f"{name}: an element is .*: expected at (least|most)"):
         save_model(model, tmp_path / "m")
-    places = quantize_dynamic(gpt())
-    places.state_dict()["transformer.wpe.weight_scale"].data[3] = scale
+    positions = quantize_dynamic(gpt())
+    positions.state_dict()["transformer.wpe.weight_scale"].data[3] = scale
     with pytest.raises(tt.StateError, match=r"wpe\.weight_scale: an element"):
-        save_model(places, tmp_path / "m")
+        save_model(positions, tmp_path / "m")

@@ -1,4 +1,4 @@
-"""A saved model whose bytes were changed by chance: load_model gives a model, or one line why not."""
+"""Saved models with randomly changed bytes: load_model returns a model or raises an error of one line."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, bytes,
 
 
 def places(node: Any) -> list[tuple[Any, Any]]:
-    """Every container in the document with every key or index in it."""
+    """Return every container in the document with each of its keys or indices."""
     keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else []
     return [place for key in keys for place in [(node, key), *places(node[key])]]
 
 
-def loads_or_says_why(folder: Path) -> Module | None:
+def load_or_error(folder: Path) -> Module | None:
     try:
         model = load_model(folder)
     except tt.StateError as error:
@@ -81,7 +81,7 @@ def loads_or_says_why(folder: Path) -> Module | None:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_mutated_description_gives_a_model_or_one_line(folders: list[tuple[Path, bytes, bytes]], data: Any) -> None:
+def test_mutated_description_loads_or_raises_one_line(folders: list[tuple[Path, bytes, bytes]], data: Any) -> None:
     folder, text, content = data.draw(st.sampled_from(folders), label="model")
     document = json.loads(text)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -100,7 +100,7 @@ def test_a_mutated_description_gives_a_model_or_one_line(folders: list[tuple[Pat
             break
     (folder / TENSORS).write_bytes(content)
     (folder / JSON).write_text(json.dumps(document))
-    model = loads_or_says_why(folder)
+    model = load_or_error(folder)
     if model is not None:
         again = load_model(save_model(model, folder.with_name("again")))
         assert {k: v.data.tobytes() for k, v in again.state_dict().items()} == {
@@ -111,7 +111,7 @@ def test_a_mutated_description_gives_a_model_or_one_line(folders: list[tuple[Pat
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(index=st.integers(0, len(SEEDS) - 1), which=st.booleans(), at=st.integers(0), byte=st.binary(max_size=9))
 @example(index=0, which=False, at=0, byte=b"\xff" * 8)
-def test_changed_bytes_give_a_model_or_one_line(
+def test_changed_bytes_load_or_raise_one_line(
     folders: list[tuple[Path, bytes, bytes]], index: int, which: bool, at: int, byte: bytes
 ) -> None:
     folder, *contents = folders[index]
@@ -120,13 +120,13 @@ def test_changed_bytes_give_a_model_or_one_line(
     changed[which] = contents[which][:at] + byte + contents[which][at + len(byte) if byte else len(contents[which]) :]
     for name, content in zip((JSON, TENSORS), changed, strict=True):
         (folder / name).write_bytes(content)
-    loads_or_says_why(folder)
+    load_or_error(folder)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(node=values, more=st.dictionaries(st.sampled_from(["encodings", "shared", "cache", "x"]), values, max_size=2))
-def test_any_json_gives_a_model_or_one_line(tmp_path: Path, node: Any, more: dict[str, Any]) -> None:
+def test_any_json_loads_or_raises_one_line(tmp_path: Path, node: Any, more: dict[str, Any]) -> None:
     document = {"format": "tinytorch model", "version": 1, "model": node, **more}
     (tmp_path / JSON).write_text(json.dumps(document))
     (tmp_path / TENSORS).write_bytes(struct.pack("<Q", 2) + b"{}")
-    loads_or_says_why(tmp_path)
+    load_or_error(tmp_path)

@@ -1,4 +1,4 @@
-"""Packing is exact, chooses the smallest encoding, and refuses malformed parts."""
+"""Packing is exact, chooses the smallest encoding, and rejects malformed parts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinytorch as tt
 from tinytorch.base.errors import SettingError, StateError
-from tinytorch.compression import (
-    apply_masks,
-    magnitude_masks,
-    prunable_weights,
-)
+from tinytorch.compression import apply_masks, magnitude_masks, prunable_weights
 from tinytorch.layers import Linear, Parameter
 from tinytorch.saved.packing import pack_array, smallest_encoding, unpack_array
 from tinytorch.tensor import Array, Tensor
@@ -42,11 +38,7 @@ def mlp(*sizes: int) -> tt.Sequential:
 
 
 DTYPES = ["?", "i1", "u1", "<i2", ">i4", "i8", "u8", "f2", "f4", ">f4", ">f8", "c8", "c16"]
-
-
 ENCODINGS = ["bitmask", "deflate"]
-
-
 arrays = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, min_side=0, max_side=6))
 )
@@ -100,8 +92,6 @@ def test_only_numbers_are_packed(array: Array) -> None:
 
 
 GOOD = np.array([[0, 3, 0, -1, 0], [5, 0, 0, 0, 7]], np.int16)
-
-
 Parts = dict[str, Array]
 
 
@@ -118,25 +108,28 @@ def stream(content: bytes) -> Parts:
 
 
 mask, deflated = pack_array(GOOD, "bitmask"), pack_array(GOOD, "deflate")
-
-
 stray = {**mask, ".mask": mask[".mask"] | np.array([0, 1], np.uint8)}
 
-
 MALFORMED: dict[str, tuple[Parts, str, Any, Any, str]] = {
-    "mask cut": (cut(mask, ".mask", 1), "bitmask", "i2", (2, 5), "a mask of 1 bytes for 10 elements: expected 2"),
-    "mask long": (longer(mask, ".mask"), "bitmask", "i2", (2, 5), "a mask of 3 bytes"),
-    "values cut": (cut(mask, "", 7), "bitmask", "i2", (2, 5), "7 bytes of values for 4 elements: expected 8"),
-    "values long": (longer(mask, ""), "bitmask", "i2", (2, 5), "9 bytes of values"),
+    "short mask": (cut(mask, ".mask", 1), "bitmask", "i2", (2, 5), "a mask of 1 bytes for 10 elements: expected 2"),
+    "long mask": (longer(mask, ".mask"), "bitmask", "i2", (2, 5), "a mask of 3 bytes"),
+    "short values": (cut(mask, "", 7), "bitmask", "i2", (2, 5), "7 bytes of values for 4 elements: expected 8"),
+    "long values": (longer(mask, ""), "bitmask", "i2", (2, 5), "9 bytes of values"),
     "stray bits": (stray, "bitmask", "i2", (2, 5), "bits are set after the last of 10"),
     "other dtype": (mask, "bitmask", "i4", (2, 5), "8 bytes of values for 4 elements: expected 16"),
     "no mask": ({"": mask[""]}, "bitmask", "i2", (2, 5), r"parts \[''\]: expected"),
-    "a part too many": (mask, "deflate", "i2", (2, 5), "parts .*'.mask'"),
+    "an extra part": (mask, "deflate", "i2", (2, 5), "parts .*'.mask'"),
     "float parts": ({"": np.zeros(3, np.float32)}, "deflate", "i2", (2, 5), "a part is float32"),
     "2-D parts": ({"": np.zeros((3, 1), np.uint8)}, "deflate", "i2", (2, 5), r"of shape \(3, 1\)"),
-    "stream cut": (cut(deflated, "", 9), "deflate", "i2", (2, 5), "cut after"),
-    "checksum cut": (cut(deflated, "", len(deflated[""]) - 1), "deflate", "i2", (2, 5), "cut after 20 of 20"),
-    "empty": ({"": np.zeros(0, np.uint8)}, "deflate", "i2", (2, 5), "cut after 0"),
+    "truncated stream": (cut(deflated, "", 9), "deflate", "i2", (2, 5), "truncated after"),
+    "short checksum": (
+        cut(deflated, "", len(deflated[""]) - 1),
+        "deflate",
+        "i2",
+        (2, 5),
+        "truncated after 20 of 20",
+    ),
+    "empty": ({"": np.zeros(0, np.uint8)}, "deflate", "i2", (2, 5), "truncated after 0"),
     "after the end": (longer(deflated, ""), "deflate", "i2", (2, 5), "1 after the stream's end"),
     "not a stream": ({"": np.arange(9, dtype=np.uint8)}, "deflate", "i2", (2, 5), "not a whole zlib stream"),
     "too long": (stream(bytes(21)), "deflate", "i2", (2, 5), "more than the expected 20 bytes"),
@@ -201,7 +194,7 @@ def test_decompression_bomb_takes_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_a_pruned_model_is_small_when_packed() -> None:
+def test_packing_shrinks_a_pruned_model() -> None:
     model = mlp(64, 64, 64)
     apply_masks(model, magnitude_masks(model, 0.9))
     weights = [weight for weight in prunable_weights(model).values() if isinstance(weight, Parameter)]

@@ -1,4 +1,4 @@
-"""Folded weights keep their dtype, and the model its function."""
+"""Folding of batch normalization keeps the dtypes of the weights and the outputs of the model."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ def test_float64_model_is_folded_with_float64_precision() -> None:
 def cnn(*, gain: float = 1.0) -> Sequential:
     """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
-    norm = lived(BatchNorm2d(8))
+    norm = with_statistics(BatchNorm2d(8))
     norm.weight.data[0] = gain
     first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), norm, tt.ReLU()]
-    second = [Conv2d(8, 6, 3), lived(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)]
+    second = [Conv2d(8, 6, 3), with_statistics(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)]
     return Sequential(*first, *second)  # type: ignore[arg-type]
 
 
 def resnet() -> Sequential:
     tt.manual_seed(0)
-    stem = [Conv2d(3, 8, 3, 1, 1), lived(BatchNorm2d(8)), tt.ReLU()]
+    stem = [Conv2d(3, 8, 3, 1, 1), with_statistics(BatchNorm2d(8)), tt.ReLU()]
     blocks = [BasicBlock(8, 8), BasicBlock(8, 16, 2)]
     for block in blocks:
-        lived(block.bn1)
-        lived(block.bn2)
+        with_statistics(block.bn1)
+        with_statistics(block.bn2)
     return Sequential(*stem, *blocks, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
 
 
-def lived(norm: BatchNorm2d) -> BatchNorm2d:
-    """Build a norm with running statistics."""
+def with_statistics(norm: BatchNorm2d) -> BatchNorm2d:
+    """Give the norm random weights and running statistics, and return it."""
     n = norm.num_features
     norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
     norm.bias.data = random.standard_normal(n).astype(np.float32)
@@ -86,21 +86,24 @@ def error(model: Module, reference: Array, x: Array) -> float:
     return float(np.abs(outputs(model, x) - reference).max() / np.abs(reference).max())
 
 
-@pytest.mark.parametrize(("gain", "left"), [(1.0, 0), (0.0, 0), (-1.0, 1)])
-def test_folding_keeps_the_function(gain: float, left: int) -> None:
+@pytest.mark.parametrize(("gain", "remaining"), [(1.0, 0), (0.0, 0), (-1.0, 1)])
+def test_folding_keeps_the_outputs(gain: float, remaining: int) -> None:
     model = cnn(gain=gain)
     folded = fold_batch_norm(model)
-    assert sum(isinstance(part, BatchNorm2d) for part in folded.modules()) == left
+    assert sum(isinstance(part, BatchNorm2d) for part in folded.modules()) == remaining
     np.testing.assert_allclose(outputs(folded, IMAGES), outputs(model, IMAGES), atol=1e-5)
     assert error(quantize_static(model, [IMAGES]), outputs(model, IMAGES), IMAGES) < 0.05
 
 
-def test_folding_inside_blocks_and_only_where_it_is_correct() -> None:
+def test_folding_works_inside_blocks_and_only_where_it_is_correct() -> None:
     model = resnet()
     folded = fold_batch_norm(model)
     assert not any(isinstance(part, BatchNorm2d) for part in folded.modules())
     np.testing.assert_allclose(outputs(folded, IMAGES), outputs(model, IMAGES), atol=1e-5)
     shared = Conv2d(3, 3, 1)
-    for layers in ([shared, lived(BatchNorm2d(3)), shared], [Conv2d(3, 3, 1), tt.ReLU(), lived(BatchNorm2d(3))]):
+    for layers in (
+        [shared, with_statistics(BatchNorm2d(3)), shared],
+        [Conv2d(3, 3, 1), tt.ReLU(), with_statistics(BatchNorm2d(3))],
+    ):
         kept = fold_batch_norm(Sequential(*layers))
         assert any(isinstance(part, BatchNorm2d) for part in kept.modules())

@@ -78,9 +78,9 @@ def test_tables_of_records_have_one_line_a_row_in_80_columns() -> None:
 
 def test_an_altered_run_says_how_it_differs() -> None:
     altered = record(altered=["gate accuracy=0.01", "1 of 3 seeds"])
-    assert "no full result: gate accuracy=0.01, 1 of 3 seeds" in printed(show_record(altered))
+    assert "not a full result: gate accuracy=0.01, 1 of 3 seeds" in printed(show_record(altered))
     assert printed(list_records([altered])).splitlines()[1].rstrip().endswith("altered")
-    assert "no full result" not in printed(show_record(record()))
+    assert "not a full result" not in printed(show_record(record()))
 
 
 def test_numbers_use_spaces_that_every_encoding_has() -> None:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "site_docstrings.py"
-
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
+def tool(load: Callable[[str], ModuleType]) -> ModuleType:
     """The extension without griffe, which only the session `docs` installs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))  # type: ignore[arg-type]
-        spec = importlib.util.spec_from_file_location("site_docstrings", TOOL)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        patch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))
+        return load("site_docstrings")
 
 
 CASES = {

@@ -1,5 +1,5 @@
-"""Array arithmetic behind the course's layers: windows, convolution, pooling, normalization, threads, integers.
+"""Array arithmetic behind the course's layers: windows, convolution, pooling, normalization, threads, and integers.
 
-It works on NumPy arrays and does not know Tensor. Imports `base` only, no file of the course.
-Changed by authors of kernels. Import its files by their full path.
+All functions work on NumPy arrays and are independent of Tensor. Imports only `base`, no file of the course. Changed by
+authors of kernels. Import its files by their full path.
 """

@@ -1,12 +1,12 @@
-"""Module 09: one batch on all cores.
+"""Processing one batch on all cores, for module 09.
 
-BLAS spreads a large product over the cores by itself, but NumPy copies and adds on one. A convolution is as
-much the one as the other, so its batch is cut into as many parts as there are cores and each thread takes one
-part through all steps, with BLAS on a single thread inside. NumPy lets go of Python's lock while it works.
+BLAS distributes a large product over the cores by itself, but NumPy copies and adds on a single core. A convolution
+consists of both, so its batch is split into as many parts as there are cores. Each thread runs all steps on one part,
+with BLAS on a single thread. NumPy releases Python's global interpreter lock while it works.
 
-How many threads BLAS was given (OPENBLAS_NUM_THREADS) is how many are used here, and how many BLAS has again
-afterwards, whatever it was told in between. With another BLAS than OpenBLAS, which cannot be told at run time, a
-batch is one part.
+The number of threads is the one that BLAS was given (OPENBLAS_NUM_THREADS), and BLAS is set back to it afterwards, even
+if it was changed in between. The thread count of a BLAS other than OpenBLAS cannot be set at run time, so with such a
+BLAS, a batch is one part.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tinytorch.base import openblas
 
 Result = TypeVar("Result")
 
-SMALLEST = 2**17  # elements in a batch; with fewer, one thread is done before another has woken up
+SMALLEST = 2**17  # elements in a batch; with fewer, one thread finishes before another wakes up
 
-_turn = threading.Lock()  # the number of BLAS threads is one setting for the whole process
+_turn = threading.Lock()  # the number of BLAS threads is a setting of the whole process
 
 
 class _Blas:
-    """Reads and sets how many threads OpenBLAS uses; `threads` is 1 with any other library."""
+    """Reads and sets OpenBLAS's number of threads; with any other library, `threads` is 1."""
 
     def __init__(self) -> None:
         self.set_threads: Callable[[int], object] = lambda count: None
@@ -52,23 +52,23 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_blas().threads - 1, thread_name_prefix="tinytorch")
 
 
-def _begin_anew() -> None:
-    """A forked child has none of the pool's threads, and the lock may be held by a thread that it has not either."""
+def _reset_after_fork() -> None:
+    """Reset the lock and the pool in a forked child, which has none of the threads that hold or serve them."""
     global _turn
     _turn = threading.Lock()
     _pool.cache_clear()
 
 
-if sys.platform != "win32":  # where there is no fork
-    os.register_at_fork(after_in_child=_begin_anew)
+if sys.platform != "win32":  # Windows has no fork
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[Result]:
-    """`work(begin, end)` for consecutive parts of range(len(batch)), one for each core; the results in order.
+    """Call `work(begin, end)` on consecutive parts of range(len(batch)), one per core; return the results in order.
 
-    A small batch is one part, and BLAS stays on one thread for it as well. The parts depend on the batch's shape
-    and the number of threads alone, so that sums over them are repeatable. An error in one part comes out when all
-    have ended. Within another call's parts, or while another thread is at it, the parts are done in turn.
+    A small batch is one part, and BLAS uses one thread for it, too. The parts depend only on the batch's shape and the
+    number of threads, so sums over them are reproducible. An error in one part is raised once all parts have finished.
+    Inside another call's part, or while another thread is in this function, the parts run one after the other.
     """
     blas, turn, samples = _blas(), _turn, len(batch)
     small = batch.size < SMALLEST
@@ -87,7 +87,7 @@ def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[R
 
 
 def _share(parts: list[tuple[int, int]], work: Callable[[int, int], Result]) -> list[Result]:
-    """The first part in this thread, the others in the pool's."""
+    """Run the first part in this thread and the others in the pool."""
     others = [_pool().submit(work, *part) for part in parts[1:]]
     try:
         first = work(*parts[0])

@@ -1,7 +1,7 @@
-"""Module 09: how pooling is computed: one number out of each window, by its maximum or its mean.
+"""Pooling for module 09: one number from each window, its maximum or its mean.
 
-Arrays are channels-last, (N, H, W, C). The loops run over the places inside a window, never over windows.
-Nothing here knows of tensors.
+Arrays are channels-last, (N, H, W, C). The loops run over the positions inside a window, never over windows.
+All functions are independent of Tensor.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from tinytorch.arrays.windows import Window, pad
 
 
 def _taps(padded: Array, window: Window) -> list[Array]:
-    """For each place in the window, what all positions see there: kh*kw views (N, OH, OW, C)."""
+    """Return kh*kw views (N, OH, OW, C): for each place inside the window, its value at every window position."""
     (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.positions
     places = [(i, j) for i in range(kh) for j in range(kw)]
     return [padded[:, i : i + sh * oh : sh, j : j + sw * ow : sw][:, :oh, :ow] for i, j in places]
 
 
 def _inside(padded: Array, shape: tuple[int, ...], window: Window) -> Array:
-    """Cut the padding off again."""
+    """Remove the padding."""
     (ph, pw), (_, height, width, _) = window.padding, shape
     return padded[:, ph : ph + height, pw : pw + width]
 
 
 def max_forward(x: Array, window: Window) -> Array:
-    """The largest value in each window; the padding is -inf."""
+    """Return the largest value in each window; the padding is -inf."""
     y, *taps = _taps(pad(x, window.padding, fill=-np.inf), window)
     y = y.copy()
     for tap in taps:
@@ -36,8 +36,10 @@ def max_forward(x: Array, window: Window) -> Array:
 
 
 def max_backward(g: Array, x: Array, y: Array, window: Window) -> Array:
-    """Each window's gradient goes to its first largest value. An infinite one is NaN at the others; see
-    `max_pairs_backward`."""
+    """Return dx: each window's gradient goes to the first of its largest values.
+
+    An infinite gradient becomes NaN at the window's other values; see `max_pairs_backward`.
+    """
     padded = pad(x, window.padding, fill=-np.inf)
     dpadded, unmet = np.zeros_like(padded), np.ones(y.shape, bool)
     for tap, dtap in zip(_taps(padded, window), _taps(dpadded, window), strict=True):
@@ -48,21 +50,23 @@ def max_backward(g: Array, x: Array, y: Array, window: Window) -> Array:
 
 
 def side_by_side(window: Window) -> bool:
-    """Whether it is the usual case: 2x2 windows next to one another."""
+    """Return whether this is the usual case: 2x2 windows side by side."""
     return window.kernel == window.stride == (2, 2) and window.padding == (0, 0)
 
 
 def _rows_of_pairs(x: Array) -> tuple[Array, Array]:
-    """The upper and the lower row of each window, (N, OH, 2 OW, C); an odd last row or column is in no window."""
+    """Return each window's upper and lower rows, (N, OH, 2 OW, C); an odd last row or column is in no window."""
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     return x[:, 0:height:2, :width], x[:, 1:height:2, :width]
 
 
 def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Array]]:
-    """2x2 windows: the larger of two rows, then of two columns; and, where it is recorded, whether the upper
-    and whether the left one was it.
+    """Return the maximum of 2x2 windows: the larger of two rows, then the larger of two columns.
 
-    Whole rows are contiguous runs: 1.7 times as fast as the maximum of four strided views.
+    Also return what the derivative needs: where the upper row was at least as large as the lower one, and the left
+    column as the right one. These arrays are filled in only if `recording` is true.
+
+    Whole rows are contiguous: 1.7 times as fast as the maximum of four strided views.
     """
     (n, height, width, c), (top, bottom) = x.shape, _rows_of_pairs(x)
     y = np.empty((n, height // 2, width // 2, c), x.dtype)
@@ -81,10 +85,10 @@ def max_pairs_forward(x: Array, recording: bool) -> tuple[Array, tuple[Array, Ar
 
 
 def max_pairs_backward(g: Array, shape: tuple[int, ...], upper: Array, left: Array) -> Array:
-    """The gradient goes left or right, then up or down: what did not go the one way went the other.
+    """Return dx: send each gradient to the left or right column, then to the upper or lower row.
 
-    The others get it times 0, so an infinite gradient makes the rest of its window NaN. np.where would not, but takes
-    6 times as long as the multiplication and subtraction here.
+    The side that was not the larger one gets the gradient times 0, so an infinite gradient makes the rest of its window
+    NaN. np.where would avoid that, but takes 6 times as long as the multiplication and subtraction used here.
     """
     (_, oh, ow, c), dx = g.shape, np.empty(shape, g.dtype)
     dtop, dbottom = _rows_of_pairs(dx)
@@ -104,7 +108,7 @@ def max_pairs_backward(g: Array, shape: tuple[int, ...], upper: Array, left: Arr
 
 
 def mean_forward(x: Array, window: Window) -> Array:
-    """The mean of each window, the padding's zeros counted."""
+    """Return the mean of each window, including the zeros of the padding."""
     y, *taps = _taps(pad(x, window.padding), window)
     y = y.copy()
     for tap in taps:
@@ -114,7 +118,7 @@ def mean_forward(x: Array, window: Window) -> Array:
 
 
 def mean_backward(g: Array, shape: tuple[int, ...], window: Window) -> Array:
-    """Every value of a window gets the same share of its gradient."""
+    """Return dx: each value in a window gets an equal share of the window's gradient."""
     share = g * (1 / (window.kernel[0] * window.kernel[1]))
     (n, height, width, c), (ph, pw) = shape, window.padding
     dpadded = np.zeros((n, height + 2 * ph, width + 2 * pw, c), g.dtype)

@@ -1,5 +1,5 @@
-"""What everything else stands on: errors, whole files, the one random generator, dtypes, NumPy's OpenBLAS.
+"""The foundation of everything else: errors, atomic files, the random generator, dtypes, and NumPy's OpenBLAS.
 
-Imports NumPy alone, no other file of tinytorch: a half-written course module cannot break it.
+Imports only NumPy and no other file of tinytorch, so a half-written course module cannot break it.
 Changed by maintainers of the project. Import its files by their full path.
 """

@@ -1,12 +1,12 @@
 """Every error that TinyTorch raises on purpose.
 
 TinyTorchError
-├── ShapeError (ValueError)        arrays whose shapes do not fit; the message states them
-├── GradientError (RuntimeError)   a missing derivative, or a graph that cannot be walked
+├── ShapeError (ValueError)        arrays with incompatible shapes; the message states them
+├── GradientError (RuntimeError)   a missing derivative, or a graph that cannot be differentiated
 ├── NonFiniteError (ArithmeticError)  a loss that became NaN or infinite
-├── StateError (ValueError)        a state_dict, checkpoint or file that does not fit the model
-├── DataError (RuntimeError)       a data set that is missing, cut or corrupt
-└── SettingError (ValueError)      an argument out of its range
+├── StateError (ValueError)        a state_dict, checkpoint, or file that does not match the model
+├── DataError (RuntimeError)       a data set that is missing, truncated, or corrupt
+└── SettingError (ValueError)      an argument that is out of range
 """
 
 
@@ -23,15 +23,15 @@ def how_to_install(extra: str = "") -> str:
 
 
 class TinyTorchError(Exception):
-    """Base of all errors here: catch it to catch them all."""
+    """Base class of all errors that TinyTorch raises."""
 
 
 class ShapeError(TinyTorchError, ValueError):
-    """Shapes that do not fit together."""
+    """Shapes that are incompatible."""
 
 
 class GradientError(TinyTorchError, RuntimeError):
-    """Differentiation that is not possible as asked."""
+    """A gradient that cannot be computed."""
 
 
 class NonFiniteError(TinyTorchError, ArithmeticError):
@@ -39,12 +39,12 @@ class NonFiniteError(TinyTorchError, ArithmeticError):
 
 
 class StateError(TinyTorchError, ValueError):
-    """Saved state that does not fit, or a file that does not hold any."""
+    """Saved state that does not match, or a file that does not contain any."""
 
 
 class DataError(TinyTorchError, RuntimeError):
-    """A data set that cannot be had, or whose bytes are not the right ones."""
+    """A data set that is not available, or whose content is not the expected one."""
 
 
 class SettingError(TinyTorchError, ValueError):
-    """An argument outside what is allowed."""
+    """An argument that is not allowed."""

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: atomic writes, and arrays as safetensors.
+"""Atomic file writes, and arrays in safetensors files.
 
-Knows nothing of models; `layers` and `training` say what is saved.
+This file is independent of models: `layers` and `training` decide what is saved.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 
 from tinytorch.base.errors import StateError
 
-ABANDONED_SECONDS = 3600  # no write takes that long
+ABANDONED_SECONDS = 3600  # no write takes this long
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+    """Write `content` to `path` so that a reader sees either the old file or the complete new one.
 
-    The bytes go to a temporary name in the same folder, are synced to the disk and renamed. Killed or
-    out of space at any point, the file that was there stays whole.
+    The bytes are written to a temporary file in the same folder, synced to disk, and renamed. If the process is killed
+    or the disk is full, an existing file stays intact.
 
     Raises:
-        OSError: as the system gives it (no space, no permission); the temporary file is removed.
+        OSError: as raised by the system (no space, no permission); the temporary file is removed.
     """
-    path = Path(path).resolve()  # through a link, to the file itself
+    path = Path(path).resolve()  # follows a link to the file itself
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
@@ -49,7 +49,7 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
 def save_arrays(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """Save named arrays as one safetensors file (https://github.com/huggingface/safetensors), atomically."""
+    """Save named arrays atomically as one safetensors file (https://github.com/huggingface/safetensors)."""
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -57,10 +57,10 @@ def save_arrays(
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata of a safetensors file.
+    """Return the arrays and the metadata of a safetensors file.
 
     Raises:
-        StateError: the file is missing, cut or not safetensors; the message names it.
+        StateError: the file is missing, truncated, or not a safetensors file; the message names it.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,21 +71,21 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
     except FileNotFoundError:
         raise StateError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise StateError(f"{path}: not a whole safetensors file ({error})") from None
+        raise StateError(f"{path}: not a complete safetensors file ({error})") from None
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what processes that were killed while writing this file left, once it is an hour old."""
+    """Remove temporary files that are over an hour old, left by processes that were killed while writing this file."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
                 part.unlink()
         except OSError:
-            continue  # another writer was quicker, or it is not ours to remove
+            continue  # another process removed it first, or we lack the permission
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets folders be synced."""
+    """Make the rename itself durable, if the system supports syncing a folder."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -93,6 +93,6 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(handle)
     except OSError:
-        pass  # some network file systems refuse; the rename itself was still atomic
+        pass  # some network file systems do not support it; the rename was still atomic
     finally:
         os.close(handle)

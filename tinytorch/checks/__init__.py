@@ -1,4 +1,4 @@
-"""What a benchmark checks before it believes a figure. A failed check is a list of problems or an error, never a pass.
+"""Checks that a benchmark runs before it accepts a figure. A failed check returns its problems or raises an error.
 
     verify_quantized(model, x)             the layers hold int8 and their sums are exact integers
     check_answers(model, predict, ...)     a predictor returns what its model returns, alone and in batches

@@ -1,4 +1,4 @@
-"""Whether a predictor returns what its model returns, and whether a language model ignores later tokens."""
+"""Checks that a predictor returns what its model returns, and that a language model does not read later tokens."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ CHECKED = 50  # inputs whose outputs are compared
 
 
 def check_answers(model: Module, predict: Callable[[Array], Array], inputs: Array, tolerance: float) -> None:
-    """Refuse a predictor whose outputs, one input at a time or in a batch, are not the model's.
+    """Check that a predictor returns the model's outputs, both for one input at a time and for a batch.
 
     Args:
-        inputs: (N, ...), of which the first 50 are used. tolerance: of a difference, relative to the largest output.
+        inputs: (N, ...), of which the first 50 are used.
+        tolerance: the largest accepted difference, relative to the largest output.
 
     Raises:
-        ValueError: an output has another shape or differs by more.
+        ValueError: the outputs have another shape, or an output differs by more than the tolerance.
     """
     inputs = inputs[:CHECKED]
     with no_grad():
@@ -34,13 +35,14 @@ def check_answers(model: Module, predict: Callable[[Array], Array], inputs: Arra
 
 
 def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
-    """Refuse a language model whose logits depend on later tokens.
+    """Check that the logits of a language model do not depend on later tokens.
 
     Args:
-        tokens: (B, T). tolerance: of a difference, relative to the largest logit.
+        tokens: (B, T), of which the second half is changed.
+        tolerance: the largest accepted difference, relative to the largest logit.
 
     Raises:
-        ValueError: a logit changes by more when later tokens change.
+        ValueError: a logit changes by more than the tolerance when later tokens change.
     """
     half = tokens.shape[1] // 2
     other = tokens.copy()

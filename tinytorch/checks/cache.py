@@ -1,6 +1,6 @@
-"""Module 19: does a cached generation say what the model says? What a benchmark asks before it believes a figure.
+"""Module 19: checks that a cached generation agrees with the model. A benchmark runs them before it accepts a figure.
 
-Shapes: B rows, L tokens, V tokens of the vocabulary.
+Shapes: B rows, L tokens, V tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from tinytorch.transformers import GPT, window_start
 
 @dataclass(frozen=True)
 class CacheReport:
-    """What `check_cache` found. Differences are shares of the largest recomputed logit.
+    """The result of `check_cache`. All differences are relative to the largest recomputed logit.
 
-    difference: the largest one between cached and recomputed logits. influence: how far another first token moves
-    the cached logits that follow later; expected_influence: how far it moves the recomputed ones.
+    difference: the largest difference between cached and recomputed logits.
+    influence: the largest change of later cached logits when the first token changes.
+    expected_influence: the largest change of later recomputed logits when the first token changes.
+    problems: one line for each problem; empty if the cache is correct.
     """
 
     difference: float
@@ -34,16 +36,17 @@ class CacheReport:
 def check_cache(
     model: GPT, fresh: Callable[[], Callable[[Array], Array]], tokens: Array, tolerance: float = 1e-3
 ) -> CacheReport:
-    """Whether a cached generation says what the model says, and whether it looks at the past at all.
+    """Check that cached logits agree with recomputed ones, and that they depend on the past.
 
     Args:
-        fresh: begins a text. What it returns reads (B, T) more tokens and gives the next token's logits (B, V), as
-            `Decoder.next_logits` of an empty cache does.
-        tokens: (B, L) with 4 <= L <= block_size; half is read at once, the rest one by one.
+        fresh: begins a text. It returns a function that reads the next tokens (B, T) and returns the logits of the
+            token after them (B, V), as `Decoder.next_logits` with an empty cache does.
+        tokens: (B, L) with 4 <= L <= block_size. The first half is read at once, the rest one by one.
+        tolerance: the largest accepted difference, relative to the largest recomputed logit.
 
     Raises:
         ShapeError: the text is too short or longer than the block, or the logits have another shape.
-        SettingError: the model's own logits do not depend on the first token by more than the tolerance.
+        SettingError: the model's own logits do not depend on the first token by more than twice the tolerance.
     """
     if tokens.ndim != 2 or not 4 <= tokens.shape[1] <= model.block_size:
         raise ShapeError(f"check_cache: tokens of shape {tokens.shape}: expected (B, 4 to {model.block_size})")
@@ -68,7 +71,7 @@ def check_cache(
                         f"first after token {place}")  # fmt: skip
     if not influence >= expected / 2:
         problems.append(f"another first token moves cached logits by {influence:.1e} of their size, "
-                        f"recomputed ones by {expected:.1e}: the past is not looked at")  # fmt: skip
+                        f"recomputed ones by {expected:.1e}: the past is ignored")  # fmt: skip
     return CacheReport(float(off.max()), influence, expected, tuple(problems))
 
 
@@ -78,14 +81,14 @@ def _piecewise(read: Callable[[Array], Array], text: Array, half: int) -> Array:
 
 
 def check_text(model: GPT, text: Array, prompt: int, hop: int = 1) -> float:
-    """How far the tokens of a text written at temperature 0 lie below the likeliest ones, recomputed.
+    """Check a text that was generated at temperature 0 against the model's recomputed logits.
 
     Args:
-        text: (L,), whose first `prompt` tokens were given.
+        text: (L,), of which the first `prompt` tokens are the prompt.
 
     Returns:
-        The largest distance of a written token's logit from the likeliest's, as a share of the logits' size. More than
-        float rounding says that this model with this `hop` did not write it.
+        The largest difference between the logit of the likeliest token and that of the generated token, relative to
+        the largest logit. If it exceeds float rounding, this model with this `hop` did not generate the text.
     """
     worst = 0.0
     with evaluating(model):

@@ -1,8 +1,8 @@
-"""Module 17: is a model that says it is quantized really one? What a benchmark asks before it believes a figure.
+"""Module 17: checks that a model is really quantized. A benchmark runs them before it accepts a figure.
 
-Looked at: that each part is of a known type and holds what that type holds, so that no other arithmetic hides in it;
-the weights' dtypes; that no float matrix is left where an INT8 layer belongs; and, on an example, that each layer's
-sums and outputs are those of exact integer arithmetic on its own int8 weights.
+They verify that each part has a known type and only the attributes of this type, so that it cannot hide other
+arithmetic; that weights are int8; and that no float matrix is left where an INT8 layer belongs. On an example input,
+they verify that the sums and outputs of each layer are those of exact integer arithmetic with its own int8 weights.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tinytorch.saved.table import KINDS, kind_name
 from tinytorch.surgery.parts import watched
 from tinytorch.tensor import Array, Tensor
 
-ROWS = 64  # of a layer's input are worked out again; images: 2
-TOLERANCE = 1e-5  # of the largest output; float32 rounds in another order
+ROWS = 64  # rows of a layer's input that are recomputed (2 images for a convolution)
+TOLERANCE = 1e-5  # relative to the largest output, because float32 rounds in another order
 
 Seen = dict[str, tuple[QuantizedLayer, Array, Array]]
 
 
 def verify_quantized(model: Module, x: Array) -> list[str]:
-    """Everything that speaks against the model being an INT8 model, a line each; empty if nothing does.
+    """Return one line for each reason why the model is not a valid INT8 model; empty if it is valid.
+
+    The model may only consist of types that can be saved. Another class could compute with float weights in a list, a
+    vector, or a closure, which cannot be detected from outside.
 
     Args:
-        x: an example of the model's input, that reaches every layer.
-
-    The model may consist of the types that can be saved and of nothing else: what a class of one's own works out with
-    float weights in a list, a vector or a closure, nobody can see from outside.
+        x: an example of the model's input, which must reach every layer.
     """
     named = [(name or type(part).__name__, part) for name, part in model.named_modules()]
     layers = [(name, part) for name, part in named if isinstance(part, QuantizedLayer)]
@@ -43,7 +43,7 @@ def verify_quantized(model: Module, x: Array) -> list[str]:
     if not layers:
         return [*problems, "no quantized layer: expected at least one"]
     if problems:
-        return problems  # what is not built right need not be run
+        return problems  # an invalid model is not run
     seen: Seen = {}
 
     def look(name: str, layer: Module, given: Tensor, out: Tensor) -> None:
@@ -57,13 +57,13 @@ def verify_quantized(model: Module, x: Array) -> list[str]:
 
 
 def _unseen(layers: Sequence[tuple[str, Module]], seen: Seen) -> list[str]:
-    """Names of layers that were not called under any of their names."""
+    """Return the names of layers that were not called under any of their names."""
     called = {id(layer) for layer, _, _ in seen.values()}
     return [name for name, layer in layers if id(layer) not in called]
 
 
 def _objections(name: str, part: Module) -> list[str]:
-    """What is wrong with a part as it stands."""
+    """Return the problems of a part that are visible without running it."""
     problems = []
     kind = kind_name(part)
     if isinstance(part, QuantizedLayer):
@@ -72,25 +72,25 @@ def _objections(name: str, part: Module) -> list[str]:
         if part.weight.dtype != np.int8:
             problems.append(f"{name}: weight of dtype {part.weight.dtype}, expected int8")
     elif kind is None:
-        problems.append(f"{name}: {type(part).__name__} is not a layer of tinytorch: what it works out is not known")
-    more: set[str] = set() if kind is None else vars(part).keys() - {"training", *KINDS[kind].attributes}
-    methods = more & set(dir(type(part)))
+        problems.append(f"{name}: {type(part).__name__} is not a layer of tinytorch: what it computes is unknown")
+    extra: set[str] = set() if kind is None else vars(part).keys() - {"training", *KINDS[kind].attributes}
+    methods = extra & set(dir(type(part)))
     if methods:
         problems.append(f"{name}: {', '.join(sorted(methods))} replaced on the layer itself")
-    problems += [f"{name}: {key}, which a {kind} has not" for key in sorted(more - methods)]
+    problems += [f"{name}: {key}, which a {kind} does not have" for key in sorted(extra - methods)]
     for key, value in vars(part).items():
         for array in _arrays(value):
             matrix = array.ndim > 1 and array.dtype.kind not in "iub"
             if matrix and not isinstance(part, SinusoidalPositions):  # those are fixed waves, not weights
                 problems.append(f"{name}: {key} of {array.dtype}, shape {array.shape}: a matrix that is not quantized")
     if isinstance(part, Sequential):
-        strange = [layer for layer in part.layers if not isinstance(layer, Module) and kind_name(layer) is None]
-        problems += [f"{name}: {layer!r} is neither a layer nor an activation of tinytorch" for layer in strange]
+        unknown = [layer for layer in part.layers if not isinstance(layer, Module) and kind_name(layer) is None]
+        problems += [f"{name}: {layer!r} is neither a layer nor an activation of tinytorch" for layer in unknown]
     return problems
 
 
 def _arrays(value: object) -> Iterator[Array]:
-    """Those that an attribute holds, in lists and dictionaries as well."""
+    """Yield the arrays in an attribute's value, including those in lists, tuples, and dictionaries."""
     if isinstance(value, Tensor):
         yield value.data
     elif isinstance(value, np.ndarray):
@@ -101,7 +101,7 @@ def _arrays(value: object) -> Iterator[Array]:
 
 
 def _differences(name: str, layer: QuantizedLayer, x: Array, y: Array) -> list[str]:
-    """What a layer gave against exact arithmetic on its own weights."""
+    """Compare a layer's output y for input x with exact arithmetic on its own weights, and return the problems."""
     if isinstance(layer, QuantizedConv2d):
         x, y = x[:2], y[:2]
         q, scale = _as_integers(layer, x)
@@ -132,7 +132,7 @@ def _differences(name: str, layer: QuantizedLayer, x: Array, y: Array) -> list[s
 
 
 def _as_integers(layer: QuantizedLayer, x: Array) -> tuple[Array, Array]:
-    """The layer's input as integers, and their scale."""
+    """Return the layer's input as integers, and their scale."""
     if layer.input_scale is None or layer.input_dtype is None:
         return quantize_rows(x)
     scale = layer.input_scale.data
@@ -140,7 +140,7 @@ def _as_integers(layer: QuantizedLayer, x: Array) -> tuple[Array, Array]:
 
 
 def _exact_convolution(q: Array, weight: Array, window: Window, groups: int) -> Array:
-    """int64 sums (N, OH, OW, K) of integers (N, C, H, W)."""
+    """Return the exact convolution of integers (N, C, H, W), int64 (N, OH, OW, K)."""
     seen = windows(pad(channels_last(q), window.padding), window).astype(np.int64)  # (N, OH, OW, kh, kw, C)
     parts = zip(np.split(seen, groups, axis=-1), np.split(weight.astype(np.int64), groups), strict=True)
     return np.concatenate([np.tensordot(a, w, ((3, 4, 5), (2, 3, 1))) for a, w in parts], axis=-1)

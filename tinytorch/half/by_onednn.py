@@ -1,6 +1,7 @@
 """Module 15: operations on 16-bit numbers, computed by oneDNN's bfloat16 kernels.
 
-Each function takes the version of `by_float32`, which computes what no kernel supports.
+Each `x_kernel(slow)` returns an op that tries oneDNN's kernel first. Where the kernel does not support the inputs, it
+runs `slow`, the version of the op from `by_float32`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class _Kernel:
 def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) -> Op:
     """Return `slow` with a kernel that runs first if the first input is bfloat16.
 
-    If the kernel raises UnsupportedError, `slow` runs. `rules` are the derivatives of the kernel: one for each input, or
-    one joint rule if `slow` has a joint rule.
+    If the kernel raises UnsupportedError, `slow` runs. `rules` are the derivatives of the kernel: one for each input,
+    or one joint rule if `slow` has a joint rule.
     """
 
     def run(*arrays: Any, **attrs: Any) -> Any:
@@ -63,7 +64,7 @@ def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) ->
 
 
 def convolution_kernel(slow: Op) -> Op:
-    """Return any convolution, with weights in the shapes that `half_convolution` accepts."""
+    """Return the op of a convolution of any kind, with weights in the shapes that `half_convolution` accepts."""
 
     def as_images(w: Array, x: Array) -> tuple[Array, int]:
         w = w.reshape(*w.shape, 1, 1) if w.ndim == 2 else w
@@ -148,7 +149,7 @@ def relu_backward(g: Array, y: Array) -> Array:
 
 
 def relu_kernel(slow: Op) -> Op:
-    """Return ReLU, which keeps its result for the derivative as a contiguous array, images in channels-last order."""
+    """Return the op of ReLU. It keeps its result for the derivative, contiguous, with images in channels-last order."""
 
     def ordered(x: Array) -> Array:
         return channels_last(x) if x.ndim == 4 else np.ascontiguousarray(x)
@@ -182,7 +183,7 @@ def linear_kernel(slow: Op) -> Op:
 
 
 def matmul_kernel(slow: Op) -> Op:
-    """Return the matrix product for inputs with equal leading dimensions. Broadcasting is left to NumPy."""
+    """Return the op of the matrix product. The kernel needs equal leading dimensions; `slow` handles broadcasting."""
 
     def forward(a: Array, b: Array) -> tuple[Array, None]:
         _need(a.ndim == b.ndim > 1 and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2] and b.size > 0)

@@ -1,7 +1,7 @@
-"""A trained model laid out once on fixed buffers, then replayed: `predictor(model)` returns a function of arrays.
+"""Fast inference: a trained model is prepared once on fixed buffers, and then replayed.
 
-`chain` serves INT8 models on bound kernels, `gpt_step` one token of a GPT. Imports modules up to 17, `quantized` and
-`native`. Changed by authors of kernels.
+`predictor(model)` returns a function of arrays. `chain` runs INT8 models on bound kernels, and `gpt_step` runs a GPT
+for one token. Imports modules up to 17, `quantized`, and `native`. Changed by authors of kernels.
 """
 
 from tinytorch.inference.chain import predictor

@@ -1,8 +1,9 @@
-"""Module 17: one image through an INT8 model, with as little around the products as there can be.
+"""Module 17: INT8 inference for one image, with minimal overhead around the products.
 
-For a small layer on one image the product is not what takes the time: oneDNN needs 3 us for 512 x 784 INT8 products,
-about as long as wrapping three arrays in tensors. So everything that depends on the shape alone is done once for each
-shape of input: buffers are made, kernels bound to them; a prediction starts one kernel after the other.
+For a small layer and one image, the product does not take most of the time: oneDNN needs 3 µs for 512 x 784 INT8
+products, about as long as wrapping three arrays in Tensors. Everything that depends only on the input shape is
+therefore done once for each shape: buffers are allocated, and kernels are bound to them. A prediction then only runs
+the kernels one after the other.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ Layer = Callable[[Tensor], Tensor]
 
 
 class Chain:
-    """The steps from an input of one shape to the output, all on buffers of their own.
+    """The steps from an input of one shape to the output, all on preallocated buffers.
 
-    Static INT8 layers, the blocks of them and dynamic linear ones run on bound kernels; any other layer as it is.
-    Images lie channels-last in memory, as everywhere.
+    Static INT8 layers, residual blocks of them, and dynamic INT8 linear layers run on bound kernels. Any other layer is
+    called as it is. Images are stored channels-last in memory, as everywhere in TinyTorch.
     """
 
     def __init__(self, layers: list[Layer], shape: tuple[int, ...]) -> None:
@@ -53,10 +54,10 @@ class Chain:
         return self.output.copy()
 
     def _after(self, layer: Layer, x: Array) -> Array:
-        """Add the layer's steps; the array that they write, in the shape that it stands for."""
+        """Add the steps of a layer, and return the array that they write, in the layer's output shape."""
         if type(layer) is Flatten:
             return self._contiguous(x).reshape(len(x), -1)
-        if type(layer) is Dropout:  # which at inference does nothing
+        if type(layer) is Dropout:  # the identity at inference
             return x
         if (layer is relu or type(layer) is ReLU) and x.dtype == np.float32:
             y = np.zeros(x.shape, np.float32)
@@ -74,7 +75,7 @@ class Chain:
         return self._any(layer, x)
 
     def _block(self, block: BasicBlock, x: Array) -> Array:
-        """relu(conv2(conv1(x)) + shortcut(x)): the last convolution adds itself to what the shortcut has written."""
+        """Add the steps of relu(conv2(conv1(x)) + shortcut(x)): conv2 adds its result to the shortcut's output."""
         conv1, conv2, shortcut = _parts(block)
         q = self._rounded(conv1, x)
         if isinstance(shortcut, QuantizedConv2d):
@@ -82,7 +83,7 @@ class Chain:
         return _nchw(self._bound(conv2, self._bound(conv1, q), x))
 
     def _rounded(self, layer: QuantizedLayer, x: Array) -> Array:
-        """The integers that a layer wants; what is integer already is."""
+        """Return the layer's input as integers, with a step that rounds x to them if x is floating-point."""
         if x.dtype.kind != "f":
             return x
         dtype, scale = layer.input_dtype, layer.input_scale
@@ -101,7 +102,7 @@ class Chain:
         return y
 
     def _contiguous(self, x: Array) -> Array:
-        """x itself, or a buffer with a step that copies x into it."""
+        """Return x itself if it is contiguous, or else a buffer, with a step that copies x into it."""
         if x.flags.c_contiguous:
             return x
         buffer = np.zeros(x.shape, x.dtype)
@@ -126,35 +127,35 @@ def _nchw(images: Array) -> Array:
 
 
 def _parts(block: BasicBlock) -> tuple[Any, Any, Any]:
-    """Its convolutions and shortcut, whatever stands there now."""
+    """Return the block's two convolutions and its shortcut, of any type: they may have been replaced."""
     return block.conv1, block.conv2, block.shortcut
 
 
 def _agree(a: Any, b: Any) -> bool:
-    """Whether two static layers want the same integers of an input."""
+    """Return whether two static layers round an input to the same integers."""
     return a.input_dtype == b.input_dtype and a.input_scale.data == b.input_scale.data
 
 
 def _all_integer(block: BasicBlock) -> bool:
-    """Whether the block is what `quantize_static` makes of one: norms folded, convolutions INT8 and linked."""
+    """Return whether `quantize_static` has converted the whole block: norms folded, convolutions INT8 and linked."""
     first, second, shortcut = _parts(block)
-    nothing: list[Any] = [block.bn1, block.bn2]
+    identities: list[Any] = [block.bn1, block.bn2]
     if type(shortcut) is not QuantizedConv2d:
-        nothing.append(shortcut)
+        identities.append(shortcut)
     elif shortcut.input_scale is None or shortcut.output_scale is not None or shortcut.relu:
         return False
     if type(first) is not QuantizedConv2d or type(second) is not QuantizedConv2d or second.relu:
         return False
     linked = first.input_scale is not None and first.relu and first.output_dtype == second.input_dtype is not None
-    return linked and second.output_scale is None and all(type(x) is Sequential and not len(x) for x in nothing)
+    return linked and second.output_scale is None and all(type(x) is Sequential and not len(x) for x in identities)
 
 
 def predictor(model: Module) -> Callable[[Array], Array]:
-    """A function from input array to output array: what `model.eval()` gives, with less around it. A snapshot.
+    """Return a function from input array to output array that computes what `model.eval()` does, with less overhead.
 
-    A Sequential with INT8 layers that are static or linear runs on bound kernels where the backend is native, one
-    prediction at a time; other threads wait. Anything else is `trace`d or, where its input is integers (tokens), run
-    as it is.
+    It is a snapshot of the model. If the backend is native, a Sequential with static INT8 layers or INT8 linear layers
+    runs on bound kernels, one prediction at a time; other threads wait. Any other model is traced (see
+    `acceleration.trace`), or called as it is if its input is integers (tokens).
     """
     model.eval()
     layers = [part for part in model.modules() if isinstance(part, QuantizedLayer)]
@@ -162,12 +163,12 @@ def predictor(model: Module) -> Callable[[Array], Array]:
     if type(model) is not Sequential or not bound or not backend.native(np.int8):
         return _plain(model)
     chains: dict[tuple[int, ...], Chain] = {}
-    turn, otherwise = threading.Lock(), _plain(model)
+    lock, fallback = threading.Lock(), _plain(model)
 
     def predict(x: Array) -> Array:
         if x.dtype.kind != "f" or not x.size:
-            return otherwise(x)
-        with turn:
+            return fallback(x)
+        with lock:
             chain = chains.get(x.shape)
             if chain is None:
                 if len(chains) == SHAPES:

@@ -1,9 +1,10 @@
-"""Module 19: one step of a GPT with a cache, as a plan over arrays.
+"""Module 19: one step of a GPT with a cache, as a fixed sequence of array operations.
 
-What module 19 says plainly stands in `caching.Decoder`; this says it again for one new token a row, where everything
-but the arithmetic counts: a token needs some 0.8 million multiplications, 40 us, in nanoGPT's CPU configuration.
+`caching.Decoder` contains the plain implementation. This file implements it again for one new token per row, where the
+overhead around the arithmetic dominates: in nanoGPT's CPU configuration, a token needs about 0.8 million
+multiplications, 40 µs.
 
-Shapes: B rows, L positions, H heads, D width of a head, C = H x D, V tokens of the vocabulary.
+Shapes: B rows, L positions, H heads, D width of a head, C = H x D, V tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ ArrayFunction = Callable[[Array], Array]
 
 
 def is_plain(model: GPT) -> bool:
-    """Whether norms, attention and their order are GPT's own, so that `Step` says the same; products may be others."""
+    """Return whether `Step` computes the same as the model: norms, attention, and their order must be those of GPT.
+
+    The layers that compute products may have been replaced.
+    """
     parts = model.transformer
     norms = [parts.ln_f, *(norm for block in parts.h for norm in (block.ln_1, block.ln_2))]
     return (
@@ -40,10 +44,13 @@ def is_plain(model: GPT) -> bool:
 
 
 class Product:
-    """A layer on rows of arrays, with what stands around it: out = after * layer(x * gain + shift), centred if asked.
+    """A layer on arrays, with the factors around it: out = after * layer(x * gain + shift).
 
-    `_call` is the plain idea, for any layer that takes a Tensor (B, 1, in). Where the layer is y = x W^T + b, all of it
-    is put into a copy of W and b once, and a call is one product into the buffer `out`.
+    With `centre`, the mean of each row is subtracted from the result. `_call` is the plain implementation, for any
+    layer that accepts a Tensor (B, 1, in). If the layer is y = x W^T + b, all factors are folded into a copy of W and b
+    once, and a call is one product into the buffer `out`.
+
+    Shapes: x (B, in), gain and shift (in,), after (out,), out (B, out).
     """
 
     def __init__(
@@ -65,7 +72,7 @@ class Product:
             self.fold(layer.weight.data, None if layer.bias is None else layer.bias.data)
 
     def fold(self, weight: Array, bias: Array | None = None) -> None:
-        """The layer is x weight^T + bias, so be quick about it."""
+        """Fold the factors into a copy of the weight and the bias of the layer x weight^T + bias."""
         if self.shift is not None:
             bias = weight @ self.shift + (0 if bias is None else bias)
         if self.gain is not None:
@@ -76,11 +83,11 @@ class Product:
         if self.centre:
             weight = weight - weight.mean(axis=0)
             bias = None if bias is None else bias - bias.mean()
-        self.turned = np.ascontiguousarray(weight.T, self.out.dtype)  # a sixth sooner than the view
+        self.turned = np.ascontiguousarray(weight.T, self.out.dtype)  # takes a sixth less time than the view
         self.bias = None if bias is None else bias.astype(self.out.dtype)
 
     def bind(self, layer: QuantizedLinear) -> None:
-        """A kernel on buffers of its own: for one row a third of the time of the layer's call."""
+        """Bind the layer's kernel to preallocated buffers: for one row, this takes a third of the time of a call."""
         kernel = layer.kernel()
         if layer.input_scale is None and isinstance(kernel, int8.Linear) and self.out.dtype == np.float32:
             self.given = np.zeros((len(self.out), layer.in_features), np.float32)
@@ -89,7 +96,7 @@ class Product:
     def __call__(self, x: Array) -> Array:
         if self.turned is None:
             return self._call(x)
-        np.dot(x, self.turned, self.out)  # 0.4 us less than matmul, of 1.5 to 3.5
+        np.dot(x, self.turned, self.out)  # 0.4 µs less than matmul, of 1.5 to 3.5 µs
         if self.bias is not None:
             np.add(self.out, self.bias, self.out)
         return self.out
@@ -109,43 +116,47 @@ class Product:
         if self.after is not None:
             np.multiply(self.out, self.after, self.out)
         if self.centre:
-            np.subtract(self.out, np.dot(self.out, self.mean)[:, None], self.out)  # `mean` takes 4 us more
+            np.subtract(self.out, np.dot(self.out, self.mean)[:, None], self.out)  # `mean` takes 4 µs more
         return self.out
 
 
 def _around(norm: LayerNorm) -> tuple[Array, Array | None]:
-    """Gain and shift that `Step._norm` leaves to the next product."""
+    """Return the gain and the shift of the norm, which `Step._norm` leaves to the next product."""
     gain = norm.weight.data * norm.weight.dtype.type(math.sqrt(norm.weight.data.size))
     return gain, None if norm.bias is None else norm.bias.data
 
 
-# gelu(x) = x/2 (1 + tanh(g x + g c x^3)); with z = u x, u^3 = g c, it is z/2u (1 + tanh(z (z^2 + g / u)))
+# gelu(x) = x/2 (1 + tanh(g x + g c x^3)). With z = u x and u^3 = g c, this is z/2u (1 + tanh(z (z^2 + g / u))).
 GELU_UNIT = (GELU_SCALE * GELU_CUBIC) ** (1 / 3)
 
 
 @dataclass
 class BlockStep:
-    """A block's three products with what stands around them, and C eps of its norms."""
+    """The products of one block, including the factors around them, and C eps of its two norms."""
 
     c_attn: Product
     c_proj: Product
     mlp: ArrayFunction
-    epsilon_1: Array  # arrays: beside a scalar a call takes 0.3 us more
+    epsilon_1: Array  # an array, because a NumPy call with a scalar takes 0.3 µs more
     epsilon_2: Array
 
 
 class Step:
-    """The next token of each row: (B,) -> logits (B, V), by some 25 NumPy calls a layer into buffers made once.
+    """One step of generation: the tokens of all rows (B,) -> logits of the next ones (B, V).
 
-    In nanoGPT's CPU configuration (4 layers, width 128) it takes 130 us, `Decoder._read` 320: most of the difference is
-    Tensors and new arrays. What else is worked out anew each time is moved into copies of the weights, once:
+    It makes about 25 NumPy calls per layer, into preallocated buffers. In nanoGPT's CPU configuration (4 layers, width
+    128), it takes 130 µs, and `Decoder._read` 320 µs. Most of the difference is the overhead of Tensors and new arrays.
+    The rest is computation that is moved into copies of the weights once, with these savings per token:
 
-    - The stream x is kept at mean 0, by taking the mean out of all that is added to it (c_proj's weights and the
-      embeddings): the norms, which subtract the mean anyway, need not work it out. 8 x 1.3 us.
-    - The norms' weights, biases and sqrt(C) are in the next product's, so that a norm is x / sqrt(x . x + C eps), 4
-      calls. 9 x 0.7 us, twice that with biases.
-    - GELU's factors are in c_fc's and c_proj's weights: 6 calls for 9. 12 x 0.8 us.
-    - 1 / sqrt(D) is in the queries' weights. 4 x 0.8 us.
+    - The residual stream x is kept at mean 0, by subtracting the mean from everything that is added to it (the weights
+      of c_proj, and the embeddings). The norms, which subtract the mean anyway, do not have to compute it: 8 x 1.3 µs.
+    - The norms' weights, biases, and sqrt(C) are folded into the next product, so a norm is x / sqrt(x . x + C eps), 4
+      calls: 9 x 0.7 µs, and twice that with biases.
+    - The factors of GELU are folded into the weights of c_fc and c_proj, 6 calls instead of 9: 12 x 0.8 µs.
+    - 1 / sqrt(D) is folded into the weights of the queries: 4 x 0.8 µs.
+
+    Args:
+        pairs: the keys and values of the cache, (n_layer, 2, B, H, block_size, D), which each step extends.
     """
 
     def __init__(self, model: GPT, pairs: Array) -> None:
@@ -186,7 +197,10 @@ class Step:
         self.epsilon = np.array([c * parts.ln_f.eps], dtype)
 
     def __call__(self, tokens: Array, place: int) -> Array:
-        """The tokens stand at `place`; those before it are in `pairs`. The result is good until the next call."""
+        """Return the logits after tokens (B,) at position `place`, and store their keys and values in `pairs`.
+
+        `pairs` must contain the keys and values of all earlier positions. The result is only valid until the next call.
+        """
         x, query = self.x, self.query
         np.add(self._embedded(tokens), self.positions[place], x)
         np.subtract(x, np.dot(x, self.mean)[:, None], x)
@@ -214,7 +228,7 @@ class Step:
         return self.wte(tokens[:, None]).data[:, 0]
 
     def _norm(self, epsilon: Array) -> Array:
-        """x / sqrt(x . x + epsilon), each row: a layer norm of what has mean 0, but for its gain and shift."""
+        """Return x / sqrt(x . x + epsilon) for each row: the layer norm of rows with mean 0, without gain and shift."""
         np.vecdot(self.x, self.x, self.square)
         np.add(self.square, epsilon, self.square)
         np.sqrt(self.square, self.square)
@@ -222,7 +236,7 @@ class Step:
 
 
 def _mlp(block: TransformerBlock, out: Array) -> ArrayFunction:
-    """The block's second part with the norm before it, centred."""
+    """Return the second part of the block, including the norm before it, with centered results."""
     mlp, around = block.mlp, _around(block.ln_2)
     if type(mlp) is not MLP:
         return Product(mlp, out, *around, centre=True)

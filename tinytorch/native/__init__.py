@@ -5,7 +5,7 @@
     library, primitives                oneDNN's C interface; bf16 and int8 contain the kernels built on it
 
 The package works on NumPy arrays and does not use Tensor. It imports only `base` and `arrays`, no file of the course.
-Authors of kernels change it.
+Changed by authors of kernels.
 """
 
 from tinytorch.native.backend import use_backend, why

@@ -1,11 +1,11 @@
-"""INT8 layers, and the functions that turn a trained model into one made of them.
+"""INT8 layers, and the functions that convert a trained model to them.
 
-    quantize_dynamic(model)                weights now, activations row by row as they come; needs no data
-    quantize_static(model, batches)        activation ranges from calibration data, so that layers pass integers on
-    prepare_qat(model), convert(model)     train with rounding first, then convert
+    quantize_dynamic(model)                quantize weights now and activations row by row at inference; needs no data
+    quantize_static(model, batches)        calibrate activation ranges on data, so layers pass integers to each other
+    prepare_qat(model), convert(model)     train with simulated rounding first, then convert
 
-How to choose scales and how to round is module 17's, `tinytorch.quantization`. Imports modules up to 17, `surgery`,
-`arrays` and `native`. Changed by authors of kernels and maintainers of the project.
+Module 17, `tinytorch.quantization`, defines scales and rounding. The package imports modules up to 17, `surgery`,
+`arrays`, and `native`. Changed by authors of kernels and maintainers of the project.
 """
 
 from tinytorch.quantized.models import convert, prepare_qat, quantize_dynamic, quantize_static

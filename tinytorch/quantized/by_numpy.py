@@ -1,6 +1,6 @@
-"""The arithmetic of the INT8 layers in NumPy: exact int32 sums, then scales, bias, ReLU and rounding.
+"""The arithmetic of the INT8 layers in NumPy: exact int32 sums, then scales, bias, ReLU, and rounding.
 
-`native.int8` has the same kernels in oneDNN; both get an `IntegerLayer` and know nothing of modules.
+`native.int8` contains the same kernels for oneDNN. Both receive an `IntegerLayer` and do not depend on modules.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from tinytorch.quantization import quantize, quantize_rows
 from tinytorch.spatial import im2col
 from tinytorch.tensor import Array
 
-COLUMN_BYTES = 2**20  # of a block's columns, as in `spatial`
+COLUMN_BYTES = 2**20  # size of a block's columns, as in `spatial`
 
 
 def finish(layer: IntegerLayer, sums: Array, scale: Array) -> Array:
-    """Turn integer sums (..., out) into the layer's output, for an input of that scale."""
+    """Convert integer sums (..., out) to the layer's output; `scale` is the input's scale."""
     y = sums.astype(np.float32)
     y *= scale * layer.weight_scale
     if layer.bias is not None:
@@ -40,7 +40,7 @@ class NumpyLinear:
         return self.packed.product(q)
 
     def dynamic(self, x: Array) -> Array:
-        """Return the output for float32 rows, each with a scale of its own."""
+        """Return the output for float32 rows, each with its own scale."""
         return self.finished(*quantize_rows(x))
 
     def finished(self, q: Array, scale: Array) -> Array:

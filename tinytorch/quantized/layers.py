@@ -1,14 +1,14 @@
-"""Module 17: layers whose arithmetic is integer.
+"""Module 17: layers with integer arithmetic.
 
     q = round(x / input_scale)                        uint8 where x cannot be negative, else int8
-    acc[c] = sum_i q[i] weight[c, i]                  int8 weights, exact int32 sums
+    acc[c] = sum_i q[i] weight[c, i]                  int8 weights and exact int32 sums
     y[c] = acc[c] input_scale weight_scale[c] + bias[c]
 
-Scales are symmetric: zero is the integer 0, so that padding and ReLU need no special case. y leaves as float32 or,
-where the next layer is quantized too, as round(y / output_scale), which that layer takes as it is: a chain of
-layers passes integers on. The layers take floats and integers alike, so that they work inside any container.
-`quantization` makes them out of trained layers; who multiplies, `kernels.backend()` says. Weights are fixed: new ones
-come by `load_state_dict`, which replaces the arrays, and are not written into.
+Scales are symmetric: zero is the integer 0, so padding and ReLU need no special case. The output is y as float32 or, if
+the next layer is quantized too, round(y / output_scale). The next layer uses these integers directly, so a chain of
+layers passes integers. The layers accept floats and integers, so they work inside any container.
+`quantized.models` creates them from trained layers, and `native.backend` selects the kernels that compute the products.
+Weights are fixed: do not write into the arrays, but replace them with `load_state_dict`.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ from tinytorch.quantized.by_numpy import NumpyConv2d, NumpyLinear
 from tinytorch.spatial import PairLike, max_pool2d, slide
 from tinytorch.tensor import Array, Op, Tensor, apply
 
-MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # so many fit into an int32 sum whatever they are
+MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # products of any uint8 and int8 values whose sum fits into int32
 
 
 class QuantizedLayer(Module):
-    """What linear and convolution layers share. Fresh ones hold zeros; `quantization` or a file fills them.
+    """Base class of the quantized linear and convolution layers.
+
+    New layers hold zeros; `quantized.models` or a saved file fills them.
 
     Args:
-        shape: of the weight, output channels first. bias: whether there is one.
-        input_dtype: "uint8" or "int8", for a fixed `input_scale`; None for dynamic: int8 with a scale for each row,
-            worked out from the row.
-        output_dtype: "uint8" or "int8", for integers with `output_scale`; None for float32.
-        relu: apply ReLU before anything leaves.
+        shape: the weight's shape, output channels first.
+        bias: whether the layer has a bias.
+        input_dtype: "uint8" or "int8" for a fixed `input_scale`; None for dynamic quantization, to int8 with a scale
+            computed from each row.
+        output_dtype: "uint8" or "int8" for integers with `output_scale`; None for float32.
+        relu: apply ReLU before the output is rounded or returned.
 
     Buffers: weight int8, weight_scale float32 (out,), bias float32 (out,), input_scale and output_scale float32 ().
 
     Raises:
-        SettingError: a dtype is none of these, or a sum of so many products might not fit into int32.
+        SettingError: a dtype is not one of these, or a sum has so many products that it might not fit into int32.
     """
 
     def __init__(
@@ -59,8 +62,8 @@ class QuantizedLayer(Module):
             raise SettingError(f"{name}: weight of shape {shape}: expected sizes of at least 1, and at most "
                                f"{MOST_PRODUCTS} products in a sum, which int32 holds")  # fmt: skip
         if not {input_dtype, output_dtype} <= {None, *LARGEST} or (output_dtype and not input_dtype):
-            raise SettingError(f"{name}: input {input_dtype}, output {output_dtype}: expected uint8, int8 or None, "
-                               f"and no integer output of a dynamic layer")  # fmt: skip
+            raise SettingError(f"{name}: input {input_dtype}, output {output_dtype}: expected uint8, int8, or None, "
+                               f"and no integer output for a dynamic layer")  # fmt: skip
         self.input_dtype, self.output_dtype, self.relu = input_dtype, output_dtype, relu
         self.weight = Tensor(np.zeros(shape, np.int8))
         self.weight_scale = Tensor(np.ones(shape[0], np.float32))
@@ -70,25 +73,25 @@ class QuantizedLayer(Module):
         self._prepared: tuple[tuple[object, ...], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy prepares its weights anew: a native kernel's memory cannot be copied."""
+        """Leave out the prepared kernel, whose native memory cannot be copied. A copy prepares its weights again."""
         return {**vars(self), "_prepared": None}
 
     def forward(self, x: Tensor) -> Tensor:
         return apply(Op(type(self).__name__, self.outputs), x)
 
     def outputs(self, x: Array) -> Array:
-        """The layer's output for floats, or for integers that were quantized with its `input_scale`."""
+        """Return the layer's output for floats, or for integers that were quantized with its `input_scale`."""
         raise NotImplementedError
 
     def accumulators(self, q: Array) -> Array:
-        """The exact int32 sums for integers of the input's shape."""
+        """Return the exact int32 sums for integers of the input's shape."""
         raise NotImplementedError
 
     def integers(self, x: Array) -> tuple[Array, Array]:
-        """The input as integers, and their scale: (), or one for each index of the first axis.
+        """Return the input as integers, and their scale: (), or one for each index of the first axis.
 
         Raises:
-            SettingError: integers of another dtype than `input_dtype`.
+            SettingError: the input holds integers of another dtype than `input_dtype`.
         """
         if x.dtype.kind == "f":
             if self.input_scale is None or self.input_dtype is None:
@@ -100,7 +103,7 @@ class QuantizedLayer(Module):
         return x, self.input_scale.data
 
     def kernel(self) -> Any:
-        """The kernel of this layer, prepared once for the arrays and settings that it has now."""
+        """Return the layer's kernel, prepared again only if the layer's arrays or settings have been replaced."""
         parts = (self.weight, self.weight_scale, self.bias, self.input_scale, self.output_scale)
         arrays = [None if part is None else part.data for part in parts]
         now = (*arrays, self.input_dtype, self.output_dtype, self.relu)
@@ -109,7 +112,7 @@ class QuantizedLayer(Module):
         return self._prepared[1]
 
     def integer_layer(self) -> IntegerLayer:
-        """The layer's arrays and settings, which are all that a kernel sees of it."""
+        """Return the layer's arrays and settings, the only parts of the layer that a kernel receives."""
         bias, given, output = (None if x is None else x.data for x in (self.bias, self.input_scale, self.output_scale))
         return IntegerLayer(
             self.weight.data,
@@ -123,7 +126,7 @@ class QuantizedLayer(Module):
         )
 
     def make_kernel(self, layer: IntegerLayer) -> Any:
-        """oneDNN's kernel where the backend has INT8 instructions, else NumPy's."""
+        """Create oneDNN's kernel if the backend has INT8 instructions, otherwise NumPy's."""
         raise NotImplementedError
 
 
@@ -164,7 +167,7 @@ class QuantizedLinear(QuantizedLayer):
 class QuantizedConv2d(QuantizedLayer):
     """`Conv2d` with int8 weights (out_channels, in_channels/groups, kh, kw); see `QuantizedLayer`.
 
-    A row, in the sense of dynamic quantization, is an image.
+    Dynamic quantization treats each image as a row.
     """
 
     def __init__(
@@ -191,10 +194,10 @@ class QuantizedConv2d(QuantizedLayer):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def window(self, shape: tuple[int, ...]) -> Window:
-        """How the kernel slides over images (N, C, H, W).
+        """Return how the kernel slides over images (N, C, H, W).
 
         Raises:
-            ShapeError: they do not fit.
+            ShapeError: the images do not have `in_channels` channels, or the kernel does not fit.
         """
         if len(shape) == 4 and shape[1] != self.in_channels:
             raise ShapeError(f"QuantizedConv2d: input of shape {shape}: expected (N, {self.in_channels}, H, W)")
@@ -218,12 +221,12 @@ class QuantizedConv2d(QuantizedLayer):
 
 @lru_cache(maxsize=256)
 def _window(name: str, shape: tuple[int, ...], *settings: Any) -> Window:
-    """`slide`, which refuses integers, asked about floats of that shape."""
+    """Return `slide` for floats of that shape, because `slide` rejects integers."""
     return slide(name, Tensor(np.broadcast_to(np.float32(0), shape)), *settings)
 
 
 class QuantizedMaxPool2d(Module):
-    """`MaxPool2d` that takes integers as well: the largest integer is the largest number's."""
+    """`MaxPool2d` that also accepts integers: rounding keeps the order, so the maximum is at the same position."""
 
     def __init__(self, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding

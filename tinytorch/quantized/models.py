@@ -1,13 +1,13 @@
-"""From a trained float32 model to one of INT8 layers.
+"""Conversion of a trained float32 model to INT8 layers.
 
-    quantize_dynamic        the weights now; the scales of activations are computed from each row as it comes
-    quantize_static         calibrated: the range of each layer's input is measured on a few batches and then fixed,
-                            so that layers can pass integers on
-    prepare_qat, convert    training goes on with rounded weights and activations first, then the same
+    quantize_dynamic        quantizes the weights now; computes the scales of activations from each row at inference
+    quantize_static         measures the range of each layer's input on a few calibration batches and then fixes it,
+                            so that layers can pass integers to each other
+    prepare_qat, convert    continue training with rounded weights and activations, then convert in the same way
 
-All return a new model and leave the old one unchanged. Every Linear, Conv2d, Embedding and LearnedPositions, at any
-depth, is replaced by its counterpart in `layers` or `tables`; the containers stay. Batch normalization is folded into
-the convolution before it first (`surgery.folding`). Scales and rounding are module 17's, `quantization`.
+All of them return a new model and leave the original unchanged. Every Linear, Conv2d, Embedding, and LearnedPositions,
+at any depth, is replaced by its counterpart in `layers` or `tables`; the containers stay. Batch normalization is first
+folded into the convolution before it (`surgery.folding`). Module 17, `quantization`, defines scales and rounding.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _with_weight(new: QuantizedLayer, layer: Linear | Conv2d, bits: int, input_s
 def quantized_layer(
     layer: Linear | Conv2d, bits: int, input_dtype: str | None = None, input_scale: Array | None = None
 ) -> QuantizedLayer:
-    """The INT8 counterpart; without an input dtype and scale a dynamic one."""
+    """Return the INT8 counterpart of a layer; it is dynamic without an input dtype and scale."""
     biased, sizes = layer.bias is not None, layer.weight.shape
     if isinstance(layer, Linear):
         new: QuantizedLayer = QuantizedLinear(sizes[1], sizes[0], biased, input_dtype=input_dtype)
@@ -54,25 +54,27 @@ def quantized_layer(
 
 
 def _quantized_table(layer: Module, bits: int) -> Module | None:
-    """The counterpart of an embedding or of positions; None for anything else."""
+    """Return the counterpart of an embedding or of learned positions; None for any other layer."""
     if type(layer) is Embedding:
-        rows = QuantizedEmbedding(layer.num_embeddings, layer.embedding_dim)
-        rows.rows.weight.data, rows.rows.weight_scale.data = quantize_weight(layer.weight.data, bits)
-        return rows
+        embedding = QuantizedEmbedding(layer.num_embeddings, layer.embedding_dim)
+        embedding.rows.weight.data, embedding.rows.weight_scale.data = quantize_weight(layer.weight.data, bits)
+        return embedding
     if type(layer) is LearnedPositions:
-        places = QuantizedPositions(*layer.weight.shape)
-        places.rows.data, places.weight_scale.data = quantize_weight(layer.weight.data, bits)
-        return places
+        positions = QuantizedPositions(*layer.weight.shape)
+        positions.rows.data, positions.weight_scale.data = quantize_weight(layer.weight.data, bits)
+        return positions
     return None
 
 
 def quantize_dynamic(model: Module, bits: int = 8) -> Module:
-    """INT8 weights; each row of a layer's input (each image of a convolution's) gets its own scale when it comes.
+    """Quantize the weights to INT8, and each row of a layer's input (each image of a convolution's) at inference.
 
-    Needs no data. Layers pass float32 on. Fit for transformers, whose activations differ much in size.
+    Each row gets its own scale. No data is needed, and layers pass float32 to each other. This suits transformers,
+    whose activations differ widely in magnitude.
 
     Raises:
-        SettingError: bits is not 2 to 8. NonFiniteError: a weight is NaN or infinite.
+        SettingError: bits is not 2 to 8.
+        NonFiniteError: a weight is NaN or infinite.
     """
 
     def make(part: Module) -> Module:
@@ -84,20 +86,20 @@ def quantize_dynamic(model: Module, bits: int = 8) -> Module:
 
 
 def quantize_static(model: Module, batches: Iterable[Array], method: Method = "minmax", bits: int = 8) -> Module:
-    """INT8 weights, and for each layer's input a fixed scale that the calibration batches decide.
+    """Quantize the weights to INT8, and each layer's input with a fixed scale from the calibration batches.
 
-    An input that was never negative becomes uint8, else int8; what goes beyond the range later saturates. In a
-    Sequential and in a BasicBlock, layers that follow one another pass integers on, ReLU is part of the layer before,
-    and max-pooling and Flatten take the integers as they are. Batch normalisation is folded first. A token embedding's
-    product is dynamic.
+    An input that was never negative becomes uint8, any other int8. Later values beyond the range saturate. In a
+    Sequential or a BasicBlock, consecutive layers pass integers to each other, ReLU is fused into the layer before it,
+    and max pooling and Flatten work on the integers. Batch normalization is folded first. The product with a token
+    embedding is quantized dynamically.
 
     Args:
-        batches: inputs for the model, as arrays; a few hundred samples do.
-        method: "minmax", the whole range; "percentile", all but the largest 0.01% of the sizes; "mse", the range with
-            the least squared error.
+        batches: inputs for the model, as arrays; a few hundred samples are enough.
+        method: "minmax", the whole range; "percentile", all but the largest 0.01% of the magnitudes; "mse", the range
+            with the smallest squared error.
 
     Raises:
-        SettingError: no data, a layer that no batch reaches, an unknown method, or bits that are not 2 to 8.
+        SettingError: there is no data, no batch reaches a layer, the method is unknown, or bits is not 2 to 8.
         NonFiniteError: a weight or a layer's input is NaN or infinite.
     """
     if method not in get_args(Method):
@@ -107,15 +109,15 @@ def quantize_static(model: Module, batches: Iterable[Array], method: Method = "m
 
     def make(part: Module) -> Module:
         if isinstance(part, Linear | Conv2d) and id(part) in observers:
-            seen = observers[id(part)]
-            return quantized_layer(part, bits, seen.dtype, seen.scale(method))
+            observer = observers[id(part)]
+            return quantized_layer(part, bits, observer.dtype, observer.scale(method))
         return _quantized_table(part, bits) or part
 
     return _chained(replaced(folded, make))
 
 
 def _chained(model: Module) -> Module:
-    """Let quantized layers that follow one another pass integers on, with ReLU inside; drop what does nothing."""
+    """Let consecutive quantized layers pass integers to each other, fuse ReLU into them, and drop Dropout layers."""
     uses = Counter(id(part) for part in model.modules())
     for part in list(model.modules()):
         if type(part) is Sequential:
@@ -129,7 +131,7 @@ def _chained(model: Module) -> Module:
 
 
 def _unnested(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The layers of plain Sequentials inside one another, in order, without Dropout."""
+    """Yield the layers of nested plain Sequentials in order, without Dropout."""
     for layer in layers:
         if type(layer) is Sequential:
             yield from _unnested(layer.layers)
@@ -139,10 +141,10 @@ def _unnested(layers: Iterable[Callable[[Tensor], Tensor]]) -> Iterator[Callable
 
 def _chain(layers: Iterable[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
     out: list[Callable[[Tensor], Tensor]] = []
-    last: QuantizedLayer | None = None  # while all that came after it lets integers through
+    last: QuantizedLayer | None = None  # while all layers after it can pass integers through
     for layer in layers:
         if last is not None and (layer is relu or isinstance(layer, ReLU)):
-            last.relu = True  # max(x, 0) may trade places with max-pooling and Flatten
+            last.relu = True  # max(x, 0) commutes with max pooling and Flatten
             continue
         if isinstance(layer, MaxPool2d):
             layer = QuantizedMaxPool2d(layer.kernel_size, layer.stride, layer.padding)
@@ -163,9 +165,9 @@ def _link(first: QuantizedLayer, second: QuantizedLayer) -> None:
 
 
 def prepare_qat(model: Module, bits: int = 8) -> Module:
-    """A copy whose layers compute as INT8 ones would, for training on; then `convert` it.
+    """Return a copy whose layers simulate INT8 rounding. Train it further, then call `convert`.
 
-    Batch normalisation is folded first. Embeddings are left for `convert`.
+    Batch normalization is folded first. Embeddings are quantized only in `convert`.
 
     Raises:
         SettingError: bits is not 2 to 8.
@@ -173,7 +175,7 @@ def prepare_qat(model: Module, bits: int = 8) -> Module:
 
     def make(part: Module) -> Module:
         if isinstance(part, Linear | Conv2d) and type(part) in (Linear, Conv2d):
-            quantize_weight(part.weight.data, bits)  # complains now rather than in training
+            quantize_weight(part.weight.data, bits)  # raises now rather than during training
             return FakeQuantized(part, bits)
         return part
 
@@ -181,10 +183,11 @@ def prepare_qat(model: Module, bits: int = 8) -> Module:
 
 
 def convert(model: Module) -> Module:
-    """The INT8 model that a model from `prepare_qat`, now trained, stands for.
+    """Convert a trained model from `prepare_qat` to its INT8 model.
 
     Raises:
-        SettingError: a layer has seen no batch. NonFiniteError: a weight is NaN or infinite.
+        SettingError: no batch has reached a layer.
+        NonFiniteError: a weight is NaN or infinite.
     """
     bits = max((part.bits for part in model.modules() if isinstance(part, FakeQuantized)), default=8)
 

@@ -1,4 +1,4 @@
-"""INT8 counterparts of the tables of a GPT: its token embedding, which is its last product too, and its positions."""
+"""INT8 counterparts of a GPT's tables: the token embedding, which is also the output projection, and the positions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tinytorch.tensor import Array, Tensor
 
 
 class QuantizedEmbedding(Module):
-    """`Embedding` with int8 rows, a scale for each: y[b, t] = weight[tokens[b, t]] weight_scale[tokens[b, t]].
+    """`Embedding` with int8 rows, each with its own scale: y[b, t] = weight[tokens[b, t]] weight_scale[tokens[b, t]].
 
-    `project`, a GPT's last product, is an integer one with the same int8 weight, its input quantized dynamically.
+    `project`, a GPT's output projection, is an integer product of the same int8 weight and dynamically quantized input.
     Buffers: rows.weight int8 (num_embeddings, embedding_dim), rows.weight_scale float32 (num_embeddings,).
     """
 
@@ -23,18 +23,18 @@ class QuantizedEmbedding(Module):
         self.rows = QuantizedLinear(embedding_dim, num_embeddings, bias=False)
 
     def forward(self, tokens: Tensor | Array) -> Tensor:
-        known = checked_tokens(tokens, self.num_embeddings)
-        vectors = self.rows.weight.data[known].astype(np.float32)
-        vectors *= self.rows.weight_scale.data[known][..., None]
+        indices = checked_tokens(tokens, self.num_embeddings)
+        vectors = self.rows.weight.data[indices].astype(np.float32)
+        vectors *= self.rows.weight_scale.data[indices][..., None]
         return Tensor(vectors)
 
     def project(self, x: Tensor) -> Tensor:
-        """Hidden states (..., D) -> a product with each row, (..., V)."""
+        """Return the products of hidden states with all rows: (..., D) -> (..., V)."""
         return self.rows(x)
 
 
 class QuantizedPositions(Module):
-    """`LearnedPositions` with int8 rows, a scale for each: (..., T, D) + weight[:T], weight = rows weight_scale.
+    """`LearnedPositions` with int8 rows, each with its own scale: (..., T, D) + weight[:T], weight = rows weight_scale.
 
     Buffers: rows int8 (max_length, embedding_dim), weight_scale float32 (max_length,).
     """
@@ -46,7 +46,7 @@ class QuantizedPositions(Module):
 
     @property
     def weight(self) -> Tensor:
-        """The vectors as floats, made anew at each call, for who reads them as `LearnedPositions`' own."""
+        """The vectors as floats, computed at each access, for callers that read the weight of a `LearnedPositions`."""
         return Tensor(self.rows.data * self.weight_scale.data[:, None])
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Module 19: model.json, read with suspicion: JSON to a plan of what to build, or one line about what is wrong.
+"""Checks of an untrusted model.json: JSON is turned into a plan of what to build, or into one line about the problem.
 
-What the file says stands in `saving`, what may be in it in `saved_types`. Nothing here allocates more than the plan.
+The package's docstring describes the file; `table` lists what it may contain. The checks allocate only the plan.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ PARTS_OF = {"bitmask": ("", ".mask"), "deflate": ("",)}  # suffixes of a packed 
 
 @dataclass
 class Plan:
-    """Checks nodes, and gathers what they ask for."""
+    """The checks of a description's nodes, and the tensors and bytes that the nodes require."""
 
     specs: dict[str, TensorSpec] = field(default_factory=dict)
     nodes: int = 0
     derived_bytes: int = 0
 
     def read(self, node: Any, where: str, prefix: str, depth: int = 1, slot: Slot = ANYWHERE) -> PlannedLayer:
-        """Check one node, which is to stand in `slot`, and all below it."""
+        """Check one node, the content of `slot`, and all nodes below it."""
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             raise StateError(f"{where}: expected at most {MAX_NODES} parts, at most {MAX_DEPTH} deep")
@@ -56,8 +56,8 @@ class Plan:
         if problem := kind.problem(settings):
             raise StateError(f"{where}: {problem}")
         if slot.apart and not kind.apart(settings):
-            raise StateError(f"{where}: a {name} may mix positions: expected a layer on the last "
-                             f"dimension alone")  # fmt: skip
+            raise StateError(f"{where}: a {name} may mix positions: expected a layer that uses only the last "
+                             f"dimension")  # fmt: skip
         self.specs |= {prefix + key: spec for key, spec in kind.tensors(settings).items()}
         self.derived_bytes += kind.derived_bytes(settings)
         layer = PlannedLayer(kind, settings, prefix, self.parts(node, kind, where, prefix, depth + 1, slot.apart))
@@ -68,7 +68,7 @@ class Plan:
     def parts(
         self, node: dict[str, Any], kind: Kind, where: str, prefix: str, depth: int, apart: bool
     ) -> dict[str, Any]:
-        """The parts of a node."""
+        """Check the parts of a node."""
         parts: dict[str, Any] = {}
         for key, own in kind.parts.items():
             slot = replace(own, apart=own.apart or apart)
@@ -96,13 +96,13 @@ class Document:
 
 
 def parse(text: bytes) -> Document:
-    """The plan of a model.json.
+    """Check the text of a model.json and return its contents.
 
     Raises:
-        StateError: what is wrong with it, and where.
+        StateError: the file is invalid; the message says what is wrong and where.
     """
     try:
-        document = json.loads(text.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
+        document = json.loads(text.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, StateError):
             raise
@@ -117,7 +117,7 @@ def parse(text: bytes) -> Document:
     plan = Plan()
     root = plan.read(document["model"], "model", "")
     if not (isinstance(root.kind.make, type) and issubclass(root.kind.make, Module)):
-        raise StateError("model.type: expected a layer, not a function alone")
+        raise StateError("model.type: expected a layer, not a function")
     shared = _shared(document.get("shared", {}), plan.specs)
     encodings = _encodings(document.get("encodings", {}), plan.specs, shared)
     cache = check_cache(document["cache"], root) if "cache" in document else None
@@ -125,9 +125,9 @@ def parse(text: bytes) -> Document:
 
 
 def check_cache(given: Any, root: PlannedLayer) -> dict[str, Any]:
-    """The settings of a key-value cache, if they fit the model and its memory is within the limit."""
+    """Return the settings of a key-value cache after checking that they fit the model and the memory limit."""
     if root.kind is not KINDS["GPT"]:
-        raise StateError("cache: expected one with a GPT only")
+        raise StateError("cache: expected only for a GPT")
     if not isinstance(given, dict):
         raise StateError(f"cache is {short(given)}: expected an object")
     _check_keys(given, "cache", tuple(CACHE))
@@ -138,31 +138,31 @@ def check_cache(given: Any, root: PlannedLayer) -> dict[str, Any]:
     if given["hop"] > block:
         raise StateError(f"cache.hop is {given['hop']}: expected at most the block size, {block}")
     width = transformer.parts["wpe"].settings["embedding_dim"]
-    numbers = 2 * len(transformer.parts["h"]) * given["batch_size"] * block * width
-    check_total(numbers * np.dtype(given["dtype"]).itemsize, "cache: keys and values")
+    elements = 2 * len(transformer.parts["h"]) * given["batch_size"] * block * width
+    check_total(elements * np.dtype(given["dtype"]).itemsize, "cache: keys and values")
     return given
 
 
 def _shared(given: Any, specs: Mapping[str, TensorSpec]) -> dict[str, str]:
-    """Checked: each name and its first are tensors of the model, and alike."""
+    """Check that each name and the first name of its tensor belong to the model and have the same specification."""
     if not isinstance(given, dict):
         raise StateError(f"shared is {short(given)}: expected an object")
     for name, first in given.items():
         if name not in specs or not isinstance(first, str) or first not in specs or first in given:
             raise StateError(f"shared.{short(name)} is {short(first)}: expected two names of the model's tensors")
         if specs[name] != specs[first]:
-            raise StateError(f"shared.{name}: {first} is of another shape or kind")
+            raise StateError(f"shared.{name}: {first} has another shape or kind")
     return given
 
 
 def _encodings(given: Any, specs: Mapping[str, TensorSpec], shared: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Checked: each is of a tensor of the model, of its shape and of a dtype that it may have."""
+    """Check that each entry is for a tensor of the model, with its shape and an allowed dtype."""
     if not isinstance(given, dict):
         raise StateError(f"encodings is {short(given)}: expected an object")
     for name, entry in given.items():
         where = f"encodings.{short(name)}"
         if name not in specs or name in shared:
-            raise StateError(f"{where}: not a tensor with values of its own")
+            raise StateError(f"{where}: not a tensor with its own values")
         if not isinstance(entry, dict):
             raise StateError(f"{where} is {short(entry)}: expected an object")
         _check_keys(entry, where, ("encoding", "dtype", "shape"))
@@ -185,15 +185,15 @@ def _check_keys(node: Mapping[str, Any], where: str, expected: tuple[str, ...]) 
 
 
 def check_spec(where: str, dtype: Any, shape: tuple[int, ...], spec: TensorSpec) -> None:
-    """Raise if a tensor's dtype or shape is not what its layer asks for."""
+    """Raise if a tensor's dtype or shape is not the one its layer requires."""
     if dtype not in spec.dtypes:
         raise StateError(f"{where}: dtype {short(dtype)}: expected {' or '.join(spec.dtypes)}")
     if shape != spec.shape:
-        raise StateError(f"{where}: shape {short(list(shape))}: expected {list(spec.shape)}, by its layer's settings")
+        raise StateError(f"{where}: shape {short(list(shape))}: expected {list(spec.shape)} from its layer's settings")
 
 
 def check_values(where: str, array: Array, spec: TensorSpec) -> None:
-    """Raise if an element is smaller or larger than it may be, or NaN where that matters."""
+    """Raise if an element is smaller or larger than allowed, or NaN where the range is limited."""
     if spec.least is not None and not array.min() >= spec.least:
         raise StateError(f"{where}: an element is {array.min()}: expected at least {spec.least:.9g}")
     if spec.most is not None and not array.max() <= spec.most:
@@ -201,13 +201,13 @@ def check_values(where: str, array: Array, spec: TensorSpec) -> None:
 
 
 def check_total(total: int, what: str = "tensors") -> None:
-    """Raise if the bytes are more than the limit."""
+    """Raise if the number of bytes exceeds the limit."""
     if total > MAX_BYTES:
-        raise StateError(f"{what} of {total} bytes together: expected at most {MAX_BYTES}")
+        raise StateError(f"{what} of {total} bytes in total: expected at most {MAX_BYTES}")
 
 
 def short(value: Any) -> str:
-    """A value in a message, on one line and not longer than one; of a larger thing only what it is."""
+    """Return a value for a message, shortened to part of one line; for a nested value only what kind it is."""
     if isinstance(value, list) and not all(isinstance(v, (int, float)) for v in value[:9]):
         return "a list"
     if value is not None and not isinstance(value, (str, int, float, list)):
@@ -216,14 +216,14 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if no key comes twice."""
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the JSON object as a dict; a duplicate key is an error."""
     found = dict(pairs)
     if len(found) < len(pairs):
         [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise StateError(f"key {short(key)} comes twice")
+        raise StateError(f"key {short(key)} occurs twice")
     return found
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise StateError(f"{name}: expected finite numbers")

@@ -1,6 +1,6 @@
-"""Module 19: a saved model's two files, read with suspicion and replaced as one.
+"""The two files of a saved model: checked while they are read, and always replaced together.
 
-Knows nothing of models: names, bytes and arrays. What they mean stands in `saving`.
+This file handles names, bytes, and arrays, not models. The package's docstring describes what they mean.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tinytorch.base.files import atomic_write, save_arrays
 from tinytorch.tensor import Array
 
 DESCRIPTION, TENSORS = "model.json", "model.safetensors"
-MAX_BYTES = 100_000_000  # of all tensors, unpacked; and of model.safetensors without its header
-MAX_HEADER = 4_000_000  # bytes of the header of model.safetensors, and of model.json
-COMMAS = 12  # that one tensor's entry in the header may have; ours of four dimensions have seven
+MAX_BYTES = 100_000_000  # of all unpacked tensors together, and of model.safetensors without its header
+MAX_HEADER = 4_000_000  # bytes in the header of model.safetensors, and in model.json
+COMMAS = 12  # allowed for each tensor's entry in the header; one with four dimensions needs seven
 ABANDONED_SECONDS = 3600  # no save takes that long
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -37,20 +37,20 @@ Stored = dict[str, dict[str, Any]]  # name -> {"dtype": ..., "shape": [...], "da
 
 
 def saved_bytes(folder: FolderLike) -> int:
-    """The size of a saved model on disk: that of its two files.
+    """Return the size of a saved model on disk, the total of its two files.
 
     Raises:
-        StateError: one of them is missing, or not a plain file.
+        StateError: a file is missing or is not a regular file.
     """
     return sum(_plain_file(Path(folder) / name).st_size for name in (DESCRIPTION, TENSORS))
 
 
 def read_both(folder: Path) -> tuple[bytes, bytes]:
-    """The contents of the two files, which must be plain ones: a link could lead anywhere.
+    """Return the contents of the two files, which must be regular files: a link could lead anywhere.
 
     Raises:
-        StateError: one is missing, a link or too large, or the folder was changed between the two, so that they
-            might be of different models.
+        StateError: a file is missing, a link, or too large, or the folder was changed between the two reads, so the
+            files might belong to different models.
     """
     try:
         before = folder.stat()
@@ -71,7 +71,7 @@ def _plain_file(path: Path) -> os.stat_result:
     except (FileNotFoundError, NotADirectoryError):
         raise StateError(f"{path}: no such file; expected a folder that save_model wrote") from None
     if not stat.S_ISREG(status.st_mode):
-        raise StateError(f"{path}: a link, folder or device; expected a plain file")
+        raise StateError(f"{path}: a link, folder, or device; expected a regular file")
     return status
 
 
@@ -89,13 +89,13 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def stored_arrays(content: bytes, most: int) -> Stored:
-    """The entries of a safetensors file, with dtypes as NumPy names them.
+    """Return the entries of a safetensors file, with NumPy's names of the dtypes.
 
     Args:
-        most: how many entries there may be. Each costs some hundred times its bytes in memory.
+        most: the largest allowed number of entries. In memory an entry takes some hundred times its size in the file.
 
     Raises:
-        StateError: it is cut, not safetensors, or its header is longer or has more in it than it may.
+        StateError: the content is truncated or not safetensors, or its header is too long or has too many entries.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -108,7 +108,7 @@ def stored_arrays(content: bytes, most: int) -> Stored:
 
 
 def _check_header(content: bytes, most: int) -> None:
-    """Raise before anything is unpacked. Counted, not parsed: an entry is an object, a dimension ends with a comma."""
+    """Raise before anything is unpacked. Entries and dimensions are counted by "{" and ",", without parsing them."""
     size = int.from_bytes(content[:8], "little")
     if size > MAX_HEADER:
         raise StateError(f"a header of {size} bytes: expected at most {MAX_HEADER}")
@@ -120,15 +120,15 @@ def _check_header(content: bytes, most: int) -> None:
 
 
 def as_array(entry: Mapping[str, Any]) -> Array:
-    """An entry's array, its own copy; the dtype must be one of `DTYPES`."""
+    """Return a copy of an entry's array; the dtype must be one of `DTYPES`."""
     return np.frombuffer(entry["data"], numpy_dtype(entry["dtype"])).reshape(entry["shape"]).copy()
 
 
 def check_replaceable(folder: Path) -> None:
-    """Nothing but a saved model is ever replaced.
+    """Check that replacing the folder deletes nothing but a saved model.
 
     Raises:
-        StateError: there is a file, or a folder that holds others.
+        StateError: the path is a file, or a folder that contains other files.
     """
     if not os.path.lexists(folder):
         return
@@ -136,11 +136,11 @@ def check_replaceable(folder: Path) -> None:
         raise StateError(f"{folder}: is a file; expected a folder, or nothing")
     others = sorted(path.name for path in folder.iterdir() if path.name not in (DESCRIPTION, TENSORS))
     if others:
-        raise StateError(f"{folder}: holds {others[0]}; expected a new folder, or one with a saved model alone")
+        raise StateError(f"{folder}: contains {others[0]}; expected a new folder, or one with only a saved model")
 
 
 def replace_folder(folder: Path, description: bytes, arrays: Mapping[str, Array]) -> None:
-    """Write both files into a folder beside `folder`, and rename it into its place."""
+    """Write both files to a temporary folder next to `folder`, and rename it to `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     stem = folder.with_name(f".{folder.name}.{os.getpid()}-{time.monotonic_ns()}")
     new, old = stem.with_name(stem.name + ".part"), stem.with_name(stem.name + ".old")
@@ -148,14 +148,14 @@ def replace_folder(folder: Path, description: bytes, arrays: Mapping[str, Array]
     try:
         atomic_write(new / DESCRIPTION, description)
         save_arrays(new / TENSORS, arrays)
-        check_replaceable(folder)  # once more: another program may have written there
+        check_replaceable(folder)  # again: another program may have written to the folder
         if folder.exists():
             new.chmod(stat.S_IMODE(folder.stat().st_mode))
             folder.rename(old)
         try:
             new.rename(folder)
         except BaseException:
-            with suppress(OSError):  # nothing stood there, or another save was quicker
+            with suppress(OSError):  # there was no folder before, or another save replaced it first
                 old.rename(folder)
             raise
     except BaseException:
@@ -166,9 +166,9 @@ def replace_folder(folder: Path, description: bytes, arrays: Mapping[str, Array]
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what saves that were killed left beside the folder, once it is an hour old."""
+    """Remove the temporary folders of killed saves once they are an hour old."""
     for suffix in ("part", "old"):
         for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.{suffix}"):
-            with suppress(OSError):  # another one was quicker, or it is not ours to remove
+            with suppress(OSError):  # another process removed it first, or we lack the permission
                 if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                     shutil.rmtree(path)

@@ -1,6 +1,6 @@
-"""Module 17: the words that `saved_types` describes layers in: settings and their ranges, tensors, places for parts.
+"""The types with which `table` describes layers: settings and their ranges, tensors, and slots for parts.
 
-Nothing here knows a layer.
+This file does not depend on any layer.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
-LARGEST = 100_000_000  # of any number of rows, columns, channels, ...
-WIDEST = 1024  # of a window over images, or of a grid of outputs
+LARGEST = 100_000_000  # number of rows, columns, channels, ...
+WIDEST = 1024  # size of a window over images, or of a grid of outputs
 HIGHEST_EPS = 1e6
 
 Settings = dict[str, Any]
@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting may be: `fits` says so of the JSON value, `expected` says so to the reader."""
+    """The allowed values of a setting: `fits` checks a JSON value, `expected` describes them in error messages."""
 
     expected: str
     fits: Callable[[Any], bool]
@@ -27,8 +27,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a tensor must be. `trained`: a Parameter rather than a buffer. `least`: no element is smaller, and none NaN.
-    `most`: none is larger."""
+    """The requirements on a tensor.
+
+    Attributes:
+        trained: the tensor is a Parameter, not a buffer.
+        least: no element is smaller than this, or NaN.
+        most: no element is larger than this, or NaN.
+    """
 
     shape: tuple[int, ...]
     dtypes: tuple[str, ...] = FLOATS
@@ -42,10 +47,11 @@ class Slot:
     """A place for a part, or for a list of parts.
 
     Attributes:
-        types: the types that may stand there; empty for any.
-        many: a list. least: of so many at least.
-        named: whether the attribute's name is in the tensors' names (it is not in Sequential's).
-        apart: only what treats each position apart may stand there, all the way down (see `Kind.apart`).
+        types: the allowed types; empty for any.
+        many: whether the slot holds a list.
+        least: the smallest length of that list.
+        named: whether the attribute's name is part of the tensors' names (in Sequential it is not).
+        apart: whether only parts that do not mix positions are allowed, at any depth (see `Kind.apart`).
     """
 
     types: tuple[str, ...] = ()
@@ -57,7 +63,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """A checked node of a description: what to build, before anything is."""
+    """A checked node of a description: what to build, before anything is built."""
 
     kind: Kind
     settings: Settings
@@ -71,18 +77,18 @@ class Kind:
 
     Attributes:
         make: the class, or the function itself.
-        attributes: all that an instance holds, in the constructor's order; settings, tensors or parts.
-        settings: name -> what it may be.
-        tensors: settings -> name -> what the tensor must be.
+        attributes: all attributes of an instance, in the constructor's order: settings, tensors, and parts.
+        settings: name -> the allowed values.
+        tensors: settings -> name -> the requirements on the tensor.
         parts: name -> slot.
-        read: instance -> the settings that no attribute holds.
-        derived: settings -> attributes that follow from them.
-        derived_bytes: settings -> what those take in memory.
-        optional: tensors that may be None; the setting of the same name says whether they are there.
-        problem: settings -> what is wrong between them, or "".
-        clash: the checked layer -> what does not go together in it, or "".
-        apart: settings -> whether the last dimension alone is mixed, if its parts do so: then what stands in one
-            position of (B, T, C) reaches no other one.
+        read: instance -> the settings that are not attributes.
+        derived: settings -> the attributes that are computed from them.
+        derived_bytes: settings -> the memory that these attributes take, in bytes.
+        optional: tensors that may be None; the setting of the same name says whether they exist.
+        problem: settings -> a contradiction between them, or "".
+        clash: the checked layer -> a contradiction between its parts, or "".
+        apart: settings -> whether the layer mixes only the last dimension, given that its parts do: then no position of
+            (B, T, C) influences another.
     """
 
     make: Any
@@ -100,23 +106,23 @@ class Kind:
 
 
 def whole(least: int, most: int) -> Setting:
-    """An integer in a range."""
+    """Return a setting for an integer in a range."""
     return Setting(f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most)
 
 
 def number(least: float, most: float) -> Setting:
-    """A finite number in a range; NaN is in none."""
+    """Return a setting for a finite number in a range, which excludes NaN."""
     return Setting(f"a number from {least} to {most}", lambda v: type(v) in (int, float) and least <= v <= most)
 
 
 def pair(least: int) -> Setting:
-    """Two integers: down and across."""
+    """Return a setting for two integers, vertical and horizontal."""
     one = whole(least, WIDEST)
     return Setting(f"two numbers, each {one.expected}", lambda v: _is_pair(v, one))
 
 
 def one_or_two(least: int, optional: bool = False) -> Setting:
-    """An integer, or one for each direction; null where it may be left out."""
+    """Return a setting for one integer, or one for each direction; or null if it is optional."""
     one = whole(least, WIDEST)
     expected = f"{one.expected}, or two of them{', or null' if optional else ''}"
     return Setting(expected, lambda v: one.fits(v) or _is_pair(v, one) or (optional and v is None))
@@ -130,5 +136,5 @@ size = whole(1, LARGEST)
 dim = whole(-8, 7)
 flag = Setting("true or false", lambda v: type(v) is bool)
 eps = number(0, HIGHEST_EPS)
-integer = Setting('"uint8", "int8" or null', lambda v: v is None or v in ("uint8", "int8"))
+integer = Setting('"uint8", "int8", or null', lambda v: v is None or v in ("uint8", "int8"))
 share = Setting("a number p, 0 <= p < 1", lambda v: number(0, 1).fits(v) and v < 1)

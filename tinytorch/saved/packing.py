@@ -1,12 +1,13 @@
-"""Module 18: arrays in fewer bytes, and back to the bit.
+"""Module 18: lossless packing of arrays into fewer bytes.
 
-Two encodings. `bitmask` keeps one bit for each element and the bytes of those that are not zero: it pays from half
-a byte-wide array's zeros on, and for wider numbers sooner. `deflate` is zlib's, LZ77 and Huffman codes (RFC 1951): it
-pays where few different values are frequent, as in quantized weights. Both are exact for every dtype; an element is
-zero only if all its bits are, so that -0.0 and NaN survive.
+There are two encodings. `bitmask` stores one bit for each element and the bytes of the nonzero elements. It is the
+smaller one from about half zeros on for one-byte elements, and from fewer zeros on for wider elements. `deflate` is
+zlib's combination of LZ77 and Huffman codes (RFC 1951). It suits arrays in which few distinct values are frequent, as
+in quantized weights. Both are exact for every dtype: an element is zero only if all its bits are zero, so -0.0 and NaN
+are preserved.
 
-What is unpacked may come from anybody: nothing is believed before it is checked, and no more memory is taken than
-the caller allows.
+Packed data may come from an untrusted source: everything is checked before it is used, and unpacking never takes more
+memory than the caller allows.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from tinytorch.tensor import Array
 Encoding = Literal["bitmask", "deflate"]
 VALUES, MASK = "", ".mask"  # suffixes of the parts' names
 MAX_BYTES = 100_000_000  # of one unpacked array
-PART_COST = 180  # bytes on disk that a packed array's names, offsets and encoding take beside the parts themselves
-# What compresses best depends on the data: runs of zeros, or single values of different frequency
+PART_COST = 180  # bytes on disk for a packed array's names, offsets, and encoding, in addition to its parts
+# The best strategy depends on the data: runs of zeros, or single values of different frequency
 STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
 
 
 def pack_array(array: Array, encoding: Encoding) -> dict[str, Array]:
-    """The array's bytes as uint8 parts, by the suffix of their names.
+    """Pack the array's bytes into uint8 parts, by the suffix of their names.
 
-    bitmask: "" the elements that are not zero, in order, and ".mask" one bit for each element, the first in the
-    highest bit. deflate: "" a zlib stream of all bytes. Elements are stored in C order, little-endian.
+    bitmask: "" contains the nonzero elements in order, and ".mask" one bit for each element, the first in the highest
+    bit. deflate: "" contains a zlib stream of all bytes. Elements are stored in C order, little-endian.
 
     Raises:
-        SettingError: an unknown encoding, or a dtype that is not made of numbers.
+        SettingError: the encoding is unknown, or the dtype is not numeric.
     """
     if not _is_numeric(array.dtype):
         raise SettingError(f"pack_array: dtype {array.dtype}: expected numbers or bool")
@@ -54,16 +55,16 @@ def pack_array(array: Array, encoding: Encoding) -> dict[str, Array]:
 def unpack_array(
     parts: Mapping[str, Array], encoding: str, dtype: DTypeLike, shape: Sequence[int], limit: int = MAX_BYTES
 ) -> Array:
-    """What `pack_array` packed, to the bit.
+    """Unpack an array that `pack_array` has packed, bit for bit.
 
     Args:
-        parts: uint8 arrays by suffix, as `pack_array` gives them.
-        dtype, shape: the array's.
-        limit: the most bytes that the array may take.
+        parts: uint8 arrays by suffix, as `pack_array` returns them.
+        dtype, shape: those of the array.
+        limit: the largest allowed size of the array in bytes.
 
     Raises:
-        StateError: the parts are not exactly those of such an array, or it would be larger than the limit. No memory
-            beyond the limit is taken to find out.
+        StateError: the parts are not exactly those of such an array, or the array would be larger than the limit. The
+            check itself takes no memory beyond the limit.
     """
     element = _checked_dtype(dtype)
     count = _checked_size(shape, element.itemsize, limit)
@@ -84,7 +85,7 @@ def unpack_array(
 
 
 def smallest_encoding(array: Array) -> Literal["plain", "bitmask", "deflate"]:
-    """The encoding that takes the fewest bytes on disk; "plain" where none spares more than it costs."""
+    """Return the encoding that takes the fewest bytes on disk; "plain" if packing does not reduce the size."""
     if not _is_numeric(array.dtype):
         return "plain"
     sizes: dict[Literal["plain", "bitmask", "deflate"], int] = {"plain": array.nbytes}
@@ -94,12 +95,12 @@ def smallest_encoding(array: Array) -> Literal["plain", "bitmask", "deflate"]:
 
 
 def _is_numeric(dtype: np.dtype) -> bool:
-    # ml_dtypes' numbers (bfloat16) are of kind V, as are structures and raw bytes, which have no `+`
+    # The dtypes of ml_dtypes (bfloat16) have kind V. So do structures and raw bytes, but these are not numeric.
     return dtype.kind in "biufc" or (dtype.kind == "V" and dtype.isbuiltin == 2)
 
 
 def _rows(array: Array) -> Array:
-    """The bytes of each element, (elements, itemsize)."""
+    """Return the bytes of each element, (elements, itemsize)."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
     return little.view(np.uint8).reshape(array.size, array.itemsize)
 
@@ -110,7 +111,7 @@ def _deflate(content: Array, strategy: int) -> bytes:
 
 
 def _inflate(packed: Array, size: int) -> bytes:
-    """Exactly `size` bytes; at most one byte more is ever unpacked."""
+    """Return exactly `size` bytes, without ever unpacking more than one byte beyond them."""
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(packed.tobytes(), size + 1)
@@ -119,7 +120,7 @@ def _inflate(packed: Array, size: int) -> bytes:
     if len(content) > size:
         raise StateError(f"deflate: more than the expected {size} bytes")
     if not stream.eof:
-        raise StateError(f"deflate: cut after {len(content)} of {size} bytes")
+        raise StateError(f"deflate: truncated after {len(content)} of {size} bytes")
     if len(content) < size or stream.unused_data:
         raise StateError(f"deflate: {len(content)} bytes and {len(stream.unused_data)} after the stream's end: "
                          f"expected {size} and 0")  # fmt: skip
@@ -151,7 +152,7 @@ def _checked_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 def _checked_size(shape: Sequence[int], itemsize: int, limit: int) -> int:
-    """The number of elements. Zeros in the shape do not excuse huge other sizes: NumPy refuses those, too."""
+    """Return the number of elements. Sizes next to a zero are limited, too, because NumPy rejects huge ones."""
     try:
         sizes = [operator.index(size) for size in shape]
     except TypeError:

@@ -1,4 +1,4 @@
-"""Reading a model from a folder that may come from anybody: everything is checked before anything is built."""
+"""Loading of a saved model from an untrusted folder: everything is checked before anything is built."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from tinytorch.transformers import GPT
 
 
 def load_model(folder: FolderLike) -> Module:
-    """The model that `save_model` wrote, in eval mode, all its parameters trainable.
+    """Load a model that `save_model` wrote, in eval mode and with all parameters trainable.
 
-    A language model is causal by construction: nothing in it but causal attention mixes positions.
+    A loaded language model is causal by construction: only causal attention mixes positions in it.
 
-    Both files must be plain ones, not links; other files in the folder are left alone.
+    Both files must be regular files, not links. Other files in the folder are ignored.
 
     Raises:
-        StateError: anything is missing, cut, unknown, out of its range or too large; one line that names the file
-            and the place in it.
+        StateError: something is missing, truncated, unknown, out of range, or too large. The message is one line that
+            names the file and the place in it.
     """
     folder = Path(folder)
     text, content = read_both(folder)
@@ -67,10 +67,10 @@ def build_model(saved: Document, content: bytes) -> Module:
 
 
 def load_cache(folder: FolderLike, model: GPT) -> KVCache | None:
-    """An empty cache with the settings that were saved with the model; None where none were.
+    """Return an empty cache with the settings that were saved with the model; None if none were saved.
 
     Raises:
-        StateError: as `load_model`, or the cache does not fit the model.
+        StateError: as for `load_model`, or the cache does not fit the model.
     """
     folder = Path(folder)
     settings = _parsed(folder, read_both(folder)[0]).cache
@@ -88,13 +88,13 @@ def _parsed(folder: Path, text: bytes) -> Document:
 
 
 def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
-    """All tensors by their full names, exactly those that the description asks for."""
-    names: dict[str, list[str]] = {}  # a tensor's -> those of its arrays in the file
+    """Read all tensors by their full names, exactly those that the description requires."""
+    names: dict[str, list[str]] = {}  # name of a tensor -> names of its arrays in the file
     for name in saved.specs:
         if name not in saved.shared:
             encoding = saved.encodings.get(name)
             names[name] = [name + suffix for suffix in PARTS_OF[encoding["encoding"]]] if encoding else [name]
-    # a few more than there should be, so that the message can name one
+    # Allow a few more entries than expected, so that the error message below can name one of them.
     stored = stored_arrays(content, most=sum(map(len, names.values())) + 100)
     for part in sorted(stored.keys() ^ {part for parts in names.values() for part in parts}):
         raise StateError(f"{short(part)}: {'not a tensor of the model' if part in stored else 'missing'}")
@@ -114,14 +114,14 @@ def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
 
 
 def _checked_dtype(name: str, parts: list[str], stored: Stored, saved: Document) -> str:
-    """The dtype of a tensor, if its arrays in the file are as they should be."""
+    """Return the dtype of a tensor after checking its arrays in the file."""
     if name not in saved.encodings:
         entry = stored[name]
         check_spec(name, entry["dtype"], tuple(entry["shape"]), saved.specs[name])
         return entry["dtype"]
     for part in parts:
         if stored[part]["dtype"] != "uint8":
-            raise StateError(f"{part}: dtype {stored[part]['dtype']}: expected uint8, as it is packed")
+            raise StateError(f"{part}: dtype {stored[part]['dtype']}: expected uint8, because it is packed")
     return saved.encodings[name]["dtype"]
 
 
@@ -134,14 +134,14 @@ def _unpack(name: str, arrays: list[Array], entry: Mapping[str, Any]) -> Array:
 
 
 def _tensor(array: Array, trained: bool) -> Tensor:
-    """A leaf around the array. Tensor's constructor would refuse bfloat16, which to NumPy is not a float."""
+    """Wrap the array in a leaf tensor. Tensor's constructor would reject bfloat16, which is not a float for NumPy."""
     tensor = Parameter.__new__(Parameter) if trained else Tensor.__new__(Tensor)
     tensor.data, tensor.grad, tensor.node, tensor.requires_grad = array, None, None, trained
     return tensor
 
 
 def _build(node: PlannedLayer, tensors: Mapping[str, Tensor]) -> Any:
-    """The layer or function of a checked node."""
+    """Build the layer or function of a checked node."""
     kind = node.kind
     if not isinstance(kind.make, type):
         return kind.make

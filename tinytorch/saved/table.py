@@ -1,9 +1,9 @@
-"""Module 17: the table of what a model may be made of, where it has to be known: each type's settings, tensors, parts.
+"""The table of all layers and functions that a saved model may contain, with each type's settings, tensors, and parts.
 
-`saving` reads it in both directions, and `quantized_check` asks it whether a part is known at all. Nothing outside the
-table is saved or loaded, and a type is nothing but a row in it: a loaded layer is filled with the row's attributes, no
-constructor runs and no random number is drawn. The words that rows are made of stand in `saved_kinds`,
-what does not go together in `saved_clashes`.
+`writing` and `document` use the same table, and `verify_quantized` (in `checks`) uses it to recognize known layers.
+Types that are not in the table are neither saved nor loaded. A loaded layer is filled with the attributes of its row:
+no constructor runs, and no random number is drawn. `kinds` defines the types of which rows consist, and `clashes` the
+checks for contradictions between parts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _ungrouped(s: Settings) -> str:
 
 
 def _unsummable(s: Settings) -> str:
-    """What the constructors of quantized layers refuse."""
+    """Check what the constructors of quantized layers check."""
     inputs = s["in_features"] if "in_features" in s else math.prod(s["kernel_size"]) * s["in_channels"] // s["groups"]
     if inputs > MOST_PRODUCTS:
         return f"{inputs} products in a sum: expected at most {MOST_PRODUCTS}, which int32 holds"
@@ -211,7 +211,7 @@ KINDS: dict[str, Kind] = {
         read=lambda x: {"embedding_dim": x._table.shape[1]},
         derived=lambda s: {"_table": sinusoids(s["max_length"], s["embedding_dim"])},
         derived_bytes=lambda s: 4 * s["max_length"] * s["embedding_dim"],
-        problem=lambda s: f"embedding_dim is {s['embedding_dim']}: expected an even one" * (s["embedding_dim"] % 2),
+        problem=lambda s: f"embedding_dim is {s['embedding_dim']}: expected an even number" * (s["embedding_dim"] % 2),
     ),
     "LayerNorm": Kind(
         LayerNorm,
@@ -288,15 +288,15 @@ KINDS: dict[str, Kind] = {
     ),
 }  # fmt: skip
 
-CACHE = {  # what `KVCache.settings` says
+CACHE = {  # the settings that `KVCache.settings` returns
     "batch_size": whole(1, WIDEST),
     "hop": size,
-    "dtype": Setting('"float32", "float16" or "float64"', lambda v: v in ("float32", "float16", "float64")),
+    "dtype": Setting('"float32", "float16", or "float64"', lambda v: v in ("float32", "float16", "float64")),
 }
 
 NAMES: dict[Any, str] = {kind.make: name for name, kind in KINDS.items()}
 
 
 def kind_name(thing: object) -> str | None:
-    """The row of a layer or function; None where there is none. A subclass is not its base."""
+    """Return the name of a layer's or function's row; None if it has none. A subclass does not count as its base."""
     return NAMES.get(thing if isinstance(thing, FunctionType) else type(thing))

@@ -1,4 +1,4 @@
-"""Writing a model to a folder: its description, its tensors packed where that is smaller, both replaced at once."""
+"""Saving of a model to a folder: its description and its tensors, packed where that is smaller, replaced together."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ from tinytorch.tensor import Array, Tensor
 
 
 def save_model(model: Module, folder: FolderLike, compress: bool = False, cache: KVCache | None = None) -> Path:
-    """Write the model's description and tensors into `folder`; `load_model` gives it back to the bit.
+    """Write the model's description and tensors to `folder`; `load_model` restores the values bit for bit.
 
-    Files hold values only: a frozen parameter (requires_grad False) comes back trainable, and gradients, an optimizer's
-    state and the mode are not kept. Arrays come back in C order: one that lay otherwise may give products with other
-    last bits.
+    The files hold values only. A frozen parameter (requires_grad False) is trainable after loading; gradients, an
+    optimizer's state, and the mode are not saved. Loaded arrays are in C order: if an array had another memory layout,
+    the last bits of products may differ.
 
-    The files are written beside the folder and put into place by renaming, so that it holds the old model or the new
-    one, whole. Killed between the two renames that replacing takes, it is gone, and the old one is beside it.
+    The files are written to a temporary folder next to `folder`, which is then renamed, so `folder` holds the
+    complete old or the complete new model. Replacing a model takes two renames. If the process is killed between them,
+    `folder` is missing, and the old model is in a hidden folder next to it.
 
     Args:
-        folder: a new one, or one that holds a saved model and nothing else, which is replaced.
+        folder: a new folder, or one that contains only a saved model, which is replaced.
         compress: store each tensor in the encoding that takes the fewest bytes.
-        cache: a GPT's; its settings are saved, not what it holds.
+        cache: a cache of the GPT; its settings are saved, but not its contents.
 
     Raises:
-        StateError: a part is not of a known type, or has attributes that its type has not; the message says which
-            and where. The model is too large, or the folder holds other files.
-        OSError: as the system gives it (no space, no permission). The folder is as it was.
+        StateError: a part is not of a known type, or its attributes are not exactly those of its type; the message says
+            which part. Or the model is too large, or the folder contains other files.
+        OSError: an error of the operating system (no space, no permission). The folder is unchanged.
     """
     folder = Path(folder).resolve()
     check_replaceable(folder)
@@ -76,23 +77,18 @@ def save_model(model: Module, folder: FolderLike, compress: bool = False, cache:
     return folder
 
 
-# From a model to its description ------------------------------------------------------------------------
-
-
 def _describe(thing: object, where: str, prefix: str, tensors: dict[str, Tensor], depth: int = 1) -> dict[str, Any]:
-    """The node of a layer or function; its tensors are added to `tensors`, under their full names."""
+    """Return the node of a layer or function, and add its tensors to `tensors` under their full names."""
     name = kind_name(thing)
     if name is None:
         what = getattr(thing, "__qualname__", type(thing).__qualname__)
         raise StateError(f"{where}: {what} is not one of the layers and functions that can be saved")
     if depth > MAX_DEPTH:
-        raise StateError(f"{where}: parts more than {MAX_DEPTH} deep")
+        raise StateError(f"{where}: parts nested more than {MAX_DEPTH} deep")
     kind = KINDS[name]
     held = {key: value for key, value in vars(thing).items() if key != "training"}
     for key in sorted(held.keys() ^ set(kind.attributes)):
-        raise StateError(
-            f"{where}: this {name} {'has' if key in held else 'has not'} the attribute {key}, unlike others"
-        )
+        raise StateError(f"{where}: this {name} {'has' if key in held else 'lacks'} the attribute {key}, unlike others")
     tensors |= {prefix + key: value for key, value in held.items() if isinstance(value, Tensor)}
     node: dict[str, Any] = {"type": name, **_settings(thing, name, kind, where)}
     for key, slot in kind.parts.items():
@@ -110,7 +106,7 @@ def _describe(thing: object, where: str, prefix: str, tensors: dict[str, Tensor]
 
 
 def _settings(thing: object, name: str, kind: Kind, where: str) -> Settings:
-    """The settings of a layer as JSON values."""
+    """Return the settings of a layer as JSON values."""
     try:
         found = kind.read(thing)
     except (AttributeError, IndexError, TypeError):
@@ -125,7 +121,7 @@ def _settings(thing: object, name: str, kind: Kind, where: str) -> Settings:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, NumPy's integers as Python's."""
+    """Convert tuples to lists, and NumPy's integers to Python's."""
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return int(value) if isinstance(value, np.integer) else value
@@ -134,7 +130,7 @@ def _plain(value: Any) -> Any:
 def _check(
     root: dict[str, Any], cache: dict[str, Any] | None, tensors: Mapping[str, Tensor], plain: Mapping[str, Array]
 ) -> None:
-    """What is being saved must be what its description will ask for."""
+    """Check that the tensors to be saved are those that the description requires when it is loaded."""
     plan = Plan()
     planned = plan.read(root, "model", "")
     if cache is not None:
@@ -148,7 +144,7 @@ def _check(
 
 
 def _pack(plain: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The encodings that pay, and the arrays to store."""
+    """Return the encodings that reduce the size, and the arrays to store."""
     encodings: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
     for name, array in plain.items():
@@ -159,6 +155,3 @@ def _pack(plain: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]
             arrays |= {name + suffix: part for suffix, part in pack_array(array, encoding).items()}
             encodings[name] = {"encoding": encoding, "dtype": array.dtype.name, "shape": list(array.shape)}
     return encodings, arrays
-
-
-# From a description to its model ------------------------------------------------------------------------

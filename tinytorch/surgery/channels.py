@@ -1,4 +1,4 @@
-"""Module 18: structured pruning: whole channels go, so that the arrays become smaller and the network faster."""
+"""Module 18: structured pruning. Whole channels are removed, so the arrays become smaller and the network faster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequen
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 
-# What leaves channels apart and 0 at 0, so that a channel of zeros sends zeros on and can go
+# Functions that treat channels separately and map 0 to 0, so that a channel of zeros stays zero and can be removed
 _ACTIVATIONS = (ReLU, GELU, Tanh)
 _ACTIVATION_FUNCTIONS = (relu, gelu, tanh)
 _APART = (*_ACTIVATIONS, Dropout, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d)
@@ -24,9 +24,10 @@ _APART = (*_ACTIVATIONS, Dropout, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d)
 
 @dataclass
 class Channels:
-    """Channels that one layer writes and only one other reads.
+    """The channels that one layer (the writer) computes and only one other layer (the reader) reads.
 
-    norms: the batch norms between. after: what comes after the last of them (after the writer, if there is none).
+    norms: the batch norms between the two. after: the functions after the last norm, or after the writer if there is
+    no norm.
     """
 
     writer: Linear | Conv2d
@@ -38,21 +39,22 @@ class Channels:
         return len(self.writer.weight)
 
     def tensors(self) -> list[Tensor]:
-        """All that is cut when a channel goes; the reader's weight is the last."""
+        """Return all tensors that shrink when a channel is removed. The reader's weight is the last."""
         own: list[Tensor | None] = [self.writer.weight, self.writer.bias]
         for norm in self.norms:
             own += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
         return [tensor for tensor in own if tensor is not None] + [self.reader.weight]
 
     def importance(self) -> Array:
-        """How much of each channel arrives: the size of what is sent times the L1 norm of the weights that read it.
+        """Return (channels,): the magnitude that each channel sends, times the L1 norm of the weights that read it.
 
-        What is sent is as large as the filter's L1 norm (Li et al. 2017, https://arxiv.org/abs/1608.08710) or, since
-        batch norm undoes any scale before it, as the last norm's |weight| (Liu et al. 2017,
-        https://arxiv.org/abs/1708.06519). The product does not change where a channel is scaled up and its readers
-        down, which changes nothing in what the network computes either.
+        The magnitude is the L1 norm of the filter (Li et al. 2017, https://arxiv.org/abs/1608.08710). With batch norms,
+        it is |weight| of the last one, which undoes any scale before it (Liu et al. 2017,
+        https://arxiv.org/abs/1708.06519). If a channel is scaled up and its readers are scaled down by the same factor,
+        the network computes the same function, and the product does not change.
 
-        The constant that a channel sends beside (`constant`) counts only where it is lost with the channel.
+        If the channel's constant (see `constant`) is lost with the channel, its absolute value is added to the
+        magnitude.
         """
         if self.norms:
             sent = np.abs(self.norms[-1].weight.data)
@@ -62,7 +64,10 @@ class Channels:
         return (sent + lost) * np.abs(self._read()).sum(axis=(0, 2))
 
     def constant(self) -> Array:
-        """(channels,): what each would send if its filter, or the last norm's weight, were 0: the bias, activated."""
+        """Return (channels,): what each channel would send if its filter, or the last norm's weight, were 0.
+
+        This is the bias of the last norm, or of the writer without a norm, after the activations.
+        """
         last = self.norms[-1] if self.norms else self.writer
         if last.bias is None:
             return np.zeros(len(self), self.writer.weight.dtype)
@@ -74,19 +79,21 @@ class Channels:
         return sent.data
 
     def arrives_everywhere(self) -> bool:
-        """Whether a constant in the channels is one in all that the reader sees: not beside a border of zeros."""
+        """Return whether a constant channel is constant everywhere in the reader's input: there is no zero padding."""
         around = [layer for layer in (*self.after, self.reader) if isinstance(layer, (AvgPool2d, Conv2d))]
         return not any(np.any(layer.padding) for layer in around)
 
     def keep(self, kept: Array) -> None:
-        """Cut all but the channels with these indices out of the layers, in place. The constants that those send go
-        into the reader's bias, where they arrive everywhere."""
+        """Remove all channels except those with the given indices, in place.
+
+        If `arrives_everywhere`, the constants of the removed channels are added to the reader's bias.
+        """
         gone = np.setdiff1d(np.arange(len(self)), kept)
         if self.arrives_everywhere():
             shift = self._read()[:, gone].sum(axis=2) @ self.constant()[gone]
             if shift.any():
                 old = 0 if self.reader.bias is None else self.reader.bias.data
-                self.reader.bias = Parameter(np.zeros(len(shift), np.float32))  # the old may be another layer's, too
+                self.reader.bias = Parameter(np.zeros(len(shift), np.float32))  # new: another layer may share the old
                 self.reader.bias.data = (old + shift).astype(self.reader.weight.dtype)
         self.reader.weight.data = self._read()[:, kept].reshape(-1, *self._read_shape(len(kept)))
         for tensor in self.tensors()[:-1]:
@@ -99,7 +106,7 @@ class Channels:
             self.reader.in_features = self.reader.weight.shape[1]
 
     def _read(self) -> Array:
-        """The reader's weight as (outputs, channels, weights for each): after Flatten a channel has H W features."""
+        """Return the reader's weight as (outputs, channels, weights per channel): after Flatten, H W per channel."""
         return self.reader.weight.data.reshape(len(self.reader.weight), len(self), -1)
 
     def _read_shape(self, channels: int) -> tuple[int, ...]:
@@ -108,27 +115,28 @@ class Channels:
 
 
 def prunable_channels(model: Module) -> list[Channels]:
-    """The channels that `prune_channels` may remove.
+    """Return the channels that `prune_channels` may remove.
 
-    They lie inside residual blocks, and in Sequentials between two linear or two convolutional layers, or between a
-    convolution and the linear layer after Flatten, with nothing between but ReLU, GELU, tanh, dropout, pooling and
-    batch norm. What a shortcut carries on, grouped convolutions and shared weights are left alone.
+    These are the inner channels of residual blocks, and in a Sequential the channels between two linear layers, two
+    convolutions, or a convolution and the linear layer after Flatten. Only ReLU, GELU, tanh, dropout, pooling, and
+    batch norm may be between the two. The outer channels of residual blocks, grouped convolutions, and shared weights
+    are not pruned.
     """
     uses = Counter(id(tensor) for _, tensor in model.named_tensors())
     return [channels for channels in _found(model) if all(uses[id(tensor)] == 1 for tensor in channels.tensors())]
 
 
 def prune_channels(model: Module, share: float) -> Module:
-    """A smaller copy of the model without the least important channels (see `Channels.importance`).
+    """Return a smaller copy of the model without the least important channels (see `Channels.importance`).
 
-    Layer by layer, of C channels round(share * C) are removed, but at least one stays. What the removed ones would send
-    with their weights (the norm's weight, else the filter) at 0 is a constant. Where it arrives without a border of
-    zeros, that is without padding in the reader or in an average pooling, it is added to the reader's bias, and the
-    copy computes what the model would with these weights at 0. Elsewhere it computes what the model would with the
-    channels themselves at 0. It wants retraining.
+    In each layer, round(share * C) of C channels are removed, but at least one channel remains. With their weights (the
+    norm's weight, or the filter without a norm) at 0, the removed channels would send a constant. If neither the reader
+    nor an average pooling before it has zero padding, this constant is added to the reader's bias, and the copy
+    computes what the model would compute with these weights at 0. Otherwise, it computes what the model would compute
+    with the channels themselves at 0. Train the copy afterwards to recover accuracy.
 
     Raises:
-        SettingError: the share is not 0 to 1, or the model has no channels that can be removed.
+        SettingError: share is not 0 to 1, or the model has no channels that can be removed.
     """
     check_share("share", share)
     smaller = copy.deepcopy(model)
@@ -166,13 +174,13 @@ def _innermost(chain: Sequential) -> Iterator[Callable[[Tensor], Tensor]]:
 
 
 def _between(layers: Sequence[Callable[[Tensor], Tensor]]) -> Iterator[Channels]:
-    """Each layer that writes channels, with the one that reads them."""
+    """Yield the channels of each pair of a writer and its reader in a chain of layers."""
     writer: Linear | Conv2d | None = None
     norms: list[BatchNorm2d] = []
     after: list[Callable[[Tensor], Tensor]] = []
     flattened = False
     for layer in layers:
-        # the very types: a layer derived from them may have more that would need cutting
+        # exact types: a subclass may have other tensors that would have to shrink
         if type(layer) in (Linear, Conv2d):
             assert isinstance(layer, (Linear, Conv2d))
             if writer is not None and _fits(writer, layer, flattened):
@@ -194,7 +202,7 @@ def _fits(writer: Linear | Conv2d, reader: Linear | Conv2d, flattened: bool) -> 
     channels = len(writer.weight)
     if isinstance(reader, Conv2d):
         return isinstance(writer, Conv2d) and reader.groups == 1 and not flattened
-    if isinstance(writer, Linear):  # more features than channels: several positions were flattened, channels last
+    if isinstance(writer, Linear):  # with more features, several positions were flattened, with channels last
         return reader.in_features == channels
     return flattened and reader.in_features % channels == 0
 

@@ -1,4 +1,4 @@
-"""Module 17: batch normalisation put into the convolution before it, for inference."""
+"""Module 17: batch normalization, folded into the convolution before it for inference."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from tinytorch.tensor import Tensor
 
 
 def inference_copy(model: Module) -> Module:
-    """A copy in inference mode, without gradients."""
+    """Return a copy of the model in inference mode, without gradients."""
     new = copy.deepcopy(model).eval()
     new.zero_grad()
     return new
 
 
 def fold_batch_norm(model: Module) -> Module:
-    """A copy, for inference, whose convolutions do what batch normalisation did after them.
+    """Return a copy for inference, with each batch normalization folded into the convolution before it.
 
     With s = weight / sqrt(running_var + eps):  s (w * x + b - mean) + bias = (s w) * x + (s (b - mean) + bias).
-    In a Sequential a MaxPool2d may lie between where no s is negative: then max(s y) = s max(y). Where a convolution
-    is used in several places, or something else lies between, the norm stays. Worked out in float64; weight and bias
-    keep the weight's dtype.
+
+    In a Sequential, MaxPool2d may be between the two if no s is negative, because then max(s y) = s max(y). If there is
+    another layer between them, or the convolution is used in several places, the norm stays. The new weight and bias
+    are computed in float64 and have the weight's dtype.
     """
     new = inference_copy(model)
     uses = Counter(id(part) for part in new.modules())
@@ -43,7 +44,7 @@ def fold_batch_norm(model: Module) -> Module:
 
 def _folded(layers: list[Callable[[Tensor], Tensor]], uses: Counter[int]) -> list[Callable[[Tensor], Tensor]]:
     out: list[Callable[[Tensor], Tensor]] = []
-    conv: Conv2d | None = None  # the last one, while nothing but max-pooling has come after it
+    conv: Conv2d | None = None  # the last convolution, if only max pooling has come after it
     pooled = False
     for layer in layers:
         if type(layer) is BatchNorm2d and conv is not None and (not pooled or layer.weight.data.min() >= 0):
@@ -63,5 +64,5 @@ def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
     shift = s * (bias - norm.running_mean.data) + norm.bias.data
     dtype = conv.weight.dtype
     weight = conv.weight.data.astype(np.float64) * s[:, None, None, None]
-    conv.weight, conv.bias = Parameter(weight), Parameter(shift)  # new ones: the old may be another layer's, too
+    conv.weight, conv.bias = Parameter(weight), Parameter(shift)  # new: another layer may share the old ones
     conv.weight.data, conv.bias.data = weight.astype(dtype), shift.astype(dtype)

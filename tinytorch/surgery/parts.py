@@ -1,4 +1,4 @@
-"""The parts of a model: watching what passes through them, and replacing them."""
+"""The parts of a model: observing their inputs and outputs, and replacing them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Watcher = Callable[[str, Module, Tensor, Tensor], None]  # name, layer, input, o
 def watched(
     layers: Iterable[tuple[str, Module]], look: Callable[[str, Module, Tensor, Tensor], None]
 ) -> Iterator[None]:
-    """Within it, `look(name, layer, input, output)` at each call of one of these layers."""
+    """Call `look(name, layer, input, output)` on each forward pass of the given layers while the context is active.
+
+    layers: pairs (name, layer). A layer that occurs twice is observed once, under its last name.
+    """
     chosen = {id(layer): (name, layer) for name, layer in layers}
 
     def begin(name: str, layer: Module) -> None:
@@ -34,13 +37,15 @@ def watched(
         yield
     finally:
         for _, layer in chosen.values():
-            del layer.forward  # the class's own again
+            del layer.forward  # restores the method of the class
 
 
 def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
-    """Put `make(part)` in the place of each part, from the whole inwards; where it gives the part itself, its own
-    parts are next. What is shared stays shared."""
-    made: dict[int, tuple[Module, Module]] = {}  # the old ones are kept: an id is its owner's while that lives
+    """Replace each part by `make(part)`, from the outermost inwards, and return the model.
+
+    If `make` returns the part itself, its own parts are visited next. Shared parts stay shared.
+    """
+    made: dict[int, tuple[Module, Module]] = {}  # keeps the old parts alive, so that their ids stay unique
 
     def visit(part: Module) -> Module:
         if id(part) not in made:

@@ -1,4 +1,4 @@
-"""From the seeds' metrics to summaries, verdicts and a status: pure functions, no clock and no files."""
+"""From the seeds' metrics to summaries, verdicts, and a status. Pure functions without clock and files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tito.bench.suite import Case, Criterion
 
 
 def summarise(runs: Sequence[SeedRun]) -> dict[str, Summary]:
-    """Each metric over the seeds."""
+    """Return the summary of each metric over the seeds."""
     if not runs:
         return {}
     return {name: _summary([run.metrics[name] for run in runs]) for name in runs[0].metrics}
 
 
 def judge(case: Case, summary: dict[str, Summary], complete: bool) -> list[Verdict]:
-    """The case's gates and aims. With seeds missing there is nothing to judge, and nothing is met."""
+    """Judge a case's gates and aims; if seeds are missing, none of them is measured or met."""
     verdicts = []
     for criterion, role in _criteria(case):
         measured = getattr(summary[criterion.metric], criterion.over) if complete else None
@@ -28,7 +28,7 @@ def judge(case: Case, summary: dict[str, Summary], complete: bool) -> list[Verdi
 
 
 def missed_gates(cases: Sequence[CaseResult]) -> str | None:
-    """One line that names every gate that was missed; None if all were met. Aims don't count."""
+    """Return one line that names every missed gate; None if all were met. Aims don't count."""
     missed = [
         f"{case.name}: {_miss(verdict)}"
         for case in cases
@@ -43,7 +43,7 @@ def _criteria(case: Case) -> list[tuple[Criterion, Literal["gate", "aim"]]]:
 
 
 def _miss(verdict: Verdict) -> str:
-    """E.g. "accuracy mean 0.9712 is below the gate of 0.999"; enough digits to see that it is a miss."""
+    """Return e.g. "accuracy mean 0.9712 is below the gate of 0.999", with enough digits to show the miss."""
     gate, measured = verdict.criterion, verdict.measured
     if measured is None:
         return f"{gate.metric} {gate.over} was not measured"

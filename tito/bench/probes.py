@@ -1,6 +1,6 @@
-"""What is seen of a child from outside: its memory over time, and its stacks.
+"""A child observed from outside: its memory over time, and its stacks.
 
-Both look at a running process by its id and change nothing in it.
+Both probes observe a running process by its id and change nothing in it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import psutil
 
 from tito.bench.record import MemorySample, MemoryTrace, Phase, Stacks
 
-# The one training that is looked at counts as a training time like the others, so the looks must cost it nothing:
-# measured on a process of 500 MB, 11 us for RSS and 440 us for USS (which walks the page tables), together 0.06% of
-# one core. Trainings with and without, in turns on a busy machine, took 1.01 times as long (median of 4 pairs, 0.84
-# to 6.8), which is no difference that can be told.
-MEMORY_INTERVAL = 0.1  # seconds between looks at RSS
+# The training that is observed counts as a training time like the others, so observing it must cost nothing: measured
+# on a process of 500 MB, 11 µs for RSS and 440 µs for USS (which walks the page tables), together 0.06% of one core.
+# Trainings with and without it, alternating on a busy machine, took 1.01 times as long (median of 4 pairs, 0.84 to
+# 6.8): no measurable difference.
+MEMORY_INTERVAL = 0.1  # seconds between samples of RSS
 USS_INTERVAL = 1.0
 STACK_RATE = 200  # Hz; slows a NumPy network by about 3%, so never in a timed pass
 
 
 class MemoryProbe:
-    """Collects a child's RSS and USS; `sample` is called at every tick."""
+    """A collector of a child's RSS and USS; `sample` is called at every tick."""
 
     def __init__(self, process: psutil.Process, started: float) -> None:
         self._process = process
@@ -40,11 +40,11 @@ class MemoryProbe:
         self._phases: list[Phase] = []
 
     def sample(self) -> None:
-        """Look once, unless the last look is hardly over."""
+        """Take a sample, unless the last one was taken just before."""
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + MEMORY_INTERVAL * 0.9  # ticks come a little early now and then
+        self._next = now + MEMORY_INTERVAL * 0.9  # ticks are sometimes a little early
         try:
             uss = None
             if now >= self._next_uss:
@@ -53,19 +53,19 @@ class MemoryProbe:
             rss = self._process.memory_info().rss
         except psutil.NoSuchProcess:
             return
-        if rss:  # a process that has just ended has none
+        if rss:  # a process that has just exited has none
             self._samples.append(MemorySample(seconds=round(now - self._started, 4), rss=rss, uss=uss))
 
     def phase(self, name: str, start: float, end: float, peak: int | None) -> None:
-        """A phase that the child reported, on the clock that all processes share.
+        """Add a phase that the child reported, on the clock that all processes share.
 
-        `peak` is the kernel's own mark at its end, which no sampling can miss.
+        `peak` is the kernel's own high-water mark at the end of the phase, which sampling cannot miss.
         """
         start, end = round(start - self._started, 4), round(end - self._started, 4)
         self._phases.append(Phase(name=name, start=start, end=end, peak=peak))
 
     def trace(self, case: str, seed: int) -> MemoryTrace | None:
-        """All of it; None without samples."""
+        """Return the whole trace; None without samples."""
         if not self._samples:
             return None
         marks = [phase.peak for phase in self._phases if phase.peak is not None]
@@ -87,7 +87,7 @@ class MemoryProbe:
 
 
 class StackProbe:
-    """py-spy, attached to a running child for some seconds. Raises OSError where it cannot be started."""
+    """py-spy, attached to a running child for some seconds. Raises OSError if it cannot be started."""
 
     def __init__(self, executable: str, pid: int, seconds: float) -> None:
         self._ended: float | None = None
@@ -110,26 +110,26 @@ class StackProbe:
             raise
 
     def running(self) -> bool:
-        """Whether py-spy is still looking."""
+        """Return whether py-spy is still sampling."""
         if self._ended is None and self._process.poll() is not None:
             self._ended = time.monotonic()
         return self._ended is None
 
     def stacks(self, label: str) -> Stacks | str:
-        """What it saw, or one line that says why it saw nothing."""
+        """Return the stacks, or one line that says why there are none."""
         code = self._process.wait()
         seconds = (self._ended or time.monotonic()) - self._started
         if code != 0:
-            return f"py-spy could not look into the process: {_first_error(self._errors.read_text())}"
+            return f"py-spy could not read the process: {_first_error(self._errors.read_text())}"
         if not self._output.is_file():
             return "py-spy wrote no stacks"
         collapsed = collapse(self._output.read_text().splitlines())
         if not collapsed:
-            return "py-spy saw no running code of the workload"
+            return "py-spy sampled no running code of the workload"
         return Stacks(tool=label, rate_hz=STACK_RATE, seconds=round(seconds, 3), collapsed=collapsed)
 
     def close(self) -> None:
-        """End py-spy if it still runs, and remove its file."""
+        """Kill py-spy if it still runs, and remove its file."""
         if self.running():
             self._process.kill()
         self._process.wait()
@@ -137,19 +137,19 @@ class StackProbe:
 
 
 def find_py_spy() -> str | None:
-    """The py-spy that was installed with this Python, or one on the PATH."""
+    """Return the py-spy that was installed with this Python, or one on the PATH."""
     beside = Path(sys.executable).with_name("py-spy")
     return str(beside) if beside.is_file() and os.access(beside, os.X_OK) else shutil.which("py-spy")
 
 
 def py_spy_version(executable: str) -> str:
-    """For the record, e.g. "py-spy 0.4.1"."""
+    """Return the version for the record, e.g. "py-spy 0.4.1"."""
     answer = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "py-spy"
 
 
 def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
-    """py-spy's raw lines from workload.py inwards, without the harness around it or this machine's paths.
+    """Return py-spy's stacks from workload.py inwards, without the harness around it or this machine's paths.
 
     >>> collapse(["<module> (tito/bench/jobs.py:9);train (/home/a/suites/b/workload.py:3) 7"])
     [('train (workload.py:3)', 7)]
@@ -166,7 +166,7 @@ def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _shorten(frame: str) -> str:
-    """A frame's file relative to the packages' folder, else its bare name."""
+    """Return a frame with its file relative to the packages' folder, or else with the file's bare name."""
     match = re.fullmatch(r"(.*) \((.*?)(:\d+)?\)", frame)
     if match is None:
         return frame
@@ -178,7 +178,7 @@ def _shorten(frame: str) -> str:
 
 
 def _first_error(text: str) -> str:
-    """py-spy's own reason, without its advice and its Rust backtrace."""
+    """Return py-spy's own reason, without its advice and its Rust backtrace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     error = next((line for line in lines if line.startswith("Error: ")), lines[-1] if lines else "no message")
     return error.removeprefix("Error: ")

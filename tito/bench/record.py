@@ -1,9 +1,9 @@
-"""What came out: one immutable document for one run of one suite.
+"""The result of a run: one immutable document for one run of one suite.
 
-    runner -> Record -> store -> rank, report
+    runner -> Record -> store -> report
 
-A record holds raw samples beside every summary, the gates with what was measured against them, and where
-all of it came from. Two records may be compared only if their machine fingerprints are the same.
+A record holds the raw samples next to every summary, the gates with the measured values, and the provenance of it all.
+Two records may be compared only if their machine fingerprints are equal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Series(Frozen):
 
 
 class Confusion(Frozen):
-    """Exhibit: counts[i][j] samples of class i were called class j."""
+    """Exhibit: counts[i][j] samples of class i were predicted as class j."""
 
     kind: Literal["confusion"] = "confusion"
     title: str
@@ -47,7 +47,7 @@ class Confusion(Frozen):
 
 class Picture(Frozen):
     caption: str
-    pixels: list[list[int | list[int]]]  # rows of 0-255 grey values, or of [r, g, b]
+    pixels: list[list[int | list[int]]]  # rows of 0-255 gray values, or of [r, g, b]
 
 
 class Pictures(Frozen):
@@ -59,7 +59,7 @@ class Pictures(Frozen):
 
 
 class Points(Frozen):
-    """Exhibit: labelled points in the plane and, if `grid` is given, the model's answer over the plane."""
+    """Exhibit: labeled points in the plane and, if `grid` is given, the model's output over the plane."""
 
     kind: Literal["points"] = "points"
     title: str
@@ -68,7 +68,7 @@ class Points(Frozen):
     label: list[int]
     grid_x: list[float] = Field(default=[])
     grid_y: list[float] = Field(default=[])
-    grid: list[list[float]] = Field(default=[])  # grid[i][j] is the answer at (grid_x[j], grid_y[i])
+    grid: list[list[float]] = Field(default=[])  # grid[i][j] is the output at (grid_x[j], grid_y[i])
 
 
 class Heatmaps(Frozen):
@@ -94,7 +94,7 @@ class Bars(Frozen):
 
 
 class Texts(Frozen):
-    """Exhibit: named texts, e.g. samples at stages of training. Shown escaped."""
+    """Exhibit: named texts, e.g. samples from stages of training. They are shown escaped."""
 
     kind: Literal["texts"] = "texts"
     title: str
@@ -173,22 +173,24 @@ class Throughput(Frozen):
 class MemorySample(Frozen):
     seconds: float
     rss: int  # bytes
-    uss: int | None  # bytes, where the system tells
+    uss: int | None  # bytes, where the system reports it
 
 
 class Phase(Frozen):
     name: str
-    start: float  # seconds since the child began
+    start: float  # seconds since the child started
     end: float
-    peak: int | None = None  # bytes: the kernel's high-water mark of the process at its end, where it keeps one
+    peak: int | None = (
+        None  # bytes: the kernel's high-water mark of the process at the end of the phase, where it keeps one
+    )
 
 
 class MemoryTrace(Frozen):
-    """psutil's view of one child over time, in bytes."""
+    """The memory of one child over time as psutil reports it, in bytes."""
 
     case: str
     seed: int
-    baseline: int  # RSS when the workload was imported and nothing loaded
+    baseline: int  # RSS after the workload's import, before it loads anything
     peak: int
     interval: float
     samples: list[MemorySample]
@@ -205,11 +207,11 @@ class Stacks(Frozen):
 
 
 class Profile(Frozen):
-    """How fast and how big the profiled case's model is."""
+    """The speed and size of the profiled case's model."""
 
     case: str
     parameter_count: int
-    model_bytes: int  # of the safetensors file as it lies on disk
+    model_bytes: int  # of the safetensors file on disk
     latency: list[LatencyRun]
     throughput: list[Throughput]
     memory: MemoryTrace | None
@@ -217,7 +219,7 @@ class Profile(Frozen):
 
 
 class Omission(Frozen):
-    """Something that was not measured, and the one line that says why."""
+    """Something that was not measured, and one line that says why."""
 
     what: str
     why: str
@@ -247,7 +249,7 @@ class Record(Frozen):
 
     @property
     def full(self) -> bool:
-        """Whether it ran as its suite.yaml says; only such runs are results to be compared."""
+        """Whether it ran as its suite.yaml says; only such runs are results to compare."""
         return not self.quick and not self.altered
 
 

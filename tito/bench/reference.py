@@ -1,8 +1,8 @@
-"""Trained weights that are worth keeping: the file, and beside it where it came from.
+"""Trained weights worth keeping: the file, and next to it its origin.
 
 FOLDER/model.safetensors    the weights of the profiled case's first seed
-FOLDER/model.json           what the model is made of, for tinytorch.saved.load_model, if it is of known layers
-FOLDER/reference.json       suite, case, seed, command, what was measured, SHA-256
+FOLDER/model.json           the model's description, for tinytorch.saved.load_model, if it consists of known layers
+FOLDER/reference.json       suite, case, seed, command, metrics, SHA-256
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tito.errors import RecordError
 
 
 def keep_reference(folder: Path, weights: Path, record: Record) -> None:
-    """Copy the weights of a passed run, with a document of their origin.
+    """Copy the weights of a passed run, with a document that states their origin.
 
     Raises:
         RecordError: the folder cannot be written; the message names it.
@@ -30,7 +30,9 @@ def keep_reference(folder: Path, weights: Path, record: Record) -> None:
         "case": case.name,
         "parameters": case.parameters,
         "seed": case.runs[0].seed,
-        "metrics": {name: case.runs[0].metrics[name] for name in record.metrics},  # times are the machine's
+        "metrics": {
+            name: case.runs[0].metrics[name] for name in record.metrics
+        },  # without times, which depend on the machine
         "command": record.provenance.command,
         "commit": record.provenance.commit,
         "suite_sha256": record.provenance.suite_sha256,

@@ -1,10 +1,10 @@
-"""How a suite is run: fresh children for every seed and repetition, and a record of what they measured.
+"""How a suite is run: a fresh child for every seed and repetition, and a record of their measurements.
 
     load_suite() -> run_suite() -> Record
 
-Each seed of each case is one process that trains and evaluates; then some processes measure latency and
-throughput of the profiled case's model, and a last one is watched by py-spy. A run that goes wrong still
-gives a record, with what was measured until then, the reason, and the status "failed".
+For each seed of each case, one process trains and evaluates. Then some processes measure the latency and throughput of
+the profiled case's model, and py-spy samples a last one. A run that fails still returns a record, with everything
+measured until then, the reason, and the status "failed".
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from tito.process.provenance import provenance
 from tito.versus import contest
 
 JOBS = "tito.bench.jobs"  # the module that children run
-QUIET_TICK = 0.25  # seconds between looks at a child that is being timed: enough to hold it to its limits
+QUIET_TICK = 0.25  # seconds between checks of a child that is being timed: enough to enforce its limits
 
 
 @dataclass(frozen=True)
 class Event:
-    """What is going on, for a progress bar.
+    """The state of a run, for a progress bar.
 
-    `stage` is the child's phase ("load", "build", "train", "evaluate", "latency", "throughput", "stacks"), with
-    done and total as the workload reports them; "beside PyTorch" for a round of a rival case; or "seed done", once
-    a seed, with done and total in seeds of the case and the seed's metrics as figures.
+    `stage` is the child's phase ("load", "build", "train", "evaluate", "latency", "throughput", "stacks"), with done
+    and total as the workload reports them. It is "against PyTorch" for a round of a rival case, and "seed done" once
+    for each seed, with done and total in seeds of the case and the seed's metrics as figures.
     """
 
     stage: str
@@ -72,7 +72,7 @@ Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the s
 
 @dataclass
 class _Trained:
-    """What the first seed of the profiled case leaves for the profile."""
+    """The results of the profiled case's first seed that its profile needs."""
 
     weights: Path
     model_bytes: int
@@ -82,7 +82,7 @@ class _Trained:
 
 @dataclass
 class _Run:
-    """One run in progress: what stays fixed, and what has been measured so far."""
+    """A run in progress: its fixed settings, and the measurements so far."""
 
     loaded: LoadedSuite
     plan: ProfilePlan
@@ -97,7 +97,7 @@ class _Run:
     omitted: list[Omission] = field(default_factory=list)
 
     def start(self, kind: str, case: Case, seed: int, **more: Any) -> Child:
-        """A child with its job, which waits for `go`."""
+        """Start a child with its job; it waits for `go`."""
         job = {"kind": kind, "workload": str(self.loaded.workload), "parameters": case.parameters, "seed": seed, **more}
         return Child(JOBS, job, RESULTS.get(kind), self.pinned, self.loaded.suite.limits)
 
@@ -116,18 +116,20 @@ def run_suite(
     report: Report,
     weights: Path | None = None,
 ) -> Record:
-    """Run a suite: every case with its seeds (the first `seeds` only, if given), then the profile.
+    """Run a suite: every case with its seeds, then the profile.
 
     Args:
-        quick: each case's `quick` seeds and parameters, one repetition, the fewest queries.
-        command: what to type to run it again, for the record.
-        blas: which kernels OpenBLAS uses in the children.
-        backend: which kernel backend tinytorch uses there.
+        loaded: the suite.
+        seeds: how many seeds of each case to run, from the first on; None for all.
+        quick: use each case's `quick` seeds and parameters, one repetition, and the fewest queries.
+        command: the command that repeats the run, for the record.
+        blas: the kernel that OpenBLAS uses in the children.
+        backend: the kernel backend that tinytorch uses in the children.
         report: called with each event.
-        weights: a file for the weights of the profiled case's first seed, where they are to be kept.
+        weights: a file to keep the weights of the profiled case's first seed in.
 
     Raises:
-        RunError: `seeds` is below 1. All that goes wrong in a child is in the record instead.
+        RunError: `seeds` is below 1. Failures of a child are in the record instead.
     """
     if seeds is not None and seeds < 1:
         raise RunError(f"--seeds {seeds}: expected at least 1")
@@ -156,7 +158,7 @@ def run_suite(
 def _record(
     run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
 ) -> Record:
-    """Return the record of a run: what its suite says, what was measured, and how it ended."""
+    """Return the record of a run: its suite, its measurements, and its outcome."""
     suite = run.loaded.suite
     status, reason = outcome
     return Record(
@@ -183,26 +185,26 @@ def _run_all(run: _Run, cases: list[Case]) -> Outcome:
     for case in cases:
         failure = _run_case(run, case)
         if failure:
-            _omit_profile(run, "the run failed before it")
+            _omit_profile(run, "the run failed before this measurement")
             return "failed", failure
     missed = missed_gates(run.cases)
     if missed:
         # As in MLPerf: a speed counts only for a model that meets its quality target.
-        _omit_profile(run, "speed is measured only of a model that meets its gates")
+        _omit_profile(run, "speed is measured only for a model that meets its gates")
         return "gate missed", missed
     case = next(case for case in cases if case.name == run.plan.case)
     try:
         for repetition in range(run.plan.repetitions):
             _run_profile(run, case, repetition)
     except RunError as error:
-        _omit_profile(run, "the run failed before it")
+        _omit_profile(run, "the run failed before this measurement")
         return "failed", f"{case.name}, latency and throughput: {error}"
     _run_stacks(run, case)
     return "passed", None
 
 
 def _run_case(run: _Run, case: Case) -> str | None:
-    """All seeds of one case, up to the first that fails; returns why it failed."""
+    """Run the seeds of one case up to the first that fails; return why it failed."""
     runs: list[SeedRun] = []
     failure = None
     for seed in case.seeds:
@@ -228,16 +230,16 @@ def _run_case(run: _Run, case: Case) -> str | None:
 
 
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
-    """One training in one child; the profiled case's first also leaves weights and a memory trace."""
+    """Run one training in one child; the profiled case's first also yields weights and a memory trace."""
     if case.rival:
         return _run_rival(run, case, seed)
     first = case.name == run.plan.case and run.trained is None
     weights = str(run.weights) if first else None
     result: events.Event = {}
     with run.start("quality", case, seed, weights=weights, metrics=run.loaded.suite.metrics_of(case)) as child:
-        # Only one child is looked at closely: the others' training times are then free of the looking.
+        # Only one child is sampled closely, so that sampling does not affect the others' training times.
         memory = probes.MemoryProbe(child.memory, child.started) if first else None
-        working = False  # the workload is, so that its memory is looked at
+        working = False  # whether the workload is running, so that its memory is sampled
         for event in child.events(tick=probes.MEMORY_INTERVAL if first else QUIET_TICK):
             kind = event["event"] if event else None
             working = (working or kind == "ready") and not (event and event.get("name") == "evaluate")
@@ -258,8 +260,8 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
 
 
 def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
-    """One round beside PyTorch."""
-    run.report(Event("beside PyTorch", case.name, seed, 0, 1, {}))
+    """Run one round against PyTorch."""
+    run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
     return SeedRun(
         seed=seed, metrics=contest.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
     )
@@ -267,7 +269,7 @@ def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
 
 def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
     if parameter_count is None or not weights.is_file():
-        raise RunError("it ended without saving its weights")
+        raise RunError("it exited without saving its weights")
     return _Trained(weights, weights.stat().st_size, parameter_count, memory)
 
 
@@ -275,7 +277,7 @@ def _seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
     expected = {*metrics, *ENGINE_METRICS}
     if result["metrics"].keys() != expected:
         raise RunError(
-            f"gave the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
+            f"returned the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
         )
     fields = {key: result[key] for key in ("metrics", "curve", "exhibits")}
     try:
@@ -283,11 +285,11 @@ def _seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"the workload returned a wrong {where}: {first['msg']}") from None
+        raise RunError(f"the workload returned an invalid {where}: {first['msg']}") from None
 
 
 def _run_profile(run: _Run, case: Case, repetition: int) -> None:
-    """Latency and throughput in one fresh process."""
+    """Measure latency and throughput in one fresh process."""
     job = {"weights": str(run.weights), "queries": run.plan.queries, "batches": run.plan.batches}
     result: events.Event = {}
     with run.start("profile", case, case.seeds[0], **job) as child:
@@ -308,7 +310,7 @@ def _run_profile(run: _Run, case: Case, repetition: int) -> None:
 
 
 def _run_stacks(run: _Run, case: Case) -> None:
-    """Train once more under py-spy. Nothing here is timed, and nothing that fails here fails the run."""
+    """Train once more under py-spy. This pass is not timed, and its failure does not fail the run."""
     executable = probes.find_py_spy()
     if executable is None:
         seen: Stacks | str = f"py-spy is not installed: {how_to_install()}"
@@ -321,7 +323,7 @@ def _run_stacks(run: _Run, case: Case) -> None:
 
 
 def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
-    """What py-spy saw of a training, or why it saw nothing."""
+    """Return the stacks that py-spy sampled during a training, or why there are none."""
     spy: probes.StackProbe | None = None
     run.report(Event("stacks", case.name, case.seeds[0], 0, 1, {}))
     try:
@@ -335,10 +337,10 @@ def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
                 if spy is not None and not spy.running():
                     break
         if spy is None:
-            return "the process ended before its training began"
+            return "the process exited before its training began"
         return spy.stacks(probes.py_spy_version(executable))
     except RunError as error:
-        return f"the process that py-spy watched failed: {error}"
+        return f"the process that py-spy sampled failed: {error}"
     except OSError as error:
         return f"py-spy cannot be run: {error.strerror or error}"
     finally:
@@ -347,11 +349,11 @@ def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
 
 
 def _profile(run: _Run) -> Profile | None:
-    """What there is of the profile; nothing without a trained model of the profiled case."""
+    """Return the profile, as far as it was measured; None without a trained model of the profiled case."""
     if run.trained is None:
         return None
     if run.trained.memory is None:
-        run.omitted.append(Omission(what="memory", why="the process ended before it could be looked at"))
+        run.omitted.append(Omission(what="memory", why="the process exited before it could be sampled"))
     return Profile(
         case=run.plan.case,
         parameter_count=run.trained.parameter_count,
@@ -364,6 +366,6 @@ def _profile(run: _Run) -> Profile | None:
 
 
 def _omit_profile(run: _Run, why: str) -> None:
-    """Say why there is none of what was not measured until now."""
+    """Note why everything that is not yet measured is left out."""
     measured = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
     run.omitted += [Omission(what=what, why=why) for what, figures in measured.items() if not figures]

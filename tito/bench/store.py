@@ -1,4 +1,4 @@
-"""Where records lie: reports/records/<suite>/<id>.json, each written once and never changed."""
+"""The store of records: reports/records/<suite>/<id>.json, each written once and never changed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tito.errors import RecordError
 
 
 class Store:
-    """The records below one reports folder."""
+    """The records in one reports folder."""
 
     def __init__(self, reports_folder: Path) -> None:
         self.folder = reports_folder / "records"
 
     def check_writable(self) -> None:
-        """Find out before a long run whether its record can be kept.
+        """Check before a long run that its record can be saved.
 
         Raises:
-            RecordError: the folder cannot be made or written.
+            RecordError: the folder cannot be created or written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -35,10 +35,10 @@ class Store:
             raise RecordError(f"cannot write records into {self.folder}: {error.strerror or error}") from None
 
     def save(self, record: Record) -> Path:
-        """Write a new record, whole or not at all.
+        """Write a new record, completely or not at all.
 
         Raises:
-            RecordError: the folder cannot be written, or a record of that id is there already.
+            RecordError: the folder cannot be written, or a record of that id exists.
         """
         path = self.folder / record.suite / f"{record.id}.json"
         if path.exists():
@@ -50,18 +50,18 @@ class Store:
             raise RecordError(f"cannot write the record into {path.parent}: {reason}") from None
 
     def load(self, id: str) -> Record:
-        """The record of that id.
+        """Return the record of that id.
 
         Raises:
             RecordError: there is none, or it cannot be read.
         """
         paths = list(self.folder.glob(f"*/{id}.json")) if re.fullmatch(r"[\w-]+", id) else []
         if not paths:
-            raise RecordError(f"no record {id!r} in {self.folder}; `tito record list` shows what there is")
+            raise RecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
         return read_record(paths[0])
 
     def all(self) -> tuple[list[Record], list[str]]:
-        """Every record, oldest first, and one line for each file that is none and was skipped."""
+        """Return every record, oldest first, and one line for each file that was skipped because it is not one."""
         records, warnings = [], []
         for path in sorted(self.folder.glob("*/*.json")):
             try:
@@ -72,10 +72,10 @@ class Store:
 
 
 def read_record(path: Path) -> Record:
-    """One record from its file.
+    """Read one record from its file.
 
     Raises:
-        RecordError: one line that names the file and says whether it is cut, foreign or too new.
+        RecordError: one line that names the file and says whether it is incomplete, foreign, or too new.
     """
     try:
         text = path.read_bytes()
@@ -83,12 +83,12 @@ def read_record(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):
-        raise RecordError(f"{path}: not whole JSON, so cut short or damaged") from None
+        raise RecordError(f"{path}: not complete JSON: cut short or damaged") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int or version < 1:  # True would pass for 1
         raise RecordError(f"{path}: not a record of tito (it has no schema_version)")
     if version > SCHEMA_VERSION:
-        newer = f"schema {version}; this one reads {SCHEMA_VERSION}"
+        newer = f"schema {version}; this tito reads {SCHEMA_VERSION}"
         raise RecordError(f"{path}: written by a newer tito ({newer}): update tito")
     try:
         return Record.model_validate_json(text)
@@ -99,5 +99,5 @@ def read_record(path: Path) -> Record:
 
 
 def record_schema() -> dict[str, Any]:
-    """The JSON Schema of a record."""
+    """Return the JSON Schema of a record."""
     return Record.model_json_schema()

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from tito.process.documents import Frozen, Limits
 
-# What the engine itself measures of each seed; gates and aims may name these as well as the suite's own.
+# Metrics that the harness measures for each seed; gates and aims may name these as well as the suite's own.
 ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 
 
@@ -40,7 +40,7 @@ def _as_list(data: object) -> object:
     return [] if data == "none" else [data] if isinstance(data, str) else data
 
 
-# It becomes the name of a page and of a folder of records.
+# Also the name of a page and of a folder of records
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_not_the_index)]
 Year = Annotated[int, Field(ge=1, le=9999)]
 # In suite.yaml "none", one name, or a list of names
@@ -50,7 +50,7 @@ Parameters = dict[str, Scalar | list[Scalar]]
 
 
 class Criterion(Frozen):
-    """One demand on one metric: `over` the seeds, it must be `direction` `value`."""
+    """A requirement on one metric: `over` the seeds, it must be `direction` `value`."""
 
     metric: str
     over: Literal["mean", "median", "min", "max"] = "mean"
@@ -58,28 +58,28 @@ class Criterion(Frozen):
     value: float
 
     def met_by(self, measured: float) -> bool:
-        """Whether a measured value satisfies it (NaN never does)."""
+        """Return whether a measured value meets the requirement; NaN never does."""
         return measured >= self.value if self.direction == "at_least" else measured <= self.value
 
 
 class Metric(Frozen):
-    """What a number means, so that it can be shown without guessing."""
+    """The meaning of a number, so that it is shown with its name and unit."""
 
     title: str
     unit: str  # "%" (the value is then a fraction), "s", "bits", "count", ...
-    short: str = ""  # for the head of a column; the title where it is not given
+    short: str = ""  # the head of a column; default: the title
 
 
 class Quick(Frozen):
-    """What a case runs with under --quick: fewer seeds, other parameters, the same gates."""
+    """A case's changes under --quick: fewer seeds, other parameters, the same gates."""
 
     seeds: list[int] | None = Field(default=None, min_length=1)
     parameters: Parameters = Field(default={})
-    leave_out: str = ""  # why the case has no part in a quick run
+    leave_out: str = ""  # why a quick run leaves the case out
 
 
 class Case(Frozen):
-    """One training to be judged: parameters, seeds, gates that must hold, aims that may."""
+    """One training to judge: parameters, seeds, gates that must be met, and aims that may be missed."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
@@ -87,44 +87,48 @@ class Case(Frozen):
     seeds: list[int] = Field(min_length=1)
     gates: list[Criterion] = Field(min_length=1)
     aims: list[Criterion] = Field(default=[])
-    metrics: list[str] | None = Field(default=None, min_length=1)  # of the suite's, those that it measures; else all
-    note: str = ""  # e.g. why this case is expected to fail, shown beside its figures
-    # A work of tito.versus: what is measured is this work beside PyTorch, a round for each seed
+    metrics: list[str] | None = Field(
+        default=None, min_length=1
+    )  # those of the suite's metrics that it measures; default: all
+    note: str = ""  # e.g. why this case is expected to fail; shown next to its figures
+    # A work of tito.versus: the case measures it against PyTorch, one round for each seed
     rival: str = Field(default="", pattern=r"^[a-z0-9_]*$")
     quick: Quick = Quick()
 
 
 class ProfilePlan(Frozen):
-    """Which case is profiled (latency, throughput, memory, stacks) and how much."""
+    """The case that is profiled (latency, throughput, memory, stacks), and how much."""
 
     case: str
     repetitions: int = Field(default=3, ge=1)  # fresh processes
-    queries: int = Field(default=1000, ge=662)  # 662 samples are what p99 needs (MLPerf's rule)
+    queries: int = Field(default=1000, ge=662)  # p99 needs 662 samples (MLPerf's rule)
     batches: list[int] = Field(default=[1, 8, 64, 512], min_length=1)
     stack_seconds: float = Field(default=5.0, gt=0)
 
 
 class Overview(Frozen):
-    """Cases side by side: for each value of one parameter a table, and who is beaten by nobody."""
+    """Cases side by side: for each value of one parameter a table, and the cases that no other one beats."""
 
     group: str  # the parameter
     columns: list[str] = Field(min_length=1)  # metrics
-    size: str  # the metrics of the front: of two, less is better
+    size: str  # the metrics of the front; for size and time, less is better
     time: str
-    # A case measures one of these; which way is better
+    # Each case measures one of these; the value says which direction is better
     quality: dict[str, Literal["at_least", "at_most"]] = Field(min_length=1)
-    reference: Parameters = Field(default={})  # the parameters of each group's case that the others are compared with
-    relative: dict[str, str] = Field(default={})  # size, time, quality -> the metric that says it relative to that case
+    reference: Parameters = Field(
+        default={}
+    )  # parameters that mark the case with which each group's others are compared
+    relative: dict[str, str] = Field(default={})  # size, time, quality -> the same metric relative to that case
 
 
 class Suite(Frozen):
-    """A standardised benchmark, as its suite.yaml fixes it."""
+    """A standardized benchmark, as fixed in its suite.yaml."""
 
     name: SuiteName
     year: Year
     title: str
     story: str
-    modules: list[int]  # course modules whose code it runs
+    modules: list[int]  # the course modules whose code it runs
     data: DataSets
     workload: str = "workload.py"  # or another suite's, e.g. ../2012_cifar10/workload.py
     metrics: dict[str, Metric]
@@ -134,19 +138,19 @@ class Suite(Frozen):
     limits: Limits
 
     def metrics_of(self, case: Case) -> list[str]:
-        """The metrics that a case measures."""
+        """Return the metrics that a case measures."""
         return list(self.metrics if case.metrics is None else case.metrics)
 
     def case(self, name: str) -> Case:
-        """The case of that name."""
+        """Return the case of that name."""
         return next(case for case in self.cases if case.name == name)
 
 
 class LoadedSuite(Frozen):
-    """A suite with the folder and workload it came from, the hash of its files, and what was altered since."""
+    """A suite with its folder and workload, the hash of its files, and the changes made for one run."""
 
     suite: Suite
     folder: Path
     workload: Path
     sha256: str
-    altered: list[str] = Field(default=[])  # e.g. "gate accuracy=0.01"; a run of it is then no full result
+    altered: list[str] = Field(default=[])  # e.g. "gate accuracy=0.01"; such a run is not a full result

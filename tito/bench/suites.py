@@ -1,4 +1,4 @@
-"""Suites on disk: found by name, read, checked, hashed, and, for one run, given other gates.
+"""Suites on disk: finding, reading, checking, and hashing them, and changing their gates for one run.
 
 suites/1986_mnist/suite.yaml -> load_suite() -> LoadedSuite
 """
@@ -23,10 +23,10 @@ from tito.versus.contest import RIVAL_METRICS, WORKS
 
 
 def load_suite(folder: Path) -> LoadedSuite:
-    """Read and check one suite: its folder YEAR_NAME, its suite.yaml and its workload.
+    """Read and check one suite: its folder YEAR_NAME, its suite.yaml, and its workload.
 
     Raises:
-        SuiteError: one line that names the file, the key path, the value and what was expected.
+        SuiteError: one line that names the file, the key path, the value, and what was expected.
     """
     file = folder / "suite.yaml"
     content = _read(file)
@@ -37,14 +37,14 @@ def load_suite(folder: Path) -> LoadedSuite:
     for problem in _contradictions(suite):
         raise SuiteError(f"{file}: {problem}")
     if folder.resolve().name != f"{suite.year}_{suite.name}":
-        raise SuiteError(f"{file}: it must lie in a folder {suite.year}_{suite.name}, after its year and name")
+        raise SuiteError(f"{file}: expected a folder named {suite.year}_{suite.name}, after its year and name")
     workload = _workload(file, suite)
     hashed = hashlib.sha256(content + _code(workload)).hexdigest()
     return LoadedSuite(suite=suite, folder=folder, workload=workload, sha256=hashed)
 
 
 def find_suites(suites_folder: Path) -> list[LoadedSuite]:
-    """Every suite in a folder of suites, by folder name (so by year)."""
+    """Return every suite in a folder of suites, by folder name and so by year."""
     folders = _suite_folders(suites_folder)
     for folder in folders:
         _only_one(folders, folder.name.partition("_")[2])
@@ -52,7 +52,7 @@ def find_suites(suites_folder: Path) -> list[LoadedSuite]:
 
 
 def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
-    """One suite by its name (mnist), its folder's name (1986_mnist) or the path of its folder."""
+    """Return a suite by its name (mnist), its folder's name (1986_mnist), or the path of its folder."""
     folders = _suite_folders(suites_folder)
     for folder in folders:
         if name in (folder.name, folder.name.partition("_")[2]):
@@ -63,18 +63,19 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
     names = [folder.name.partition("_")[2] or folder.name for folder in folders]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise SuiteError(f"no suite {name!r} in {suites_folder}; there are: {', '.join(names) or 'none'}{hint}")
+    raise SuiteError(f"no suite {name!r} in {suites_folder}; available: {', '.join(names) or 'none'}{hint}")
 
 
 def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
-    """The suite with another value for each gate on a metric; its file stays as it is.
+    """Return the suite with another value for each gate on a metric; its file does not change.
 
     Args:
-        override: METRIC=VALUE, or CASE.METRIC=VALUE for the gates of one case. Where gates on a metric point
-            both ways, one value cannot be meant for all of them, and the case is required.
+        loaded: the suite.
+        override: METRIC=VALUE, or CASE.METRIC=VALUE for the gates of one case. The case is required if gates on the
+            metric point in both directions, because one value cannot fit them all.
 
     Raises:
-        SuiteError: it is neither, or there is no such gate.
+        SuiteError: `override` has neither form, or there is no such gate.
     """
     target, _, text = override.partition("=")
     only, _, metric = target.rpartition(".")
@@ -89,10 +90,10 @@ def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
     chosen = [(case, gate) for case, gate in gates if gate.metric == metric and only in ("", case)]
     if not chosen:
         known = {name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")}
-        raise SuiteError(f"{suite.name} has no gate on {target!r}; there are: {', '.join(sorted(known))}")
+        raise SuiteError(f"{suite.name} has no gate on {target!r}; available: {', '.join(sorted(known))}")
     if not only and len({gate.direction for _, gate in chosen}) > 1:
         each = " or ".join(f"{case}.{metric}=VALUE" for case, _ in chosen)
-        raise SuiteError(f"{override!r}: the gates on {metric} point both ways; say {each}")
+        raise SuiteError(f"{override!r}: the gates on {metric} point in both directions; use {each}")
     cases = [
         case.model_copy(
             update={
@@ -109,15 +110,13 @@ def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
 
 
 class _NoDuplicates(yaml.SafeLoader):
-    """YAML's plain types only, and a key that stands twice is an error (YAML itself keeps the last)."""
+    """A loader of YAML's plain types for which a duplicate key is an error; YAML itself keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for i, key in enumerate(keys):
             if key in keys[:i]:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice", problem_mark=node.value[i][0].start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key!r}", problem_mark=node.value[i][0].start_mark)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -126,14 +125,14 @@ def _suite_folders(suites_folder: Path) -> list[Path]:
 
 
 def _only_one(folders: Iterable[Path], name: str) -> None:
-    """A suite's name names its page and its records, so that two suites cannot share one."""
+    """Check that a suite's name is its own, because its page and its records have the same name."""
     same = [folder for folder in folders if folder.name.partition("_")[2] == name]
     if len(same) > 1:
-        raise SuiteError(f"two suites are called {name!r}: {', '.join(map(str, same))}; rename one")
+        raise SuiteError(f"two suites are named {name!r}: {', '.join(map(str, same))}; rename one")
 
 
 def _workload(file: Path, suite: Suite) -> Path:
-    """The workload that a suite.yaml names: its own, or one of another suite beside it."""
+    """Return the workload that a suite.yaml names: its own, or that of another suite in the same folder of suites."""
     path = (file.parent / suite.workload).resolve()
     if path.name != "workload.py" or not path.is_relative_to(file.parent.resolve().parent):
         expected = "expected workload.py or the path of another suite's, e.g. ../2012_cifar10/workload.py"
@@ -142,7 +141,7 @@ def _workload(file: Path, suite: Suite) -> Path:
 
 
 def _code(workload: Path) -> bytes:
-    """What is hashed besides the yaml: the workload alone, or each file of its folder with name and length."""
+    """Return the code to hash: the workload alone, or each file of its folder with name and length."""
     files = sorted(workload.parent.glob("*.py"))
     if files == [workload] or not files:
         return _read(workload)
@@ -154,7 +153,7 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        expected = "a suite folder holds suite.yaml and workload.py"
+        expected = "a suite folder contains suite.yaml and workload.py"
         raise SuiteError(f"{file}: {error.strerror or error}; {expected}") from None
 
 
@@ -176,7 +175,7 @@ def _parse(file: Path, content: bytes) -> object:
 
 
 def _first_line(file: Path, error: ValidationError) -> str:
-    """The first problem in words, and how many more there are."""
+    """Return the first problem in one line, and the number of further ones."""
     problems = error.errors()
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -195,15 +194,15 @@ def _in_words(problem: ErrorDetails) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value in few characters, however large or deep it is."""
+    """Return a value in few characters, even if it is large or deeply nested."""
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of thousands of digits"
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "a number with thousands of digits"
 
 
 def _keys_at(location: Iterable[int | str]) -> list[str]:
-    """The keys that the model allows at a path, e.g. ("cases", 0, "gates", 1) -> Criterion's fields."""
+    """Return the keys that the model allows at a path, e.g. ("cases", 0, "gates", 1) -> Criterion's fields."""
     model: Any = Suite
     for part in location:
         arguments = get_args(model)
@@ -212,16 +211,16 @@ def _keys_at(location: Iterable[int | str]) -> list[str]:
 
 
 def _contradictions(suite: Suite) -> Iterable[str]:
-    """What is well formed but cannot be meant: names that point nowhere, things that stand twice."""
+    """Yield contradictions in a well-formed suite, such as unknown names and duplicates."""
     names = [case.name for case in suite.cases]
     for i, case in enumerate(suite.cases):
         if case.name in names[:i]:
-            yield f"cases.{i}.name: {case.name!r} stands twice; expected each case's own name"
+            yield f"cases.{i}.name: {case.name!r} appears twice; expected a unique name"
         for key, seeds in (("seeds", case.seeds), ("quick.seeds", case.quick.seeds or [])):
             if len(set(seeds)) < len(seeds):
-                yield f"cases.{i}.{key}: {seeds}: a seed stands twice; expected different seeds"
+                yield f"cases.{i}.{key}: {seeds}: a seed appears twice; expected different seeds"
         for key in case.quick.parameters.keys() - case.parameters.keys():
-            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its own"
+            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its parameters"
         for name in case.metrics or []:
             if name not in suite.metrics:
                 yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"
@@ -237,7 +236,7 @@ def _contradictions(suite: Suite) -> Iterable[str]:
                     known = ", ".join(measured)
                     yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
     for name in set(ENGINE_METRICS) & suite.metrics.keys():
-        yield f"metrics.{name}: the harness measures a metric of this name itself; expected another name"
+        yield f"metrics.{name}: the harness itself measures a metric of this name; expected another name"
     if suite.overview:
         yield from _overview_contradictions(suite, suite.overview)
     for case in suite.cases:
@@ -250,7 +249,7 @@ def _contradictions(suite: Suite) -> Iterable[str]:
     if min(suite.profile.batches) < 1:
         yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"
     if len(set(suite.profile.batches)) < len(suite.profile.batches):
-        yield f"profile.batches: {suite.profile.batches}: a size stands twice; expected different sizes"
+        yield f"profile.batches: {suite.profile.batches}: a size appears twice; expected different sizes"
 
 
 def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
@@ -263,13 +262,13 @@ def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
     for i, case in enumerate(suite.cases):
         for criterion in (*case.gates, *case.aims):
             if criterion.metric not in (*overview.columns, *ENGINE_METRICS):
-                yield f"overview.columns: {criterion.metric!r} is missing, which case {case.name!r} is judged by"
+                yield f"overview.columns: {criterion.metric!r} is missing, but case {case.name!r} is judged by it"
         if not isinstance(case.parameters.get(overview.group), str):
             yield f"cases.{i}.parameters.{overview.group}: expected a name: the overview groups cases by it"
 
 
 def _relative_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
-    """Yield what the overview says of a reference, or of metrics relative to it, that names nothing."""
+    """Yield contradictions in what the overview says about its reference and the metrics relative to it."""
     shown = (overview.size, overview.time, *overview.quality)
     for name, relative in overview.relative.items():
         if name not in shown:

@@ -43,11 +43,13 @@ def check_metrics(answer: object, declared: list[str]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name in declared:
         if name not in answer["metrics"]:
-            raise WorkloadError(f"evaluate gave no metric {name!r}, which suite.yaml declares")
+            raise WorkloadError(f"evaluate returned no metric {name!r}, which suite.yaml declares")
         metrics[name] = _number(answer["metrics"][name], f"metric {name}")
     unknown = answer["metrics"].keys() - metrics.keys()
     if unknown:
-        raise WorkloadError(f"evaluate gave {', '.join(sorted(map(str, unknown)))}, not declared in suite.yaml")
+        raise WorkloadError(
+            f"evaluate returned {', '.join(sorted(map(str, unknown)))}, which suite.yaml does not declare"
+        )
     return metrics
 
 
@@ -71,9 +73,9 @@ def check_outputs(predict: Callable[[np.ndarray], object], inputs: np.ndarray) -
     """Check that the predictor returns one row of finite numbers for each input."""
     outputs = predict(inputs)
     if not isinstance(outputs, np.ndarray) or len(outputs) != len(inputs):
-        raise WorkloadError(f"predictor gave {short(outputs)} for {len(inputs)} inputs; expected as many rows")
+        raise WorkloadError(f"predictor returned {short(outputs)} for {len(inputs)} inputs; expected as many rows")
     if not np.all(np.isfinite(outputs)):
-        raise WorkloadError("predictor gave NaN or infinity")
+        raise WorkloadError("predictor returned NaN or infinity")
 
 
 def array(value: Any) -> np.ndarray:

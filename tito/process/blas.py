@@ -1,12 +1,11 @@
-"""Which of OpenBLAS's kernels the children shall use: the faster one, if its products are right.
+"""The choice of OpenBLAS's kernel for the children: the faster one, if its products are correct.
 
-OpenBLAS picks a kernel by the CPU's model, and falls back to an older one (Haswell) on a CPU that it does
-not know or where the environment says so. On AVX-512 machines the SkylakeX kernel can then be twice as fast.
-It is chosen only if, measured here and now in fresh processes, its products agree with a float64 reference
-and it is at least 5% faster.
+OpenBLAS picks a kernel by the CPU's model. It falls back to an older kernel (Haswell) on an unknown CPU or if the
+environment says so. On AVX-512 machines the SkylakeX kernel can then be twice as fast. It is chosen only if its
+products agree with a float64 reference and it is at least 5% faster, measured in fresh processes before the run.
 
     TINYTORCH_BLAS_KERNEL=inherit    leave everything as it is, measure nothing
-    TINYTORCH_BLAS_KERNEL=Haswell    that one, if its products are right
+    TINYTORCH_BLAS_KERNEL=Haswell    use this kernel, if its products are correct
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ from tito.process.environment import signal_name
 VARIABLE = "TINYTORCH_BLAS_KERNEL"
 INHERIT = "inherit"
 CANDIDATE = "SkylakeX"
-# Kernels that use AVX-512 already: nothing is gained over them.
+# Kernels that already use AVX-512: the candidate gains nothing over them.
 AVX512_KERNELS = ("SkylakeX", "Cooperlake", "Sapphirerapids", "Zen5")
 ROUNDS = 3  # fresh processes that time each kernel, in alternating order
 WORTHWHILE = 1.05
-TOLERANCE = 1e-3  # of blas_probe's relative error: rounding gives 5e-5, a wrong entry about 1
+TOLERANCE = 1e-3  # of blas_probe's relative error: rounding causes 5e-5, a wrong entry about 1
 SECONDS = 30.0  # a probe takes 0.3 to 0.6
 
-# What OpenBLAS's choice of a kernel and of its block sizes depends on, apart from the CPU.
+# The variables that OpenBLAS's choice of a kernel and of its block sizes depends on, apart from the CPU.
 KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
 class BlasChoice(Frozen):
-    """Which kernels OpenBLAS used in the children, and what it would have used unasked."""
+    """The kernel that OpenBLAS used in the children, and its default."""
 
     used: str
     default: str
-    speedup: float | None  # used / default, GFLOP/s of one thread; none where the default is used
+    speedup: float | None  # used / default, in GFLOP/s of one thread; None if the default is used
     why: str
 
 
@@ -52,8 +51,8 @@ class BlasChoice(Frozen):
 class KernelChoice:
     """The kernel for the children, and how to make them use it.
 
-    `environment` is all of a child's KERNEL_VARIABLES: those of them that this process has inherited and that
-    are not in it must be taken out of the child's environment.
+    `environment` holds all of a child's KERNEL_VARIABLES. Inherited ones that it lacks must be removed from the child's
+    environment.
     """
 
     record: BlasChoice
@@ -65,7 +64,7 @@ Question = Literal["error", "gflops"]
 
 @dataclass(frozen=True)
 class Probe:
-    """What one fresh process told: the error of its products or their speed; or why it told nothing."""
+    """The answer of one fresh process: the error of its products or their speed, or why there is none."""
 
     kernel: str = "unknown"
     error: float = 0.0
@@ -74,10 +73,10 @@ class Probe:
 
 
 def choose_kernel() -> KernelChoice:
-    """The kernel for the children of this run. Takes 2 to 3 s where there is something to try.
+    """Choose the kernel for the children of this run. Takes 2 to 3 s if there is a candidate to try.
 
-    Raises RunError if no kernel gives right products, or if TINYTORCH_BLAS_KERNEL names one that OpenBLAS
-    does not have.
+    Raises:
+        RunError: no kernel computes correct products, or TINYTORCH_BLAS_KERNEL names one that OpenBLAS lacks.
     """
     present = blas()
     wanted = os.environ.get(VARIABLE, "")
@@ -86,30 +85,30 @@ def choose_kernel() -> KernelChoice:
     if wanted:
         return _forced(wanted, present.kernel)
     if present.threads is None:
-        return _keep(present.kernel, f"NumPy's BLAS here is {present.library}, whose kernel cannot be chosen")
+        return _keep(present.kernel, f"NumPy's BLAS here is {present.library}, which has no choice of kernels")
     if "avx512f" not in machine().features:
-        return _keep(present.kernel, "OpenBLAS's own choice; the CPU has no AVX-512, nothing else was tried")
+        return _keep(present.kernel, "OpenBLAS's default; the CPU has no AVX-512, so nothing else was tried")
     if present.kernel in AVX512_KERNELS:
         return _checked(present.kernel)
     return decide(*_compare(_inherited(), _variables(CANDIDATE)))
 
 
 def decide(present: list[Probe], candidate: list[Probe]) -> KernelChoice:
-    """The choice between the present kernel and the candidate, given what their probes told."""
+    """Choose between the current kernel and the candidate, given their probes."""
     kernel, problem = present[0].kernel, _problem(present)
     refusal = _problem(candidate)
     if problem and refusal:
-        raise RunError(f"no BLAS kernel can be used: the present one {problem}; {CANDIDATE} {refusal}")
+        raise RunError(f"no BLAS kernel can be used: the current one {problem}; {CANDIDATE} {refusal}")
     if refusal:
-        return _keep(kernel, f"{CANDIDATE} was refused: it {refusal}")
+        return _keep(kernel, f"{CANDIDATE} was rejected: it {refusal}")
     if problem:
-        record = BlasChoice(used=CANDIDATE, default=kernel, speedup=None, why=f"the present one {problem}")
+        record = BlasChoice(used=CANDIDATE, default=kernel, speedup=None, why=f"the current one {problem}")
         return KernelChoice(record, _variables(CANDIDATE))
     gain = _speed(candidate) / _speed(present)
     if gain < WORTHWHILE:
-        why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel} on one thread, too little to change"
+        why = f"{CANDIDATE} was tried: {gain:.2f} times as fast as {kernel} on one thread, too little to switch"
         return _keep(kernel, why)
-    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel} on one thread, and its products are right"
+    why = f"{CANDIDATE} is {gain:.1f} times as fast as {kernel} on one thread, and its products are correct"
     record = BlasChoice(used=CANDIDATE, default=kernel, speedup=gain, why=why)
     return KernelChoice(record, _variables(CANDIDATE))
 
@@ -119,18 +118,18 @@ def _keep(kernel: str, why: str) -> KernelChoice:
 
 
 def _checked(kernel: str) -> KernelChoice:
-    """The present kernel, in which there is nothing to gain, after one process has checked its products."""
+    """Keep a kernel over which there is nothing to gain, after one process has checked its products."""
     problem = _problem([run_probe(_inherited(), "error")])
     if problem:
         raise RunError(f"the BLAS kernel {kernel} {problem}; {VARIABLE}=Haswell uses another")
-    return _keep(kernel, "in use already, its products are right, and no faster one is known")
+    return _keep(kernel, "already in use; its products are correct, and no faster kernel is known")
 
 
 def _forced(kernel: str, default: str) -> KernelChoice:
-    """That kernel, after one process has shown that OpenBLAS has it and that its products are right."""
+    """Use the named kernel, after one process has shown that OpenBLAS has it and that its products are correct."""
     told = run_probe(_variables(kernel), "error")
     if told.problem is None and told.kernel.lower() != kernel.lower():
-        raise RunError(f"{VARIABLE}={kernel}: OpenBLAS used {told.kernel} instead; is the name right?")
+        raise RunError(f"{VARIABLE}={kernel}: OpenBLAS used {told.kernel} instead; is the name correct?")
     problem = _problem([told])
     if problem:
         raise RunError(f"{VARIABLE}={kernel}: it {problem}")
@@ -139,19 +138,19 @@ def _forced(kernel: str, default: str) -> KernelChoice:
 
 
 def _inherited() -> dict[str, str]:
-    """What this process's own kernel was chosen by."""
+    """Return the variables that this process's own kernel was chosen by."""
     return {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ}
 
 
 def _variables(kernel: str) -> dict[str, str]:
-    """What makes OpenBLAS use a kernel. No L2 size: a pinned one was meant for another kernel's blocks."""
-    return {"OPENBLAS_CORETYPE": kernel}
+    """Return the variables that make OpenBLAS use a kernel; an inherited L2 size is dropped."""
+    return {"OPENBLAS_CORETYPE": kernel}  # no L2 size: an inherited one was meant for another kernel's blocks
 
 
 def _compare(first: dict[str, str], second: dict[str, str]) -> tuple[list[Probe], list[Probe]]:
-    """Probes of both: first whether their products are right, and only then how fast they are.
+    """Probe both kernels: first whether their products are correct, and only then their speed.
 
-    The timed ones are interleaved and in alternating order, so that a busy moment meets both alike.
+    The timed probes are interleaved in alternating order, so that a busy moment affects both alike.
     """
     sides = (first, second)
     told = tuple([run_probe(side, "error")] for side in sides)
@@ -163,13 +162,13 @@ def _compare(first: dict[str, str], second: dict[str, str]) -> tuple[list[Probe]
 
 
 def run_probe(kernel_variables: dict[str, str], question: Question) -> Probe:
-    """One probe in a fresh process with exactly these of KERNEL_VARIABLES.
+    """Run one probe in a fresh process with exactly these of KERNEL_VARIABLES.
 
-    Products are checked with all threads, as suites use them, and timed with one: on a busy machine two threads
-    wait for each other, and the ratio of two kernels then says more about the moment than about them (measured
-    0.7 to 2.0 with two threads, 1.8 to 2.0 with one).
+    Products are checked with all threads, as suites use them, and timed with one. On a busy machine two threads wait
+    for each other, and the ratio of two kernels then depends more on the load than on the kernels (measured 0.7 to 2.0
+    with two threads, 1.8 to 2.0 with one).
     """
-    root = str(Path(__file__).parents[2])  # where this tinytorch lies, so that the process finds it too
+    root = str(Path(__file__).parents[2])  # the folder of this tinytorch, so that the process finds it too
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     inherited = {name: value for name, value in os.environ.items() if name not in KERNEL_VARIABLES}
     tuned = tuned_environment(machine().cores if question == "error" else 1)
@@ -184,7 +183,7 @@ def run_probe(kernel_variables: dict[str, str], question: Question) -> Probe:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Probe(problem=f"gave no answer in {SECONDS:.0f} s")
+        return Probe(problem=f"did not answer within {SECONDS:.0f} s")
     except OSError as error:
         return Probe(problem=f"could not be started ({error})")
     if done.returncode:
@@ -192,27 +191,27 @@ def run_probe(kernel_variables: dict[str, str], question: Question) -> Probe:
     try:
         return Probe(**json.loads(done.stdout))
     except (ValueError, TypeError):
-        return Probe(problem=f"gave no readable answer ({done.stdout[:60]!r})")
+        return Probe(problem=f"printed no readable answer ({done.stdout[:60]!r})")
 
 
 def _death(code: int, stderr: str) -> str:
-    """How a process ended, in words."""
+    """Return how a process failed."""
     if code < 0:
         return f"crashed ({signal_name(-code)})"
     last = stderr.strip().splitlines()[-1:] or ["no message"]
-    return f"ended with code {code} ({last[0]})"
+    return f"exited with code {code} ({last[0]})"
 
 
 def _problem(probes: list[Probe]) -> str | None:
-    """Why a kernel may not be used, or None."""
+    """Return why a kernel cannot be used, or None."""
     for probe in probes:
         if probe.problem:
             return probe.problem
-        if not probe.error <= TOLERANCE:  # NaN is wrong too
-            return f"gives wrong products (relative error {probe.error:.2g}, at most {TOLERANCE:.0e} is right)"
+        if not probe.error <= TOLERANCE:  # NaN is wrong, too
+            return f"computes wrong products (relative error {probe.error:.2g}, expected at most {TOLERANCE:.0e})"
     return None
 
 
 def _speed(probes: list[Probe]) -> float:
-    """The median over the processes that were timed."""
+    """Return the median speed over the timed processes."""
     return statistics.median(probe.gflops for probe in probes if probe.gflops)

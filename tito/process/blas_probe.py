@@ -1,10 +1,10 @@
-"""Run in a fresh process: is this BLAS kernel right, or how fast is it? Prints one line of JSON.
+"""A probe of this process's BLAS kernel: the error of its products, or their speed, as one line of JSON.
 
     python -P blas_probe.py error   ->  {"kernel": "SkylakeX", "error": 4.1e-05}
     python -P blas_probe.py gflops  ->  {"kernel": "SkylakeX", "gflops": 198.4}
 
-The kernel is fixed when NumPy is imported, so that each candidate needs a process of its own; `tito.process.blas`
-starts them. Imports NumPy and tinytorch only.
+The kernel is fixed when NumPy is imported, so each candidate needs its own process; `tito.process.blas` starts them.
+This module imports only NumPy and tinytorch.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy as np
 from tinytorch.environment import blas
 
 SIZE = 1024
-PRODUCTS = 5  # timed ones in one process: about 0.1 s
-# Square and ragged, a single row, tall and thin: each takes a way of its own through a BLAS.
+PRODUCTS = 5  # timed products in one process: about 0.1 s
+# Square, ragged, a single row, tall and thin: a BLAS has a different code path for each.
 SHAPES = ((SIZE, SIZE, SIZE), (127, 784, 509), (1, 784, 512), (500, 2000, 10))
 
 
 def relative_error(A: np.ndarray, B: np.ndarray) -> float:
-    """How far the product C = A B is from the truth, against the size of its own entries; A (m, k), B (k, n).
+    """Return the error of the product C = A B relative to the size of its entries; A (m, k), B (k, n).
 
-    Every entry of C is checked without a second product of that size: for a random X of few columns, C X must
-    equal A (B X) (Freivalds, 1977). Those are float64 sums by np.einsum, which calls no BLAS. For standard
-    normal A and B, a wrong entry shows as an error of about 1, the rounding of float32 as 5e-5.
+    Every entry of C is checked without a second product of that size: for a random X with few columns, C X must equal
+    A (B X) (Freivalds, 1977). These are float64 sums by np.einsum, which calls no BLAS. For standard normal A and B, a
+    wrong entry causes an error of about 1, the rounding of float32 one of 5e-5.
     """
     X = np.random.default_rng(1).standard_normal((B.shape[1], 3))  # (n, 3)
     expected = _columns(A, _columns(B, X))  # (m, 3)
@@ -36,12 +36,12 @@ def relative_error(A: np.ndarray, B: np.ndarray) -> float:
 
 
 def _columns(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """matrix @ columns in float64, without a BLAS."""
+    """Return matrix @ columns in float64, computed without a BLAS."""
     return np.einsum("ij,jk->ik", matrix.astype(np.float64), columns)
 
 
 def worst_error() -> float:
-    """The largest relative error over all shapes, both precisions and both orders of memory."""
+    """Return the largest relative error over all shapes, both precisions, and both memory orders."""
     rng = np.random.default_rng(0)
     errors = []
     for m, k, n in SHAPES:
@@ -53,13 +53,13 @@ def worst_error() -> float:
 
 
 def gflops() -> float:
-    """The speed of a float32 product of two 1024 x 1024 matrices, in 1e9 operations a second.
+    """Return the speed of a float32 product of two 1024 x 1024 matrices, in 1e9 operations per second.
 
-    Of several products the quickest: what else runs on the machine can only make one slower.
+    It is that of the fastest of several products, because other load on the machine can only slow a product down.
     """
     rng = np.random.default_rng(0)
     A, B = (rng.random((SIZE, SIZE), np.float32) for _ in range(2))
-    out = A @ B  # warms up the caches
+    out = A @ B  # warm up the caches
     seconds = []
     for _ in range(PRODUCTS):
         start = time.perf_counter()

@@ -29,8 +29,8 @@ from tito.process.documents import Frozen, Limits
 from tito.process.environment import child_environment, signal_name
 from tito.process.events import Event, decode
 
-GRACE = 0.5  # seconds between the polite signal and the one that cannot be refused
-TREE_INTERVAL = 0.25  # walking the process tree reads all of /proc, so not at every tick
+GRACE = 0.5  # seconds between SIGTERM and SIGKILL
+TREE_INTERVAL = 0.25  # seconds: walking the process tree reads all of /proc, so not at every tick
 TAIL = 4000  # bytes of output kept for the error line
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -64,7 +64,7 @@ class Child:
         read_end, write_end = os.pipe()
         self.started = time.monotonic()
         self._process = subprocess.Popen(
-            # -P: a file in the working directory must not stand in for a library's
+            # -P: no file in the working directory can replace a library's
             [sys.executable, "-P", "-m", "tito.process", module, str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -88,14 +88,14 @@ class Child:
         self.end()
 
     def go(self) -> None:
-        """Let the child begin: it waits after its imports, so that its memory can be read before any work."""
+        """Let the child begin; it waits after its imports, so that its memory can be read before any work."""
         self._send("go")
 
     def events(self, tick: float) -> Iterator[Event | None]:
-        """Each event as it comes, and None at least every `tick` seconds, until the child has ended.
+        """Yield each event as it comes, and None at least every `tick` seconds, until the child exits.
 
         Raises:
-            RunError: it failed, died, gave no "result" event, or passed a limit (it is then ended first).
+            RunError: the child failed, crashed, sent no "result" event, or exceeded a limit (it is then killed first).
         """
         assert self._process.stdout is not None
         buffer, finished = b"", False
@@ -124,7 +124,7 @@ class Child:
         self._finish(finished)
 
     def end(self) -> None:
-        """End the child and everything it started; at the return none of them is left."""
+        """Terminate the child and everything it started; on return none of them is left."""
         if self._process.returncode is not None:
             return
         self._look_at_tree()
@@ -133,7 +133,7 @@ class Child:
             deadline = time.monotonic() + GRACE
             while not self._is_over() and time.monotonic() < deadline:
                 time.sleep(0.01)
-        _signal_group(self.pid, signal.SIGKILL)  # not yet reaped, the child still holds its group's id
+        _signal_group(self.pid, signal.SIGKILL)  # the child is not reaped yet, so its group's id is still its own
         self._process.wait()
         self._end_members()
         _adopt_orphans(False)
@@ -144,7 +144,7 @@ class Child:
                 pipe.close()
 
     def _end_members(self) -> None:
-        """Kill all that is left; the dead may leave orphans in their turn, so look again until there are none."""
+        """Kill every remaining process; a killed one may leave orphans, so look again until there are none."""
         deadline = time.monotonic() + GRACE
         self._look_at_tree()
         while self._members and time.monotonic() < deadline:
@@ -157,11 +157,11 @@ class Child:
             self._look_at_tree()
 
     def _is_over(self) -> bool:
-        """Whether the child has ended; it is not reaped by asking."""
+        """Return whether the child has exited, without reaping it."""
         return self.memory.status() == psutil.STATUS_ZOMBIE
 
     def _finish(self, finished: bool) -> None:
-        """The child has ended by itself: say what was wrong, if anything was."""
+        """Raise the reason if the child, which has exited by itself, failed."""
         self.end()
         code = self._process.returncode
         if code < 0:
@@ -170,37 +170,37 @@ class Child:
         if code > 0 or not finished:
             lines = self._tail.decode(errors="replace").strip().splitlines()
             last = f": {printable(lines[-1].strip()[:200])}" if lines else ""
-            raise RunError(f"ended with exit code {code} and no result{last}")
+            raise RunError(f"exited with code {code} and no result{last}")
 
     def _check_limits(self) -> None:
         now = time.monotonic()
         if now - self.started > self.limits.seconds:
             self.end()
-            raise RunError(f"ended at the time limit of {self.limits.seconds:g} s")
+            raise RunError(f"killed at the time limit of {self.limits.seconds:g} s")
         if now < self._next_tree:
             return
         self._next_tree = now + TREE_INTERVAL
         used = self._look_at_tree() / 2**20
         if used > self.limits.memory_mb:
             self.end()
-            raise RunError(f"ended at {used:.0f} MB, past the memory limit of {self.limits.memory_mb} MB")
+            raise RunError(f"killed at {used:.0f} MB, above the memory limit of {self.limits.memory_mb} MB")
 
     def _look_at_tree(self) -> int:
-        """Remember who is there and return their memory together, in bytes."""
+        """Update the living descendants and return the memory of all processes together, in bytes."""
         self._members = {member for member in self._members | self._descendants() if member.is_running()}
         total = 0
         for process in (self.memory, *self._members):
             try:
                 total += process.memory_info().rss
             except psutil.NoSuchProcess:
-                continue  # ended since it was listed
+                continue  # it has exited since it was listed
         return total
 
     def _descendants(self) -> set[psutil.Process]:
-        """All that the child started, also orphans: on Linux this process has adopted them.
+        """Return every process that the child started, including orphans, which this process adopts on Linux.
 
-        Everything below this process that was not there before the child, and is not of this process's own session:
-        the child began another one, and there is no way back from it.
+        These are the descendants of this process that did not exist before the child and are not in this process's own
+        session: the child has started another session, which its descendants cannot leave for this one.
         """
         own = os.getsid(0)
         found = set()
@@ -216,11 +216,11 @@ class Child:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            return  # it died before it listened; `events` says how
+            return  # it has died before it read this; `events` says how
 
 
 def _adopt_orphans(wanted: bool) -> None:
-    """Whether orphans below this process become its children, so that none slips away (Linux)."""
+    """Set whether orphans below this process become its children, so that none escapes (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(wanted))
 
@@ -229,4 +229,4 @@ def _signal_group(group: int, number: signal.Signals) -> None:
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
-        return  # nobody is left in it (macOS says "permission" where only zombies are)
+        return  # the group is empty (macOS reports a missing permission if only zombies are left)

@@ -1,4 +1,4 @@
-"""What a child may say, checked: whatever a workload writes into the harness's pipe is an error, not a crash.
+"""The events that a child may send, checked: anything else on the harness's pipe is an error, not a crash.
 
 {"event": "ready"}
 {"event": "phase", "name", "start", "end", "peak"}
@@ -53,7 +53,7 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
         result: the fields of a "result"; None if the child's job returns none.
 
     Raises:
-        RunError: it is none, or it is "failed", whose reason is then the message.
+        RunError: the line is not an event, or it is "failed", whose reason is then the message.
     """
     try:
         event = _clean(json.loads(line))
@@ -68,7 +68,7 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
 
 
 def _clean(value: Any) -> Any:
-    """The same with every text made printable, lines and tabs apart."""
+    """Return a value with every text made printable, except for newlines and tabs."""
     if isinstance(value, str):
         return value if value.isprintable() else printable(value, keep="\n\t")
     if isinstance(value, list):

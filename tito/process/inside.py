@@ -121,7 +121,7 @@ def _plain(value: object) -> object:
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    raise WorkloadError(f"the workload returned {short(value)}, which is no number, text, list or dict")
+    raise WorkloadError(f"the workload returned {short(value)}, which is not a number, text, list, or dict")
 
 
 def _peak_memory() -> int | None:

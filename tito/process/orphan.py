@@ -1,4 +1,4 @@
-"""No process is left behind: what the harness starts ends with it."""
+"""No process is left behind: those that the harness starts end with it."""
 
 from __future__ import annotations
 

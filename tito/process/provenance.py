@@ -1,4 +1,4 @@
-"""Where a record comes from: versions, commit, machine, environment."""
+"""Where a record comes from: versions, commit, machine, and environment."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tito.process.documents import Frozen
 
 
 class Machine(Frozen):
-    fingerprint: str  # hash of what follows; comparisons hold only within one
+    fingerprint: str  # hash of the following fields; only records with the same one may be compared
     cpu: str
     cores: int
     memory_bytes: int
     system: str
-    features: list[str]  # SIMD features that matter here, e.g. avx512f
+    features: list[str]  # SIMD features that matter, e.g. avx512f
 
 
 class Provenance(Frozen):
@@ -38,15 +38,15 @@ class Provenance(Frozen):
     suite_sha256: str
     machine: Machine
     blas: BlasChoice
-    backend: BackendChoice | None = None  # records of before there was a choice have none: NumPy multiplied
-    environment: dict[str, str]  # what the children had set before NumPy was imported
-    command: str  # what to type to run it again
+    backend: BackendChoice | None = None  # None in records older than this choice, which all used NumPy
+    environment: dict[str, str]  # variables set in the children before NumPy was imported
+    command: str  # the command that repeats the run
 
 
 def provenance(
     *, suite_sha256: str, blas: BlasChoice, backend: BackendChoice, pinned: Mapping[str, str], command: str
 ) -> Provenance:
-    """All of it, for the code that is imported here and the children that had `pinned` set."""
+    """Return the provenance of the imported code and of children that had `pinned` set."""
     info = asdict(machine()) | {"features": list(machine().features)}
     commit, dirty = git_state(Path(tinytorch.__file__).parent)
     return Provenance(
@@ -65,10 +65,10 @@ def provenance(
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """The commit that a folder is at and whether something differs from it.
+    """Return the commit of a folder's checkout, and whether anything differs from it.
 
-    (None, None) without git, and where the folder itself is not tracked: an installed package in somebody
-    else's repository has nothing to do with that repository's commit.
+    (None, None) without git, and if the folder itself is not tracked: an installed package inside another repository
+    has nothing to do with that repository's commit.
     """
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None
@@ -82,19 +82,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, no repository, or none that answers
+        return None  # no git, no repository, or no answer
     return answer.stdout.strip()
 
 
 def _version() -> str:
     try:
         return importlib.metadata.version("tinytorch-bench")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout without installation
         return tinytorch.__version__
 
 
 def _affinity() -> dict[str, str]:
-    """The cores that the children were allowed, which they inherit; where the system tells."""
+    """Return the cores that the children may use, which they inherit, if the system reports them."""
     if sys.platform != "linux":
         return {}
     return {"CPU_AFFINITY": ",".join(map(str, sorted(os.sched_getaffinity(0))))}

@@ -1,4 +1,13 @@
 """How records are shown: figures and pages, made from records alone, offline.
 
-records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
+    records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
+
+Contents: `headline` (the figures to read first), `verdicts` (gates and aims), `overview` (cases side by side),
+`figures`, `curves`, `flame`, `exhibits`, `history`, `pieces` (what a page consists of), `pages`, and `units` (numbers
+as text).
+
+May import: `tito.errors`, and `tito.bench.record` and `tito.bench.suite` for the models; from tinytorch, atomic writes
+and PNG. It runs and measures nothing.
+
+Changed by: whoever changes what a page or the terminal shows of a record.
 """

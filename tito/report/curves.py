@@ -1,4 +1,4 @@
-"""How training went: learning curves over epochs, steps or time, and a metric over the seeds. Pure functions."""
+"""The course of training: learning curves over epochs, steps, or time, and a metric over the seeds. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tito.report.figures import colour, log_axis, metric_of, title_of
 from tito.report.pieces import Absent, Piece, Plot, digits, plain, thin
 
 CURVE_POINTS = 300
-SEPARATE_SEEDS = 6  # more curves than this are shown as their median and a band
-# What a curve's points may be counted by, the first that is there; "seconds" gives a second figure.
+SEPARATE_SEEDS = 6  # more curves than this are shown as a median and a band
+# What a curve's points are counted by: the first of these that it has; "seconds" adds a second figure.
 STEP_KEYS = ("epoch", "step", "iteration", "update")
 TIME_KEY = "seconds"
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-SETTINGS = {"lr": "learning rate", "learning_rate": "learning rate"}  # what was set, shown after what came of it
+SETTINGS = {"lr": "learning rate", "learning_rate": "learning rate"}  # settings, shown after the results
 
 Line = tuple[int, list[float], list[float]]  # seed, x, y
 
 
 def learning_curves(record: Record) -> list[Piece]:
-    """One figure for each case and quantity (loss, accuracy, ...), training beside validation."""
+    """Return one figure for each case and quantity (loss, accuracy, ...), training next to validation."""
     pieces = [piece for case in record.cases for piece in _curves_of(record, case)]
     return pieces or [Absent("Learning curves", "No learning curve: no training of this run reported one.")]
 
@@ -34,7 +34,7 @@ def _curves_of(record: Record, case: CaseResult) -> list[Piece]:
         return []
     keys = {key: None for _, curve in runs for point in curve for key in point}
     steps = next((key for key in STEP_KEYS if key in keys), None)
-    # Against time, points of different seeds share no x, so that many seeds have no band.
+    # Against time, the points of different seeds share no x, so many seeds have no band.
     time = TIME_KEY if TIME_KEY in keys and (len(runs) <= SEPARATE_SEEDS or not steps) else None
     axes = [key for key in (steps, time) if key] or [""]
     quantities: dict[str, list[str]] = defaultdict(list)
@@ -43,9 +43,9 @@ def _curves_of(record: Record, case: CaseResult) -> list[Piece]:
             quantities[_split(key)[1]].append(key)
     for name in SETTINGS.keys() & quantities.keys():
         if len({point[key] for _, curve in runs for point in curve for key in quantities[name] if key in point}) < 2:
-            del quantities[name]  # a setting that never changed is no curve
+            del quantities[name]  # a setting that never changed has no curve
     judged = case.verdicts[0].criterion.metric if case.verdicts else ""
-    timed = judged if judged in quantities else next(iter(quantities), "")  # one against time is enough
+    timed = judged if judged in quantities else next(iter(quantities), "")  # one figure against time is enough
     several = len(record.cases) > 1
     return [
         _curve_plot(record, case, runs, axis, name, quantities[name], several)
@@ -56,7 +56,7 @@ def _curves_of(record: Record, case: CaseResult) -> list[Piece]:
 
 
 def _split(key: str) -> tuple[str, str]:
-    """A curve's key as (split, quantity): "val_loss" is ("validation", "loss")."""
+    """Return a curve's key as (split, quantity): "val_loss" is ("validation", "loss")."""
     head, _, tail = key.partition("_")
     return (SPLITS[head], tail) if head in SPLITS and tail else ("", key)
 
@@ -83,7 +83,7 @@ def _curve_plot(
     by = "point" if not axis else "time" if axis == TIME_KEY else axis
     words = SETTINGS.get(name, name.replace("_", " "))
     title = f"{words[:1].upper()}{words[1:]} by {by}" + (f": {title_of(record, case)}" if several else "")
-    seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in a process of its own"
+    seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in its own process"
     spread = "; line: median, band: 10th to 90th percentile" if len(runs) > SEPARATE_SEEDS else ""
     return Plot(
         title,
@@ -92,7 +92,7 @@ def _curve_plot(
         {
             "xaxis": {
                 "title": {"text": "seconds of training" if axis == TIME_KEY else plain(axis or "point")},
-                **({"dtick": 1} if axis != TIME_KEY and _reach(data) <= 10 else {}),  # no half epochs
+                **({"dtick": 1} if axis != TIME_KEY and _reach(data) <= 10 else {}),  # whole epochs only
             },
             "yaxis": {
                 "title": {"text": plain(words)},
@@ -157,7 +157,7 @@ def _seed_band(label: str, lines: list[Line], index: int, dash: str) -> list[dic
 
 
 def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
-    """How a metric lies over the seeds: each seed as a dot, or a histogram from 20 seeds on."""
+    """Return the distribution of a metric over the seeds: a dot for each seed, or a histogram from 20 seeds on."""
     there = [(run.seed, run.metrics[name]) for run in case.runs if name in run.metrics]
     if len(there) < 2:
         return None
@@ -195,12 +195,12 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
             }
         ]
         layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
-    says = f"{title_of(record, case)}: {len(there)} seeds, each trained in a process of its own."
+    says = f"{title_of(record, case)}: {len(there)} seeds, each trained in its own process."
     return Plot(f"{metric.title} over seeds", says, data, {**layout, "showlegend": False})
 
 
 def _reach_of(values: list[float], share: bool) -> tuple[float, float]:
-    """An axis with some air around the values, but none outside 0 to 100 % where they are shares."""
+    """Return an axis with a margin around the values, but within 0 to 100 % if they are shares."""
     low, high = min(values), max(values)
     air = 0.05 * (high - low) or 0.1 * (abs(low) or 1.0)
     if share and low >= 0 and high <= 1:

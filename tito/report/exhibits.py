@@ -1,4 +1,4 @@
-"""From an exhibit of a record to a piece of a page, as pure functions: one for each kind."""
+"""From an exhibit of a record to a piece of a page, with one pure function for each kind."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tito.report.figures import SERIES, colour, log_axis, title_of
 from tito.report.pieces import Absent, Grid, Image, Images, Passages, Piece, Plot, cut, digits, plain, thin
 
 LINE_POINTS = 500
-GRID_SIDE = 120  # cells along an edge of a decision surface; finer ones are thinned
-READABLE_CLASSES = 16  # more classes than this leave no room for counts in the cells
-FEW_TICKS = 10  # so many different values of an axis are its labels
-ACROSS_LIMIT, ACROSS_LENGTH = 8, 10  # more or longer names than this: bars lie on their side
+GRID_SIDE = 120  # cells along an edge of a decision surface; finer grids are thinned
+READABLE_CLASSES = 16  # with more classes than this, the cells have no room for counts
+FEW_TICKS = 10  # up to this number of different values, an axis is labeled with them
+ACROSS_LIMIT, ACROSS_LENGTH = 8, 10  # with more or longer names than this, bars are horizontal
 
-# Colour maps with a luminance that rises evenly and no red beside green. Sequential: five points of cividis
+# Color maps with an even rise in luminance and without red next to green. Sequential: five points of cividis
 # (Nuñez et al. 2018, doi:10.1371/journal.pone.0199239); signed: blue, near white, orange.
 SEQUENTIAL = ((0, 34, 78), (66, 78, 107), (124, 123, 120), (187, 175, 113), (254, 232, 56))
 SIGNED = ((0, 82, 148), (110, 166, 210), (247, 247, 245), (240, 164, 96), (179, 80, 0))
 
 
 def exhibits(record: Record) -> list[tuple[str, list[Piece]]]:
-    """For each case with something to show: its heading, its spread over seeds, its first seed's exhibits."""
+    """Return for each case that has any: its heading, its spread over seeds, and its first seed's exhibits."""
     sections = []
     for case in record.cases:
         metric = case.verdicts[0].criterion.metric if case.verdicts else ""
@@ -57,11 +57,11 @@ def exhibits(record: Record) -> list[tuple[str, list[Piece]]]:
 
 
 def piece_of(exhibit: Exhibit, origin: str) -> Piece:
-    """The piece that shows an exhibit; `origin` says in a few words where it comes from."""
+    """Return the piece that shows an exhibit; `origin` says in a few words where it comes from."""
     try:
         piece = RENDER[exhibit.kind](exhibit, origin)
         if isinstance(piece, Plot):
-            json.dumps([piece.data, piece.layout], allow_nan=False)  # as the page will hold it
+            json.dumps([piece.data, piece.layout], allow_nan=False)  # as in the page
         return piece
     except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         return Absent(exhibit.title, f"This exhibit cannot be drawn: {error}")
@@ -94,13 +94,13 @@ def _lines(exhibit: Lines, origin: str) -> Piece:
         layout["yaxis"] |= _log_axis([y for series in exhibit.series for y in series.y])
     steps = "; both axes logarithmic" if exhibit.logarithmic else ""
     says = f"{exhibit.y_title} by {exhibit.x_title}{steps}. {origin}"
-    many = len(data) > SERIES  # their legend takes the room of the curves
+    many = len(data) > SERIES  # their legend would take the room of the curves
     layout |= {"height": 340 + 20 * len(data)} if many else {}
     return Plot(exhibit.title, says, data, layout, shape="tall" if many else "normal")
 
 
 def _log_axis(values: list[float]) -> dict[str, Any]:
-    """A logarithmic axis around values; where there are few, labelled by them."""
+    """Return a logarithmic axis around values, labeled with them if they are few."""
     low, high = min(values), max(values)
     if low <= 0:
         raise ValueError(f"{low:g} has no place on a logarithmic axis")
@@ -117,8 +117,8 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
     wrong = int(counts.sum() - np.trace(counts))
     names = [plain(cut(name, 16)) for name in exhibit.classes]
     says = (
-        f"Row: what it is; column: what the model said. {units.integer(int(counts.sum()))} samples, "
-        f"{units.integer(wrong)} of them wrong (off the diagonal); colour: logarithm of the count. {origin}"
+        f"Rows: true class; columns: predicted class. {units.integer(int(counts.sum()))} samples, "
+        f"{units.integer(wrong)} of them wrong (off the diagonal). Color: logarithm of the count. {origin}"
     )
     cells = {
         "type": "heatmap",
@@ -126,7 +126,7 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
         "y": names,
         "z": [[digits(value, 3) for value in row] for row in np.log1p(counts).tolist()],
         "text": counts.tolist(),
-        "hovertemplate": "is %{y}, called %{x}: %{text}<extra></extra>",
+        "hovertemplate": "true %{y}, predicted %{x}: %{text}<extra></extra>",
         "colorscale": [[0, "--heat-0"], [0.5, "--heat-1"], [1, "--heat-2"]],
         "showscale": False,
         "xgap": 1,
@@ -137,7 +137,7 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
         cells["textfont"] = {"size": 11 if n <= 10 else 9}
     axis = {"type": "category", "showgrid": False, "ticks": "", "constrain": "domain"}
     layout = {
-        "xaxis": {**axis, "title": {"text": "the model's answer"}, "side": "bottom"},
+        "xaxis": {**axis, "title": {"text": "predicted class"}, "side": "bottom"},
         "yaxis": {**axis, "title": {"text": "true class"}, "autorange": "reversed", "scaleanchor": "x"},
     }
     return Plot(exhibit.title, says, [cells], layout, shape="square")
@@ -150,21 +150,21 @@ def _pictures(exhibit: Pictures, origin: str) -> Piece:
 
 
 def pixels_of(picture: Picture) -> np.ndarray:
-    """A picture's pixels as a uint8 array, (H, W) or (H, W, 3).
+    """Return a picture's pixels as a uint8 array, (H, W) or (H, W, 3).
 
     Raises:
         ValueError: rows of different lengths, values outside 0-255, or an empty picture.
     """
     pixels = np.array(picture.pixels)
     if pixels.size == 0 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
-        raise ValueError(f"pixels of shape {pixels.shape} are neither grey (H, W) nor colour (H, W, 3)")
+        raise ValueError(f"pixels of shape {pixels.shape} are neither gray (H, W) nor color (H, W, 3)")
     if pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"pixels from {pixels.min()} to {pixels.max()}; 0 to 255 was expected")
+        raise ValueError(f"pixels from {pixels.min()} to {pixels.max()}; expected 0 to 255")
     return pixels.astype(np.uint8)
 
 
 def data_png(pixels: np.ndarray) -> str:
-    """A uint8 image as a data: address, so that the page needs no other file."""
+    """Return a uint8 image as a data: address, so that the page needs no other file."""
     return "data:image/png;base64," + base64.b64encode(encode(np.ascontiguousarray(pixels))).decode("ascii")
 
 
@@ -172,7 +172,7 @@ def _points(exhibit: Points, origin: str) -> Piece:
     if not len(exhibit.x) == len(exhibit.y) == len(exhibit.label):
         raise ValueError(f"{len(exhibit.x)} x, {len(exhibit.y)} y and {len(exhibit.label)} labels")
     data = _surface(exhibit) if exhibit.grid else []
-    surface = ["; shade: the model's answer over the plane", ", line: where it changes its mind"][: len(data)]
+    surface = ["; shading: the model's output over the plane", ", line: the decision boundary"][: len(data)]
     symbols = ("circle", "square", "diamond", "cross", "triangle-up", "star")
     for index, label in enumerate(sorted(set(exhibit.label))):
         chosen = [i for i, other in enumerate(exhibit.label) if other == label]
@@ -199,7 +199,7 @@ def _points(exhibit: Points, origin: str) -> Piece:
 
 
 def _surface(exhibit: Points) -> list[dict[str, Any]]:
-    """The model's answer over the plane, and the line where it crosses one half (or zero, if it is signed)."""
+    """Return the model's output over the plane, and the line where it crosses one half (or zero, if it is signed)."""
     z = np.array(exhibit.grid, dtype=float)
     if z.shape != (len(exhibit.grid_y), len(exhibit.grid_x)):
         raise ValueError(f"a grid of {z.shape} for {len(exhibit.grid_y)} y and {len(exhibit.grid_x)} x")
@@ -233,10 +233,10 @@ def _surface(exhibit: Points) -> list[dict[str, Any]]:
 
 
 def _heatmaps(exhibit: Heatmaps, origin: str) -> Piece:
-    """All matrices in one colour scale, as pictures: crisp, and small even for many attention maps."""
+    """Return all matrices in one color scale, as pictures, which stay sharp and small even for many attention maps."""
     matrices = [np.array(matrix, dtype=float) for matrix in exhibit.matrices]
     if len(matrices) != len(exhibit.names) or any(m.ndim != 2 or not m.size for m in matrices):
-        raise ValueError(f"{len(exhibit.names)} names for {len(matrices)} matrices, each needing rows and columns")
+        raise ValueError(f"{len(exhibit.names)} names for {len(matrices)} matrices, each must have rows and columns")
     low, high = min(float(m.min()) for m in matrices), max(float(m.max()) for m in matrices)
     signed = low < 0 < high
     if signed:
@@ -248,13 +248,13 @@ def _heatmaps(exhibit: Heatmaps, origin: str) -> Piece:
         for matrix, name in zip(matrices, exhibit.names, strict=True)
     ]
     gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b in ramp)
-    says = f"Across: {exhibit.x_title}; down: {exhibit.y_title}; one colour scale for all. {origin}"
+    says = f"Across: {exhibit.x_title}; down: {exhibit.y_title}; one color scale for all. {origin}"
     scale = (units.significant(low), units.significant(high), gradient)
     return Images(exhibit.title, says, images, scale=scale)
 
 
 def tint(matrix: np.ndarray, low: float, high: float, ramp: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    """A matrix (H, W) as colours (H, W, 3), linear between the points of the ramp."""
+    """Return a matrix (H, W) as colors (H, W, 3), linear between the points of the ramp."""
     share = np.clip((matrix - low) / (high - low or 1.0), 0, 1)
     stops = np.linspace(0, 1, len(ramp))
     channels = [np.interp(share, stops, [point[c] for point in ramp]) for c in range(3)]
@@ -292,19 +292,19 @@ def _bars(exhibit: Bars, origin: str) -> Piece:
     }
     if lying:
         layout["height"] = 110 + len(names) * (10 + 16 * max(1, len(data)))
-    steps = "; each line of the grid is ten times the one before" if exhibit.logarithmic else ""
+    steps = "; each grid line is ten times the previous one" if exhibit.logarithmic else ""
     says = f"{'Length' if lying else 'Height'}: {exhibit.y_title}{steps}. {origin}"
     return Plot(exhibit.title, says, data, layout, shape="tall" if lying else "normal")
 
 
 def _labels(values: list[float]) -> dict[str, Any]:
-    """A logarithmic bar's length is hard to read, so that its number stands at its end."""
+    """Return labels with the values, since the length of a bar on a logarithmic axis is hard to read."""
     numbers = [units.significant(value) for value in values]
     return {"text": numbers, "textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}}
 
 
 def _log_length(values: list[float], lying: bool) -> dict[str, Any]:
-    """Whole decades below the smallest bar and above the largest, with room for the numbers."""
+    """Return a logarithmic axis from a whole decade below the smallest bar, with room for the numbers above."""
     if min(values) <= 0:
         raise ValueError(f"{min(values):g} has no place on a logarithmic axis")
     low, high = math.floor(math.log10(min(values) / 1.5)), math.log10(max(values)) + (0.6 if lying else 0.3)
@@ -314,12 +314,12 @@ def _log_length(values: list[float], lying: bool) -> dict[str, Any]:
 
 
 def _texts(exhibit: Texts, origin: str) -> Piece:
-    return Passages(exhibit.title, f"Word for word as the model wrote it. {origin}", list(exhibit.texts))
+    return Passages(exhibit.title, f"The model's output, verbatim. {origin}", list(exhibit.texts))
 
 
 def _table(exhibit: Table, origin: str) -> Piece:
     if any(len(row) != len(exhibit.columns) for row in exhibit.rows):
-        raise ValueError(f"a row does not have the {len(exhibit.columns)} cells that the columns ask for")
+        raise ValueError(f"a row does not have {len(exhibit.columns)} cells, one for each column")
     numeric = {
         i
         for i in range(len(exhibit.columns))

@@ -1,9 +1,8 @@
-"""From a record's profile to Plotly figures, as pure functions: latency, throughput, memory.
+"""From a record's profile to Plotly figures, as pure functions: latency, throughput, and memory.
 
-Learning curves are in `curves`, the flame graph in `flame`, exhibits in `exhibits`.
-
-Each returns plain data (`pieces`): figures are dicts, not Plotly objects, so that nothing heavy is imported
-and the same record always gives the same page.
+Learning curves are in `curves`, the flame graph is in `flame`, and exhibits are in `exhibits`. Each function returns
+plain data (`pieces`). Figures are dicts, not Plotly objects, so that nothing heavy is imported and the same record
+always yields the same page.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from tito.bench.suite import Metric
 from tito.report import units
 from tito.report.pieces import Absent, Piece, Plot, cut, digits, plain
 
-ECDF_POINTS = 400  # of which a quarter is the slowest samples, one by one: the tail is what p99 is about
+ECDF_POINTS = 400  # a quarter of them are the slowest samples, one by one, because p99 is about the tail
 MEMORY_POINTS = 500
-SERIES = 6  # colours --series-1 ... --series-6
+SERIES = 6  # colors --series-1 ... --series-6
 
 BUILT_IN = {
     "train_seconds": Metric(title="Training time", unit="s"),
@@ -32,7 +31,7 @@ BUILT_IN = {
 
 
 def log_axis(low: float, high: float, span: bool = False) -> dict[str, Any]:
-    """A logarithmic axis with labels at 1, 2 and 5 of each decade, or at decades alone where those are many.
+    """Return a logarithmic axis with labels at 1, 2, and 5 of each decade, or only at decades if these are many.
 
     `span` fixes the axis to low ... high.
     """
@@ -44,24 +43,24 @@ def log_axis(low: float, high: float, span: bool = False) -> dict[str, Any]:
 
 
 def metric_of(record: Record, name: str) -> Metric:
-    """What a metric's number means: as the suite says, or as the harness knows."""
+    """Return the meaning of a metric, from the suite or from the harness."""
     fallback = Metric(title=name.replace("_", " ").capitalize(), unit="")
     return record.metrics.get(name) or BUILT_IN.get(name) or fallback
 
 
 def title_of(record: Record, case: CaseResult) -> str:
-    """Return a case's title, with its track where the suite has several: INT8, calibrated (MNIST)."""
+    """Return a case's title, with its track if the suite has tracks: INT8, calibrated (MNIST)."""
     track = case.parameters.get(record.overview.group) if record.overview else None
     return f"{case.title} ({track})" if track else case.title
 
 
 def colour(index: int) -> str:
-    """The CSS variable of the n-th series."""
+    """Return the CSS variable of the n-th series' color."""
     return f"--series-{index % SERIES + 1}"
 
 
 def ecdf(samples: Sequence[float], limit: int = ECDF_POINTS) -> tuple[list[float], list[float]]:
-    """The empirical distribution F(x) = share of samples <= x, thinned but for its slowest samples."""
+    """Return the empirical distribution F(x) = share of samples <= x, thinned except for the slowest samples."""
     ordered = sorted(samples)
     n = len(ordered)
     tail = min(n, limit // 4)
@@ -71,7 +70,7 @@ def ecdf(samples: Sequence[float], limit: int = ECDF_POINTS) -> tuple[list[float
 
 
 def percentiles(runs: Sequence[LatencyRun]) -> dict[str, float]:
-    """p50, p90 and p99 in µs: of each the median over the fresh processes."""
+    """Return p50, p90, and p99 in µs, each as the median over the fresh processes."""
     return {
         "p50": statistics.median(run.p50_us for run in runs),
         "p90": statistics.median(run.p90_us for run in runs),
@@ -139,7 +138,7 @@ def _percentile_dots(marks: dict[str, float]) -> dict[str, Any]:
 
 
 def best_throughput(profile: Profile | None) -> tuple[Throughput, float] | None:
-    """The batch size with the highest median samples/s over processes, and that median."""
+    """Return the batch size with the highest median samples/s over processes, and that median."""
     if profile is None or not profile.throughput:
         return None
     best = max(profile.throughput, key=lambda one: statistics.median(one.samples_per_second))
@@ -194,7 +193,7 @@ def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
     x = [digits(sample.seconds) for sample in samples]
     data = [_memory_line("resident (RSS)", x, [sample.rss for sample in samples], "--series-1")]
     if all(sample.uss is not None for sample in samples):
-        data.append(_memory_line("its own alone (USS)", x, [sample.uss or 0 for sample in samples], "--series-2"))
+        data.append(_memory_line("not shared (USS)", x, [sample.uss or 0 for sample in samples], "--series-2"))
     data += [*_highest_so_far(trace), _peak_dot(trace)]
     start = min([samples[0].seconds, *(phase.start for phase in trace.phases)])
     end = max([samples[-1].seconds, *(phase.end for phase in trace.phases)])
@@ -208,7 +207,7 @@ def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
         f"loaded. Phases: {told or 'none reported'}.",
         data,
         {
-            "xaxis": {"title": {"text": "seconds since the process began"}, "range": [digits(start), digits(end)]},
+            "xaxis": {"title": {"text": "seconds since the process started"}, "range": [digits(start), digits(end)]},
             "yaxis": {"title": {"text": "MB"}, "range": [0, digits(top * 1.1)]},
             "shapes": [_phase_shade(index, phase) for index, phase in enumerate(trace.phases)],
             "annotations": [label for label in labels if label],
@@ -246,9 +245,9 @@ def _phase_shade(index: int, phase: Phase) -> dict[str, Any]:
 
 
 def peak_phase(trace: MemoryTrace) -> str | None:
-    """The phase in which memory was highest: the first at whose end the kernel's mark stood where it stayed.
+    """Return the phase of the memory peak: the first at whose end the kernel's high-water mark had its last value.
 
-    Where the kernel keeps no mark, the phase of the highest sample.
+    If the kernel keeps no mark, it is the phase of the highest sample.
     """
     marks = [phase.peak for phase in trace.phases if phase.peak is not None]
     if marks:
@@ -258,7 +257,7 @@ def peak_phase(trace: MemoryTrace) -> str | None:
 
 
 def _peak_seconds(trace: MemoryTrace) -> float:
-    """When the highest sample of the peak's phase was taken; the middle of a phase too short for a sample."""
+    """Return the time of the highest sample in the peak's phase, or the middle of a phase too short for a sample."""
     phase = next((phase for phase in trace.phases if phase.name == peak_phase(trace)), None)
     if phase is None:
         return max(trace.samples, key=lambda sample: sample.rss).seconds
@@ -279,32 +278,32 @@ def _memory_line(name: str, x: list[float], y: list[int], tint: str) -> dict[str
 
 
 def _highest_so_far(trace: MemoryTrace) -> list[dict[str, Any]]:
-    """The kernel's mark at each phase's end; however short a phase is, it has one."""
+    """Return the kernel's high-water mark at the end of each phase; even the shortest phase has one."""
     marks = [(phase.end, phase.peak) for phase in trace.phases if phase.peak is not None]
     if not marks:
         return []
     x, y = [digits(end) for end, _ in marks], [peak for _, peak in marks]
-    line = _memory_line("highest so far, at a phase's end", x, y, "--series-3")
+    line = _memory_line("peak so far, at the end of a phase", x, y, "--series-3")
     return [line | {"mode": "lines+markers", "line": {"color": "--series-3", "width": 1.2, "dash": "dot"}}]
 
 
 def _thin_memory(samples: list[MemorySample]) -> list[MemorySample]:
-    """At most `MEMORY_POINTS` samples: of each stretch the highest, so that no peak is lost."""
+    """Return at most `MEMORY_POINTS` samples: the highest of each stretch, so that no peak is lost."""
     width = -(-len(samples) // MEMORY_POINTS)
     stretches = [samples[i : i + width] for i in range(0, len(samples), width)]
     return [max(stretch, key=lambda sample: sample.rss) for stretch in stretches]
 
 
 def _phase_label(name: str, start: float, end: float, whole: float) -> dict[str, Any] | None:
-    """A phase's name over its shade: upright where it is wide enough, on its side where it is narrow."""
+    """Return a phase's name over its shade: horizontal if it is wide enough, vertical if it is narrow."""
     share = (end - start) / whole if whole > 0 else 0.0
     if share < 0.03:
-        return None  # no room for it; the sentence above the figure names every phase
+        return None  # there is no room; the text above the figure names every phase
     return {
         "text": plain(cut(name, 24)),
         "x": digits((start + end) / 2),
         "xref": "x",
-        "y": 0.02,  # at the foot: the line is high wherever a phase is long
+        "y": 0.02,  # at the bottom: the line is high wherever a phase is long
         "yref": "paper",
         "yanchor": "bottom",
         "textangle": 0 if share > 0.2 else -90,

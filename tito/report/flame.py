@@ -10,9 +10,9 @@ from tito.bench.record import Stacks
 from tito.report import units
 from tito.report.pieces import Absent, Piece, Plot, cut, plain
 
-SMALLEST = 0.002  # a frame with a smaller share is not drawn (it stays within its parent's total)
+SMALLEST = 0.002  # a frame with a smaller share is not drawn; its parent's total includes it
 ROW = 24  # pixels for a level
-CHARACTER, WIDTH = 6.5, 1100  # pixels of a letter and of the widest page
+CHARACTER, WIDTH = 6.5, 1100  # pixels of a character and of the widest page
 FRAME = re.compile(r"^(?P<function>.*?) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)$")
 
 Path = tuple[str, ...]
@@ -30,7 +30,7 @@ def flame_graph(stacks: Stacks | None, of: str = "") -> Piece:
     kept = [path for path, n in totals.items() if n >= SMALLEST * whole]
     depth = max(len(path) for path in kept)
     below = (
-        f" Every stack begins with {len(shared)} frames that are left out here, the last of them {label(shared[-1])}."
+        f" Omitted: the {len(shared)} frames with which every stack begins, the last of them {label(shared[-1])}."
         if shared
         else ""
     )
@@ -38,7 +38,7 @@ def flame_graph(stacks: Stacks | None, of: str = "") -> Piece:
         title,
         f"Where the time goes: each box is a function, as wide as its share of {units.integer(whole)} stacks that "
         f"{stacks.tool} took at {stacks.rate_hz} Hz in {units.seconds(stacks.seconds)}, in a pass that is not timed. "
-        f"Click on a box to enlarge it.{below}",
+        f"Click a box to enlarge it.{below}",
         [_icicle(kept, totals)],
         {
             "height": 60 + ROW * (depth + 1),
@@ -51,7 +51,7 @@ def flame_graph(stacks: Stacks | None, of: str = "") -> Piece:
 
 
 def frame_totals(collapsed: list[tuple[Path, int]]) -> dict[Path, int]:
-    """Samples in each frame and all that it called; the root () holds them all. Parents come first."""
+    """Return the samples in each frame and its callees; the root () has all of them. Parents come first."""
     totals: dict[Path, int] = defaultdict(int)
     for path, n in collapsed:
         for depth in range(len(path) + 1):
@@ -60,7 +60,7 @@ def frame_totals(collapsed: list[tuple[Path, int]]) -> dict[Path, int]:
 
 
 def label(frame: str) -> str:
-    """A frame as people say it: function (file:line), without the file's folders."""
+    """Return a frame as function (file:line), without the file's folders."""
     found = FRAME.match(frame)
     if not found:
         return frame
@@ -69,7 +69,7 @@ def label(frame: str) -> str:
 
 
 def _shared(paths: list[Path]) -> Path:
-    """The frames with which every stack begins (the harness's own); at least one frame of each stays."""
+    """Return the frames with which every stack begins (the harness's); at least one frame of each stack remains."""
     first, last = min(paths), max(paths)
     limit = min(len(path) for path in paths) - 1
     same = 0
@@ -103,14 +103,14 @@ def _icicle(kept: list[Path], totals: dict[Path, int]) -> dict[str, Any]:
 
 
 def _fitting(frame: str, share: float) -> str:
-    """What is written into a box: the whole label where it fits on a wide page, else the function alone."""
+    """Return the text of a box: the whole label if it fits on a wide page, otherwise only the function."""
     whole = label(frame)
     found = FRAME.match(frame)
     return found["function"] if found and len(whole) * CHARACTER > share * WIDTH else cut(whole, 120)
 
 
 def _colour(frame: str) -> str:
-    """The framework's own frames stand out from NumPy's and from everything else."""
+    """Return a frame's color, which sets the framework's frames apart from NumPy's and from all others."""
     if "tinytorch" in frame:
         return "--flame-own"
     return "--flame-numpy" if "numpy" in frame else "--flame-other"

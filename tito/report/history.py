@@ -1,4 +1,4 @@
-"""Earlier runs as a table (pandas) and as figures: the same suite, unchanged, the same machine, full runs."""
+"""Earlier runs as a table (pandas) and as figures: full runs of the same suite, unchanged, on the same machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tito.report.pieces import Absent, Piece, Plot, digits, plain
 
 
 def primary(record: Record) -> tuple[CaseResult, str] | None:
-    """The case that speaks for the suite (the profiled one, else the first) and its first gate's metric."""
+    """Return the case that represents the suite (the profiled one, or else the first) and its first gate's metric."""
     if not record.cases:
         return None
     profiled = record.profile.case if record.profile else ""
@@ -23,9 +23,9 @@ def primary(record: Record) -> tuple[CaseResult, str] | None:
 
 
 def table(records: Sequence[Record], case: str, metric: str) -> pd.DataFrame:
-    """One row a record, oldest first; the figures are those of one metric of one case.
+    """Return one row for each record, oldest first, with the figures of one metric of one case.
 
-    `metric` is its mean over seeds, `version` the suite's hash, `full` Record.full; what a record lacks is NaN.
+    `metric` is its mean over seeds, `version` the suite's hash, and `full` Record.full; missing figures are NaN.
     """
     rows = [
         {
@@ -58,9 +58,9 @@ def _figures(record: Record, name: str, metric: str) -> dict[str, float | None]:
 
 
 def comparable(records: Sequence[Record], shown: Record) -> tuple[pd.DataFrame, int]:
-    """The rows that may stand beside the shown record, and how many were left out for another version of its suite.
+    """Return the rows comparable with the shown record, and how many were left out for another version of its suite.
 
-    They are full runs of its suite on its machine that did not fail.
+    Comparable are full runs of its suite on its machine that did not fail.
     """
     case, metric = primary(shown) or (None, "")
     frame = table(records, case.name if case else "", metric)
@@ -71,12 +71,12 @@ def comparable(records: Sequence[Record], shown: Record) -> tuple[pd.DataFrame, 
 
 
 def history(records: Sequence[Record], shown: Record) -> list[Piece]:
-    """The primary metric, the median latency and the training time over the runs on this machine."""
+    """Return the primary metric, the median latency, and the training time over the runs on this machine."""
     rows, others = comparable(records, shown)
     left_out = f" Left out: {_runs(others)} of another version of the suite." if others else ""
     found = primary(shown)
     if len(rows) < 2 or found is None:
-        says = f"Nothing to compare yet: the store holds {_runs(len(rows))} of this suite on this machine.{left_out}"
+        says = f"Nothing to compare yet: the store contains {_runs(len(rows))} of this suite on this machine.{left_out}"
         return [Absent("History", says)]
     metric = metric_of(shown, found[1])
     share = metric.unit == "%"
@@ -126,7 +126,7 @@ def _panel(
 
 
 def spark(records: Sequence[Record], shown: Record, width: int = 120, height: int = 28) -> str | None:
-    """The primary metric's history as the points of an SVG polyline, or None with fewer than two runs."""
+    """Return the primary metric's history as the points of an SVG polyline, or None with fewer than two runs."""
     values = [float(value) for value in comparable(records, shown)[0]["metric"].dropna()]
     if len(values) < 2:
         return None

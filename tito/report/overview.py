@@ -1,6 +1,6 @@
-"""A suite's cases side by side, as its overview asks for: tables, and the front of size, time and quality.
+"""A suite's cases side by side, as its overview declares them: tables, and the front of size, time, and quality.
 
-Pure functions of a record; the page and the terminal show the same tables.
+These are pure functions of a record; the page and the terminal show the same tables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Side:
 
 
 def sides(record: Record) -> list[Side]:
-    """A table for each group, in the order of the cases, with the columns that any of its cases measures."""
+    """Return a table for each group, in the order of the cases, with the columns that any of its cases measures."""
     overview = record.overview
     if overview is None:
         return []
@@ -77,7 +77,7 @@ def _required(case: CaseResult, name: str, unit: str) -> str:
 
 
 def grouped(record: Record) -> dict[str, list[CaseResult]]:
-    """The cases by the parameter that the overview names."""
+    """Return the cases grouped by the parameter that the overview names."""
     groups: dict[str, list[CaseResult]] = {}
     for case in record.cases if record.overview else []:
         assert record.overview is not None
@@ -86,7 +86,7 @@ def grouped(record: Record) -> dict[str, list[CaseResult]]:
 
 
 def reference(record: Record, cases: list[CaseResult]) -> CaseResult | None:
-    """Return the case of a group with which the others are compared: the one with the overview's parameters for it."""
+    """Return the case with which a group's others are compared: the one with the overview's `reference` parameters."""
     marks = record.overview.reference if record.overview else {}
     found = (case for case in cases if all(case.parameters.get(name) == value for name, value in marks.items()))
     return next(found, None) if marks else None
@@ -99,21 +99,21 @@ def quality_of(record: Record, case: CaseResult) -> str | None:
 
 
 def front(record: Record, cases: list[CaseResult]) -> set[str]:
-    """The names of those that are beaten by no other in size, time and quality (the Pareto front).
+    """Return the names of the cases that no other one beats in size, time, and quality (the Pareto front).
 
-    Only a case that meets its gates and has all three figures takes part.
+    Only cases that meet their gates and have all three figures take part.
     """
     points = {case.name: found for case in cases if (found := point(record, case)) is not None}
     return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
 
 
 def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether a is nowhere worse and somewhere better; less is better in each."""
+    """Return whether a is worse in nothing and better in something; less is better."""
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
 
 
 def point(record: Record, case: CaseResult) -> tuple[float, float, float] | None:
-    """(size, time, how bad): less is better in each; None where one is missing or a gate is missed."""
+    """Return (size, time, negated quality), where less is better; None if one is missing or a gate is missed."""
     overview = record.overview
     assert overview is not None
     quality = quality_of(record, case)
@@ -130,7 +130,7 @@ def _missed(case: CaseResult) -> list[str]:
 
 
 def pieces(record: Record) -> list[Piece]:
-    """For each group its table, and its cases by size and time."""
+    """Return for each group its table, and a figure of its cases by size and time."""
     made: list[Piece] = []
     for side, cases in zip(sides(record), grouped(record).values(), strict=True):
         rows = [[f"{line.title}{' ★' if line.front else ''}", *line.cells] for line in side.lines]
@@ -150,7 +150,7 @@ def pieces(record: Record) -> list[Piece]:
 
 
 def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
-    """The cases of a group that have a size and a time, those on the front filled."""
+    """Return the cases of a group that have a size and a time; those on the front are filled."""
     overview = record.overview
     assert overview is not None
     shown = [
@@ -190,8 +190,8 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
         },
         "showlegend": True,
     }
-    says = "Down and to the left is better; filled: on the front of size, time and quality."
-    return Plot(f"{side.group}: size, time and quality", says, data, layout, wide=True)
+    says = "Lower and further left is better; filled: on the front of size, time, and quality."
+    return Plot(f"{side.group}: size, time, and quality", says, data, layout, wide=True)
 
 
 def _label(record: Record, line: Line, case: CaseResult) -> str:

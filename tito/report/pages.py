@@ -1,7 +1,7 @@
 """From records to HTML files: one offline page for each suite, and an index of them all.
 
-A page loads nothing: styles, scripts, Plotly and pictures are inside it. Its content security policy lets
-only the scripts run that this file put there (by their hash), whatever text a record may hold.
+A page loads nothing: it contains its styles, scripts, Plotly, and pictures. Its content security policy allows only
+the scripts that this file put there (by their hash), whatever text a record contains.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from tito.report.pieces import Images, Piece, Plot, Tiles
 from tito.report.verdicts import rows_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-# What could end the script element it stands in, or a line of JavaScript.
+# Characters that could end a script element or a line of JavaScript
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-# What drawing figures from foreign numbers can end in; a page that fails so is no reason to lose the others.
+# Errors of drawing figures from foreign numbers; a page that fails with one must not cost the others
 UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 
 
 @dataclass(frozen=True)
 class Card:
-    """A suite on the index page."""
+    """A suite's card on the index page."""
 
     record: Record
     word: str
@@ -54,7 +54,7 @@ class Card:
 def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
     """Write <suite>.html for each suite's newest record, full runs before others, and index.html.
 
-    A record that cannot be shown gets a page that says why, and costs no other page. Returns the paths, the
+    A record that cannot be shown gets a page that says why, and does not affect other pages. Return the paths, the
     index last.
 
     Raises:
@@ -74,7 +74,7 @@ def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Of each suite the newest full run, or the newest other one if there is none; in historical order."""
+    """Return each suite's newest full run, or its newest other run if there is none, in historical order."""
     best: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: (record.full, record.created)):
         best[record.suite] = record
@@ -93,7 +93,7 @@ def _why(error: Exception) -> str:
 
 
 def suite_page(record: Record, records: Sequence[Record], environment: Environment) -> str:
-    """The page of one record."""
+    """Return the page of one record."""
     from plotly.offline import get_plotlyjs
 
     return _render(
@@ -140,15 +140,15 @@ def _sections(records: Sequence[Record], record: Record) -> list[tuple[str, Sequ
 
 
 def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces of a section with no row of two half empty; three narrow ones share one row.
+    """Return the pieces of a section so that no row of two is half empty; three narrow ones share one row.
 
-    A piece that would stand alone is widened; beside a square one, which stays narrow, go the pictures after it.
+    A piece that would be alone in its row is widened. A square piece stays narrow, next to the pictures after it.
     """
     if len(pieces) == 3 and not any(piece.wide for piece in pieces):
         return list(pieces)
     filled: list[Piece] = []
     half = False  # whether the row being filled has one narrow piece
-    lonely = False  # whether it will have no other, and is square
+    lonely = False  # whether this piece is square and will be alone
     for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
         alone = not piece.wide and not half and (after is None or after.wide)
         half = not piece.wide and not half and not alone
@@ -160,7 +160,7 @@ def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
-    """All suites as cards, in historical order."""
+    """Return the index: all suites as cards, in historical order."""
     cards = [_card(record, records) for record in shown]
     return _render(environment, "index.html.j2", [], cards=cards)
 
@@ -168,14 +168,14 @@ def index_page(shown: Sequence[Record], records: Sequence[Record], environment: 
 def _card(record: Record, records: Sequence[Record]) -> Card:
     word = WORD[record.status]
     try:
-        line = None if record.overview else spark(records, record)  # no single case speaks for an overview
+        line = None if record.overview else spark(records, record)  # no single case represents an overview
         return Card(record, word, record.reason, card(record), line)
     except UNSHOWABLE as error:
         return Card(record, word, _why(error), [], None)
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
-    """Where all of it came from, as name and value."""
+    """Return the origin of a record, as names and values."""
     source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
     state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
     ratio = f", speed ratio {units.significant(blas.speedup)}" if blas.speedup else ""
@@ -183,7 +183,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     return [
         ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
         ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
-        ("CPU features", ", ".join(machine.features) or "none that matter here"),
+        ("CPU features", ", ".join(machine.features) or "none that matter"),
         ("Machine fingerprint", machine.fingerprint),
         ("BLAS kernel", f"{blas.used} (default: {blas.default}{ratio}). {blas.why}"),
         *([("Kernel backend", source.backend.line)] if source.backend else []),
@@ -197,7 +197,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def embed(value: Any) -> Markup:
-    """JSON that is safe inside <script type="application/json">, whatever text it holds."""
+    """Return JSON that is safe inside <script type="application/json">, whatever text it contains."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.translate(UNSAFE))
 

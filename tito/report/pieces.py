@@ -1,4 +1,4 @@
-"""What a page is made of: plain data that a template shows. Knows nothing of records, Plotly or HTML."""
+"""What a page consists of: plain data that a template shows, independent of records, Plotly, and HTML."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Plot:
-    """A Plotly figure. Colours are names of CSS variables ("--series-1"), looked up where it is drawn."""
+    """A Plotly figure. Colors are names of CSS variables ("--series-1"), resolved when it is drawn."""
 
     title: str
-    says: str  # one sentence: what one sees, and how it was measured
+    says: str  # one sentence: what the figure shows, and how it was measured
     data: list[dict[str, Any]]
     layout: dict[str, Any]
     shape: Literal["normal", "square", "tall"] = "normal"
@@ -93,7 +93,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Absent:
-    """A section without data: one line says why."""
+    """A section without data, and one line that says why."""
 
     title: str
     says: str
@@ -105,17 +105,17 @@ Piece = Plot | Images | Passages | Grid | Tiles | Absent
 
 
 def plain(text: str) -> str:
-    """Text for Plotly, which reads a part of HTML in every label: shown as it is written."""
+    """Return text escaped for Plotly, which interprets a part of HTML in every label."""
     return html.escape(text, quote=False)
 
 
 def cut(text: str, length: int) -> str:
-    """Text of at most `length` characters."""
+    """Return text of at most `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def thin(x: Sequence[float], y: Sequence[float], limit: int) -> tuple[list[float], list[float]]:
-    """Every n-th point of a line so that at most `limit` stay, the last among them."""
+    """Return every n-th point of a line, at most `limit` of them, including the last."""
     if len(x) <= limit:
         return list(x), list(y)
     step = -(-(len(x) - 1) // (limit - 1))
@@ -124,5 +124,5 @@ def thin(x: Sequence[float], y: Sequence[float], limit: int) -> tuple[list[float
 
 
 def digits(value: float, count: int = 5) -> float:
-    """A number with few digits, so that pages stay small."""
+    """Return a number with few digits, so that pages stay small."""
     return float(f"{value:.{count}g}")

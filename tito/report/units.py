@@ -1,17 +1,17 @@
-"""Numbers as people read them: SI prefixes, sensible digits, thin spaces. Measures and decides nothing."""
+"""Numbers as readable text: SI prefixes, significant digits, thin spaces."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-KNOWN_UNITS = ("%", "s", "us", "µs", "bytes", "B", "count", "", "/s")  # others stand as they are, behind the number
+KNOWN_UNITS = ("%", "s", "us", "µs", "bytes", "B", "count", "", "/s")  # other units follow the number unchanged
 THIN = "\u202f"  # narrow no-break space: between digit groups, and between a number and its unit
 SIGN = {"at_least": "≥", "at_most": "≤"}
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with that many significant digits, never an exponent: 0.00123, 18.4, 1 234."""
+    """Return a number with `digits` significant digits and without an exponent: 0.00123, 18.4, 1 234."""
     if not math.isfinite(value):
         return str(value)
     if value == 0:
@@ -21,7 +21,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def short(value: float) -> str:
-    """A number for an axis: 0.05, 20, 50 k, 2 M."""
+    """Return a number for an axis: 0.05, 20, 50 k, 2 M."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
             return f"{value / factor:.4g}{THIN}{prefix}"
@@ -29,7 +29,7 @@ def short(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration: 18.4 µs, 3.20 ms, 41.2 s, 12.5 min."""
+    """Return a duration: 18.4 µs, 3.20 ms, 41.2 s, 12.5 min."""
     size = abs(value)
     if size >= 600:
         return f"{significant(value / 60)}{THIN}min"
@@ -40,12 +40,12 @@ def seconds(value: float) -> str:
 
 
 def microseconds(value: float) -> str:
-    """A duration given in microseconds."""
+    """Return a duration given in microseconds."""
     return seconds(value * 1e-6)
 
 
 def size(count: float) -> str:
-    """Bytes in SI steps (1 MB = 10^6 bytes): 812 B, 3.25 MB."""
+    """Return bytes in SI units (1 MB = 10^6 bytes): 812 B, 3.25 MB."""
     for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if abs(count) >= factor:
             return f"{significant(count / factor)}{THIN}{unit}"
@@ -53,7 +53,7 @@ def size(count: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Things per second, to three digits: 182 000 /s, 35.2 M/s."""
+    """Return a rate per second with three digits: 182 000 /s, 35.2 M/s."""
     if value >= 1e6:
         return f"{significant(value / 1e6)}{THIN}M/s"
     scale = 10.0 ** max(0, math.floor(math.log10(value)) - 2) if value > 0 else 1.0
@@ -61,7 +61,7 @@ def rate(value: float) -> str:
 
 
 def integer(value: float) -> str:
-    """A whole number with its thousands apart."""
+    """Return a whole number with its thousands separated."""
     return f"{value:,.0f}".replace(",", THIN)
 
 
@@ -77,7 +77,7 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A metric's value with its unit, as suite.yaml names units ("%" means that the value is a fraction)."""
+    """Return a metric's value with its unit, as suite.yaml names units; "%" means that the value is a fraction."""
     if not math.isfinite(value):
         return str(value)
     match unit:
@@ -100,7 +100,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def _plain_number(value: float) -> str:
-    """A number without a unit: 0.8217, but 2.1e-6 where zeros would fill the line."""
+    """Return a number without a unit: 0.8217, but 2.1e-6 instead of many zeros."""
     if abs(value) >= 1e-3:
         return significant(value, 4)
     digits, exponent = f"{value:.1e}".split("e")
@@ -108,7 +108,7 @@ def _plain_number(value: float) -> str:
 
 
 def spread(mean: float, sd: float | None, unit: str) -> str:
-    """A mean with its standard deviation, in one unit: 98.45 ± 0.13 %, 38.8 ± 0.55 s."""
+    """Return a mean with its standard deviation, in one unit: 98.45 ± 0.13 %, 38.8 ± 0.55 s."""
     if sd is None:
         return quantity(mean, unit)
     if unit == "%":
@@ -123,7 +123,7 @@ def spread(mean: float, sd: float | None, unit: str) -> str:
 
 
 def measured(value: float | None, over: str, n: int, sd: float | None, unit: str) -> str:
-    """What stands against a demand: 98.45 %, max 19.4 s, mean 98.61 ± 0.05 % sd."""
+    """Return a measured value for a requirement: 98.45 %, max 19.4 s, mean 98.61 ± 0.05 % sd."""
     if value is None:
         return "not measured"
     if over == "mean" and sd is not None:
@@ -132,7 +132,7 @@ def measured(value: float | None, over: str, n: int, sd: float | None, unit: str
 
 
 def demand(value: float, unit: str) -> str:
-    """A threshold as its author wrote it: 95 %, not 95.00 %."""
+    """Return a threshold as its author wrote it: 95 %, not 95.00 %."""
     if unit == "%":
         return f"{100 * value:.10g}{THIN}%"
     if unit in ("us", "µs", "bytes", "B", "count", "/s"):
@@ -141,7 +141,7 @@ def demand(value: float, unit: str) -> str:
 
 
 def cell(value: str | float | int | None) -> str:
-    """One cell of a table of an exhibit."""
+    """Return one cell of an exhibit's table."""
     if value is None:
         return "–"
     if isinstance(value, str):

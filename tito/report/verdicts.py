@@ -1,4 +1,4 @@
-"""Gates and aims with what was measured against them, as rows for the page and for the terminal."""
+"""Gates and aims with their measured values, as rows for the page and the terminal."""
 
 from __future__ import annotations
 

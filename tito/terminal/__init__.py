@@ -1,6 +1,7 @@
 """What the commands print: tables from records, suites, and findings, and the progress of a run.
 
-Contents: `tables` (how a table looks), `record`, `suite`, `machine` (data sets and the doctor's findings), `progress`.
+Contents: `tables` (how a table looks), `record`, `overview` (its cases side by side), `suite`, `machine` (data sets and
+the doctor's findings), and `progress`.
 
 May import: `tito.bench` and `tito.report` for records, suites, and how figures are written; `tito.data` and
 `tito.doctor` for what they return. The functions return something that Rich can print and print nothing themselves.

@@ -1,4 +1,4 @@
-"""Data sets in the cache, and what the doctor found."""
+"""Data sets in the cache, and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow
 
 
 def list_data(states: Sequence[DataState]) -> RenderableType:
-    """One line a data set, and where they lie."""
+    """Return one line for each data set, and the folder of the cache."""
     made = table("data set", "", "in the cache")
     for state in states:
         there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
@@ -27,7 +27,7 @@ def list_data(states: Sequence[DataState]) -> RenderableType:
 
 
 def list_files(files: Sequence[FileState]) -> RenderableType:
-    """One line a file, with what its content was found to be."""
+    """Return one line for each file, with the state of its content."""
     made = table("data set", "file", "content")
     for file in files:
         made.add_row(file.name, file.file, Text(file.state, style=STATE_STYLE[file.state]))
@@ -35,7 +35,7 @@ def list_files(files: Sequence[FileState]) -> RenderableType:
 
 
 def list_findings(findings: Sequence[Finding]) -> RenderableType:
-    """One line a finding, and its advice below it."""
+    """Return one line for each finding, with its advice below it."""
     made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     made.add_column(no_wrap=True)
     made.add_column(no_wrap=True)

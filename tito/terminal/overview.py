@@ -1,4 +1,4 @@
-"""An overview as it is printed: the best of each track, and the cases of each track side by side."""
+"""An overview in the terminal: the best of each track, and the cases of each track side by side."""
 
 from __future__ import annotations
 

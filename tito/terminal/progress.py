@@ -1,4 +1,4 @@
-"""The progress of a run: a live bar in a terminal, elsewhere a line now and then."""
+"""The progress of a run: a live bar in a terminal, or occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tito.bench.suite import Metric
 from tito.report import figures, units
 from tito.terminal.tables import plain
 
-FEW = 10  # of more seeds, not each one gets a line of its own
-QUIET_SECONDS = 10.0  # without a terminal, a line at least this far apart
+FEW = 10  # with more seeds than this, not every seed has its own line
+QUIET_SECONDS = 10.0  # the least time between lines without a terminal
 
 
 class RunProgress:
-    """What goes on while a suite runs: a live bar in a terminal, elsewhere a line now and then.
+    """The progress of a run: a live bar in a terminal, or occasional lines elsewhere.
 
-    A context manager; `report` takes the runner's events. `clock` is time.monotonic but in tests.
+    A context manager; call `report` with the runner's events. `clock` is time.monotonic except in tests.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class RunProgress:
         self._console.print(f"  {text}   {self._shown(event)}".rstrip(), style="dim", markup=False, soft_wrap=True)
 
     def _shown(self, event: Event) -> str:
-        """The figures in short: Test accuracy 98.61 %   train loss 0.012."""
+        """Return the figures in short: Test accuracy 98.61 %   train loss 0.012."""
         known = {**figures.BUILT_IN, **self._metrics}
         hidden = {"load_seconds", "build_seconds", "evaluate_seconds"}
         shown = {name: value for name, value in event.figures.items() if name not in hidden}
-        if any(metric.short for metric in self._metrics.values()):  # of an overview, whose whole table comes at the end
+        if any(metric.short for metric in self._metrics.values()):  # an overview, whose whole table follows at the end
             shown = {name: value for name, value in shown.items() if name in self._metrics}
         return "   ".join(
             f"{_short_name(name, known.get(name))} {plain(_value(value, known.get(name)))}"

@@ -1,4 +1,4 @@
-"""A record as it is printed when its run finishes, and the list of records."""
+"""A record as printed when its run finishes, and the list of records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
 
 
 def show_record(record: Record) -> RenderableType:
-    """A run: its gates and aims with what was measured, its speed, sizes and origin."""
+    """Return a run: its gates and aims with the measured values, its speed, its size, and its origin."""
     heading = Text.assemble((f"{record.year} {record.suite}", "bold"), f"  {record.title}")
     status = Text(record.status, style=f"bold {STATUS_STYLE[record.status]}")
     parts: list[RenderableType] = [Text(), heading, status]
@@ -30,7 +30,7 @@ def show_record(record: Record) -> RenderableType:
     if record.quick:
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
     if record.altered:
-        parts.append(Text(f"not as the suite says, so no full result: {', '.join(record.altered)}", style="dim"))
+        parts.append(Text(f"not run as the suite says, so not a full result: {', '.join(record.altered)}", style="dim"))
     if record.overview:
         parts += _overview(record)
     for case in record.cases:
@@ -44,7 +44,7 @@ def show_record(record: Record) -> RenderableType:
 
 
 def _overview(record: Record) -> list[RenderableType]:
-    """The best of each track, then each track's cases side by side."""
+    """Return the best of each track, then each track's cases side by side."""
     parts: list[RenderableType] = []
     best = headline(record)
     if best:
@@ -55,13 +55,13 @@ def _overview(record: Record) -> list[RenderableType]:
 
 
 def _in_overview(record: Record, case: CaseResult) -> bool:
-    """Whether the overview shows all that a case is judged by."""
+    """Return whether the overview shows every metric that a case is judged by."""
     columns = record.overview.columns if record.overview else []
     return bool(columns) and all(verdict.met or verdict.criterion.metric in columns for verdict in case.verdicts)
 
 
 def _tally(record: Record) -> RenderableType:
-    """How many of all requirements were met."""
+    """Return how many of the gates and aims were met."""
     verdicts = [verdict for case in record.cases for verdict in case.verdicts]
     words = []
     for role in ("gate", "aim"):
@@ -82,7 +82,7 @@ def _verdicts(record: Record, case: CaseResult) -> Padding:
 
 
 def _figures(record: Record) -> list[tuple[str, str]]:
-    """The profiled case's figures, then what was not measured, where it ran, and how to run it again."""
+    """Return the profiled case's figures, then what was not measured, the machine, and how to repeat the run."""
     pairs = [*_profile(record), *_training_times(record)]
     for why in dict.fromkeys(omission.why for omission in record.omitted):
         left_out = ", ".join(omission.what for omission in record.omitted if omission.why == why)
@@ -98,7 +98,7 @@ def _figures(record: Record) -> list[tuple[str, str]]:
 
 
 def _profile(record: Record) -> list[tuple[str, str]]:
-    """Latency, throughput, memory, and size, below the case that they belong to where there are several."""
+    """Return latency, throughput, memory, and size, below the name of their case if there are several cases."""
     if record.profile is None:
         return []
     pairs: dict[str, list[str]] = {}
@@ -110,7 +110,7 @@ def _profile(record: Record) -> list[tuple[str, str]]:
 
 
 def _training_times(record: Record) -> list[tuple[str, str]]:
-    """Each case's time for one training; in an overview, only of cases that train for a second or more."""
+    """Return each case's time for one training; in an overview, only of cases that train for a second or more."""
     pairs = []
     for case in record.cases:
         tile = training_time(case)
@@ -121,7 +121,7 @@ def _training_times(record: Record) -> list[tuple[str, str]]:
 
 
 def list_records(records: Sequence[Record]) -> RenderableType:
-    """One line a record, newest last; its id names the suite, and stays whole to be copied."""
+    """Return one line for each record, newest last; its id names the suite and is never wrapped, to be copied."""
     made = table("record", "status", "figure", "")
     made.columns[0].no_wrap = True
     made.padding = (0, 2, 0, 0)  # so that it fits 80 columns
@@ -133,7 +133,7 @@ def list_records(records: Sequence[Record]) -> RenderableType:
 
 
 def _first_gate(record: Record) -> str:
-    """What was measured against the first gate of the suite's last case."""
+    """Return the measured value for the first gate of the suite's last case."""
     verdicts = [verdict for case in record.cases[-1:] for verdict in case.verdicts if verdict.role == "gate"]
     if not verdicts or verdicts[0].measured is None:
         return "–"

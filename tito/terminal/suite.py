@@ -1,4 +1,4 @@
-"""The list of suites, and what one suite fixes."""
+"""The list of suites, and what a suite fixes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tito.terminal.tables import DIRECTION, indented, lines, table
 
 
 def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
-    """One line a suite."""
+    """Return one line for each suite."""
     made = table("suite", "year", "", "data")
     for loaded in suites:
         suite = loaded.suite
@@ -22,7 +22,7 @@ def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
 
 
 def show_suite(loaded: LoadedSuite) -> RenderableType:
-    """What a suite fixes."""
+    """Return what a suite fixes: gates, seeds, parameters, data, and limits."""
     suite = loaded.suite
     parts: list[RenderableType] = [
         Text(),
@@ -37,7 +37,7 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
         demands = [("gate", gate) for gate in case.gates] + [("aim", aim) for aim in case.aims]
         pairs = [(role, _demand_on(suite, criterion)) for role, criterion in demands]
         if case.rival:
-            pairs.append(("beside PyTorch", f"{case.rival} of tito/versus/works, a round for each seed"))
+            pairs.append(("against PyTorch", f"{case.rival} in tito/versus/works, one round for each seed"))
         pairs.append(("seeds", units.ranges(case.seeds)))
         pairs += [(name, str(value)) for name, value in case.parameters.items()]
         parts.append(lines(pairs))

@@ -1,4 +1,4 @@
-"""How tables look in a terminal: without lines, indented by two, in ordinary spaces."""
+"""The look of tables in a terminal: without lines, indented by two, with ordinary spaces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ DIRECTION = {"at_least": "at least", "at_most": "at most"}
 
 
 def plain(text: str) -> str:
-    """With ordinary spaces: terminals and files of every encoding can show them."""
+    """Return text with ordinary spaces, which terminals and files of every encoding can show."""
     return text.replace(units.THIN, " ")
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines, indented by two."""
+    """Return a table without lines."""
     made = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -28,11 +28,12 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def indented(content: RenderableType) -> Padding:
+    """Indent something by two."""
     return Padding(content, (0, 0, 0, 2), expand=False)
 
 
 def lines(pairs: Sequence[tuple[str, str]]) -> Padding:
-    """Names and values, one pair a line."""
+    """Return names and values, one pair on each line."""
     made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""`python -m tito.versus [WORK ...] [--rounds N]`: prints the table of ratios; `nox -s versus` runs it."""
+"""`python -m tito.versus [WORK ...] [--rounds N]` prints the table of ratios; `nox -s versus` runs it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tito.versus.driver import Outcome, load, names, run_work, yardsticks
 
 
 def main() -> int:
-    """Run the works that were asked for; 0 unless something could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m tito.versus", description="TinyTorch beside PyTorch.")
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"any of {', '.join(names())}; all by default")
-    parser.add_argument("--rounds", type=int, default=7, help="fresh processes of each side, at least 5 (default 7)")
+    """Run the given works; return 0 unless something could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tito.versus", description="TinyTorch against PyTorch.")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"any of {', '.join(names())}; default: all")
+    parser.add_argument("--rounds", type=int, default=7, help="fresh processes for each side, at least 5 (default: 7)")
     arguments = parser.parse_args()
     if arguments.rounds < 5:
         parser.error(f"--rounds {arguments.rounds}: expected at least 5")
@@ -51,7 +51,7 @@ def main() -> int:
             console.print(table(title, [outcome for outcome in outcomes if outcome.title == title]))
     threads = pinned.get("OMP_NUM_THREADS", "?")
     console.print(
-        f"{arguments.rounds} fresh processes of each side in alternating order, {threads} threads each, "
+        f"{arguments.rounds} fresh processes for each side in alternating order, {threads} threads each, "
         f"OpenBLAS kernel {kernel.record.used}.\nA ratio above 1: TinyTorch is faster. Intervals: 95%, bootstrapped "
         "over the rounds."
     )
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def table(title: str, outcomes: list[Outcome]) -> Table:
-    """The ratios of one work, a row for each measurement and yardstick."""
+    """Return the ratios of one work, one row for each measurement and each version of PyTorch."""
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     made.add_column("", min_width=24)
     for column in ("TinyTorch", "PyTorch", "ratio", "95% interval", "bar"):
@@ -79,7 +79,7 @@ def table(title: str, outcomes: list[Outcome]) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """3 digits in a unit that fits."""
+    """Return a duration with 3 digits in a suitable unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

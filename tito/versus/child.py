@@ -1,4 +1,4 @@
-"""One contender in a fresh process: checks first, then times each measurement; prints one JSON line."""
+"""One contender in a fresh process: check it, time each measurement, and print one line of JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEWEST, MOST = 5, 2000
 
 
 def samples_for(f: Callable[[], object]) -> int:
-    """How many calls fill the time."""
+    """Return how many calls fill the time."""
     f()
     start = time.perf_counter()
     f()
@@ -25,7 +25,7 @@ def samples_for(f: Callable[[], object]) -> int:
 
 
 def main(work: str, contender: str) -> None:
-    """Build the contender, check it, time it."""
+    """Build the contender, check it, and time it."""
     end_with_parent()
     build: Callable[[], Contender] = getattr(importlib.import_module(f"tito.versus.works.{work}"), contender)
     made = build()

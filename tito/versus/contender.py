@@ -1,9 +1,9 @@
-"""What a work hands over to be timed.
+"""What a work provides to be timed.
 
-Each file in works/ has a TITLE, BARS (measurement name -> times PyTorch's speed that we aim for) and the
-functions `tinytorch()` and `pytorch()`, which build the same thing from the same weights and return a
-Contender. Neither framework is imported before its function is called. Another function whose name begins
-with `pytorch_` is one more yardstick, measured beside the others and held to no bar.
+Each file in works/ has a TITLE, BARS (measurement name -> the ratio to PyTorch's speed that is the goal), and the
+functions `tinytorch()` and `pytorch()`. Both build the same model from the same weights and return a Contender. Neither
+framework is imported before its function is called. A further function whose name starts with `pytorch_` is compared
+as well, but has no bar.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 class Contender:
     """One side of a comparison.
 
-    `timed[name]()` does one unit of work. `check()` returns numbers that must come out alike on both sides
-    (such as first logits and the losses after some steps), so that equal work is compared.
+    `timed[name]()` does one unit of work. `check()` returns values that must agree on both sides, such as the first
+    logits and the losses after some steps, so that equal work is compared.
     """
 
     timed: dict[str, Callable[[], object]]

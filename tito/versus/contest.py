@@ -18,26 +18,26 @@ from tito.errors import RunError, printable
 from tito.process.environment import child_environment, signal_name
 
 WORKS = Path(__file__).with_name("works")
-# The metrics of a round of both sides, and so of a suite's case with a rival
+# The metrics of one round of both sides, and of a suite's case with a rival
 RIVAL_METRICS = ("rival_speedup", "rival_seconds", "own_seconds", "rival_difference")
 TIMEOUT, IMPORT_TIMEOUT = 300.0, 60.0  # seconds
-TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in another order differ by about 1e-4
+TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in a different order differ by about 1e-4
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What one side did: its check's numbers, and the median seconds of each measurement."""
+    """The result of one side: the values of its check, and the median seconds of each measurement."""
 
     check: np.ndarray
     medians: dict[str, float]
 
 
 def missing(pinned: dict[str, str]) -> str | None:
-    """Why there is no rival here, in one line; None if PyTorch can be imported."""
+    """Return why there is no rival, in one line; None if PyTorch can be imported."""
     try:
         done = _run("-c", "import torch", environment=child_environment(pinned), timeout=IMPORT_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"PyTorch does not load: not within {IMPORT_TIMEOUT:g} s"
+        return f"PyTorch did not load within {IMPORT_TIMEOUT:g} s"
     if done.returncode == 0:
         return None
     last = _last_line(done)
@@ -45,10 +45,10 @@ def missing(pinned: dict[str, str]) -> str | None:
 
 
 def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
-    """One side in one fresh process.
+    """Run one side in a fresh process.
 
     Raises:
-        RunError: it failed, or took too long.
+        RunError: the side failed, or took too long.
     """
     arguments = "-m", "tito.versus.child", work, contender
     try:
@@ -65,7 +65,7 @@ def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
 
 
 def _run(*arguments: str, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """A fresh Python; -P: a file in the working directory must not stand in for a library's."""
+    """Run a fresh Python; with -P, no file in the working directory can replace a library's."""
     return subprocess.run(
         [sys.executable, "-P", *arguments],
         env=environment,
@@ -78,7 +78,7 @@ def _run(*arguments: str, environment: dict[str, str], timeout: float) -> subpro
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Why a process failed: the last line that it wrote to stderr, in short and without control characters."""
+    """Return the last line that a failed process wrote to stderr, cut short and without control characters."""
     lines = done.stderr.strip().splitlines()
     if not lines:
         return signal_name(-done.returncode) if done.returncode < 0 else "no message"
@@ -86,7 +86,7 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def difference(ours: Contest, theirs: Contest) -> float:
-    """The largest difference of the checks, relative to 1 + their size; infinite where their shapes differ."""
+    """Return the largest difference between the checks, relative to 1 + their size; infinite if the shapes differ."""
     a, b = ours.check, theirs.check
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
@@ -94,10 +94,10 @@ def difference(ours: Contest, theirs: Contest) -> float:
 
 
 def same_work(work: str, yardstick: str, ours: Contest, theirs: Contest) -> float:
-    """How far the checks differ.
+    """Return the difference between the checks.
 
     Raises:
-        RunError: further than rounding explains.
+        RunError: it is larger than rounding explains.
     """
     off = difference(ours, theirs)
     if off > TOLERANCE:
@@ -107,7 +107,7 @@ def same_work(work: str, yardstick: str, ours: Contest, theirs: Contest) -> floa
 
 
 def run_round(work: str, number: int, pinned: dict[str, str]) -> dict[str, float]:
-    """Both sides once, the other one first in every second round; the work's first measurement as RIVAL_METRICS.
+    """Run both sides once, alternating the order from round to round; return RIVAL_METRICS of the first measurement.
 
     Raises:
         RunError: a side failed, or their checks cannot be compared.
@@ -118,6 +118,6 @@ def run_round(work: str, number: int, pinned: dict[str, str]) -> dict[str, float
     ours, theirs = sides["tinytorch"], sides["pytorch"]
     own, other = (next(iter(side.medians.values())) for side in (ours, theirs))
     off = difference(ours, theirs)
-    if not np.isfinite(off):  # how far they may differ is for the case's gate
+    if not np.isfinite(off):  # the case's gate says how far they may differ
         same_work(work, "pytorch", ours, theirs)
     return dict(zip(RIVAL_METRICS, (other / own, other, own, off), strict=True))

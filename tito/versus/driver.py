@@ -1,4 +1,4 @@
-"""Runs contenders in rounds of fresh processes, in alternating order, and works out the ratios."""
+"""Run contenders in rounds of fresh processes, in alternating order, and compute the ratios."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tito.versus.contest import Contest, run_contender, same_work
 
 @dataclass(frozen=True)
 class Outcome:
-    """One measurement of one work against one yardstick."""
+    """One measurement of one work against one version of PyTorch."""
 
     work: str
     title: str
@@ -31,32 +31,32 @@ class Outcome:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar was reached; None where there is none."""
+        """Whether the bar was reached; None without a bar."""
         return None if self.bar is None else self.comparison.ratio >= self.bar
 
 
 def names() -> list[str]:
-    """All works, by name."""
+    """Return the names of all works."""
     return sorted(module.name for module in pkgutil.iter_modules(works.__path__))
 
 
 def load(name: str) -> ModuleType:
-    """A work by name."""
+    """Return a work by its name."""
     if name not in names():
-        raise RunError(f"no work is called '{name}': there are {', '.join(names())}")
+        raise RunError(f"no work is named '{name}'; available: {', '.join(names())}")
     return importlib.import_module(f"tito.versus.works.{name}")
 
 
 def yardsticks(work: ModuleType) -> list[str]:
-    """The names of the functions it is measured against."""
+    """Return the names of the functions that a work is measured against."""
     return [name for name in vars(work) if name == "pytorch" or name.startswith("pytorch_")]
 
 
 def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[str, int], None]) -> list[Outcome]:
-    """All comparisons of one work.
+    """Run all comparisons of one work.
 
     Raises:
-        RunError: PyTorch is missing, a contender failed, or the two sides did not compute the same.
+        RunError: PyTorch is not installed, a contender failed, or the two sides did different work.
     """
     work = load(name)
     outcomes = []

@@ -1,7 +1,8 @@
-"""The yardstick: nanoGPT's model (https://github.com/karpathy/nanoGPT, MIT), written anew in PyTorch.
+"""The model to compare with: nanoGPT's (https://github.com/karpathy/nanoGPT, MIT), rewritten in PyTorch.
 
-One difference: its GELU is the exact one; here it is the tanh form that tinytorch (and GPT-2) uses, so that both
-sides compute the same. Imports torch: only what is timed against PyTorch or compared with it imports this.
+There is one difference: nanoGPT's GELU is exact; this one is the tanh approximation that tinytorch and GPT-2 use, so
+that both sides compute the same function. This module imports torch. Only code that is timed against PyTorch or
+compared with it imports this module.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 
 class LayerNorm(nn.Module):
-    """nn.LayerNorm whose bias can be left out."""
+    """nn.LayerNorm with an optional bias."""
 
     def __init__(self, n_embd: int, bias: bool) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Block(nn.Module):
 
 
 class NanoGPT(nn.Module):
-    """Arguments, weight names and weight tying as `tinytorch.transformers.GPT`."""
+    """The same arguments, weight names, and weight tying as `tinytorch.transformers.GPT`."""
 
     def __init__(
         self, vocab_size: int, block_size: int, n_layer: int, n_head: int, n_embd: int, bias: bool = False
@@ -84,12 +85,13 @@ class NanoGPT(nn.Module):
         return self.transformer["ln_f"](x)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, T) -> logits (B, T, V)."""
+        """Return the logits: (B, T) -> (B, T, V)."""
         return self.lm_head(self.hidden(tokens))
 
     @torch.no_grad()
     def generate(self, tokens: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
-        """nanoGPT's: the whole cropped context anew for each token, the last product for the last place only."""
+        """Generate as nanoGPT does: recompute the cropped context for each token."""
+        # The last product is computed at the last position only.
         for _ in range(max_new_tokens):
             logits = self.lm_head(self.hidden(tokens[:, -self.block_size :])[:, [-1]])[:, -1]
             new = torch.multinomial(F.softmax(logits, dim=-1), num_samples=1)
@@ -98,7 +100,7 @@ class NanoGPT(nn.Module):
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """nanoGPT's: matrices decay, all else does not."""
+    """Return nanoGPT's parameter groups: weight decay for matrices only."""
     parameters = list(model.parameters())
     return [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},

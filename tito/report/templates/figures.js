@@ -1,5 +1,5 @@
-// Draws the figures of a page from the JSON beside them, in the colours of its style sheet. Strings such as
-// "--series-1" at a key that speaks of colour are names of CSS variables, so that one figure serves light and dark.
+// Draw the figures of a page from the JSON next to them, in the colors of its style sheet. Strings such as
+// "--series-1" in a key about color are names of CSS variables, so that one figure serves light and dark.
 (function () {
   "use strict";
 

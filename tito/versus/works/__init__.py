@@ -1,1 +1,1 @@
-"""One file for each work that both frameworks do; see `tito.versus.contender`."""
+"""One file for each work that both frameworks do; `tito.versus.contender` documents its contents."""

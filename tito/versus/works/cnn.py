@@ -1,4 +1,4 @@
-"""A small convolutional network, one training step. PyTorch is timed in its default layout and, for scale, in
+"""One training step of a small convolutional network. PyTorch is timed in its default layout and, for scale, in
 channels-last."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights() -> dict[str, np.ndarray]:
-    """Weights by their names, of PyTorch's default spread."""
+    """Return weights by name, with the spread of PyTorch's default initialization."""
     rng = np.random.default_rng(0)
     state = {}
     shapes = [(out, into, 3, 3) for into, out in pairwise(CHANNELS)]
@@ -38,7 +38,7 @@ def _weights() -> dict[str, np.ndarray]:
 
 
 def _layers(nn: Any) -> list[Any]:
-    """The same layers by the same names, of whichever framework."""
+    """Return the same layers under the same names, from either framework."""
     layers: list[Any] = []
     for into, out in pairwise(CHANNELS):
         layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]

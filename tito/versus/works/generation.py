@@ -1,4 +1,4 @@
-"""A GPT writes 256 tokens, the whole context anew for each: the same model as the work `gpt`, no cache."""
+"""A GPT generates 256 tokens without a cache, recomputing the context for each; the model is that of the work `gpt`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from tito.versus.contender import Contender
 from tito.versus.works.gpt import SIZES, weights
 
-TITLE = "GPT writes 256 tokens, no cache"
+TITLE = "GPT generates 256 tokens, no cache"
 BARS = {"256 tokens": 1.0}
 
 TOKENS = 256

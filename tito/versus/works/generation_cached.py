@@ -1,7 +1,7 @@
-"""A GPT writes 256 tokens with a cache, nanoGPT's way of doing it beside: the model of the work `gpt`, as `generation`.
+"""A GPT generates 256 tokens with a cache, against nanoGPT's method without one; the model is that of the work `gpt`.
 
-The context drops half a block at a time when it is full, so that the cache lives; nanoGPT drops one token at a time and
-reads the whole block anew for each, whatever its length.
+A full context drops half a block at a time, so that the cache stays valid. nanoGPT drops one token at a time and
+recomputes the whole block for each token.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tito.versus.contender import Contender
 from tito.versus.works import generation
 from tito.versus.works.gpt import SIZES, weights
 
-TITLE = "GPT writes 256 tokens, cached"
+TITLE = "GPT generates 256 tokens, cached"
 BARS = {"256 tokens": 3.0}
 
 HOP = SIZES["block_size"] // 2
@@ -27,7 +27,7 @@ def tinytorch() -> Contender:
     model.eval()
 
     def check() -> np.ndarray:
-        """The logits after the last of each window, all but half of it read token by token."""
+        """Return the logits after the last token of each window, the second half of which is read token by token."""
         windows = generation.windows()
         decoder = Decoder(model, KVCache(model, len(windows), HOP))
         logits = decoder.next_logits(windows[:, :HOP])

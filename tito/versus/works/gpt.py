@@ -1,4 +1,4 @@
-"""nanoGPT's CPU configuration: one training iteration, with its AdamW and gradient clipping."""
+"""One training iteration of nanoGPT's CPU configuration, with its AdamW and gradient clipping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEARNING_RATE, BETAS, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.99), 0.1, 1.0
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Fresh weights by their names, drawn as nanoGPT draws them."""
+    """Return fresh weights by name, drawn from nanoGPT's distributions."""
     rng = np.random.default_rng(0)
     wide, layers = SIZES["n_embd"], SIZES["n_layer"]
     shapes = {

@@ -1,4 +1,4 @@
-"""MLPerf Tiny's image classifier, one image at a time, ready for inference."""
+"""Inference with MLPerf Tiny's image classifier, one image at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGES = 16  # whose logits are compared
 
 
 def _resnet8(nn: Any) -> Any:
-    """The model of https://github.com/mlcommons/tiny (image classification), of whichever framework."""
+    """Build the model of https://github.com/mlcommons/tiny (image classification) in either framework."""
 
     class Block(nn.Module):
         def __init__(self, into: int, out: int, stride: int) -> None:
@@ -36,7 +36,7 @@ def _resnet8(nn: Any) -> Any:
 
 
 def _weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Fixed numbers of a trained network's size for each name: variances are positive, counters zero."""
+    """Return fixed values of a trained network's magnitude for each name: positive variances, counters of zero."""
     rng, state = np.random.default_rng(0), {}
     for name, shape in sorted(shapes.items()):
         if name.endswith("num_batches_tracked"):

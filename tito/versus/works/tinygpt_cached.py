@@ -1,4 +1,4 @@
-"""TinyGPT, trained, writes 256 tokens with a cache, nanoGPT's way of doing it beside: as `generation_cached`."""
+"""The trained TinyGPT generates 256 tokens with a cache, against nanoGPT's method; otherwise as `generation_cached`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from tito.project import find_project
 from tito.versus.contender import Contender
 
-TITLE = "TinyGPT, trained, writes 256 tokens, cached"
+TITLE = "Trained TinyGPT generates 256 tokens, cached"
 BARS = {"256 tokens": 3.0}
 
 TOKENS = 256
@@ -19,7 +19,7 @@ SIZES = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
 
 
 def reference() -> tuple[Path, dict[str, Any]]:
-    """The folder of the trained weights, and the sizes of their model."""
+    """Return the folder of the trained weights, and the sizes of their model."""
     folder = find_project().submissions / "reference" / "tinygpt"
     parameters = json.loads((folder / "reference.json").read_text())["parameters"]
     return folder, {name: parameters[name] for name in SIZES}
@@ -40,7 +40,7 @@ def tinytorch() -> Contender:
     hop = sizes["block_size"] // 2
 
     def check() -> np.ndarray:
-        """The logits after the last of each window, all but half of it read token by token."""
+        """Return the logits after the last token of each window, the second half of which is read token by token."""
         tokens = windows(sizes)
         decoder = Decoder(model, KVCache(model, len(tokens), hop))
         logits = decoder.next_logits(tokens[:, :hop])
