@@ -196,7 +196,7 @@ def versus(session: nox.Session) -> None:
 
 
 def compete_tests(session: nox.Session, file: str, **amount: str) -> None:
-    """Run one file of the competition's tests with more repetitions than in the usual run, and print what it counted."""
+    """Run one file of the competition's tests with more repetitions than usual, and print what it counted."""
     install(session, "tests")
     session.run("python", "-m", "pytest", "-rP", f"tests/compete/{file}", *session.posargs, env=amount)
 

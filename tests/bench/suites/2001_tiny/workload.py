@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tinytorch.base.errors import CheckError
+
 ODD = "caf\udce9 \x1b[2J\x07"  # a lone surrogate, and signs that a terminal obeys
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
@@ -89,7 +91,18 @@ def evaluate(model, data, parameters):
     counts = np.array([[1, 2], [3, 4]])
     exhibit = {"kind": "confusion", "title": "Clouds", "classes": ["a", "b"], "counts": counts}
     good = {"metrics": {"accuracy": accuracy}, "exhibits": [exhibit]}
+    raw = {"correct": ((data["x"] @ model.weight > 0) == data["label"]).astype(float).tolist()}
+    answers |= {"raw": good | {"raw": raw}, "raw text": good | {"raw": {"correct": ["yes"]}}}
     return answers.get(parameters["behaviour"], good)
+
+
+def prepare(parameters, file):
+    file.write_bytes(str(parameters["samples"]).encode())
+
+
+def save(model, folder):
+    folder.mkdir()
+    (folder / "weight").write_bytes(model.weight.tobytes())
 
 
 def predictor(model):
@@ -148,6 +161,14 @@ def _fork_hog(parameters):
     time.sleep(60)
 
 
+def _ask_for_100_gb(parameters):
+    np.ones(100 * 2**30, np.uint8)
+
+
+def _refuse(parameters):
+    raise CheckError("answers", "the clouds differ from the model's")
+
+
 def _eat(parameters):
     hoard = np.ones(400 * 2**20, np.uint8)
     time.sleep(60)
@@ -189,6 +210,8 @@ MISDEEDS = {
     "fork sleeper": _fork_sleeper,
     "fork daemon": _fork_daemon,
     "eat": _eat,
+    "ask for 100 GB": _ask_for_100_gb,
+    "refuse": _refuse,
     "fork hog": _fork_hog,
     "print": _print_much,
     "write to every pipe": _write_to_every_pipe,
