@@ -268,7 +268,7 @@ def test_a_small_file_that_unpacks_to_more_than_the_limit(tmp_path: Path, rules:
     problem = check_entry(folder, None, replace(rules, tracks={}), {})[-1]
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
-    assert (problem.code, problem.file, problem.found) == ("too-large", TENSORS, "tensors of 125440000 bytes together")
+    assert (problem.code, problem.file, problem.found) == ("too-large", TENSORS, "tensors of 125440000 bytes in total")
 
 
 # Manifests: each field is tested in test_manifest ------------------------------------------------------

@@ -94,7 +94,7 @@ def test_a_killed_process_leaves_a_whole_entry_or_none(tmp_path: Path, rules: Ru
             process.join(120)
             longest = time.monotonic() - begin
         else:
-            time.sleep(rng.random() * longest)
+            time.sleep(2 * rng.random() * longest)
             process.kill()
             process.join(60)
         now = check_all(shared, rules)
