@@ -201,6 +201,12 @@ def test_a_linked_submitter(entry: Path, rules: Rules, tmp_path: Path) -> None:
     assert (problem.code, problem.file, problem.found) == ("not-plain", "alice", "a symbolic link")
 
 
+def test_the_folder_that_one_is_in(entry: Path, rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(entry)
+    assert codes(Path(), rules) == []
+    assert codes(Path("../small"), rules) == []
+
+
 def test_a_hard_link(entry: Path, rules: Rules, tmp_path: Path) -> None:
     os.link(entry / TENSORS, tmp_path / "second")
     problem = only(entry, rules)
