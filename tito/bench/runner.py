@@ -128,14 +128,12 @@ def run_suite(
     Raises:
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
+    _check_options(seeds, models, loaded.suite.cases)
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
     chosen = selection.part_of(suite, left_out)
-    _check_new(models, chosen)
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         run = _Run(
             loaded=loaded,
@@ -154,7 +152,9 @@ def run_suite(
     return _record(run, outcome, profile, created, seconds, quick=quick, altered=altered, provenance=origin)
 
 
-def _check_new(models: Path | None, cases: list[Case]) -> None:
+def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:
+    if seeds is not None and seeds < 1:
+        raise RunError(f"--seeds {seeds}: expected at least 1")
     for folder in [models / case.name for case in cases] if models else []:
         if folder.exists():
             raise RunError(f"--keep-models: {folder} exists already; expected a folder without it")
