@@ -216,6 +216,6 @@ def compete_selftest(session: nox.Session) -> None:
 
 @nox.session(name="compete-kills")
 def compete_kills(session: nox.Session) -> None:
-    """Kill 200 submissions and 50 verifications at random moments: all that is there is complete, and nothing is lost."""
+    """Kill 200 submissions and 50 verifications at random moments: what is there is complete, and nothing is lost."""
     compete_tests(session, "test_races.py", TITO_KILLS="200")
     compete_tests(session, "test_verify_kills.py", TITO_KILLS="50")

@@ -1,8 +1,8 @@
 """How often the ranking errs, counted: `python -m tito.compete.calibration [TRACK ...]`, or `nox -s compete-selftest`.
 
 For each track it records processes that time the reference against itself and against the twin that is 10% slower. Then
-the ranking judges 200 pairs of entries drawn from them. Each process is kept when it ends: an interrupted recording goes
-on with the next one.
+the ranking judges 200 pairs of entries drawn from them. Each process is kept when it ends: an interrupted recording
+continues with the next one.
 """
 
 from __future__ import annotations
