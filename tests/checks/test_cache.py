@@ -8,31 +8,13 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.models import BLOCK, V, lively, text
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.checks import check_cache, check_text
 from tinytorch.inference.gpt_step import Step
 from tinytorch.tensor import Array
 from tinytorch.transformers import GPT
-
-V, BLOCK = 11, 8
-
-
-def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
-    tt.manual_seed(seed)
-    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
-    rng = np.random.default_rng(seed)
-    for name, parameter in model.named_parameters():
-        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
-        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
-    model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
-    return model.eval()  # type: ignore[return-value]
-
-
-def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
-    return np.random.default_rng(seed).integers(0, V, (rows, length))
 
 
 def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:

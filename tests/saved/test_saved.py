@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.saved.sample import JSON, bits, mlp
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.caching import KVCache, generate
 from tinytorch.compression import magnitude_masks, prune_channels
@@ -23,8 +24,6 @@ from tinytorch.saved import load_cache, load_model, save_model, saved_bytes, tab
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.surgery.folding import fold_batch_norm
 from tinytorch.transformers import MLP, LayerNorm, TransformerBlock
-
-JSON, TENSORS = "model.json", "model.safetensors"
 
 
 def rng() -> np.random.Generator:
@@ -60,10 +59,6 @@ def sinusoidal() -> Module:
     model = gpt()
     model.transformer.wpe = SinusoidalPositions(6, 8)  # type: ignore[assignment]
     return model
-
-
-def mlp() -> Module:
-    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
 
 
 def resnet() -> Module:
@@ -147,10 +142,6 @@ def randomized(model: Module) -> Module:
             part.num_batches_tracked.data = np.array(41)
             part.running_mean.data = rng().random(part.num_features, np.float32)
     return model
-
-
-def bits(tensor: tt.Tensor) -> tuple[str, tuple[int, ...], bytes]:
-    return tensor.dtype.name, tensor.shape, tensor.data.tobytes()
 
 
 def assert_equal(a: Module, b: Module) -> None:
