@@ -25,6 +25,7 @@ MERGES = 4000  # the reference was trained on the tokens of this many merges
 def main() -> None:
     arguments = parse()
     model = tt.load_model(REFERENCE)
+    assert isinstance(model, tt.GPT)
 
     # The tokenizer is not saved with the model: it is learned from the same text again, which takes a few seconds.
     tokenizer = tt.BPETokenizer.train(datasets.shakespeare().train, MERGES)
