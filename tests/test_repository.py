@@ -63,7 +63,9 @@ def sessions() -> set[str]:
     """The names of the noxfile's sessions."""
     names = set()
     for node in ast.parse((ROOT / "noxfile.py").read_text()).body:
-        for decorator in getattr(node, "decorator_list", []):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
             given = [word.value for word in getattr(decorator, "keywords", []) if word.arg == "name"]
             names.add(ast.literal_eval(given[0]) if given else node.name)
     return names

@@ -24,7 +24,7 @@ def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
 @pytest.mark.parametrize("fresh_weights", [False, True])
 def test_check_passes_a_correct_cache(fresh_weights: bool) -> None:
     model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
-    report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
+    report = check_cache(model, honest(model, 2), text(2))
     assert report.problems == ()
     assert report.difference < 1e-5
     assert report.influence == pytest.approx(report.expected_influence, rel=1e-2)
@@ -60,7 +60,13 @@ def only_lately(model: GPT) -> Callable[[Array], Array]:
 
 def same_for_all(model: GPT) -> Callable[[Array], Array]:
     """Remembers its first text and repeats its logits."""
-    return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
+    kept: list[Array] = []
+
+    def read(piece: Array) -> Array:
+        kept.append(model.next_logits(piece))
+        return kept[0]
+
+    return read
 
 
 @pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
@@ -68,7 +74,7 @@ def same_for_all(model: GPT) -> Callable[[Array], Array]:
 def test_planted_cheats_are_detected(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
     tt.manual_seed(0)
     model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
-    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
+    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems
 
 
 def test_step_that_skips_the_past_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_generated_text_matches_gpt_generate(data: st.DataObject) -> None:
     rows = data.draw(st.integers(0, 3))
     length = data.draw(st.integers(1, 2 * BLOCK))
     prompt = text(rows, length) if rows else text(1, length)[0]
-    chosen = {
+    chosen: dict[str, Any] = {
         "temperature": data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
         "top_k": data.draw(st.sampled_from([None, 1, 3])),
         "top_p": data.draw(st.sampled_from([None, 0.5, 0.9])),
