@@ -1,6 +1,6 @@
 """The project's commands: `nox -l` lists them, `nox -s NAME` runs one, arguments go after `--`.
 
-Environments are made once and reused; each session installs what it needs and nothing by hand.
+Environments are created once and reused. Each session installs everything it needs.
 """
 
 import shutil
@@ -29,7 +29,7 @@ SCHEMAS = {
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
-    """The project as it stands here, and dependency groups of pyproject.toml; with the native kernels if asked for."""
+    """Install the project from this checkout, groups of pyproject.toml, and optionally the native kernels."""
     session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
 
 
@@ -40,21 +40,21 @@ def lowest(requirements: list[str]) -> list[str]:
 
 
 def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
-    """Run one suite: trains, checks its gates, profiles, writes record and page; ends non-zero on a missed gate."""
+    """Run one suite: train, check the gates, profile, write record and page; fail if a gate is missed."""
     install(session, native=native)
     session.run("tito", "suite", "run", suite, *session.posargs)
 
 
 def tinymlperf(session: nox.Session, native: bool) -> None:
-    """The suite tinymlperf, beside PyTorch unless it is not to be had or the arguments hold `--without-pytorch`."""
+    """Run the suite tinymlperf, with PyTorch to compare unless it is unavailable or `--without-pytorch` is given."""
     rest = [argument for argument in session.posargs if argument != "--without-pytorch"]
     install(session, native=native)
     if rest == session.posargs and "--quick" not in rest:
         session.log("installing PyTorch to compare with (large; `-- --without-pytorch` leaves it out)")
         try:
             session.install(*GROUPS(PROJECT, "versus"))
-        except CommandFailed:  # the run goes on, and its record says what is left out
-            session.log("PyTorch could not be installed: the case beside it is left out")
+        except CommandFailed:  # the run continues, and its record says what is left out
+            session.log("PyTorch could not be installed: the case that compares with it is left out")
     session.run("tito", "suite", "run", "tinymlperf", *rest)
 
 
@@ -66,7 +66,7 @@ def milestone_perceptron(session: nox.Session) -> None:
 
 @nox.session(name="milestone-xor")
 def milestone_xor(session: nox.Session) -> None:
-    """1969: XOR, which one layer cannot learn and a hidden layer can, from 100 seeds."""
+    """1969: XOR, which one layer cannot learn and a hidden layer can, with 100 seeds."""
     milestone(session, "xor")
 
 
@@ -78,7 +78,7 @@ def milestone_mnist(session: nox.Session) -> None:
 
 @nox.session(name="milestone-cifar10")
 def milestone_cifar10(session: nox.Session) -> None:
-    """2012: a CNN on all of CIFAR-10; `-- --reference` trains ResNet-8, `-- --record` goes as high as it can."""
+    """2012: a CNN on all of CIFAR-10; `-- --reference` trains ResNet-8, `-- --record` aims for the highest accuracy."""
     suites = {"--reference": "cifar10_resnet8", "--record": "cifar10_record"}
     chosen = [suites[argument] for argument in session.posargs if argument in suites] or ["cifar10"]
     rest = [argument for argument in session.posargs if argument not in suites]
@@ -89,37 +89,37 @@ def milestone_cifar10(session: nox.Session) -> None:
 
 @nox.session(name="milestone-tinygpt")
 def milestone_tinygpt(session: nox.Session) -> None:
-    """2018: GPTs on Shakespeare's plays, judged by their loss and by what they write."""
+    """2018: GPTs on Shakespeare's plays, judged by their loss and by the text they generate."""
     milestone(session, "tinygpt")
 
 
 @nox.session(name="milestone-tinymlperf")
 def milestone_tinymlperf(session: nox.Session) -> None:
-    """2025: the references made smaller and faster, beside FP32, with native kernels; `-- --without-pytorch`."""
+    """2025: the references made smaller and faster, against FP32, with native kernels; `-- --without-pytorch`."""
     tinymlperf(session, native=True)
 
 
 @nox.session(name="milestone-tinymlperf-numpy")
 def milestone_tinymlperf_numpy(session: nox.Session) -> None:
-    """The same without native kernels: as small, as good, and not as fast."""
+    """2025 without native kernels: as small and as accurate, but slower."""
     tinymlperf(session, native=False)
 
 
 @nox.session(name="tinymlperf-recipes")
 def tinymlperf_recipes(session: nox.Session) -> None:
-    """How TinyMLPerf's recipes were chosen: the candidates, judged on held-out training images; half an hour."""
+    """Compare the candidates for TinyMLPerf's recipes on held-out training images; takes half an hour."""
     milestone(session, "tinymlperf_recipes", native=True)
 
 
 @nox.session
 def acceleration(session: nox.Session) -> None:
-    """The ladder: one matrix product from three Python loops to oneDNN, each rung measured."""
+    """One matrix product, from three Python loops to oneDNN, each version measured."""
     milestone(session, "acceleration", native=True)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
+    """Run all tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
     install(session, "tests", native=True)  # where there is no oneDNN, its tests are skipped and say so
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
         session.log("no Chromium found: the tests that open pages in a browser will be skipped")
@@ -176,20 +176,20 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Make the HTML pages anew from the records in reports/; `-- --open` opens them."""
+    """Write the HTML pages again from the records in reports/; `-- --open` opens them."""
     install(session)
     session.run("tito", "report", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Values and gradients of each layer against PyTorch's, and weights loaded from it."""
+    """Compare values and gradients of each layer with PyTorch's, and load weights from it."""
     install(session, "tests", "versus")
     session.run("python", "-m", "pytest", "tests/parity", *session.posargs)
 
 
 @nox.session
 def versus(session: nox.Session) -> None:
-    """Speed beside PyTorch, as ratios with intervals; `-- mlp` for one work alone."""
+    """Compare the speed with PyTorch's, as ratios with intervals; `-- mlp` runs one work alone."""
     install(session, "versus")
     session.run("python", "-m", "tito.versus", *session.posargs)

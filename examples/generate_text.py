@@ -25,7 +25,8 @@ MERGES = 4000  # the reference was trained on the tokens of this many merges
 def main() -> None:
     arguments = parse()
     model = tt.load_model(REFERENCE)
-    assert isinstance(model, tt.GPT)
+    if not isinstance(model, tt.GPT):  # a saved model can be of any type
+        raise SystemExit(f"{REFERENCE}: a {type(model).__name__}, expected a GPT")
 
     # The tokenizer is not saved with the model: it is learned from the same text again, which takes a few seconds.
     tokenizer = tt.BPETokenizer.train(datasets.shakespeare().train, MERGES)

@@ -47,11 +47,11 @@ def cnn() -> Sequential:
 def normed_cnn(*, gain: float = 1.0) -> Sequential:
     """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
     tt.manual_seed(0)
-    norm = lived(BatchNorm2d(8))
+    norm = with_statistics(BatchNorm2d(8))
     norm.weight.data[0] = gain
     return Sequential(
         *(Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), norm, tt.ReLU()),
-        *(Conv2d(8, 6, 3), lived(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)),
+        *(Conv2d(8, 6, 3), with_statistics(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)),
     )
 
 
@@ -63,7 +63,7 @@ def resnet() -> Sequential:
     )
 
 
-def lived(model: M) -> M:
+def with_statistics(model: M) -> M:
     """Give each batch norm random weights and running statistics, as if the model had been trained."""
     random = np.random.default_rng(0)
     for norm in model.modules():

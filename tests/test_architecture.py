@@ -1,4 +1,4 @@
-"""The project's structure: tests/architecture.toml states it, every file's imports and sizes are held to it."""
+"""The project's structure: the imports and the size of every file comply with tests/architecture.toml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_LINES, LONGEST_FUNCTION = 400, 50
 
 COURSE = sorted(path for path in (ROOT / "tinytorch").glob("*.py") if path.stem != "__init__")
 SUPPORT = sorted(path for path in (ROOT / "tinytorch").glob("*/*.py"))
-FACES = sorted((ROOT / "tinytorch").glob("*/__init__.py"))
+INITS = sorted((ROOT / "tinytorch").glob("*/__init__.py"))
 HARNESS = sorted((ROOT / "tito").rglob("*.py"))
 WORKLOADS = sorted((ROOT / "suites").glob("*/*.py"))
 
@@ -34,19 +34,19 @@ def name_of(path: Path) -> str:
 
 @cache
 def imported(path: Path) -> frozenset[str]:
-    """Every module that a file imports anywhere in it, as dotted names."""
+    """Return every module that a file imports, at the top level or inside functions, as dotted names."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # not from files beside it
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # relative imports are skipped
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(names)
 
 
 @cache
 def files_imported(path: Path) -> frozenset[Path]:
-    """The project's files among them; the face of a package counts where one of its names is taken."""
+    """Return the project's files that a file imports; a name from a package counts as its `__init__.py`."""
     found = set()
     for name in imported(path):
         parts = name.split(".")
@@ -61,13 +61,13 @@ def files_imported(path: Path) -> frozenset[Path]:
 # tinytorch ---------------------------------------------------------------------------------------------
 
 
-def test_the_flat_files_are_the_course_and_the_folders_its_rooms() -> None:
+def test_flat_files_are_the_course_and_folders_are_its_packages() -> None:
     assert {path.stem for path in COURSE} == MODULES.keys()
-    assert {path.parent.name for path in FACES} == {path.parent.name for path in SUPPORT} == ROOMS.keys()
+    assert {path.parent.name for path in INITS} == {path.parent.name for path in SUPPORT} == ROOMS.keys()
     assert sorted(MODULES.values()) == list(range(1, 21))
 
 
-def test_each_module_s_folder_has_its_number() -> None:
+def test_lesson_folders_have_the_numbers_of_their_modules() -> None:
     for folder in (ROOT / "modules").glob("[0-9]*"):
         number, _, name = folder.name.partition("_")
         assert int(number) in MODULES.values()
@@ -75,7 +75,7 @@ def test_each_module_s_folder_has_its_number() -> None:
 
 
 def needs(path: Path) -> Iterator[tuple[str, int]]:
-    """The files of tinytorch that a file imports, and the number of each."""
+    """Yield the files of tinytorch that a file imports, and the module number of each."""
     for file in files_imported(path):
         if file.is_relative_to(ROOT / "tinytorch"):
             parts = file.relative_to(ROOT / "tinytorch").with_suffix("").parts
@@ -83,13 +83,13 @@ def needs(path: Path) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("path", COURSE, ids=name_of)
-def test_a_module_imports_nothing_that_comes_later(path: Path) -> None:
+def test_module_imports_no_later_module(path: Path) -> None:
     own = MODULES[path.stem]
     assert {name: number for name, number in needs(path) if number > own} == {}
 
 
 @pytest.mark.parametrize("path", SUPPORT, ids=name_of)
-def test_a_room_imports_only_what_it_may(path: Path) -> None:
+def test_package_imports_only_what_it_may(path: Path) -> None:
     room = ROOMS[path.parent.name]
     assert {name: number for name, number in needs(path) if number > room["module"]} == {}
     rooms = {name.split("/")[1] for name, _ in needs(path) if name.count("/") == 2}
@@ -98,22 +98,22 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
         assert [name for name, _ in needs(path) if name.count("/") == 1] == []
 
 
-@pytest.mark.parametrize("path", [path for path in (*COURSE, *SUPPORT) if path not in FACES], ids=name_of)
-def test_files_of_the_house_import_each_other_by_full_path(path: Path) -> None:
-    faces = {name_of(file) for file in files_imported(path) if file.name == "__init__.py"}
-    assert faces == set(), f"{name_of(path)} takes names from {faces}: import from the file that defines them"
+@pytest.mark.parametrize("path", [path for path in (*COURSE, *SUPPORT) if path not in INITS], ids=name_of)
+def test_files_import_each_other_by_full_path(path: Path) -> None:
+    inits = {name_of(file) for file in files_imported(path) if file.name == "__init__.py"}
+    assert inits == set(), f"{name_of(path)} imports names from {inits}: import them from the file that defines them"
 
 
-@pytest.mark.parametrize("path", FACES, ids=lambda path: path.parent.name)
-def test_a_room_says_what_it_knows_what_it_imports_and_who_changes_it(path: Path) -> None:
-    told = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
-    assert len(told.split(".")[0]) > 20
-    assert "imports" in told.lower()
-    assert "Changed by" in told
+@pytest.mark.parametrize("path", INITS, ids=lambda path: path.parent.name)
+def test_package_docstring_states_its_purpose_imports_and_maintainers(path: Path) -> None:
+    docstring = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+    assert len(docstring.split(".")[0]) > 20
+    assert "imports" in docstring.lower()
+    assert "Changed by" in docstring
 
 
 @pytest.mark.parametrize("path", [*COURSE, *SUPPORT], ids=name_of)
-def test_the_framework_never_imports_the_harness(path: Path) -> None:
+def test_framework_never_imports_the_harness(path: Path) -> None:
     assert [name for name in imported(path) if name.split(".")[0] == "tito"] == []
 
 
@@ -121,11 +121,11 @@ def test_the_framework_never_imports_the_harness(path: Path) -> None:
 
 
 def own_name(path: Path) -> str:
-    """The file's dotted name below tito: bench.record."""
+    """Return the file's dotted name within tito, for example bench.record."""
     return ".".join(path.relative_to(ROOT / "tito").with_suffix("").parts)
 
 
-def test_no_room_of_tito_imports_one_that_stands_after_it() -> None:
+def test_packages_of_tito_may_import_only_earlier_ones() -> None:
     order = list(TITO)
     assert {path.relative_to(ROOT / "tito").parts[0].removesuffix(".py") for path in HARNESS} == set(order)
     for room, allowed in TITO.items():
@@ -133,7 +133,7 @@ def test_no_room_of_tito_imports_one_that_stands_after_it() -> None:
 
 
 @pytest.mark.parametrize("path", HARNESS, ids=own_name)
-def test_a_file_of_tito_imports_only_what_its_room_may(path: Path) -> None:
+def test_file_of_tito_imports_only_what_its_package_may(path: Path) -> None:
     room = own_name(path).split(".")[0]
     used = {name.removeprefix("tito.") for name in imported(path) if name.startswith("tito.")}
     allowed = {*TITO[room], room}
@@ -141,17 +141,17 @@ def test_a_file_of_tito_imports_only_what_its_room_may(path: Path) -> None:
     assert outside == set(), f"{own_name(path)} may import only {', '.join(sorted(allowed))}"
 
 
-# Workloads, and what the package offers -----------------------------------------------------------------
+# Workloads, and the public names of the package --------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_workload_imports_only_tinytorch_and_numpy(path: Path) -> None:
+def test_workload_imports_only_tinytorch_and_numpy(path: Path) -> None:
     outside = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
     assert outside <= {"tinytorch", "numpy"}
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_workload_neither_prints_nor_looks_at_the_clock(path: Path) -> None:
+def test_workload_neither_prints_nor_reads_the_clock(path: Path) -> None:
     names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
     assert names & {"print", "time", "perf_counter"} == set()
 
@@ -172,7 +172,7 @@ import tinytorch
     assert done.returncode == 0, done.stderr
 
 
-def test_all_names_what_is_there_and_nothing_else() -> None:
+def test_all_lists_exactly_the_public_names() -> None:
     public = {
         name
         for name in dir(tinytorch)
@@ -181,7 +181,7 @@ def test_all_names_what_is_there_and_nothing_else() -> None:
     assert set(tinytorch.__all__) == public
 
 
-def test_what_is_not_used_is_not_imported() -> None:
+def test_unused_modules_are_not_imported() -> None:
     program = "import sys, tinytorch; print(*sys.modules); tinytorch.Conv2d; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     before, after = (line.split() for line in done.stdout.splitlines())
@@ -190,7 +190,7 @@ def test_what_is_not_used_is_not_imported() -> None:
     assert "tinytorch.spatial" in after
 
 
-def test_the_top_level_holds_what_the_design_says() -> None:
+def test_top_level_contains_the_files_of_the_design() -> None:
     for name in ("noxfile.py", "pyproject.toml", "tinytorch", "modules", "suites", "submissions", "reports", "tito"):
         assert (ROOT / name).exists(), name
 
@@ -198,8 +198,8 @@ def test_the_top_level_holds_what_the_design_says() -> None:
 # Everything --------------------------------------------------------------------------------------------
 
 
-def test_no_files_import_each_other_in_a_circle() -> None:
-    """Imports inside functions and for type checkers count, too. A package's face stands above its files."""
+def test_imports_have_no_cycle() -> None:
+    """Imports inside functions and for type checkers count, too. The top-level `__init__.py` files are left out."""
     graph = {
         path: {file for file in files_imported(path) if file != path}
         for package in ("tinytorch", "tito")
@@ -218,10 +218,10 @@ FOLDERS = ("tinytorch", "tito", "suites", "tools", "examples")
 SOURCES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 
 
-def test_a_file_fits_in_one_head() -> None:
+def test_files_have_at_most_400_lines() -> None:
     lengths = {name_of(path): path.read_text().count("\n") for path in SOURCES}
     too_long = {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in RULES["long"]}
-    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+    assert too_long == {}, "split it, or give a reason in tests/architecture.toml"
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -229,7 +229,7 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - function.lineno + 1
 
 
-def test_a_function_fits_on_one_screen() -> None:
+def test_functions_have_at_most_50_lines() -> None:
     too_long = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -237,10 +237,10 @@ def test_a_function_fits_on_one_screen() -> None:
                 lines, name = length(node), f"{name_of(path)}:{node.name}"
                 if lines > LONGEST_FUNCTION and name not in RULES["long"]:
                     too_long[name] = lines
-    assert too_long == {}, "split it, or state its reason in tests/architecture.toml"
+    assert too_long == {}, "split it, or give a reason in tests/architecture.toml"
 
 
-def test_no_reason_is_stated_for_what_is_short() -> None:
+def test_exceptions_for_length_are_still_needed() -> None:
     for name in RULES["long"]:
         file, _, function = name.partition(":")
         tree = ast.parse((ROOT / file).read_text())

@@ -1,4 +1,4 @@
-"""The reference weights in submissions/: whole, and of the model that their suite builds."""
+"""The reference weights in submissions/: undamaged, and for the model that their suite builds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFERENCES = sorted((ROOT / "submissions" / "reference").iterdir())
 
 
 @pytest.mark.parametrize("folder", REFERENCES, ids=lambda folder: folder.name)
-def test_a_reference_is_the_file_that_its_origin_names_and_fits_its_suites_model(folder: Path) -> None:
+def test_reference_weights_match_their_recorded_hash_and_their_suites_model(folder: Path) -> None:
     origin = json.loads((folder / "reference.json").read_text())
     weights = folder / "model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == origin["sha256"]

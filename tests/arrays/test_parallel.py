@@ -1,4 +1,4 @@
-"""Module 09: a batch cut into parts for several threads, with a stand-in for BLAS that notes what it is told."""
+"""Module 09: splitting a batch between threads, with a fake BLAS that records its thread settings."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ HALVES = [(0, 10), (10, 21)]
 
 
 class Blas:
-    """A fake BLAS with two threads. `told` records its thread settings, and entries that a test adds."""
+    """A fake BLAS with two threads. `log` records its thread settings, and the entries that a test adds."""
 
     def __init__(self) -> None:
         self.threads = 2
-        self.told: list[object] = []
+        self.log: list[object] = []
 
     def set_threads(self, count: int) -> None:
-        self.told.append(count)
+        self.log.append(count)
 
 
 @pytest.fixture
 def blas(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blas]:
-    stand_in = Blas()
-    monkeypatch.setattr(parallel, "_blas", lambda: stand_in)
+    fake = Blas()
+    monkeypatch.setattr(parallel, "_blas", lambda: fake)
     monkeypatch.setattr(parallel, "_turn", threading.Lock())
     parallel._pool.cache_clear()
-    yield stand_in
+    yield fake
     parallel._pool.cache_clear()
 
 
@@ -55,34 +55,34 @@ def test_parts_are_returned_in_order_and_cover_the_batch(blas: Blas) -> None:
 
 def test_each_part_runs_in_its_own_thread_with_single_threaded_blas(blas: Blas) -> None:
     def work(begin: int, end: int) -> int:
-        blas.told.append("work")
+        blas.log.append("work")
         return threading.get_ident()
 
     assert len(set(parallel.in_parallel(LARGE, work))) == 2
-    assert blas.told == [1, "work", "work", 2]
+    assert blas.log == [1, "work", "work", 2]
     assert not parallel._turn.locked()
 
 
 def test_small_batch_is_one_part_with_single_threaded_blas(blas: Blas) -> None:
     assert parallel.in_parallel(np.empty((21, 2)), part) == [(0, 21)]
-    assert blas.told == [1, 2]
+    assert blas.log == [1, 2]
 
 
 def test_fewer_samples_than_threads_are_left_to_blas(blas: Blas) -> None:
     assert parallel.in_parallel(np.empty((1, parallel.SMALLEST)), part) == [(0, 1)]
-    assert blas.told == []
+    assert blas.log == []
 
 
 def test_parts_are_the_same_when_nested_and_while_another_thread_is_running(blas: Blas) -> None:
     assert parallel.in_parallel(LARGE, lambda begin, end: parallel.in_parallel(LARGE, part)) == [HALVES, HALVES]
-    assert blas.told == [1, 2]
+    assert blas.log == [1, 2]
     assert parallel._turn.acquire(blocking=False)
     assert parallel.in_parallel(LARGE, part) == HALVES
-    assert blas.told == [1, 2]
+    assert blas.log == [1, 2]
 
 
 @pytest.mark.parametrize("failing", [0, 10])
-def test_error_is_raised_after_all_parts_end_and_the_threads_are_restored(blas: Blas, failing: int) -> None:
+def test_error_is_raised_after_all_parts_finish_and_the_threads_are_restored(blas: Blas, failing: int) -> None:
     failed = threading.Event()
 
     def work(begin: int, end: int) -> None:
@@ -91,11 +91,11 @@ def test_error_is_raised_after_all_parts_end_and_the_threads_are_restored(blas: 
             raise ValueError(f"part from {begin}")
         failed.wait()
         time.sleep(0.05)
-        blas.told.append("ended")
+        blas.log.append("finished")
 
     with pytest.raises(ValueError, match=f"part from {failing}"):
         parallel.in_parallel(LARGE, work)
-    assert blas.told == [1, "ended", 2]
+    assert blas.log == [1, "finished", 2]
     assert not parallel._turn.locked()
 
 
@@ -121,8 +121,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("lock", ["free", "held"])
 def test_forked_child_has_its_own_pool_and_lock(lock: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", FORK, lock], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    done = subprocess.run([sys.executable, "-c", FORK, lock], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("channels", [2, 16])
@@ -141,7 +141,7 @@ def test_layers_return_the_same_values_in_two_parts(blas: Blas, monkeypatch: pyt
         assert len(gradients) == len(tensors)
         return [y.data, *gradients]
 
-    alone = results()
+    whole = results()
     monkeypatch.setattr(parallel, "SMALLEST", 0)
-    for one, shared in zip(alone, results(), strict=True):
-        np.testing.assert_allclose(shared, one, atol=1e-5 * np.abs(one).max() + 1e-12)
+    for one, split in zip(whole, results(), strict=True):
+        np.testing.assert_allclose(split, one, atol=1e-5 * np.abs(one).max() + 1e-12)

@@ -1,4 +1,4 @@
-"""Rounding to bfloat16: to nearest, ties to even; converting back to float32 loses nothing."""
+"""Conversion to bfloat16 rounds to nearest, ties to even, and conversion back to float32 is exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ quick = settings(deadline=None, max_examples=60)
 
 
 def rounded_by_hand(bits: np.ndarray) -> np.ndarray:
-    """Round float32 bits to bfloat16 bits: add just less than half, or half if the last bit kept is odd."""
+    """Round float32 bits to bfloat16 bits: add just less than half, or half if the last remaining bit is odd."""
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
@@ -35,7 +35,7 @@ def test_bfloat16_at_the_ends_of_its_range() -> None:
     rounded = to_float32(to_bfloat16(x))
     np.testing.assert_array_equal(rounded, y)
     np.testing.assert_array_equal(np.signbit(rounded), np.signbit(y))
-    # The set fraction bits of this NaN are cut off: only its sign and its being NaN remain.
+    # Truncation would clear all fraction bits of this NaN and turn it into infinity.
     assert np.isnan(to_float32(to_bfloat16(np.array([0x7F800001], np.uint32).view(np.float32)))).all()
 
 

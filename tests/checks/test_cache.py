@@ -1,4 +1,4 @@
-"""The cache's checks pass what is right and catch planted cheats."""
+"""The checks of the cache accept correct caches and detect planted cheats."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_check_passes_a_correct_cache(fresh_weights: bool) -> None:
 
 
 def no_past(model: GPT) -> Callable[[Array], Array]:
-    """Reads each piece as if it were the whole text."""
+    """Read each piece as if it were the whole text."""
     return lambda piece: model.next_logits(piece)
 
 
-def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
-    """Skips attention with correct positions: overwrites the cached values with zeros."""
+def correct_positions_no_past(model: GPT) -> Callable[[Array], Array]:
+    """Ignore the past but keep correct positions: overwrite the cached keys and values with zeros."""
     decoder = Decoder(model, KVCache(model))
 
     def read(piece: Array) -> Array:
@@ -47,8 +47,8 @@ def right_places_no_past(model: GPT) -> Callable[[Array], Array]:
     return read
 
 
-def only_lately(model: GPT) -> Callable[[Array], Array]:
-    """Uses only the last three tokens."""
+def last_three_tokens(model: GPT) -> Callable[[Array], Array]:
+    """Use only the last three tokens."""
     seen: list[Array] = []
 
     def read(piece: Array) -> Array:
@@ -58,8 +58,8 @@ def only_lately(model: GPT) -> Callable[[Array], Array]:
     return read
 
 
-def same_for_all(model: GPT) -> Callable[[Array], Array]:
-    """Remembers its first text and repeats its logits."""
+def first_logits_only(model: GPT) -> Callable[[Array], Array]:
+    """Return the logits of the first piece for all pieces."""
     kept: list[Array] = []
 
     def read(piece: Array) -> Array:
@@ -69,7 +69,7 @@ def same_for_all(model: GPT) -> Callable[[Array], Array]:
     return read
 
 
-@pytest.mark.parametrize("cheat", [no_past, right_places_no_past, only_lately, same_for_all])
+@pytest.mark.parametrize("cheat", [no_past, correct_positions_no_past, last_three_tokens, first_logits_only])
 @pytest.mark.parametrize("trained", [False, True])
 def test_planted_cheats_are_detected(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
     tt.manual_seed(0)

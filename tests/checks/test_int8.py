@@ -1,4 +1,4 @@
-"""What is float inside cannot hide from verify_quantized, and a check that fails leaves nothing behind."""
+"""verify_quantized detects hidden float arithmetic and leaves the model unchanged, even if a check fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ W = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)
 
 
 class Hidden(Module):
-    """A quantized layer in name only: it computes with the float weight `w`, wherever that is stored."""
+    """A layer that is quantized in name only: it computes with a float weight, wherever that is stored."""
 
     def __init__(self, kept: Any) -> None:
         self.q, self.kept = quantized_layer(Linear(6, 5), 8), kept
@@ -97,7 +97,7 @@ def test_quantized_models_pass_the_check(name: str) -> None:
 
 
 class RoundedFloats(Linear):
-    """Float arithmetic on rounded values: quantized in name only."""
+    """A layer that is quantized in name only: it computes in float32 with rounded weights."""
 
     def __init__(self, layer: Linear) -> None:
         super().__init__(layer.in_features, layer.out_features)
@@ -106,7 +106,7 @@ class RoundedFloats(Linear):
 
 
 class Disguised(QuantizedLinear):
-    """INT8 weights that are not used."""
+    """A layer that has INT8 weights but computes in float32."""
 
     def outputs(self, x: Array) -> Array:
         return x.astype(np.float32) @ (self.weight.data * self.weight_scale.data[:, None]).T.astype(np.float32)
@@ -124,8 +124,8 @@ def disguise(model: Any) -> None:
     model.layers[-1] = layer
 
 
-def swap_kernel(model: Any, name: str, wrong: Callable[..., Any]) -> None:
-    """The layer's class is honest, but its prepared kernel is not."""
+def replace_kernel(model: Any, name: str, wrong: Callable[..., Any]) -> None:
+    """Replace a method of the last layer's prepared kernel, while the layer's class stays correct."""
     outputs(model, DIGITS)
     setattr(model[-1].kernel(), name, wrong)
 
@@ -138,10 +138,13 @@ CHEATS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a hidden matrix": (lambda m: setattr(m[-1], "secret", np.ones((5, 16), np.float32)), "secret of float32"),
     "a replaced method": (lambda m: setattr(m[-1], "outputs", lambda x: x[:, :5] * 1.0), "outputs replaced"),
     "a function": (lambda m: m.layers.append(lambda x: x @ np.eye(5, dtype=np.float32)), "neither a layer"),
-    "other sums": (lambda m: swap_kernel(m, "accumulate", lambda q: np.ones((len(q), 5), np.int32)), "its sums"),
-    "float sums": (lambda m: swap_kernel(m, "accumulate", lambda q: q @ m[-1].weight.data.T.astype(float)), "its sums"),
+    "other sums": (lambda m: replace_kernel(m, "accumulate", lambda q: np.ones((len(q), 5), np.int32)), "its sums"),
+    "float sums": (
+        lambda m: replace_kernel(m, "accumulate", lambda q: q @ m[-1].weight.data.T.astype(float)),
+        "its sums",
+    ),
     "other outputs": (
-        lambda m: swap_kernel(m, "finished", lambda q, s: np.ones((len(q), 5), np.float32)),
+        lambda m: replace_kernel(m, "finished", lambda q, s: np.ones((len(q), 5), np.float32)),
         "its output",
     ),
 }
@@ -160,7 +163,7 @@ def test_stale_weights_and_unused_layers_are_detected() -> None:
     model[1].weight.data[:] = 1  # written in place: the prepared kernel still has the old weights
     assert any("its sums" in problem for problem in verify_quantized(model, DIGITS))
 
-    words = Sequential(QuantizedEmbedding(9, 4), QuantizedLinear(4, 2))  # the embedding is only read from
+    words = Sequential(QuantizedEmbedding(9, 4), QuantizedLinear(4, 2))  # the embedding is never multiplied
     assert verify_quantized(words, np.arange(9)[None]) == ["0.rows: the example did not reach it"]
 
 
@@ -169,8 +172,8 @@ def test_unquantized_model_and_wrong_convolution_are_reported() -> None:
     model: Any = quantize_static(cnn(), [IMAGES])
     outputs(model, IMAGES)
     kernel = model[0].kernel()
-    honest = kernel.finished
-    kernel.finished = lambda q, scale, window: honest(q, scale, window) // 2
+    original = kernel.finished
+    kernel.finished = lambda q, scale, window: original(q, scale, window) // 2
     assert isinstance(model[0], QuantizedConv2d)
     assert verify_quantized(model, IMAGES) == ["0: its output is not that of integer arithmetic on its int8 weights"]
 

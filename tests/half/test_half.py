@@ -1,4 +1,4 @@
-"""Module 15: each operation in 16 bits is float32's operation on rounded inputs, by NumPy and by oneDNN."""
+"""Module 15: each 16-bit operation equals float32's operation on rounded inputs, with NumPy and with oneDNN."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinytorch.spatial import BatchNorm2d, avg_pool2d, conv2d, max_pool2d
 from tinytorch.tensor import Op, apply
 
 BFLOAT16 = dtypes.bfloat16()
-ROUNDING = {"bfloat16": 2.0**-8, "float16": 2.0**-11}  # half the distance between neighboring numbers is half of this
+ROUNDING = {"bfloat16": 2.0**-8, "float16": 2.0**-11}  # the largest relative error of rounding to nearest
 NATIVE = library.why_not() == "" and "bfloat16" in library.native_dtypes()
 WAYS = [
     ("numpy", "bfloat16"),
@@ -75,7 +75,7 @@ def assert_near(actual: np.ndarray, expected: np.ndarray, dtype: str, steps: flo
 
 
 def compare(f: Callable[..., tt.Tensor], dtype: str, x: np.ndarray, *weights: np.ndarray, steps: float = 1.0) -> None:
-    """Compare f and its gradients, on a 16-bit x and float32 weights, with float32 on the same rounded numbers."""
+    """Compare f and its gradients, on a 16-bit x and float32 weights, with float32 on the same rounded values."""
     half_dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
     image = tt.Tensor(x.astype(half_dtype), requires_grad=True)
     masters = [tt.Tensor(w, requires_grad=True) for w in weights]
@@ -168,7 +168,7 @@ def test_convolution_of_contiguous_images_and_of_an_empty_batch(dtype: str) -> N
 
 
 def distinct(*shape: int) -> np.ndarray:
-    """Return numbers that stay distinct in 16 bits, so each window has one maximum: 0.5 to 1.5 times powers of 2."""
+    """Return values that stay distinct in 16 bits, so each window has one maximum: 0.5 to 1.5 times powers of 2."""
     n = int(np.prod(shape))
     values = np.random.default_rng(3).permutation(n)
     return ((1 + values % 128 / 128) * 2.0 ** (values // 128) * (-1.0) ** values).reshape(shape).astype(np.float32)
@@ -194,18 +194,9 @@ def test_max_pool_without_recording(dtype: str) -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (7, 5), (3,), (1, 4, 1, 1)])
 @pytest.mark.parametrize(
     "f",
-    [
-        tt.relu,
-        tt.gelu,
-        tt.tanh,
-        tt.sigmoid,
-        lambda x: x * 2.5 + 1,
-        lambda x: x + x,
-        lambda x: -x / 3,
-        lambda x: x.abs(),
-    ],
+    [tt.relu, tt.gelu, tt.tanh, tt.sigmoid, lambda x: x * 2.5 + 1, lambda x: x + x, lambda x: -x / 3, tt.Tensor.abs],
 )
-def test_sixteen_bit_inputs_give_sixteen_bit_outputs(dtype: str, f: Callable[..., tt.Tensor], shape: tuple) -> None:
+def test_16_bit_inputs_have_16_bit_outputs(dtype: str, f: Callable[..., tt.Tensor], shape: tuple) -> None:
     compare(f, dtype, numbers(*shape), steps=4)
 
 
@@ -274,7 +265,7 @@ def test_attention(dtype: str) -> None:
     assert np.abs(y.data.astype(np.float32) - expected).max() <= 4 * ROUNDING[dtype] * np.abs(expected).max()
 
 
-# NaN, infinity, and what oneDNN cannot do -------------------------------------------------------------
+# NaN, infinity, and cases without a oneDNN kernel -------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf])
@@ -340,19 +331,8 @@ def test_reference_loops_do_not_count_as_a_kernel(oneDNN: None) -> None:
     """If input and output layouts differ, oneDNN 3.2 has only reference loops."""
     x, w = primitives.Descriptor((1, 64, 8, 8), BFLOAT16), primitives.Descriptor((64, 64, 3, 3), BFLOAT16)
     y = primitives.Descriptor((1, 64, 8, 8), BFLOAT16, "channels_last")
-    settings = (
-        primitives.FORWARD_TRAINING,
-        primitives.CONVOLUTION_DIRECT,
-        x,
-        w,
-        None,
-        y,
-        (1, 1),
-        (0, 0),
-        (1, 1),
-        (1, 1),
-        None,
-    )
+    operation = primitives.FORWARD_TRAINING, primitives.CONVOLUTION_DIRECT
+    settings = (*operation, x, w, None, y, (1, 1), (0, 0), (1, 1), (1, 1), None)
     arrays = {primitives.SRC: x, primitives.WEIGHTS: w, primitives.DST: y}
     primitives.Primitive("convolution_forward", settings, arrays)
     with pytest.raises(library.UnsupportedError, match="only plain loops"):
@@ -397,11 +377,11 @@ def test_mixed_dtypes_promote_to_the_wider(dtype: str) -> None:
         assert (tt.Tensor(np.arange(6).reshape(2, 3)) @ tt.Tensor(np.arange(3))).data.tolist() == [5, 14]
 
 
-def test_unlisted_operation_gets_float32(dtype: str) -> None:
-    seen = []
+def test_unlisted_operation_receives_float32(dtype: str) -> None:
+    dtypes_seen = []
 
     def watched(x: np.ndarray) -> np.ndarray:
-        seen.append(x.dtype)
+        dtypes_seen.append(x.dtype)
         return x
 
     watch = Op("watch", watched)
@@ -410,4 +390,4 @@ def test_unlisted_operation_gets_float32(dtype: str) -> None:
         apply(watch, x)
         for f in (tt.softmax, tt.log_softmax, tt.Tensor.exp, tt.Tensor.sum, tt.Tensor.mean, lambda x: x**2):
             assert f(x).dtype == np.float32
-    assert seen == [np.float32]
+    assert dtypes_seen == [np.float32]

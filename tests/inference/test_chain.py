@@ -1,4 +1,4 @@
-"""Module 17: the predictor says what the model says, and the check tells INT8 models from those that only say so."""
+"""Module 17: a predictor returns the outputs of its model, for every kind of quantized and float layer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_predictor_matches_the_model(name: str) -> None:
         np.testing.assert_allclose(y, outputs(model, part), rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(part, given)
     first = predict(x[:1])
-    kept = first.copy()
+    copied = first.copy()
     predict(x[1:2])
-    np.testing.assert_array_equal(first, kept)  # an output is not overwritten by the next one
+    np.testing.assert_array_equal(first, copied)  # an output is not overwritten by the next one
 
 
 def test_predictor_saturates_and_accepts_other_layouts() -> None:
@@ -43,7 +43,7 @@ def test_predictor_saturates_and_accepts_other_layouts() -> None:
         np.testing.assert_allclose(predict(x), outputs(model, x), rtol=1e-4, atol=1e-4)
 
 
-def test_block_whose_branches_need_different_integers() -> None:
+def test_block_with_differently_scaled_branches_matches_the_model() -> None:
     model: Any = quantize_static(resnet(), [IMAGES])
     expected = outputs(model, IMAGES)
     np.testing.assert_allclose(predictor(model)(IMAGES), expected, rtol=1e-4, atol=1e-4)
@@ -54,7 +54,7 @@ def test_block_whose_branches_need_different_integers() -> None:
     np.testing.assert_allclose(predictor(model)(IMAGES), other, rtol=1e-4, atol=1e-4)
 
 
-def test_many_shapes_and_an_empty_batch() -> None:
+def test_many_batch_sizes_match_the_model() -> None:
     model = static_mlp()
     predict = predictor(model)
     for n in (*range(1, 40), 1, 40):

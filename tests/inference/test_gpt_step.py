@@ -1,4 +1,4 @@
-"""The plan for one token of a GPT computes what the model's own modules do, whatever its layers are."""
+"""The prepared step for one token of a GPT returns the logits of the model's modules, for layers of any type."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_layers_of_another_type_are_called(names: tuple[str, ...]) -> None:
     np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), model.generate([1], 30, seed=1, hop=4))
 
 
-def test_an_embedding_or_a_whole_mlp_of_another_type() -> None:
+def test_embedding_and_mlp_of_another_type_are_called() -> None:
     model = lively(bias=True)
     expected = model.generate([1], 30, seed=1, hop=4)
     other = copy.deepcopy(model)
@@ -71,7 +71,7 @@ def test_an_embedding_or_a_whole_mlp_of_another_type() -> None:
     np.testing.assert_array_equal(generate(other, [1], 30, seed=1, hop=4), expected)
 
 
-def test_a_block_of_another_type_is_read_by_its_modules() -> None:
+def test_block_with_an_unknown_norm_runs_through_its_modules() -> None:
     class Doubled(tt.LayerNorm):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) * 2 + x
@@ -92,7 +92,7 @@ def test_huge_scores_do_not_overflow() -> None:
         assert np.isfinite(logits).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)  # a draw may round to either side of a boundary
+@settings(max_examples=40, deadline=None, derandomize=True)  # a random draw near a boundary may round to either side
 @given(st.data())
 def test_generated_text_matches_gpt_generate(data: st.DataObject) -> None:
     model = lively(data.draw(st.integers(0, 2)))

@@ -1,5 +1,5 @@
-"""Module 15: oneDNN's primitives are freed when nobody needs them, by whichever thread; a forked child may run them;
-and they read only what they can.
+"""Module 15: oneDNN's primitives are freed when they are no longer used, by any thread; a forked child may run them;
+and they read only arrays of a supported dtype and layout.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def train(width):
     y.backward(np.ones(y.shape, np.float32))
     return w.grad.data
 
-def train_while_anothers_kernels_are_freed():
+def train_while_kernels_of_another_thread_are_freed():
     before = train(17)
     gc.collect()
     same.append(np.array_equal(train(17), before))
 
-for work in (lambda: [train(width) for width in range(17, 24)], train_while_anothers_kernels_are_freed):
+for work in (lambda: [train(width) for width in range(17, 24)], train_while_kernels_of_another_thread_are_freed):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
@@ -176,12 +176,12 @@ def test_kernels_set_their_own_number_of_threads(monkeypatch: pytest.MonkeyPatch
     threads = library.library()._openmp.omp_get_max_threads
     large, small = (products.pack(np.ones((size, size), np.float32)) for size in (512, 8))
     x = np.ones((512, 512), np.float32)
-    seen: list[int] = []
+    counts: list[int] = []
     run = dnn.Primitive.run
 
     def watched(self: dnn.Primitive, *arrays: object) -> None:
         run(self, *arrays)  # type: ignore[arg-type]
-        seen.append(threads())
+        counts.append(threads())
 
     monkeypatch.setattr(dnn.Primitive, "run", watched)
     all_threads = library.library()._all_threads
@@ -193,20 +193,20 @@ def test_kernels_set_their_own_number_of_threads(monkeypatch: pytest.MonkeyPatch
     large.product(x)  # also packs the weight
     for work, expected in [(half, 1), (lambda: large.product(x), all_threads), (lambda: small.product(x[:8, :8]), 1),
                            (half, 1), (lambda: large.product(x), all_threads), (half, 1)]:  # fmt: skip
-        seen.clear()
+        counts.clear()
         work()
-        assert seen
-        assert set(seen) == {expected}
+        assert counts
+        assert set(counts) == {expected}
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
-    """Return numbers around 1 that bfloat16 and float16 represent exactly."""
+    """Return values around 1 that bfloat16 and float16 represent exactly."""
     values = 1 + np.random.default_rng(seed).standard_normal(shape, np.float32) / 4
     return dtypes.to_float32(dtypes.to_bfloat16(values))
 
 
 def with_parameters(layer: tt.Module, dtype: Any, first: bool) -> tt.Module:
-    """Set parameters and statistics to numbers of this dtype; the first one stays float32 unless `first`."""
+    """Set parameters and statistics to values of this dtype; the first tensor stays float32 unless `first`."""
     for i, tensor in enumerate(layer.state_dict().values()):
         if tensor.data.dtype.kind == "f":
             tensor.data = numbers(*tensor.shape, seed=i).astype(dtype if i or first else np.float32)

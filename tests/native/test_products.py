@@ -1,4 +1,4 @@
-"""The products of both backends are the same: exact for integers, within a bound for floats."""
+"""Matrix products are correct with both backends: exact for integers, within a bound for floats."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def strided(array: np.ndarray, how: str) -> np.ndarray:
     if how == "reversed":
         return np.ascontiguousarray(array[::-1, ::-1])[::-1, ::-1]
     if how == "sparse":
-        room = np.full((array.shape[0] * 2, array.shape[1] * 3), 1, array.dtype)
-        room[::2, ::3] = array
-        return room[::2, ::3]
+        larger = np.full((array.shape[0] * 2, array.shape[1] * 3), 1, array.dtype)
+        larger[::2, ::3] = array
+        return larger[::2, ::3]
     return array
 
 
@@ -41,7 +41,7 @@ LAYOUTS = st.sampled_from(["plain", "transposed", "reversed", "sparse"])
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> np.ndarray:
-    """Draw from the dtype's whole range, its ends more often than the rest."""
+    """Draw from the dtype's whole range, and its ends more often than other values."""
     ends = np.iinfo(dtype)
     values = rng.integers(ends.min, ends.max + 1, shape)
     return np.where(rng.random(shape) < 0.3, rng.choice([ends.min, ends.max], shape), values).astype(dtype)
@@ -63,7 +63,7 @@ def test_integer_products_are_exact(dtype: Any, m: int, n: int, k: int, layouts:
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 @pytest.mark.parametrize("k", [511, 512, 513, 1023, 1024, 1025, 5001])
 def test_largest_sums_of_long_rows_are_exact(dtype: Any, k: int) -> None:
-    """Use the ends of the ranges, and one number less: float32 cannot represent an odd sum beyond 2^24."""
+    """Use the ends of the ranges, and one smaller value: float32 cannot represent an odd sum beyond 2^24."""
     ends = np.iinfo(dtype)
     x = np.array([[ends.max] * k, [ends.min] * k, [ends.max] * (k - 1) + [1]], dtype)
     weight = np.array([[-128] * k, [127] * k, [127] * (k - 1) + [1]], np.int8)
@@ -86,15 +86,15 @@ def assert_close(y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
     k=st.integers(0, 300),
     scale=st.sampled_from([1e-3, 1.0, 30.0]),
     layouts=st.tuples(LAYOUTS, LAYOUTS),
-    given_as=st.sampled_from([np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16]),
+    x_dtype=st.sampled_from([np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BFLOAT16]),
     seed=st.integers(0, 2**32 - 1),
 )
 @quick
 def test_float_products_are_within_float32_rounding(
-    dtype: Any, m: int, n: int, k: int, scale: float, layouts: tuple[str, str], given_as: Any, seed: int
+    dtype: Any, m: int, n: int, k: int, scale: float, layouts: tuple[str, str], x_dtype: Any, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    x = (rng.standard_normal((m, k)) * scale).astype(given_as)
+    x = (rng.standard_normal((m, k)) * scale).astype(x_dtype)
     weight = rng.standard_normal((n, k)).astype(dtype)
     y = pack(strided(weight, layouts[0])).product(strided(x, layouts[1]))
     assert_close(y, x.astype(dtype), weight)
@@ -181,18 +181,18 @@ def test_threads_that_share_a_packed_weight_get_their_own_products() -> None:
     packed = pack(rng.integers(-9, 9, (64, 64)).astype(np.float32))
     inputs = [rng.integers(-9, 10, (256, 64)).astype(np.float32) for _ in range(3)]
     expected = [packed.product(x) for x in inputs]
-    wrong = [0] * len(inputs)
+    errors = [0] * len(inputs)
 
     def work(i: int) -> None:
         for _ in range(300):
-            wrong[i] += not np.array_equal(packed.product(inputs[i]), expected[i])
+            errors[i] += not np.array_equal(packed.product(inputs[i]), expected[i])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == [0, 0, 0]
+    assert errors == [0, 0, 0]
 
 
 @each_backend

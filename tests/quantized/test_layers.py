@@ -1,4 +1,4 @@
-"""Module 17: the layers' arithmetic is integer and exact, whoever multiplies; floats are lost in rounding only."""
+"""Module 17: integer arithmetic is exact with every backend, and floats lose accuracy only by rounding."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rng() -> np.random.Generator:
 
 
 def filled(layer: Any, rng: np.random.Generator, extreme: float = 0.2) -> Any:
-    """Build a layer with weights from the whole range, including its ends."""
+    """Fill the layer with weights from the whole range, including its ends, and return it."""
     shape = layer.weight.shape
     weight = rng.integers(-127, 128, shape)
     layer.weight.data = np.where(rng.random(shape) < extreme, rng.choice([-127, 127], shape), weight).astype(np.int8)
@@ -56,15 +56,17 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Ar
 def exact_convolution(q: Array, layer: QuantizedConv2d) -> Array:
     """Convolve in int64, one group at a time: (N, K, OH, OW)."""
     window = layer.window(q.shape)
-    seen = windows(pad(np.ascontiguousarray(q.transpose(0, 2, 3, 1)), window.padding), window).astype(np.int64)
+    patches = windows(pad(np.ascontiguousarray(q.transpose(0, 2, 3, 1)), window.padding), window).astype(np.int64)
     parts = zip(
-        np.split(seen, layer.groups, axis=-1), np.split(layer.weight.data.astype(np.int64), layer.groups), strict=True
+        np.split(patches, layer.groups, axis=-1),
+        np.split(layer.weight.data.astype(np.int64), layer.groups),
+        strict=True,
     )
     sums = [np.einsum("nijuvc,kcuv->nkij", a, w) for a, w in parts]
     return np.concatenate(sums, axis=1)
 
 
-def same_within_a_step(a: Array, b: Array) -> None:
+def assert_within_a_step(a: Array, b: Array) -> None:
     assert a.dtype == b.dtype
     if a.dtype.kind == "f":
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max(initial=0))
@@ -83,30 +85,30 @@ ROWS = hypothesis_arrays(
 
 @few
 @given(ROWS)
-def test_dynamic_layer_multiplies_exactly_these_integers(x: Array) -> None:
-    same_integers(x)
+def test_dynamic_layer_multiplies_the_integers_of_quantize_rows(x: Array) -> None:
+    assert_integers_of_quantize_rows(x)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (65, 112), (700, 448), (4000, 112), (20000, 20)])
-def test_dynamic_layer_multiplies_exactly_these_integers_in_blocks_and_threads(
+def test_dynamic_layer_multiplies_the_integers_of_quantize_rows_in_blocks_and_threads(
     shape: tuple[int, int], rng: np.random.Generator
 ) -> None:
     x = rng.standard_normal(shape).astype(np.float32)
     x[:: shape[0] // 3 + 1, 0] = np.round(x[:: shape[0] // 3 + 1, 0])
-    same_integers(x)
+    assert_integers_of_quantize_rows(x)
 
 
-def same_integers(x: Array) -> None:
-    """With the identity as its weight, a dynamic layer's output is exactly q scale."""
+def assert_integers_of_quantize_rows(x: Array) -> None:
+    """Assert that a dynamic layer with the identity as its weight returns exactly q scale."""
     depth = x.shape[1]
     layer = QuantizedLinear(depth, depth, bias=False)
     layer.weight.data = np.eye(depth, dtype=np.int8)
     q, scale = quantize_rows(x)
     with np.errstate(invalid="ignore", over="ignore"):
         y, expected = layer(Tensor(x)).data, q * scale
-    known = np.isfinite(x).all(axis=1)
-    np.testing.assert_array_equal(y[known], expected[known])
-    assert not np.isfinite(y[~known][:, :1]).any()
+    finite = np.isfinite(x).all(axis=1)
+    np.testing.assert_array_equal(y[finite], expected[finite])
+    assert not np.isfinite(y[~finite][:, :1]).any()
 
 
 def test_empty_input_returns_no_rows(rng: np.random.Generator) -> None:
@@ -157,7 +159,7 @@ def test_largest_sums_are_exact(dtype: str) -> None:
 
 
 def odd_sums(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return a weight of `shape` and a row of inputs whose sums are odd and beyond 2^24, which float32 cannot hold."""
+    """Return a weight of `shape` and an input row with odd sums beyond 2^24, which float32 cannot represent."""
     weight = np.full(shape, 127, np.int8)
     weight[1::2] = -127
     weight[2:] = rng.integers(-127, 128, weight[2:].shape)
@@ -232,17 +234,17 @@ def test_convolution_sums_are_exact(dtype: str, shape: Any, batch: int, seed: in
     np.testing.assert_array_equal(sums, exact_convolution(q, layer))
 
 
-OUTPUTS = [(given_, leaves) for given_ in LARGEST for leaves in (None, *LARGEST)] + [(None, None)]
+OUTPUTS = [(input_dtype, output_dtype) for input_dtype in LARGEST for output_dtype in (None, *LARGEST)] + [(None, None)]
 
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("given_", "leaves"), OUTPUTS)
+@pytest.mark.parametrize(("input_dtype", "output_dtype"), OUTPUTS)
 @pytest.mark.parametrize("kind", ["linear", "convolution", "grouped"])
 def test_outputs_match_the_formula(
-    kind: str, given_: str | None, leaves: str | None, bias: bool, relu: bool, rng: np.random.Generator
+    kind: str, input_dtype: str | None, output_dtype: str | None, bias: bool, relu: bool, rng: np.random.Generator
 ) -> None:
-    dtypes: dict[str, Any] = {"input_dtype": given_, "output_dtype": leaves, "relu": relu}
+    dtypes: dict[str, Any] = {"input_dtype": input_dtype, "output_dtype": output_dtype, "relu": relu}
     if kind == "linear":
         layer: Any = QuantizedLinear(33, 17, bias, **dtypes)
         x = rng.standard_normal((2, 5, 33)).astype(np.float32)
@@ -251,8 +253,8 @@ def test_outputs_match_the_formula(
         layer = QuantizedConv2d(6, 9, (3, 2), (2, 1), (1, 0), (1, 2), groups, bias, **dtypes)
         x = rng.standard_normal((3, 6, 11, 8)).astype(np.float32)
     filled(layer, rng)
-    if given_:
-        q, scale = quantize(x, layer.input_scale.data, given_), layer.input_scale.data
+    if input_dtype:
+        q, scale = quantize(x, layer.input_scale.data, input_dtype), layer.input_scale.data
     elif kind == "linear":
         q, scale = quantize_rows(x.reshape(10, 33))
         q, scale = q.reshape(2, 5, 33), scale.reshape(2, 5, 1)
@@ -267,10 +269,10 @@ def test_outputs_match_the_formula(
         expected = expected + layer.bias.data[channels]
     if relu:
         expected = np.maximum(expected, 0)
-    if leaves:
-        expected = quantize(expected.astype(np.float32), layer.output_scale.data, leaves)
-    same_within_a_step(layer(Tensor(x)).data, expected.astype(leaves or np.float32))
-    if given_:  # inputs that are already rounded give the same
+    if output_dtype:
+        expected = quantize(expected.astype(np.float32), layer.output_scale.data, output_dtype)
+    assert_within_a_step(layer(Tensor(x)).data, expected.astype(output_dtype or np.float32))
+    if input_dtype:  # inputs that are already integers give the same outputs
         np.testing.assert_array_equal(layer(Tensor(q)).data, layer(Tensor(x)).data)
 
 
@@ -281,8 +283,8 @@ def test_inputs_of_any_layout_are_accepted(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(layer(Tensor(same)).data, layer(Tensor(q)).data)
     conv = filled(QuantizedConv2d(3, 4, (3, 3), input_dtype="int8"), rng)
     images = integers(rng, (2, 3, 6, 5), "int8")
-    turned = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(conv(Tensor(turned)).data, conv(Tensor(images)).data)
+    last = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(conv(Tensor(last)).data, conv(Tensor(images)).data)
 
 
 def test_single_row_equals_the_same_row_in_a_batch(rng: np.random.Generator) -> None:
@@ -291,7 +293,7 @@ def test_single_row_equals_the_same_row_in_a_batch(rng: np.random.Generator) -> 
         x = rng.standard_normal((40, 20)).astype(np.float32)
         together = layer(Tensor(x)).data
         for i in range(40):
-            same_within_a_step(layer(Tensor(x[i : i + 1])).data[0], together[i])
+            assert_within_a_step(layer(Tensor(x[i : i + 1])).data[0], together[i])
 
 
 def test_new_weights_are_used(rng: np.random.Generator) -> None:
@@ -333,7 +335,7 @@ def test_backward_through_a_quantized_layer_is_rejected(rng: np.random.Generator
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int8"])
 @pytest.mark.parametrize("settings_", [(2,), (2, 2, 1), (3, 1, 1), (3, 2), ((2, 3), (1, 2))])
-def test_pooling_of_integers(settings_: Any, dtype: str, rng: np.random.Generator) -> None:
+def test_max_pooling_of_integers_matches_floats(settings_: Any, dtype: str, rng: np.random.Generator) -> None:
     x = integers(rng, (2, 3, 7, 9), "uint8" if dtype == "uint8" else "int8")
     y = QuantizedMaxPool2d(*settings_)(Tensor(x.astype(dtype))).data
     assert y.dtype == dtype

@@ -1,4 +1,4 @@
-"""Whole models become INT8 models: calibrated, chained, folded, trained."""
+"""Conversion of whole models to INT8: calibration, chaining, folding, and quantization-aware training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tests.models import DIGITS, IMAGES, TOKENS, error, gpt, lived, normed_cnn, outputs, resnet
+from tests.models import DIGITS, IMAGES, TOKENS, error, gpt, normed_cnn, outputs, resnet, with_statistics
 from tinytorch.checks import verify_quantized
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
 from tinytorch.native import backend as kernel_backend
@@ -41,11 +41,9 @@ def trained_gpt() -> GPT:
 MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
     "mlp": (mlp, DIGITS),
     "cnn": (normed_cnn, IMAGES),
-    "resnet": (lambda: lived(resnet()), IMAGES),
+    "resnet": (lambda: with_statistics(resnet()), IMAGES),
     "gpt": (trained_gpt, TOKENS),
 }
-
-
 each_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -68,7 +66,7 @@ def test_quantized_model_has_nearly_the_same_outputs(name: str, method: Any) -> 
     assert {value.dtype for value in quantized.state_dict().values() if value.ndim > 1} == {np.dtype(np.int8)}
 
 
-def test_fewer_bits_lose_more() -> None:
+def test_fewer_bits_have_larger_errors() -> None:
     model, reference = mlp(), outputs(mlp(), DIGITS)
     losses = [error(quantize_static(model, [DIGITS], bits=bits), reference, DIGITS) for bits in (8, 6, 4, 2)]
     assert losses == sorted(losses)
@@ -77,7 +75,7 @@ def test_fewer_bits_lose_more() -> None:
     assert verify_quantized(low, DIGITS) == []
 
 
-def test_chains_pass_integers_and_identity_layers_are_removed() -> None:
+def test_chains_pass_integers_and_dropout_is_removed() -> None:
     quantized = quantize_static(mlp(), [DIGITS])
     assert isinstance(quantized, Sequential)
     assert [type(layer) for layer in quantized.layers] == [Flatten, *[QuantizedLinear] * 3]
@@ -92,7 +90,7 @@ def test_chains_pass_integers_and_identity_layers_are_removed() -> None:
     assert quantized.layers[1](quantized.layers[0](Tensor(DIGITS))).dtype == np.uint8
 
 
-def test_max_pooling_and_flatten_pass_integers_on() -> None:
+def test_max_pooling_and_flatten_pass_integers_through() -> None:
     quantized = quantize_static(normed_cnn(), [IMAGES])
     assert isinstance(quantized, Sequential)
     x, dtypes = Tensor(IMAGES), []
@@ -103,7 +101,7 @@ def test_max_pooling_and_flatten_pass_integers_on() -> None:
 
 
 def test_signed_inputs_are_int8_and_blocks_link_their_convolutions() -> None:
-    quantized: Any = quantize_static(lived(resnet()), [IMAGES])
+    quantized: Any = quantize_static(with_statistics(resnet()), [IMAGES])
     assert quantized[0].input_dtype == "int8"
     block = quantized[1]
     assert block.conv1.relu
@@ -132,15 +130,15 @@ def test_backends_agree(name: str) -> None:
     reference = outputs(copy.deepcopy(quantized), x)
     if not library.why_not():
         kernel_backend.use_backend("onednn")
-        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a value may round the other way
+        assert error(copy.deepcopy(quantized), reference, x) < 0.02  # a value may round in the other direction
 
 
-def test_embedding_and_last_product_of_a_gpt_share_one_int8_weight() -> None:
+def test_embedding_and_output_projection_of_a_gpt_share_one_int8_weight() -> None:
     model = trained_gpt()
     quantized: Any = quantize_dynamic(model)
-    table, places = quantized.transformer.wte, quantized.transformer.wpe
+    table, positions = quantized.transformer.wte, quantized.transformer.wpe
     assert isinstance(table, QuantizedEmbedding)
-    assert isinstance(places, QuantizedPositions)
+    assert isinstance(positions, QuantizedPositions)
     x = np.random.default_rng(0).standard_normal((2, 16)).astype(np.float32)
     q, row_scale = table.rows.integers(x)
     exact = q.astype(np.int64) @ table.rows.weight.data.astype(np.int64).T
@@ -148,10 +146,10 @@ def test_embedding_and_last_product_of_a_gpt_share_one_int8_weight() -> None:
         quantized.head(Tensor(x)).data, exact * row_scale * table.rows.weight_scale.data, rtol=1e-5
     )
     vectors = table(TOKENS).data
-    wanted = model.transformer.wte(TOKENS).data
-    assert np.abs(vectors - wanted).max() <= table.rows.weight_scale.data.max() / 2 * 1.001
+    expected = model.transformer.wte(TOKENS).data
+    assert np.abs(vectors - expected).max() <= table.rows.weight_scale.data.max() / 2 * 1.001
     np.testing.assert_allclose(
-        places.weight.data, model.transformer.wpe.weight.data, atol=places.weight_scale.data.max()
+        positions.weight.data, model.transformer.wpe.weight.data, atol=positions.weight_scale.data.max()
     )
 
 

@@ -1,4 +1,4 @@
-"""Structured pruning: a smaller model computes what the larger one did with those channels held or silenced."""
+"""Structured pruning: the smaller model matches the larger one with the removed channels held constant or at zero."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def resnet() -> tt.Module:
     )
 
 
-# model, shape of its inputs, and the number of hidden channels in its layers
+# the model, the shape of its inputs, and the numbers of hidden channels in its layers
 NETWORKS: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...], list[int]]] = {
     "mlp": (lambda: tt.Sequential(tt.Flatten(), perceptron(6, 9, 5, 4)), (2, 3), [9, 5]),
     "functions": (
@@ -120,7 +120,7 @@ def test_smaller_model_matches_the_model_with_these_channels_held_or_silenced(na
 
 CONSTANT: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...]]] = {
     "linear": (lambda: perceptron(6, 4, 3), (6,)),
-    "a reader without a bias": (lambda: tt.Sequential(Linear(6, 4), tt.GELU(), Linear(4, 3, bias=False)), (6,)),
+    "reader without a bias": (lambda: tt.Sequential(Linear(6, 4), tt.GELU(), Linear(4, 3, bias=False)), (6,)),
     "convolutions": (
         lambda: tt.Sequential(Conv2d(2, 4, 3), tt.Tanh(), MaxPool2d(2, padding=1), Conv2d(4, 3, 2)),
         (2, 9, 9),
@@ -149,7 +149,7 @@ def test_constant_channel_is_pruned_first_and_its_constant_is_kept(name: str) ->
 
 
 @pytest.mark.parametrize("padded", ["reader", "pool"])
-def test_constant_next_to_a_zero_border_counts_and_is_not_added(padded: str) -> None:
+def test_constant_channel_before_padding_counts_and_is_not_folded_into_a_bias(padded: str) -> None:
     between = [AvgPool2d(2, padding=1)] if padded == "pool" else []
     reader = Conv2d(4, 3, 3, padding=int(padded == "reader"))
     model = tt.Sequential(Conv2d(2, 4, 3), tt.ReLU(), *between, reader).eval()
@@ -176,7 +176,7 @@ def test_pruned_channels_shrink_the_arrays(name: str) -> None:
         if isinstance(part, BatchNorm2d):
             assert {part.num_features} == {len(t.data) for t in (part.weight, part.bias, part.running_var)}
     smaller.train()
-    smaller(x).sum().backward()  # it can still be trained
+    smaller(x).sum().backward()  # the smaller model can still be trained
     for parameter in smaller.parameters():
         assert parameter.grad is not None
         assert parameter.grad.shape == parameter.shape
@@ -188,7 +188,7 @@ def test_pruned_mlp_equals_one_built_with_its_sizes() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_channels_that_send_nothing_are_pruned_first_without_any_change(name: str) -> None:
+def test_silent_channels_are_pruned_first_without_any_change(name: str) -> None:
     model, x, widths = made(name)
     for channels in prunable_channels(model):
         silence(channels, random.permutation(len(channels))[: len(channels) // 2])
@@ -227,10 +227,10 @@ UNSAFE: dict[str, Callable[[], tt.Module]] = {
     "one layer": lambda: perceptron(3, 2),
     "sigmoid of 0 is not 0": lambda: tt.Sequential(Linear(3, 4), tt.Sigmoid(), Linear(4, 2)),
     "unknown function in between": lambda: tt.Sequential(Linear(3, 4), lambda x: x + 1, Linear(4, 2)),
-    "a layer used twice": shared_layer,
+    "layer used twice": shared_layer,
     "positions flattened": lambda: tt.Sequential(Linear(3, 4), tt.Flatten(), Linear(20, 2)),
     "groups": lambda: tt.Sequential(Conv2d(4, 4, 3, groups=2), tt.ReLU(), Conv2d(4, 4, 3, groups=4)),
-    "a grouped reader": lambda: tt.Sequential(Conv2d(3, 4, 3), tt.ReLU(), Conv2d(4, 4, 3, groups=2)),
+    "grouped reader": lambda: tt.Sequential(Conv2d(3, 4, 3), tt.ReLU(), Conv2d(4, 4, 3, groups=2)),
     "linear over the width": lambda: tt.Sequential(Conv2d(3, 4, 3), tt.ReLU(), Linear(4, 2)),
     "shortcut": lambda: tt.Sequential(Conv2d(3, 4, 3), tt.ReLU(), AdaptiveAvgPool2d(1)),
 }
@@ -254,9 +254,9 @@ def test_sparsity_counts_integer_weights() -> None:
         assert sparsity_of(quantized) >= 0.75 > 0.1 > dense
     assert sparsity_of(prepare_qat(model)) == pytest.approx(0.75)
     assert sparsity_of(tt.Sequential(tt.ReLU())) == 0
-    words = quantize_dynamic(tt.GPT(7, 6, 1, 1, 4))
-    words.transformer.wte.rows.weight.data[...] = 0  # type: ignore[attr-defined]
-    assert sparsity_of(words) < 0.5  # an embedding table does not count
+    language_model = quantize_dynamic(tt.GPT(7, 6, 1, 1, 4))
+    language_model.transformer.wte.rows.weight.data[...] = 0  # type: ignore[attr-defined]
+    assert sparsity_of(language_model) < 0.5  # an embedding table does not count
 
 
 def test_share_above_one_is_rejected() -> None:

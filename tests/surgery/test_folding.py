@@ -1,4 +1,4 @@
-"""Folded weights keep their dtype, and the model its function."""
+"""Folding of batch normalization keeps the dtypes of the weights and the outputs of the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tests.models import IMAGES, error, lived, normed_cnn, outputs, resnet
+from tests.models import IMAGES, error, normed_cnn, outputs, resnet, with_statistics
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.quantized import quantize_static
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d
@@ -47,21 +47,24 @@ def test_float64_model_is_folded_with_float64_precision() -> None:
     np.testing.assert_allclose(fold_batch_norm(model)(x).data, model(x).data, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("gain", "left"), [(1.0, 0), (0.0, 0), (-1.0, 1)])
-def test_folding_keeps_the_function(gain: float, left: int) -> None:
+@pytest.mark.parametrize(("gain", "remaining"), [(1.0, 0), (0.0, 0), (-1.0, 1)])
+def test_folding_keeps_the_outputs(gain: float, remaining: int) -> None:
     model = normed_cnn(gain=gain)
     folded = fold_batch_norm(model)
-    assert sum(isinstance(part, BatchNorm2d) for part in folded.modules()) == left
+    assert sum(isinstance(part, BatchNorm2d) for part in folded.modules()) == remaining
     np.testing.assert_allclose(outputs(folded, IMAGES), outputs(model, IMAGES), atol=1e-5)
     assert error(quantize_static(model, [IMAGES]), outputs(model, IMAGES), IMAGES) < 0.05
 
 
-def test_folding_inside_blocks_and_only_where_it_is_correct() -> None:
-    model = lived(resnet())
+def test_folding_works_inside_blocks_and_only_where_it_is_correct() -> None:
+    model = with_statistics(resnet())
     folded = fold_batch_norm(model)
     assert not any(isinstance(part, BatchNorm2d) for part in folded.modules())
     np.testing.assert_allclose(outputs(folded, IMAGES), outputs(model, IMAGES), atol=1e-5)
     shared = Conv2d(3, 3, 1)
-    for layers in ([shared, lived(BatchNorm2d(3)), shared], [Conv2d(3, 3, 1), tt.ReLU(), lived(BatchNorm2d(3))]):
+    for layers in (
+        [shared, with_statistics(BatchNorm2d(3)), shared],
+        [Conv2d(3, 3, 1), tt.ReLU(), with_statistics(BatchNorm2d(3))],
+    ):
         kept = fold_batch_norm(Sequential(*layers))
         assert any(isinstance(part, BatchNorm2d) for part in kept.modules())

@@ -1,4 +1,4 @@
-"""The choice of the kernels that compute matrix products. There are two backends, oneDNN preferred:
+"""The choice of the kernels that compute matrix products. There are two; oneDNN is preferred:
 
     numpy    always available
     onednn   an optional extra that uses the CPU's instructions for int8 and bfloat16

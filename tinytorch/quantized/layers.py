@@ -32,7 +32,7 @@ from tinytorch.quantized.by_numpy import NumpyConv2d, NumpyLinear
 from tinytorch.spatial import PairLike, max_pool2d, slide
 from tinytorch.tensor import Array, Op, Tensor, apply
 
-MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # of any uint8 and int8 values, whose sum fits into int32
+MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # products of any uint8 and int8 values whose sum fits into int32
 
 
 class QuantizedLayer(Module):
