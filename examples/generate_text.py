@@ -25,6 +25,8 @@ MERGES = 4000  # the number of merges of the tokenizer that the reference was tr
 def main() -> None:
     arguments = parse()
     model = tt.load_model(REFERENCE)
+    if not isinstance(model, tt.GPT):  # a saved model can be of any type
+        raise SystemExit(f"{REFERENCE}: a {type(model).__name__}, expected a GPT")
 
     # The tokenizer is not saved with the model: it is learned from the same text again, which takes a few seconds.
     tokenizer = tt.BPETokenizer.train(datasets.shakespeare().train, MERGES)

@@ -81,7 +81,7 @@ if TYPE_CHECKING:  # the names of `_LAZY`, for type checkers
     from tinytorch.training import Trainer, accuracy, progress_bar
     from tinytorch.transformers import GPT, LayerNorm, TransformerBlock, next_token_loss
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _LAZY = {
     "attention": (

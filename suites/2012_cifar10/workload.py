@@ -16,7 +16,9 @@ import tinytorch as tt
 from tinytorch import datasets
 from tinytorch.acceleration import trace
 from tinytorch.benchmarking import measure
+from tinytorch.layers import evaluating
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.surgery.parts import watched
 
 Edge = Literal["constant", "reflect"]
 Layer = Callable[[tt.Tensor], tt.Tensor]
@@ -306,7 +308,7 @@ def layer_costs(model: tt.Module, images: np.ndarray) -> dict[str, Any]:
     peak = 2 * 1024**3 / float(measure(lambda: a @ a, samples=15, warmup=3).seconds.min())  # operations per second
     rows: list[list[str | float | None]] = []
     for name, layer, x in inputs_of_layers(model, images):
-        with tt.no_grad():
+        with tt.no_grad(), evaluating(layer):
             y = layer(x)
             seconds = measure(partial(layer, x), samples=9, warmup=2).median
         work = operations(layer, y)
@@ -335,31 +337,10 @@ def operations(layer: tt.Module, y: tt.Tensor) -> float:
 def inputs_of_layers(model: tt.Module, images: np.ndarray) -> list[tuple[str, tt.Module, tt.Tensor]]:
     """Return (name, layer, input) of each layer that computes something, in the order in which they run."""
     seen: list[tuple[str, tt.Module, tt.Tensor]] = []
-
-    def watch(name: str, layer: tt.Module) -> None:
-        forward = type(layer).forward
-
-        def noted(x: tt.Tensor) -> tt.Tensor:
-            seen.append((name, layer, x))
-            return forward(layer, x)
-
-        layer.forward = noted  # type: ignore[method-assign]
-
-    leaves = [(name, part) for name, part in named_parts(model) if not list(part.named_children())]
-    for name, part in leaves:
-        watch(name, part)
-    with tt.no_grad():
-        model.eval()(tt.Tensor(normalise(images)))
-    for _, part in leaves:
-        del part.forward  # restores the class's method
+    layers = [(name, part) for name, part in model.named_modules() if not list(part.named_children())]
+    with tt.no_grad(), evaluating(model), watched(layers, lambda name, layer, x, y: seen.append((name, layer, x))):
+        model(tt.Tensor(normalise(images)))
     return [entry for entry in seen if not isinstance(entry[1], (tt.Flatten, tt.Sequential))]
-
-
-def named_parts(module: tt.Module, prefix: str = "") -> Iterator[tuple[str, tt.Module]]:
-    """Yield all submodules recursively, with their full names."""
-    for name, child in module.named_children():
-        yield prefix + name, child
-        yield from named_parts(child, f"{prefix}{name}.")
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:

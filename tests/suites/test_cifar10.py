@@ -41,7 +41,9 @@ def test_small_training_end_to_end(work: Any, name: str) -> None:
     assert len(curve) == 2
     moved = [key for key, value in model.state_dict().items() if (value.data != before[key]).any()]
     assert len(moved) >= len([p for p in model.parameters() if p.requires_grad])
+    trained = {key: value.data.copy() for key, value in model.state_dict().items()}
     answer = work.evaluate(model, images, parameters)
+    assert all(np.array_equal(value.data, trained[key]) for key, value in model.state_dict().items())
     SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
     assert set(answer["metrics"]) == set(load_suite(FOLDER).suite.metrics)
     assert answer["metrics"]["accuracy_single"] == curve[-1]["accuracy"]

@@ -13,7 +13,7 @@ import pytest
 def tool(load: Callable[[str], ModuleType]) -> ModuleType:
     """The extension without griffe, which only the session `docs` installs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))  # type: ignore[arg-type]
+        patch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))
         return load("site_docstrings")
 
 
