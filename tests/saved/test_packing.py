@@ -123,7 +123,7 @@ MALFORMED: dict[str, tuple[Parts, str, Any, Any, str]] = {
     ),
     "empty": ({"": np.zeros(0, np.uint8)}, "deflate", "i2", (2, 5), "truncated after 0"),
     "after the end": (longer(deflated, ""), "deflate", "i2", (2, 5), "1 after the stream's end"),
-    "not a stream": ({"": np.arange(9, dtype=np.uint8)}, "deflate", "i2", (2, 5), "not a whole zlib stream"),
+    "not a stream": ({"": np.arange(9, dtype=np.uint8)}, "deflate", "i2", (2, 5), "not a complete zlib stream"),
     "too long": (stream(bytes(21)), "deflate", "i2", (2, 5), "more than the expected 20 bytes"),
     "too short": (stream(bytes(19)), "deflate", "i2", (2, 5), "19 bytes"),
     "not empty": (stream(bytes(1)), "deflate", "i2", (0,), "more than the expected 0 bytes"),

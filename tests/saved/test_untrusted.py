@@ -231,7 +231,7 @@ def test_oversized_header_is_rejected_before_it_is_parsed(
 def test_truncated_tensors_are_rejected(saved: Path, cut: int) -> None:
     content = (saved / TENSORS).read_bytes()
     (saved / TENSORS).write_bytes(content[:cut])
-    assert "not a whole safetensors file" in error_of(saved)
+    assert "not a complete safetensors file" in error_of(saved)
 
 
 def test_missing_extra_and_mismatched_tensors_are_rejected(saved: Path) -> None:

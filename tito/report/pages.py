@@ -1,7 +1,7 @@
 """From records to HTML files: one offline page for each suite, and an index of them all.
 
 A page loads nothing: it contains its styles, scripts, Plotly, and pictures. Its content security policy allows only
-the scripts that this file put there (by their hash), whatever text a record contains.
+the scripts that this file has added (by their hash), so text in a record cannot run as a script.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tito.report.verdicts import rows_of
 TEMPLATES = Path(__file__).parent / "templates"
 # Characters that could end a script element or a line of JavaScript
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-# Errors of drawing figures from foreign numbers; a page that fails with one must not cost the others
+# Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
 UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 
@@ -197,7 +197,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def embed(value: Any) -> Markup:
-    """Return JSON that is safe inside <script type="application/json">, whatever text it contains."""
+    """Return JSON that is safe inside <script type="application/json"> for any text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.translate(UNSAFE))
 
