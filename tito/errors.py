@@ -21,7 +21,11 @@ class SuiteError(TitoError):
 
 
 class RunError(TitoError):
-    """A run without a result."""
+    """A run without a result. `code` is a stable name for the reason, if there is one, e.g. "memory" or "time"."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RecordError(TitoError):

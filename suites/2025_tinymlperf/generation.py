@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count, cycle
+from itertools import count, cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import numpy as np
 
 import tinytorch as tt
 from tinytorch import caching
+from tinytorch.base.errors import CheckError
 from tinytorch.benchmarking import measure, measure_interleaved, peak_memory
 from tinytorch.checks import check_cache, check_causal
-from tinytorch.saved import load_model, save_model
 from tinytorch.transformers import GPT, Sampler, window_start
 
 from .inference import SAMPLES, check, reference_bytes, times
 from .tasks import Parameters, Plays, quality
-from .variant import Variant, is_quantized
+from .variant import Variant, loaded, tolerance_of
 
 NEW_TOKENS = 256
 PROMPT = 16
@@ -84,27 +84,33 @@ def drawn_again(model: GPT, text: np.ndarray, seed: int) -> float:
     the bounds of the intervals by about 1e-7, so within ROUNDING of a bound, either neighbor counts as drawn.
     """
     if len(text) != PROMPT + NEW_TOKENS:
-        raise ValueError(f"a text of {len(text)} tokens: expected {PROMPT + NEW_TOKENS}")
+        raise CheckError("answers", f"a text of {len(text)} tokens: expected {PROMPT + NEW_TOKENS}")
     sampler, same = Sampler(TEMPERATURE, None, None, seed), 0
     with tt.no_grad():
-        for i in range(PROMPT, len(text)):
-            logits = model.next_logits(text[None, window_start(i, model.block_size, HOP) : i])
-            bounds = np.append(0, sampler.probabilities(logits)[0].cumsum())
+        for i, logits in zip(range(PROMPT, len(text)), recomputed(model, text), strict=True):
+            bounds = np.append(0, sampler.probabilities(logits[None])[0].cumsum())
             low, high = bounds[text[i]], bounds[text[i] + 1]
             same += bool(low - ROUNDING <= sampler.rng.random() * bounds[-1] < high + ROUNDING)
     return same / NEW_TOKENS
 
 
-def cache_error(model: GPT, tokens: np.ndarray) -> float:
-    """Return the largest error of the cached logits against full recomputation; raise ValueError if it is too large.
+def recomputed(model: GPT, text: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the logits (V,) from which each token after the prompt is drawn, without a cache.
 
-    An integer model may differ by 2% of the largest logit: rounding a value to the neighboring integer moves it by 1
-    in 127.
+    The model is causal (`check_causal`), so one pass over a context returns the logits of all tokens in it.
     """
-    tolerance = 0.02 if is_quantized(model) else 1e-3
-    found = check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance)
+    starts = [window_start(i, model.block_size, HOP) for i in range(PROMPT, len(text))]
+    for start, places in groupby(range(PROMPT, len(text)), lambda i: starts[i - PROMPT]):
+        ends = list(places)
+        logits = model(text[None, start : ends[-1]]).data[0]  # (T, V)
+        yield from logits[[end - 1 - start for end in ends]]
+
+
+def cache_error(model: GPT, tokens: np.ndarray) -> float:
+    """Return the largest error of the cached logits against full recomputation; raise CheckError if it is too large."""
+    found = check_cache(model, lambda: decoder(model, len(tokens)).next_logits, tokens, tolerance_of(model))
     if found.problems:
-        raise ValueError(f"not a valid key-value cache: {'; '.join(found.problems)}")
+        raise CheckError("cached", f"not a valid key-value cache: {'; '.join(found.problems)}")
     return found.difference
 
 
@@ -112,12 +118,12 @@ def memory(model: Variant, prompt: np.ndarray) -> int:
     """Measure the peak memory of NumPy arrays while the model and its cache are loaded and one text is generated."""
 
     def text() -> np.ndarray:
-        loaded = load_model(saved)
-        assert isinstance(loaded, GPT)
-        return decoder(loaded, 1).generate(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=0)
+        again, _ = loaded(saved)
+        assert isinstance(again, GPT)
+        return decoder(again, 1).generate(prompt, NEW_TOKENS, temperature=TEMPERATURE, seed=0)
 
     with tempfile.TemporaryDirectory() as folder:
-        saved = save_model(model.served, Path(folder) / "model", model.compress)
+        saved = model.write(Path(folder))
         return peak_memory(text)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from tinytorch.benchmarking import Measurement, compare, measure_interleaved, peak_memory
 from tinytorch.checks import check_answers, check_causal, verify_quantized
-from tinytorch.saved import load_model, save_model, saved_bytes
+from tinytorch.saved import save_model, saved_bytes
 from tinytorch.transformers import GPT
 
 from .tasks import Parameters, Plays, Predict, Trained, new_inputs, quality
-from .variant import Variant, is_quantized, predictor_of
+from .variant import Variant, loaded, predictor_of, tolerance_of
 
 SAMPLES, SINGLES = 700, 750  # latency samples (p99 needs 662), and queries including the warm-up
 BATCH, BATCHES = 64, 18  # for throughput; three of the batches are warm-up
@@ -29,8 +29,7 @@ def judge(model: Variant, data: Trained, parameters: Parameters) -> dict[str, An
     singles, batches = np.split(asked[:SINGLES], SINGLES), np.split(asked[SINGLES:], BATCHES)
     own_time, fp32_time = paired(own, fp32, singles, SAMPLES, warmup=SINGLES - SAMPLES)
     own_batch, fp32_batch = paired(own, fp32, batches, BATCHES - 3, warmup=3)
-    # an integer model may differ by 2%: a value rounded to the neighboring integer moves by 1 in 127
-    check_answers(model.served, own, asked, tolerance=0.02 if is_quantized(model.served) else 1e-3)
+    check_answers(model.served, own, asked, tolerance_of(model.served))
     if isinstance(model.served, GPT):
         check_causal(model.served, asked[:4], tolerance=1e-4)
     lost = own_quality - fp32_quality if isinstance(data, Plays) else fp32_quality - own_quality
@@ -77,8 +76,8 @@ def times(latency: Measurement) -> dict[str, float]:
 def memory(model: Variant, query: np.ndarray) -> int:
     """Measure the peak memory of NumPy arrays while the model is loaded and answers one query."""
     with tempfile.TemporaryDirectory() as folder:
-        saved = save_model(model.served, Path(folder) / "model", model.compress)
-        return peak_memory(lambda: predictor_of(load_model(saved))(query))
+        saved = model.write(Path(folder))
+        return peak_memory(lambda: predictor_of(loaded(saved)[0])(query))
 
 
 def distributions(own: Measurement, fp32: Measurement) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 
 import tinytorch as tt
 from tinytorch import acceleration, datasets
+from tinytorch.base.errors import CheckError
 from tinytorch.saved import load_model
 from tinytorch.tokenization import BPETokenizer
-from tinytorch.transformers import GPT, next_token_loss
+from tinytorch.transformers import GPT
 
 Parameters = dict[str, Any]
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -22,6 +23,7 @@ Report = Callable[..., None]
 Batch = tuple[np.ndarray, ...]
 Images = TypeVar("Images", datasets.MNIST, datasets.CIFAR10)
 
+PART = 500  # images in a batch, where accuracy is measured
 NOISE = 0.01  # sd, in units of the prepared pixels
 REFERENCES = Path(__file__).parents[2] / "submissions" / "reference"
 
@@ -29,9 +31,11 @@ REFERENCES = Path(__file__).parents[2] / "submissions" / "reference"
 class Digits:
     """MNIST's MLP."""
 
-    def __init__(self, held_out: int = 0) -> None:
-        self.reference = load_model(REFERENCES / "mnist")
-        self.images = judged_on(datasets.mnist(), held_out)
+    folder = "mnist"
+
+    def __init__(self, held_out: int = 0, images: datasets.MNIST | None = None) -> None:
+        self.reference = load_model(REFERENCES / self.folder)
+        self.images = judged_on(images or datasets.mnist(), held_out)
 
     @staticmethod
     def prepare(pixels: np.ndarray) -> np.ndarray:
@@ -46,9 +50,11 @@ class Digits:
 class Photos:
     """CIFAR-10's ResNet-8."""
 
-    def __init__(self, held_out: int = 0) -> None:
-        self.reference = load_model(REFERENCES / "cifar10_resnet8")
-        self.images = judged_on(datasets.cifar10(), held_out)
+    folder = "cifar10_resnet8"
+
+    def __init__(self, held_out: int = 0, images: datasets.CIFAR10 | None = None) -> None:
+        self.reference = load_model(REFERENCES / self.folder)
+        self.images = judged_on(images or datasets.cifar10(), held_out)
 
     @staticmethod
     def prepare(pixels: np.ndarray) -> np.ndarray:
@@ -63,13 +69,13 @@ class Photos:
 class Plays:
     """TinyGPT and Shakespeare's plays, split as in its own suite."""
 
-    def __init__(self, windows: int) -> None:
-        reference = load_model(REFERENCES / "tinygpt")
+    folder = "tinygpt"
+
+    def __init__(self, windows: int, tokens: np.ndarray | None = None) -> None:
+        reference = load_model(REFERENCES / self.folder)
         assert isinstance(reference, GPT)
         self.reference, self.windows = reference, windows
-        text = datasets.shakespeare()
-        tokenizer = BPETokenizer.train(text.train, 4000)
-        self.tokens = tokenizer.encode(text.validation)
+        self.tokens = validation_tokens() if tokens is None else tokens
 
     @property
     def places(self) -> np.ndarray:
@@ -94,6 +100,12 @@ Trained = Vision | Plays  # those that have a reference
 Task = Trained | Product
 
 
+def validation_tokens() -> np.ndarray:
+    """Train the tokenizer on the training text, and return the tokens of the validation text."""
+    text = datasets.shakespeare()
+    return BPETokenizer.train(text.train, 4000).encode(text.validation)
+
+
 def judged_on(images: Images, held_out: int) -> Images:
     """Return the data set, or use its last `held_out` training images as the test split, to choose recipes."""
     if not held_out:
@@ -114,12 +126,12 @@ def calibration(task: Vision) -> list[np.ndarray]:
     return [task.prepare(task.images.train_images[part]) for part in np.split(chosen, 8)]
 
 
-def new_inputs(task: Trained, count: int) -> np.ndarray:
+def new_inputs(task: Trained, count: int, seed: int = 1) -> np.ndarray:
     """Return inputs for timing that resemble the test split, but that the model has not processed before.
 
-    Images get a little noise each; windows begin where no evaluated window begins.
+    Images get a little noise each; windows begin where no evaluated window begins. Another seed draws other inputs.
     """
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     if isinstance(task, Plays):
         size = task.reference.block_size
         places = np.setdiff1d(np.arange(len(task.tokens) - size), task.places)
@@ -131,11 +143,32 @@ def new_inputs(task: Trained, count: int) -> np.ndarray:
 
 def quality(task: Trained, model: tt.Module, predict: Predict) -> float:
     """Return accuracy on the 10,000 test images, or the mean next-token loss on the validation text in nats."""
-    if isinstance(task, Plays):
-        with tt.no_grad():
-            parts = [task.judged[i : i + 24] for i in range(0, len(task.judged), 24)]
-            losses = [len(part) * next_token_loss(model(part[:, :-1]), part[:, 1:]).item() for part in parts]
-        return sum(losses) / len(task.judged)
+    return float((window_losses(task, model) if isinstance(task, Plays) else correct(task, predict)).mean())
+
+
+def correct(task: Vision, predict: Predict) -> np.ndarray:
+    """Return whether each test image is classified correctly, (N,); raise CheckError if an output is not finite."""
     images, labels = task.images.test_images, task.images.test_labels
-    called = [predict(task.prepare(images[i : i + 500])).argmax(axis=1) for i in range(0, len(images), 500)]
-    return float((np.concatenate(called) == labels).mean())
+    parts = range(0, len(images), PART)
+    outputs = np.concatenate([predict(task.prepare(images[i : i + PART])) for i in parts])
+    if not np.isfinite(outputs).all():  # argmax calls NaN class 0
+        raise CheckError("not-finite", "outputs for test images are NaN or infinite: expected finite numbers")
+    return outputs.argmax(axis=1) == labels
+
+
+def window_losses(task: Plays, model: tt.Module) -> np.ndarray:
+    """Return the mean next-token loss of each evaluated window in nats, (windows,)."""
+    with tt.no_grad():
+        parts = [task.judged[i : i + 24] for i in range(0, len(task.judged), 24)]
+        losses = np.concatenate([losses_of(model(part[:, :-1]).data, part[:, 1:]) for part in parts])
+    if not np.isfinite(losses).all():
+        raise CheckError("not-finite", "losses on the validation text are NaN or infinite: expected finite numbers")
+    return losses
+
+
+def losses_of(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the mean cross-entropy of each row: logits (B, T, V), targets (B, T) -> float64 (B,)."""
+    largest = logits.max(axis=-1)
+    total = np.exp(logits - largest[..., None]).sum(axis=-1)
+    chosen = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return (largest + np.log(total) - chosen).mean(axis=-1, dtype=np.float64)

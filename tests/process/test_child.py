@@ -21,10 +21,10 @@ WORKLOAD = Path(__file__).parents[1] / "bench" / "suites" / "2001_tiny" / "workl
 PINNED = pinned_environment({})
 
 
-def start(behaviour="good", place="", seconds=20.0, memory_mb=1000):
+def start(behaviour="good", place="", seconds=20.0, memory_mb=1000, data_mb=None):
     parameters = {"samples": 50, "steps": 3, "behaviour": behaviour, "place": str(place)}
     job = {"kind": "quality", "workload": str(WORKLOAD), "parameters": parameters, "seed": 1}
-    limits = Limits(seconds=seconds, memory_mb=memory_mb)
+    limits = Limits(seconds=seconds, memory_mb=memory_mb, data_mb=data_mb)
     job |= {"weights": None, "metrics": ["accuracy"]}
     return Child("tito.bench.jobs", job, RESULTS["quality"], PINNED, limits)
 
@@ -141,6 +141,37 @@ def test_memory_of_the_whole_tree_is_limited(behaviour):
     with pytest.raises(RunError, match=reason), start(behaviour, memory_mb=200) as child:
         follow(child)
     assert not psutil.pid_exists(child.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the data of a process")
+def test_data_past_the_limit_is_refused_before_it_is_there():
+    refusal = pytest.raises(RunError, match="Unable to allocate 100")
+    with refusal as caught, start("ask for 100 GB", data_mb=500) as child:
+        follow(child)
+    assert caught.value.code == "memory"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the data of a process")
+def test_what_the_imports_took_does_not_count_as_data():
+    with start(data_mb=100) as child:
+        assert follow(child)[-1]["event"] == "result"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "limits", "code"),
+    [
+        ("refuse", {}, "answers"),
+        ("raise", {}, ""),
+        ("kill", {}, "died"),
+        ("leave", {}, "died"),
+        ("hang", {"seconds": 2.5}, "time"),
+        ("eat", {"memory_mb": 200}, "memory"),
+    ],
+)
+def test_a_failure_carries_the_code_of_its_reason(behaviour, limits, code):
+    with pytest.raises(RunError) as caught, start(behaviour, **limits) as child:
+        follow(child)
+    assert caught.value.code == code
 
 
 def test_a_sleeper_that_outlives_a_good_child_is_ended(tmp_path):

@@ -29,6 +29,8 @@ def test_examples_in_docstrings_are_true():
         (PHASE, "profile"),
         (PROGRESS, "quality"),
         (QUALITY, "quality"),
+        (QUALITY | {"raw": {"own_us": [1.0, 2.0]}, "conditions": {"load_average": 0.5}}, "quality"),
+        ({"event": "result", "sha256": "ab" * 32}, "prepare"),
         (PROFILE, "profile"),
     ],
 )
@@ -55,6 +57,8 @@ def test_each_field_is_required(whole):
         (PHASE | {"name": 3}, "quality"),
         (PROGRESS | {"done": "all"}, "quality"),
         (QUALITY, "profile"),
+        (QUALITY | {"raw": {"own_us": "fast"}}, "quality"),
+        ({"event": "result", "sha256": "short"}, "prepare"),
         (QUALITY, "stacks"),
         (PROFILE | {"samples_us": []}, "profile"),
         (PROFILE | {"throughput": [{"batch": 1, "samples_per_second": 0}]}, "profile"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.report.browser import browse, in_a_browser, widths
 from tests.report.sample import make_case, make_profile, make_provenance, make_record
 from tito.bench.record import (
     Bars,
@@ -30,42 +29,8 @@ from tito.bench.record import (
 from tito.bench.suite import Metric
 from tito.report.pages import write_pages
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 EVIL = "</script><img src=x onerror=alert(1)><b>bold</b> %{x} \u2028"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=8000",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--dump-dom",
-]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: install one to open the pages"),
-]
-
-
-def browse(page: Path, profile: Path) -> tuple[str, list[str]]:
-    """The page's DOM after its scripts ran, and what they said on the console."""
-    assert CHROMIUM
-    ran = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    dom = re.sub(r"<script>.*?</script>", "", ran.stdout, flags=re.DOTALL)
-    return dom, [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+pytestmark = in_a_browser
 
 
 def drawings(dom: str) -> list[str]:
@@ -199,15 +164,4 @@ def evil_record(number: int) -> Record:
 def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     rng = np.random.default_rng(0)
     records = [make_record(number=n, cases=[make_case(rng), make_case(rng, name="wide")]) for n in range(2)]
-    # Chromium's windows are at least 500 wide, so the page is put into a frame, where it tells its own width.
-    tell = "<script>setTimeout(() => parent.postMessage(document.documentElement.scrollWidth, '*'), 4000)</script>"
-    frames = []
-    for path in write_pages(records, tmp_path):
-        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text("utf-8"))
-        path.write_text(page.replace("</body>", tell + "</body>"), "utf-8")
-        frames.append(f'<iframe src="{path.name}" width={width} height=900 style="border:0"></iframe>')
-    heard = "<script>onmessage = (event) => document.body.append(`[width ${event.data}]`)</script>"
-    frame = tmp_path / "frame.html"
-    frame.write_text(f"<!doctype html><body>{heard}{''.join(frames)}</body>", "utf-8")
-    dom, _ = browse(frame, tmp_path / "profile")
-    assert re.findall(r"\[width (\d+)\]", re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)) == [str(width)] * 2
+    assert widths(write_pages(records, tmp_path), width, tmp_path / "profile") == [width] * 2

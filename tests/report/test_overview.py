@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.report.sample import make_record
+from tito.bench.judge import front
 from tito.bench.record import CaseResult, Record, Summary, Verdict
 from tito.bench.suite import Criterion, Metric, Overview
-from tito.report.overview import front, grouped, pieces, sides
+from tito.report.overview import grouped, pieces, sides
 from tito.report.pages import write_pages
 from tito.report.pieces import Grid, Plot
 from tito.terminal.record import show_record
@@ -73,20 +74,19 @@ def test_cases_are_grouped_by_the_parameter_with_the_columns_that_they_measure()
 
 
 def test_the_front_holds_those_that_nobody_beats() -> None:
-    shown = record(*CASES)
-    assert front(shown, shown.cases[:3]) == {"int8", "tiny"}
+    assert front(OVERVIEW, CASES[:3]) == {"int8", "tiny"}
 
 
 def test_less_is_better_for_a_loss_and_equals_do_not_beat_each_other() -> None:
     twins = [case(name, "plays", loss=4.0, file_bytes=10, p50_us=5) for name in ("one", "two")]
     worse = case("worse", "plays", loss=4.1, file_bytes=10, p50_us=5)
-    assert front(record(*twins, worse), [*twins, worse]) == {"one", "two"}
+    assert front(OVERVIEW, [*twins, worse]) == {"one", "two"}
 
 
 def test_a_case_that_misses_its_gate_is_on_no_front_but_an_aim_does_not_count() -> None:
     missed = case("missed", "digits", met=False, accuracy=0.99, file_bytes=1, p50_us=1)
     short = case("short", "digits", met=False, role="aim", accuracy=0.99, file_bytes=2, p50_us=2)
-    assert front(record(missed, short), [missed, short]) == {"short"}
+    assert front(OVERVIEW, [missed, short]) == {"short"}
 
 
 def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> None:

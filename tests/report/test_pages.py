@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from tests.report.sample import make_case, make_record
 from tito.bench.record import LatencyRun, Record
 from tito.errors import ReportError
-from tito.report import figures, pages, units
+from tito.report import figures, rendering, units
 from tito.report.figures import peak_phase
 from tito.report.headline import profiled
-from tito.report.pages import embed, fill_rows, newest, provenance, write_pages
+from tito.report.pages import fill_rows, newest, provenance, write_pages
 from tito.report.pieces import Absent, Images, Piece, Plot
+from tito.report.rendering import embed
 from tito.report.verdicts import verdict_rows
 
 
@@ -177,7 +178,7 @@ def test_only_the_scripts_of_the_page_may_run(tmp_path: Path) -> None:
     allowed = re.search(r"script-src ([^\"]*)", page)
     assert allowed
     assert "unsafe" not in allowed[1]
-    assert allowed[1].count("sha256-") == page.count("<script>") == 2
+    assert allowed[1].count("sha256-") == page.count("<script>") == 3  # Plotly, the figures, the copy button
 
 
 def test_pages_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     def refuse(path: Path, content: bytes) -> Path:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(pages, "atomic_write", refuse)
+    monkeypatch.setattr(rendering, "atomic_write", refuse)
     with pytest.raises(ReportError, match=r"Permission denied.*make the folder writable") as caught:
         write_pages([make_record()], tmp_path)
     assert str(tmp_path) in str(caught.value)

@@ -6,6 +6,7 @@ TinyTorchError
 ├── NonFiniteError (ArithmeticError)  a loss that became NaN or infinite
 ├── StateError (ValueError)        a state_dict, checkpoint, or file that does not match the model
 ├── DataError (RuntimeError)       a data set that is missing, truncated, or corrupt
+├── CheckError (ValueError)        a result that a check refuses; `code` says which check
 └── SettingError (ValueError)      an argument that is out of range
 """
 
@@ -44,6 +45,14 @@ class StateError(TinyTorchError, ValueError):
 
 class DataError(TinyTorchError, RuntimeError):
     """A data set that is not available, or whose content is not the expected one."""
+
+
+class CheckError(TinyTorchError, ValueError):
+    """A result that a check refuses. `code` is a stable name for the reason, e.g. "answers"."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class SettingError(TinyTorchError, ValueError):

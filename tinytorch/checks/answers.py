@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinytorch.autograd import no_grad
+from tinytorch.base.errors import CheckError
 from tinytorch.layers import Module
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
@@ -22,16 +23,35 @@ def check_answers(model: Module, predict: Callable[[Array], Array], inputs: Arra
         tolerance: the largest accepted difference, relative to the largest output.
 
     Raises:
-        ValueError: the outputs have another shape, or an output differs by more than the tolerance.
+        CheckError: an output has another shape, is not finite, or differs by more than the tolerance.
     """
     inputs = inputs[:CHECKED]
-    with no_grad():
-        expected = model.next_logits(inputs) if isinstance(model, GPT) else model(Tensor(inputs)).data
+    expected = outputs_of(model, inputs)
     alone = np.concatenate([predict(inputs[i : i + 1]) for i in range(len(inputs))])
+    check_same(alone, expected, tolerance, "for single queries")
+    check_same(predict(inputs), expected, tolerance, "for a batch")
+
+
+def check_same(outputs: Array, expected: Array, tolerance: float, how: str) -> None:
+    """Refuse outputs that are not the expected ones.
+
+    Args:
+        tolerance: of a difference, relative to the largest expected output. how: the inputs, for the message.
+
+    Raises:
+        CheckError: they have another shape, are not finite, or differ by more.
+    """
+    if not (np.isfinite(outputs).all() and np.isfinite(expected).all()):
+        raise CheckError("not-finite", f"the outputs {how} are not finite: expected no NaN and no infinity")
     most = tolerance * float(np.abs(expected).max())
-    for outputs, how in ((alone, "for single queries"), (predict(inputs), "for a batch")):
-        if outputs.shape != expected.shape or not np.abs(outputs - expected).max() <= most:
-            raise ValueError(f"the predictor's outputs {how} differ from the model's")
+    if outputs.shape != expected.shape or not np.abs(outputs - expected).max() <= most:
+        raise CheckError("answers", f"the predictor's outputs {how} differ from the model's")
+
+
+@no_grad()
+def outputs_of(model: Module, inputs: Array) -> Array:
+    """Return the model's own outputs, without a predictor: of a GPT, the logits of the next token."""
+    return model.next_logits(inputs) if isinstance(model, GPT) else model(Tensor(inputs)).data
 
 
 def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
@@ -42,7 +62,7 @@ def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
         tolerance: the largest accepted difference, relative to the largest logit.
 
     Raises:
-        ValueError: a logit changes by more than the tolerance when later tokens change.
+        CheckError: a logit changes by more than the tolerance when later tokens change.
     """
     half = tokens.shape[1] // 2
     other = tokens.copy()
@@ -50,4 +70,4 @@ def check_causal(model: GPT, tokens: Array, tolerance: float) -> None:
     with no_grad():
         logits, changed = (model(text).data[:, :half] for text in (tokens, other))
     if not np.abs(logits - changed).max() <= tolerance * np.abs(logits).max():
-        raise ValueError("the model reads the tokens that it should predict")
+        raise CheckError("ahead", "the model reads the tokens that it should predict")

@@ -51,10 +51,18 @@ def load_model(folder: FolderLike) -> Module:
     text, content = read_both(folder)
     saved = _parsed(folder, text)
     try:
-        tensors = _tensors(content, saved)
+        return build_model(saved, content)
     except StateError as error:
         raise StateError(f"{folder / TENSORS}: {error}") from None
-    model: Module = _build(saved.root, tensors)
+
+
+def build_model(saved: Document, content: bytes) -> Module:
+    """Build the model of a description that was checked, from the content of its model.safetensors, in eval mode.
+
+    Raises:
+        StateError: the content is not that of the description.
+    """
+    model: Module = _build(saved.root, _tensors(content, saved))
     return model.eval()
 
 

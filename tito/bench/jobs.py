@@ -1,4 +1,4 @@
-"""The jobs of a benchmark, as they run inside a fresh process: quality, profile, and stacks.
+"""The jobs of a benchmark, as they run inside a fresh process: quality, profile, stacks, and prepare.
 
 `tito.process.inside` imports this module and calls `prepare`. `tito.bench.results` holds what the jobs return, for the
 parent. Imports NumPy, tinytorch, and the standard library only, because a suite of 100 seeds starts this 100 times.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import hashlib
 import itertools
 import sys
 import tempfile
@@ -22,8 +23,17 @@ from tinytorch.base.errors import StateError
 from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.benchmarking import measure
 from tinytorch.layers import Module
-from tito.bench.workload import array, check_curve, check_metrics, check_outputs, check_queries, load_workload
-from tito.process.inside import Job, Reporter
+from tito.bench.workload import (
+    array,
+    check_curve,
+    check_metrics,
+    check_outputs,
+    check_queries,
+    check_raw,
+    load_workload,
+)
+from tito.process.conditions import Watch
+from tito.process.inside import Job, Reporter, WorkloadError
 
 WARMUP = 50  # single queries before the clock counts
 THROUGHPUT_SECONDS = 0.3  # how long each batch size runs
@@ -43,9 +53,12 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         model = workload.build(parameters, seed)
     with reporter.phase("train"):
         curve = workload.train(model, data, parameters, seed, reporter.progress)
+    watch = Watch()
     with reporter.phase("evaluate"):
         answer = workload.evaluate(model, data, parameters)
+    conditions = watch.read()
     metrics = check_metrics(answer, job["metrics"])
+    raw = check_raw(answer.get("raw", {}))
     check_curve(curve)
     metrics |= {f"{name}_seconds": reporter.seconds[name] for name in ("load", "train", "evaluate")}
     parameter_count = None
@@ -55,8 +68,10 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         if isinstance(model, Module):
             _save_description(model, Path(job["weights"]).with_name("model.json"))
         parameter_count = sum(array(value).size for value in model.parameters())
-    exhibits = answer.get("exhibits", [])
-    return {"metrics": metrics, "curve": curve, "exhibits": exhibits, "parameter_count": parameter_count}
+    if job.get("models"):
+        _optional(workload, "save")(model, Path(job["models"]))
+    figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits", [])}
+    return {**figures, "parameter_count": parameter_count, "raw": raw, "conditions": conditions}
 
 
 def _save_description(model: Module, path: Path) -> None:
@@ -65,6 +80,21 @@ def _save_description(model: Module, path: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StateError):
         path.write_bytes((save_model(model, Path(folder) / "model") / "model.json").read_bytes())
+
+
+def run_prepare(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Write what many processes would each have to load to one file, and return its hash."""
+    file = Path(job["file"])
+    with reporter.phase("load"):
+        _optional(workload, "prepare")(job["parameters"], file)
+    return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _optional(workload: Any, name: str) -> Callable[..., Any]:
+    """Return a function that a workload need not have."""
+    if not callable(vars(workload).get(name)):
+        raise WorkloadError(f"workload.py does not define {name}")
+    return vars(workload)[name]
 
 
 def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
@@ -107,6 +137,7 @@ JOBS: dict[str, Callable[[Any, Job, Reporter], dict[str, Any]]] = {
     "quality": run_quality,
     "profile": run_profile,
     "stacks": run_stacks,
+    "prepare": run_prepare,
 }
 
 

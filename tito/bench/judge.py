@@ -1,4 +1,4 @@
-"""From the seeds' metrics to summaries, verdicts, and a status. Pure functions, without a clock or files."""
+"""From the seeds' metrics to summaries, verdicts, a status, and the front. Pure functions, without a clock or files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tito.bench.record import CaseResult, SeedRun, Summary, Verdict
-from tito.bench.suite import Case, Criterion
+from tito.bench.suite import Case, Criterion, Overview
 
 
 def summarise(runs: Sequence[SeedRun]) -> dict[str, Summary]:
@@ -36,6 +36,36 @@ def missed_gates(cases: Sequence[CaseResult]) -> str | None:
         if verdict.role == "gate" and not verdict.met
     ]
     return "; ".join(missed) or None
+
+
+def front(overview: Overview, cases: Sequence[CaseResult]) -> set[str]:
+    """Return the names of the cases that no other beats in size, time, and quality (the Pareto front).
+
+    Only a case that meets its gates and has all three figures takes part.
+    """
+    points = {case.name: found for case in cases if (found := point(overview, case)) is not None}
+    return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
+
+
+def point(overview: Overview, case: CaseResult) -> tuple[float, float, float] | None:
+    """Return (size, time, how bad), less is better in each; None where one is missing or a gate is missed."""
+    quality = quality_of(overview, case)
+    if quality is None or any(not verdict.met for verdict in case.verdicts if verdict.role == "gate"):
+        return None
+    if overview.size not in case.summary or overview.time not in case.summary:
+        return None
+    sign = -1 if overview.quality[quality] == "at_least" else 1
+    return case.summary[overview.size].mean, case.summary[overview.time].mean, sign * case.summary[quality].mean
+
+
+def quality_of(overview: Overview, case: CaseResult) -> str | None:
+    """Return the name of the overview's quality metric that a case measures."""
+    return next((name for name in overview.quality if name in case.summary), None)
+
+
+def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Return whether a is nowhere worse and somewhere better; less is better in each."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
 
 
 def _criteria(case: Case) -> list[tuple[Criterion, Literal["gate", "aim"]]]:

@@ -122,6 +122,8 @@ class SeedRun(Frozen):
     metrics: dict[str, float]  # the workload's own, and train_seconds, load_seconds, evaluate_seconds
     curve: list[dict[str, float]]
     exhibits: list[Exhibit]
+    raw: dict[str, list[float]] = Field(default={})  # values behind the metrics, e.g. each query's time
+    conditions: dict[str, float] = Field(default={})  # of the machine while it evaluated: see tito.process.conditions
 
 
 class Summary(Frozen):

@@ -20,6 +20,14 @@ class QualityResult(Frozen):
     curve: list[Any]
     exhibits: list[Any]
     parameter_count: NonNegativeInt | None
+    raw: dict[str, list[float]] = Field(default={})
+    conditions: dict[str, float] = Field(default={})
+
+
+class PrepareResult(Frozen):
+    """The hash of the file that was prepared."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class BatchSpeed(Frozen):
@@ -33,4 +41,4 @@ class ProfileResult(LatencyRun):
     throughput: list[BatchSpeed]
 
 
-RESULTS: dict[str, type[Frozen]] = {"quality": QualityResult, "profile": ProfileResult}
+RESULTS: dict[str, type[Frozen]] = {"quality": QualityResult, "profile": ProfileResult, "prepare": PrepareResult}

@@ -18,11 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from tinytorch.base.errors import how_to_install
-from tito.bench import probes, selection
-from tito.bench.judge import judge, missed_gates, summarise
+from tito.bench import probes, rounds, selection
+from tito.bench.judge import missed_gates
 from tito.bench.record import (
     CaseResult,
     LatencyRun,
@@ -34,8 +32,8 @@ from tito.bench.record import (
     Stacks,
     Throughput,
 )
-from tito.bench.results import RESULTS
-from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite, ProfilePlan
+from tito.bench.rounds import QUIET_TICK
+from tito.bench.suite import Case, LoadedSuite, ProfilePlan
 from tito.errors import RunError
 from tito.process import events
 from tito.process.backend import BackendChoice, pinned_backend
@@ -44,9 +42,6 @@ from tito.process.child import Child
 from tito.process.environment import pinned_environment
 from tito.process.provenance import provenance
 from tito.versus import contest
-
-JOBS = "tito.bench.jobs"  # the module that children run
-QUIET_TICK = 0.25  # seconds between checks of a child that is being timed: enough to enforce its limits
 
 
 @dataclass(frozen=True)
@@ -98,8 +93,7 @@ class _Run:
 
     def start(self, kind: str, case: Case, seed: int, **more: Any) -> Child:
         """Start a child with its job; it waits for `go`."""
-        job = {"kind": kind, "workload": str(self.loaded.workload), "parameters": case.parameters, "seed": seed, **more}
-        return Child(JOBS, job, RESULTS.get(kind), self.pinned, self.loaded.suite.limits)
+        return rounds.start(self.loaded, kind, case, seed, self.pinned, **more)
 
     def progress(self, case: Case, seed: int, event: events.Event) -> None:
         self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], event["figures"]))
@@ -214,25 +208,15 @@ def _run_case(run: _Run, case: Case) -> str | None:
             failure = f"{case.name}, seed {seed}: {error}"
             break
         run.report(Event("seed done", case.name, seed, len(runs), len(case.seeds), {**runs[-1].metrics}))
-    summary = summarise(runs)
-    run.cases.append(
-        CaseResult(
-            name=case.name,
-            title=case.title,
-            note=case.note,
-            parameters=case.parameters,
-            runs=runs,
-            summary=summary,
-            verdicts=judge(case, summary, complete=failure is None),
-        )
-    )
+    run.cases.append(rounds.case_result(case, runs, complete=failure is None))
     return failure
 
 
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     """Run one training in one child; the profiled case's first also yields weights and a memory trace."""
     if case.rival:
-        return _run_rival(run, case, seed)
+        run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
+        return rounds.rival_round(case, seed, run.pinned)
     first = case.name == run.plan.case and run.trained is None
     weights = str(run.weights) if first else None
     result: events.Event = {}
@@ -253,39 +237,16 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
                 run.progress(case, seed, event)
             elif event and kind == "result":
                 result = event
-    seed_run = _seed_run(run.loaded.suite.metrics_of(case), seed, result)
+    seed_run = rounds.seed_run(run.loaded.suite.metrics_of(case), seed, result)
     if memory:
         run.trained = _trained(run.weights, result["parameter_count"], memory.trace(case.name, seed))
     return seed_run
-
-
-def _run_rival(run: _Run, case: Case, seed: int) -> SeedRun:
-    """Run one round against PyTorch."""
-    run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
-    return SeedRun(
-        seed=seed, metrics=contest.run_round(case.rival, case.seeds.index(seed), run.pinned), curve=[], exhibits=[]
-    )
 
 
 def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
     if parameter_count is None or not weights.is_file():
         raise RunError("it exited without saving its weights")
     return _Trained(weights, weights.stat().st_size, parameter_count, memory)
-
-
-def _seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
-    expected = {*metrics, *ENGINE_METRICS}
-    if result["metrics"].keys() != expected:
-        raise RunError(
-            f"returned the metrics {', '.join(sorted(result['metrics']))}; expected {', '.join(sorted(expected))}"
-        )
-    fields = {key: result[key] for key in ("metrics", "curve", "exhibits")}
-    try:
-        return SeedRun.model_validate({"seed": seed, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"the workload returned an invalid {where}: {first['msg']}") from None
 
 
 def _run_profile(run: _Run, case: Case, repetition: int) -> None:

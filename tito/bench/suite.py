@@ -15,6 +15,13 @@ the folder, imported as `from .tasks import Digits`.
     evaluate(model, data, parameters) -> dict      {"metrics": {name: float}, "exhibits": [see record.Exhibit]}
     predictor(model) -> callable                   array of n inputs -> array of n outputs, for inference
     queries(data, parameters) -> array             held-out inputs, first axis = samples, for latency and throughput
+
+Two more are optional:
+
+    prepare(parameters, file)                      write what `load` needs to a file, once for many processes
+    save(model, folder)                            write the model that was evaluated, for `--keep-models`
+
+`evaluate` may also return {"raw": {name: [numbers]}}, the values behind its metrics.
 """
 
 from __future__ import annotations

@@ -83,6 +83,13 @@ def array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else value.data
 
 
+def check_raw(raw: object) -> dict[str, list[float]]:
+    """Return the raw values that evaluate returned beside its metrics: lists of finite numbers, by name."""
+    if not isinstance(raw, dict) or not all(isinstance(values, list) for values in raw.values()):
+        raise WorkloadError(f"evaluate returned the raw values {short(raw)}; expected a dict of lists of numbers")
+    return {str(name): [_number(value, f"a raw value {name}") for value in values] for name, values in raw.items()}
+
+
 def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
         raise WorkloadError(f"{what} is {short(value)}; expected a number")

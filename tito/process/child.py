@@ -77,7 +77,7 @@ class Child:
         self._events = os.fdopen(read_end, "rb", buffering=0)
         self.pid = self._process.pid
         self.memory = psutil.Process(self.pid)
-        self._send(json.dumps(job))
+        self._send(json.dumps({**job, "data_mb": limits.data_mb}))
 
     def __enter__(self) -> Child:
         return self
@@ -166,24 +166,25 @@ class Child:
         code = self._process.returncode
         if code < 0:
             hint = "out of memory?" if -code == signal.SIGKILL else signal_name(-code)
-            raise RunError(f"killed by signal {-code} ({hint})")
+            raise RunError(f"killed by signal {-code} ({hint})", "died")
         if code > 0 or not finished:
             lines = self._tail.decode(errors="replace").strip().splitlines()
             last = f": {printable(lines[-1].strip()[:200])}" if lines else ""
-            raise RunError(f"exited with code {code} and no result{last}")
+            raise RunError(f"exited with code {code} and no result{last}", "died")
 
     def _check_limits(self) -> None:
         now = time.monotonic()
         if now - self.started > self.limits.seconds:
             self.end()
-            raise RunError(f"killed at the time limit of {self.limits.seconds:g} s")
+            raise RunError(f"killed at the time limit of {self.limits.seconds:g} s", "time")
         if now < self._next_tree:
             return
         self._next_tree = now + TREE_INTERVAL
         used = self._look_at_tree() / 2**20
         if used > self.limits.memory_mb:
             self.end()
-            raise RunError(f"killed at {used:.0f} MB, above the memory limit of {self.limits.memory_mb} MB")
+            message = f"killed at {used:.0f} MB, above the memory limit of {self.limits.memory_mb} MB"
+            raise RunError(message, "memory")
 
     def _look_at_tree(self) -> int:
         """Update the living descendants and return the memory of all processes together, in bytes."""

@@ -16,3 +16,6 @@ class Limits(Frozen):
 
     seconds: float = Field(gt=0)
     memory_mb: int = Field(gt=0)
+    # Data that the child may allocate after its imports. The system itself refuses more: between two looks at the
+    # memory in use, a child could ask for 100 GB.
+    data_mb: int | None = Field(default=None, gt=0)

@@ -4,7 +4,7 @@
 {"event": "phase", "name", "start", "end", "peak"}
 {"event": "progress", "phase", "done", "total", "figures"}
 {"event": "result", ...}        its fields depend on the job
-{"event": "failed", "reason"}
+{"event": "failed", "reason", "code"}
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Progress(Frozen):
 
 class Failed(Frozen):
     reason: str
+    code: str = ""  # of the check that refused, or "memory"
 
 
 EVENTS: dict[str, type[Frozen]] = {"ready": Ready, "phase": PhaseDone, "progress": Progress, "failed": Failed}
@@ -63,7 +64,7 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValidationError is a ValueError
         raise RunError(f"wrote {line[:60]!r} to the pipe that is reserved for the harness") from None
     if event["event"] == "failed":
-        raise RunError(printable(event["reason"]))
+        raise RunError(printable(event["reason"]), event.get("code", ""))
     return event
 
 

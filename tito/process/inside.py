@@ -6,11 +6,12 @@ Reads a job and then "go", one line each, from stdin. Writes events as JSON line
     {"event": "phase", "name", "start", "end", "peak"}   clock: time.monotonic(), the same in every process
     {"event": "progress", "phase", "done", "total", "figures"}
     {"event": "result", ...}                 the job's figures; nothing follows
-    {"event": "failed", "reason"}            one line; nothing follows
+    {"event": "failed", "reason", "code"}    one line, and a check's code, or "memory"; nothing follows
 
 MODULE does the job, e.g. tito.bench.jobs. It is imported once the job is read. Its function `prepare(job)` returns a
 function that accepts a `Reporter` and returns the fields of "result". The job's `workload` is the file of user code
-that it runs; a failure names the line in it.
+that it runs; a failure names the line in it. Its `data_mb`, if there is one, limits the data allocated after the
+imports.
 
 Imports NumPy and the standard library only, because a suite of 100 seeds starts this 100 times.
 """
@@ -22,6 +23,7 @@ import importlib
 import json
 import math
 import os
+import resource
 import sys
 import time
 import traceback
@@ -88,11 +90,12 @@ def main() -> None:
         job: Job = json.loads(sys.stdin.readline())
         try:
             run = importlib.import_module(module).prepare(job)
+            limit_data(job.get("data_mb"))
             reporter.send("ready")
             sys.stdin.readline()
             reporter.send("result", **run(reporter))
         except (Exception, SystemExit) as error:
-            reporter.send("failed", reason=reason(error, job["workload"]))
+            reporter.send("failed", reason=reason(error, job["workload"]), code=code_of(error))
 
 
 def reason(error: BaseException, workload: str) -> str:
@@ -107,6 +110,27 @@ def reason(error: BaseException, workload: str) -> str:
     own = [(file, line) for file, line in places if line and Path(file).parent == Path(workload).parent]
     where = f" ({Path(own[-1][0]).name} line {own[-1][1]})" if own else ""
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code that an error carries as a text of its own, "memory" for a failed allocation, or nothing.
+
+    tinytorch's CheckError carries one. It is not imported here: this process may be about to load another tinytorch.
+    """
+    if isinstance(error, MemoryError):
+        return "memory"
+    code = vars(error).get("code", "")
+    return code if isinstance(code, str) else ""
+
+
+def limit_data(megabytes: int | None) -> None:
+    """Let allocations fail that exceed today's data by so much, where the system can (Linux).
+
+    Set after the imports and not as a limit on the address space, because OpenBLAS reserves memory that it never uses.
+    """
+    used = _status("VmData")
+    if megabytes is not None and used is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (used + megabytes * 2**20,) * 2)
 
 
 def short(value: object) -> str:
@@ -126,8 +150,13 @@ def _plain(value: object) -> object:
 
 def _peak_memory() -> int | None:
     """Return the kernel's own high-water mark of this process in bytes, where it keeps one (Linux)."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int | None:
+    """Return one of the kernel's figures of this process in bytes (Linux)."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    return next((int(s.split()[1]) * 1024 for s in status.splitlines() if s.startswith("VmHWM:")), None)
+    return next((int(s.split()[1]) * 1024 for s in status.splitlines() if s.startswith(f"{name}:")), None)

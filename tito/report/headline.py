@@ -8,10 +8,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from tito.bench.judge import point, quality_of
 from tito.bench.record import CaseResult, Profile, Record
 from tito.report import figures, units
 from tito.report.history import primary
-from tito.report.overview import figure, grouped, point, quality_of, reference
+from tito.report.overview import figure, grouped, reference
 from tito.report.pieces import Tile, Tiles
 
 TRAINING = "Training time"
@@ -43,7 +44,7 @@ def best_by_track(record: Record) -> list[Tiles]:
     groups = []
     for track, cases in grouped(record).items():
         base = reference(record, cases)
-        points = {case.name: found for case in cases if (found := point(record, case))}
+        points = {case.name: found for case in cases if record.overview and (found := point(record.overview, case))}
         able = [case for case in cases if case.name in points and case is not base]
         if points:
             groups.append(Tiles(track, _reference_line(record, base), _best(record, able, points)))
@@ -57,7 +58,7 @@ def _best(record: Record, cases: Sequence[CaseResult], points: dict[str, tuple[f
     if not cases:
         return []
     smallest, fastest, best = (min(cases, key=lambda case: (points[case.name][i], points[case.name])) for i in range(3))
-    quality = quality_of(record, best) or ""
+    quality = quality_of(overview, best) or ""
     metric = figures.metric_of(record, quality)
     return [
         _tile(record, "Smallest", smallest, overview.size),
@@ -86,7 +87,7 @@ def _reference_line(record: Record, base: CaseResult | None) -> str:
     """Return the reference's size, time, and quality in one line."""
     if base is None or record.overview is None:
         return ""
-    names = (record.overview.size, record.overview.time, quality_of(record, base) or "")
+    names = (record.overview.size, record.overview.time, quality_of(record.overview, base) or "")
     return f"{base.title}: {', '.join(filter(None, (_shown(record, base, name) for name in names)))}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tito.bench.judge import front, quality_of
 from tito.bench.record import CaseResult, Record
 from tito.report import units
 from tito.report.figures import colour, log_axis, metric_of
@@ -43,7 +44,7 @@ def sides(record: Record) -> list[Side]:
     for group, cases in grouped(record).items():
         columns = [name for name in overview.columns if any(name in case.summary for case in cases)]
         metrics = [metric_of(record, name) for name in columns]
-        best = front(record, cases)
+        best = front(overview, cases)
         lines = [
             Line(
                 case.title,
@@ -90,39 +91,6 @@ def reference(record: Record, cases: list[CaseResult]) -> CaseResult | None:
     marks = record.overview.reference if record.overview else {}
     found = (case for case in cases if all(case.parameters.get(name) == value for name, value in marks.items()))
     return next(found, None) if marks else None
-
-
-def quality_of(record: Record, case: CaseResult) -> str | None:
-    """Return the name of the overview's quality metric that a case measures."""
-    assert record.overview is not None
-    return next((name for name in record.overview.quality if name in case.summary), None)
-
-
-def front(record: Record, cases: list[CaseResult]) -> set[str]:
-    """Return the names of the cases that no other one beats in size, time, and quality (the Pareto front).
-
-    Only cases that meet their gates and have all three figures take part.
-    """
-    points = {case.name: found for case in cases if (found := point(record, case)) is not None}
-    return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
-
-
-def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Return whether a is worse in nothing and better in something; less is better."""
-    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
-
-
-def point(record: Record, case: CaseResult) -> tuple[float, float, float] | None:
-    """Return (size, time, negated quality), where less is better; None if one is missing or a gate is missed."""
-    overview = record.overview
-    assert overview is not None
-    quality = quality_of(record, case)
-    if quality is None or any(not verdict.met for verdict in case.verdicts if verdict.role == "gate"):
-        return None
-    if overview.size not in case.summary or overview.time not in case.summary:
-        return None
-    sign = -1 if overview.quality[quality] == "at_least" else 1
-    return case.summary[overview.size].mean, case.summary[overview.time].mean, sign * case.summary[quality].mean
 
 
 def _missed(case: CaseResult) -> list[str]:
@@ -195,6 +163,7 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
 
 
 def _label(record: Record, line: Line, case: CaseResult) -> str:
-    quality = quality_of(record, case)
+    assert record.overview is not None
+    quality = quality_of(record.overview, case)
     figure = f", {units.quantity(case.summary[quality].mean, metric_of(record, quality).unit)}" if quality else ""
     return plain(f"{line.title}{figure}")

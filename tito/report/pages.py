@@ -6,21 +6,13 @@ the scripts that this file has added (by their hash), so text in a record cannot
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
-from tinytorch.base.files import atomic_write
 from tito.bench.record import Record
-from tito.errors import ReportError
 from tito.report import figures, units
 from tito.report.curves import learning_curves
 from tito.report.exhibits import exhibits
@@ -30,11 +22,9 @@ from tito.report.headline import card, headline, profiled
 from tito.report.history import history, spark
 from tito.report.overview import pieces as overview
 from tito.report.pieces import Images, Piece, Plot, Tiles
+from tito.report.rendering import LEADERBOARD, environment, render, text_of, write_documents
 from tito.report.verdicts import rows_of
 
-TEMPLATES = Path(__file__).parent / "templates"
-# Characters that could end a script element or a line of JavaScript
-UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 # Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
 UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
@@ -60,17 +50,25 @@ def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
     Raises:
         ReportError: the folder cannot be written.
     """
-    environment = _environment()
+    jinja = environment()
     shown = newest(records)
-    documents = {f"{record.suite}.html": _page_or_why_not(record, records, environment) for record in shown}
-    documents["index.html"] = index_page(shown, records, environment)
-    try:
-        return [atomic_write(folder / name, page.encode("utf-8")) for name, page in documents.items()]
-    except OSError as error:
-        raise ReportError(
-            f"{folder}: cannot write the report there ({error.strerror or error}); make the folder writable, "
-            "free some space, or name another folder"
-        ) from None
+    documents = {f"{record.suite}.html": _page_or_why_not(record, records, jinja) for record in shown}
+    documents["index.html"] = index_page(shown, records, jinja, _has_leaderboard(folder))
+    return write_documents(documents, folder)
+
+
+def write_index(records: Sequence[Record], folder: Path) -> Path:
+    """Write index.html alone, e.g. after the leaderboard was written for the first time.
+
+    Raises:
+        ReportError: the folder cannot be written.
+    """
+    page = index_page(newest(records), records, environment(), _has_leaderboard(folder))
+    return write_documents({"index.html": page}, folder)[0]
+
+
+def _has_leaderboard(folder: Path) -> bool:
+    return (folder / LEADERBOARD).is_file()
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
@@ -85,7 +83,7 @@ def _page_or_why_not(record: Record, records: Sequence[Record], environment: Env
     try:
         return suite_page(record, records, environment)
     except UNSHOWABLE as error:
-        return _render(environment, "unshowable.html.j2", [], record=record, why=_why(error))
+        return render(environment, "unshowable.html.j2", [], record=record, why=_why(error))
 
 
 def _why(error: Exception) -> str:
@@ -96,10 +94,10 @@ def suite_page(record: Record, records: Sequence[Record], environment: Environme
     """Return the page of one record."""
     from plotly.offline import get_plotlyjs
 
-    return _render(
+    return render(
         environment,
         "suite.html.j2",
-        [get_plotlyjs(), (TEMPLATES / "figures.js").read_text("utf-8")],
+        [get_plotlyjs(), text_of("figures.js"), text_of("copy.js")],
         record=record,
         word=WORD[record.status],
         cases=[(title_of(record, case), case.note, rows_of(record, case)) for case in record.cases],
@@ -159,10 +157,12 @@ def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
     return filled
 
 
-def index_page(shown: Sequence[Record], records: Sequence[Record], environment: Environment) -> str:
+def index_page(
+    shown: Sequence[Record], records: Sequence[Record], environment: Environment, leaderboard: bool = False
+) -> str:
     """Return the index: all suites as cards, in historical order."""
     cards = [_card(record, records) for record in shown]
-    return _render(environment, "index.html.j2", [], cards=cards)
+    return render(environment, "index.html.j2", [], cards=cards, leaderboard=LEADERBOARD if leaderboard else None)
 
 
 def _card(record: Record, records: Sequence[Record]) -> Card:
@@ -194,33 +194,3 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Took", units.seconds(record.seconds)),
         ("Record", record.id),
     ]
-
-
-def embed(value: Any) -> Markup:
-    """Return JSON that is safe inside <script type="application/json"> for any text."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.translate(UNSAFE))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["embed"] = embed
-    environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
-    return environment
-
-
-def _render(environment: Environment, name: str, scripts: list[str], **content: Any) -> str:
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    return environment.get_template(name).render(
-        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
-        scripts=[Markup(script) for script in scripts],
-        allowed=" ".join(f"'sha256-{one}'" for one in hashes) or "'none'",
-        made=datetime.now(UTC),
-        **content,
-    )

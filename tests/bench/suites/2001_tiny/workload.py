@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.base.errors import CheckError
+
 Parameters = dict[str, Any]
 Data = dict[str, np.ndarray]
 
@@ -94,7 +96,18 @@ def evaluate(model: Model, data: Data, parameters: Parameters) -> Any:
     counts = np.array([[1, 2], [3, 4]])
     exhibit = {"kind": "confusion", "title": "Clouds", "classes": ["a", "b"], "counts": counts}
     good = {"metrics": {"accuracy": accuracy}, "exhibits": [exhibit]}
+    raw = {"correct": ((data["x"] @ model.weight > 0) == data["label"]).astype(float).tolist()}
+    answers |= {"raw": good | {"raw": raw}, "raw text": good | {"raw": {"correct": ["yes"]}}}
     return answers.get(parameters["behaviour"], good)
+
+
+def prepare(parameters: Parameters, file: Path) -> None:
+    file.write_bytes(str(parameters["samples"]).encode())
+
+
+def save(model: Model, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "weight").write_bytes(model.weight.tobytes())
 
 
 def predictor(model: Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -153,6 +166,14 @@ def _fork_hog(parameters: Parameters) -> None:
     time.sleep(60)
 
 
+def _ask_for_100_gb(parameters: Parameters) -> None:
+    np.ones(100 * 2**30, np.uint8)
+
+
+def _refuse(parameters: Parameters) -> None:
+    raise CheckError("answers", "the clouds differ from the model's")
+
+
 def _eat(parameters: Parameters) -> None:
     hoard = np.ones(400 * 2**20, np.uint8)
     time.sleep(60)
@@ -194,6 +215,8 @@ MISDEEDS: dict[str, Callable[[Parameters], Any]] = {
     "fork sleeper": _fork_sleeper,
     "fork daemon": _fork_daemon,
     "eat": _eat,
+    "ask for 100 GB": _ask_for_100_gb,
+    "refuse": _refuse,
     "fork hog": _fork_hog,
     "print": _print_much,
     "write to every pipe": _write_to_every_pipe,

@@ -1,0 +1,41 @@
+"""Templates to files: whole pages only, and no page of something that is gone."""
+
+from __future__ import annotations
+
+import html
+import os
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from tito.report.rendering import environment, render, replace_documents
+
+
+def test_a_value_is_escaped_and_a_missing_one_is_an_error() -> None:
+    made = environment()
+    assert made.from_string("{{ value }}").render(value="<b>") == "&lt;b&gt;"
+    with pytest.raises(UndefinedError):
+        made.from_string("{{ value }}").render()
+    assert "script-src 'none'" in html.unescape(render(made, "base.html.j2", []))
+
+
+def test_a_folder_holds_the_given_pages_and_no_others(tmp_path: Path) -> None:
+    replace_documents({"a.html": "a", "b.html": "b"}, tmp_path / "new")
+    (tmp_path / "new" / "notes.txt").write_text("mine")
+    replace_documents({"b.html": "c"}, tmp_path / "new")
+    assert {path.name: path.read_text() for path in (tmp_path / "new").iterdir()} == {
+        "b.html": "c",
+        "notes.txt": "mine",
+    }
+
+
+def test_a_page_that_cannot_be_renamed_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        replace_documents({"a.html": "a"}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,10 @@
+"""The competition: entries that are data, measured again by the organizer, and ranked by sealed receipts.
+
+Contents: `receipt` (what was measured for one entry), `intervals` (what decides that one entry beats another), and
+`ranking` (from receipts to ranks, groups, and fronts).
+
+May import: `errors`, `project`, `data`, `process`, `versus`, and `bench`; nothing that shows results. `report` and
+`terminal` import only `receipt` and `ranking`.
+
+Changed by: whoever changes the rules of the competition or what a receipt holds.
+"""

@@ -1,0 +1,161 @@
+"""The competition in the terminal: ranked tables, refused entries with their codes, and what is not ranked and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from tito.compete.ranking import Board, Row, Standing, Unranked
+from tito.compete.receipt import ProblemText, Receipt
+from tito.errors import printable
+from tito.report import standings
+from tito.report.entry import ratio_text
+from tito.terminal.tables import indented, lines, plain, table
+
+WIDE = 112  # columns that the whole table needs
+
+
+def show_standing(standing: Standing, titles: Mapping[str, str], track: str | None = None) -> RenderableType:
+    """Show each track and division as a table, then what was refused, the ground, and the self-tests.
+
+    Args:
+        titles: how tracks are shown, by name, in their order.
+        track: the only one to show; all if None.
+    """
+    order = {name: i for i, name in enumerate(titles)}
+    boards = sorted(standing.boards, key=lambda board: order.get(board.track, len(order)))
+    boards = [board for board in boards if track in (None, board.track)]
+    parts: list[RenderableType] = []
+    for board in boards:
+        parts += [Text(), _Ranked(board, f"{titles.get(board.track, board.track)}, {board.division}")]
+    if not boards:
+        parts += [Text(), Text("no entry is verified yet; tito verify measures what is in the folder")]
+    refused = [receipt for receipt in standing.refused if track in (None, receipt.track)]
+    if refused:
+        parts += [Text(), Text("refused", style="bold"), lines([line for one in refused for line in _refused(one)])]
+    parts += [Text(), lines(_facts(standing, titles))]
+    notes = [standings.PUBLIC] * any(board.division == "open" for board in boards) + [standings.TRADEMARK]
+    return Group(*parts, Text(), Text("\n".join(notes), style="dim"))
+
+
+def show_pending(standing: Standing) -> RenderableType:
+    """Show the entries without a valid receipt of the ground, each with the reason."""
+    if not standing.stale and not standing.pending:
+        return Text("every entry has a valid receipt")
+    parts: list[RenderableType] = []
+    for name, entries in (("stale", standing.stale), ("pending", standing.pending)):
+        if entries:
+            parts += [Text(name, style="bold"), lines([(one.entry, _why(one)) for one in entries])]
+    return Group(*parts)
+
+
+def show_receipt(receipt: Receipt) -> RenderableType:
+    """Show what was measured for one entry, next to the reference; e.g. before it is submitted."""
+    if receipt.status == "refused":
+        return lines(_refused(receipt))
+    made = table(printable(receipt.entry), "entry", "reference", "", right=["entry", "reference", ""])
+    for name, *cells in standings.compared(receipt):
+        made.add_row(name, *map(plain, cells))
+    return indented(made)
+
+
+class _Ranked:
+    """A board as a table; below WIDE columns gate and techniques move below other figures."""
+
+    def __init__(self, board: Board, title: str) -> None:
+        self._board, self._title = board, title
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        heads = ["rank", "group", "entry", "speedup", "quality", "size", *(["gate", "techniques"] if wide else [])]
+        made = table(*heads, right=["rank", "group"])
+        made.padding = (0, 2, 0, 0)
+        for column in made.columns:
+            column.no_wrap = column.header in ("speedup", "quality", "size", "gate")
+        for row in self._board.rows:
+            place = standings.place(row, "latency")
+            made.add_row(place.value, place.detail, *(_wide(row) if wide else _narrow(row)))
+        yield Text(self._title, style="bold")
+        yield indented(made)
+
+
+def _wide(row: Row) -> list[RenderableType]:
+    gate = _cell("met" if row.receipt.quality_gate_met else "missed", _lost(row), style=_gate_style(row))
+    figures = [standings.ratio(row), standings.quality(row), standings.size(row.receipt)]
+    return [
+        _cell(_name(row), row.receipt.title, style="bold"),
+        *(_cell(figure.value, figure.detail) for figure in figures),
+        gate,
+        Text(_techniques(row)),
+    ]
+
+
+def _narrow(row: Row) -> list[RenderableType]:
+    ratio, quality, size = standings.ratio(row), standings.quality(row), standings.size(row.receipt)
+    gate = "" if row.receipt.quality_gate_met else ", gate missed"
+    return [
+        _cell(_name(row), row.receipt.title, _techniques(row), style="bold"),
+        _cell(ratio.value, ratio.detail),
+        _cell(quality.value, quality.detail, f"{_lost(row)}{gate}"),
+        _cell(size.value, size.detail.partition(" of ")[0]),
+    ]
+
+
+def _name(row: Row) -> str:
+    return f"{row.receipt.entry}{' *' if row.front else ''}"
+
+
+def _lost(row: Row) -> str:
+    return standings.lost(row.receipt.quality) if row.receipt.quality else ""
+
+
+def _gate_style(row: Row) -> str:
+    return "green" if row.receipt.quality_gate_met else "red"
+
+
+def _techniques(row: Row) -> str:
+    receipt = row.receipt
+    shown = [name if name in receipt.techniques_checked else f"({name})" for name in receipt.techniques]
+    return printable(" ".join(shown))
+
+
+def _cell(value: str, *details: str, style: str = "") -> Text:
+    """A figure, and below it smaller facts in a dimmer style."""
+    text = Text(printable(plain(value)), style=style)
+    for detail in filter(None, details):
+        text.append(f"\n{printable(plain(detail))}", style="not bold dim")
+    return text
+
+
+def _refused(receipt: Receipt) -> list[tuple[str, str]]:
+    entry = printable(receipt.entry)
+    return [(entry if i == 0 else "", problem_line(problem)) for i, problem in enumerate(receipt.problems)]
+
+
+def problem_line(problem: ProblemText) -> str:
+    """Return a problem as `tito check` prints it: code file: field: found X, expected Y."""
+    where = f"{problem.file}: {problem.field}" if problem.field else problem.file
+    return printable(f"{problem.code} {where}: found {problem.found}, expected {problem.expected}")
+
+
+def _why(one: Unranked) -> str:
+    return printable(f"{one.reason}{f' ({one.title})' if one.title else ''}")
+
+
+def _facts(standing: Standing, titles: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    counted = ", ".join(f"{name} {count}" for name, count in standings.counts(standing))
+    pairs = [("entries", counted)]
+    unranked = len(standing.stale) + len(standing.pending)
+    if unranked:
+        pairs.append(("", "tito leaderboard --pending says why entries are stale or pending"))
+    ground = standing.ground
+    if ground:
+        pairs.append(("ground", f"{ground.id}: {ground.backend}, BLAS kernel {ground.kernel}, NumPy {ground.numpy}"))
+    for track, test in standing.self_tests.items():
+        found = f"reference against itself {ratio_text(test.same)}; slowed by 10% {ratio_text(test.slowed)}"
+        pairs.append((f"self-test {titles.get(track, track)}", f"{'passed' if test.passed else 'failed'}: {found}"))
+    if any(row.front or row.receipt.techniques for board in standing.boards for row in board.rows):
+        pairs.append(("marks", "* on the front of size, latency, and quality; (technique) declared by the author"))
+    return pairs
