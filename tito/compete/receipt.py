@@ -172,7 +172,8 @@ class Receipt(Frozen):
     techniques_checked: list[str] = Field(default=[])  # those of them that the files show; the others are declared
     recipe: str = ""
     parent: str | None = None  # SHA-256 of the model that the entry was made from
-    model_sha256: str
+    model_sha256: str  # this and the next: empty if the entry's files could not be read
+    manifest_sha256: str = ""  # of submission.json
     ground: Ground
     machine: Machine
     created: AwareDatetime
