@@ -193,3 +193,21 @@ def versus(session: nox.Session) -> None:
     """Compare the speed with PyTorch's, as ratios with intervals; `-- mlp` runs one work alone."""
     install(session, "versus")
     session.run("python", "-m", "tito.versus", *session.posargs)
+
+
+def compete_tests(session: nox.Session, file: str, **amount: str) -> None:
+    """Run one file of the competition's tests with more repetitions than usual, and print what it counted."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-rP", f"tests/compete/{file}", *session.posargs, env=amount)
+
+
+@nox.session(name="compete-mutations")
+def compete_mutations(session: nox.Session) -> None:
+    """Change 10,000 entries by chance: each one is accepted, or refused with a code."""
+    compete_tests(session, "test_mutations.py", TITO_MUTATIONS="10000")
+
+
+@nox.session(name="compete-kills")
+def compete_kills(session: nox.Session) -> None:
+    """Kill 200 processes at random moments of submitting: every entry is complete, and none is lost."""
+    compete_tests(session, "test_races.py", TITO_KILLS="200")

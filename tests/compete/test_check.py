@@ -201,6 +201,12 @@ def test_a_linked_submitter(entry: Path, rules: Rules, tmp_path: Path) -> None:
     assert (problem.code, problem.file, problem.found) == ("not-plain", "alice", "a symbolic link")
 
 
+def test_the_folder_that_one_is_in(entry: Path, rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(entry)
+    assert codes(Path(), rules) == []
+    assert codes(Path("../small"), rules) == []
+
+
 def test_a_hard_link(entry: Path, rules: Rules, tmp_path: Path) -> None:
     os.link(entry / TENSORS, tmp_path / "second")
     problem = only(entry, rules)
@@ -268,7 +274,7 @@ def test_a_small_file_that_unpacks_to_more_than_the_limit(tmp_path: Path, rules:
     problem = check_entry(folder, None, replace(rules, tracks={}), {})[-1]
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
-    assert (problem.code, problem.file, problem.found) == ("too-large", TENSORS, "tensors of 125440000 bytes together")
+    assert (problem.code, problem.file, problem.found) == ("too-large", TENSORS, "tensors of 125440000 bytes in total")
 
 
 # Manifests: each field is tested in test_manifest ------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ KEPT: dict[str, tuple[Module, Callable[[Module], Module]]] = {
     }.items()
 }
 KEPT |= {
-    f"{name} {method}": (model, lambda m, method=method: static(m, method))
+    f"{name} {method}": (model, partial(static, method=method))
     for name, model in (("MLP", MLP), ("ResNet-8", RESNET))
     for method in ("minmax", "percentile", "mse")
 }
@@ -167,6 +168,14 @@ def test_a_deep_model_of_strange_numbers_is_a_few_lines() -> None:
     assert len(check_lineage(model, RESNET)) == MOST_PROBLEMS
 
 
+def biased(model: Module) -> Module:
+    """The language model with biases of 0, which change nothing yet."""
+    new = GPT(4256, 128, n_layer=3, n_head=4, n_embd=112, bias=True)
+    zeros = {name: Tensor(0 * tensor.data) for name, tensor in new.state_dict().items()}
+    new.load_state_dict({**zeros, **model.state_dict()})
+    return new
+
+
 @pytest.mark.parametrize(
     ("reference", "make", "field"),
     [
@@ -177,13 +186,12 @@ def test_a_deep_model_of_strange_numbers_is_a_few_lines() -> None:
         (MLP, lambda m: tt.Sequential(*m.layers[:2], *m.layers[3:]), "3"),
         (MLP, prepare_qat, "1"),
         (MLP, lambda m: small_model(), "1.weight"),
-        (LANGUAGE, lambda m: GPT(4256, 128, n_layer=2, n_head=4, n_embd=112), "model"),
-        (LANGUAGE, lambda m: GPT(4256, 128, n_layer=3, n_head=4, n_embd=112, bias=True), "transformer.h.0.ln_1"),
+        (LANGUAGE, lambda m: GPT(4256, 128, n_layer=2, n_head=4, n_embd=112), "transformer"),
+        (LANGUAGE, biased, "transformer.h.0.ln_1"),
     ],
 )
 def test_another_architecture_is_not_the_reference_s(reference: Any, make: Any, field: str) -> None:
-    problems = check_lineage(make(copied(reference)), reference)
-    assert field in [problem.field for problem in problems] or field in str(problems[0])
+    assert check_lineage(make(copied(reference)), reference)[0].field == field
 
 
 @pytest.mark.parametrize(

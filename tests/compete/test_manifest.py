@@ -112,9 +112,10 @@ def test_a_bad_field_is_named_with_its_code(field: str, value: Any, code: str, w
         (b"[" * 60_000, "manifest", "too many brackets"),
         (b'{"id":' * 10_000 + b"1" + b"}" * 10_000, "too-large", "70001 bytes"),
         (b'{"id":' * 9_000 + b"1" + b"}" * 9_000, "manifest", "too many brackets"),
+        (b'{"id":' * 9 + b"1" + b"}" * 9, "manifest", "too many brackets"),
         (b" " * 65_537, "too-large", "65537 bytes"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_text_that_is_no_manifest(content: bytes, code: str, found: str) -> None:
     (problem,) = refused(content)
@@ -141,9 +142,14 @@ def test_ten_thousand_unknown_fields_are_reported_in_twenty_lines() -> None:
 
 
 def test_nested_values_in_a_field_are_shown_in_a_few_characters() -> None:
-    (problem,) = refused(json.dumps(GOOD).replace('"MIT"', "[" * 300 + "]" * 300).encode())
-    assert problem.code == "manifest"
-    assert len(problem.found) < 50
+    (problem,) = refused(GOOD | {"licence": [[[[[["x" * 1000] * 50]]]]]})
+    assert (problem.code, problem.field) == ("manifest", "licence")
+    assert len(problem.found) < 250  # of 50,000 characters
+
+
+def test_brackets_in_a_text_are_not_nested() -> None:
+    recipe = '[{"' * 300 + "\\"
+    assert parse_manifest(json.dumps(GOOD | {"recipe": recipe}).encode()).recipe == recipe
 
 
 def test_the_hash_of_a_model_is_that_of_its_two_files_hashes() -> None:

@@ -29,7 +29,7 @@ def test_an_unknown_code_is_a_mistake_of_the_program() -> None:
 
 
 def test_what_a_stranger_wrote_reaches_no_terminal() -> None:
-    problem = Problem("files", "a\x1b[2J\nb\u202e", "f\ud800", "x" * 10_000, "")
+    problem = Problem("files", "a\x1b[2J\nb\u202e", "f\ud800\xa0", "x" * 10_000, "")
     assert str(problem).isprintable()
     assert len(str(problem)) < 700
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.compete.competition import RULES, make_project
+from tests.compete.competition import REFERENCES, ROOT, make_project
 from tinytorch.saved import load_model
 from tinytorch.transformers import GPT
 from tito.compete import rules as module
-from tito.compete.rules import load_rules, read_rules
+from tito.compete.rules import load_rules
 from tito.errors import SuiteError
-from tito.project import Project
+from tito.project import Project, find_project
 
 
 @pytest.fixture
@@ -100,5 +100,8 @@ def test_missing_rules_are_named(project: Project) -> None:
         load_rules(project)
 
 
-def test_the_repository_s_own_rules_are_valid() -> None:
-    assert [track.name for track in read_rules(RULES, RULES.read_bytes()).tracks] == ["mnist", "cifar10", "tinygpt"]
+def test_the_repository_s_own_rules_fit_its_suite() -> None:
+    rules = load_rules(find_project(ROOT))
+    assert list(rules.tracks) == ["mnist", "cifar10", "tinygpt"]
+    assert rules.loaded.suite.name == "competition"
+    assert rules.reference_folder("cifar10") == REFERENCES / "cifar10_resnet8"

@@ -123,7 +123,7 @@ def test_a_model_that_does_not_fit_is_named_at_its_layer(
 
 def test_a_sum_of_two_shapes(tmp_path: Path) -> None:
     block = BasicBlock(3, 3)
-    block.shortcut = AdaptiveAvgPool2d(1)  # NumPy would broadcast it
+    block.shortcut = tt.Sequential(AdaptiveAvgPool2d(1))  # NumPy would broadcast it
     problem = problem_of(save_model(images(block, *PHOTOS, tt.Linear(3, 10)), tmp_path / "m"), CIFAR10)
     assert problem
     assert problem.found == "the sum of [3, 32, 32] of float and [3, 1, 1] of float"

@@ -1,6 +1,8 @@
 """The competition: entries that are data, measured again by the organizer, and ranked by sealed receipts.
 
-Contents: `receipt` (what was measured for one entry), `intervals` (what decides that one entry beats another), and
+Contents, for an entry: `manifest`, `names`; `check`, with `shapes` (what fits), `steps` and `lineage` (the closed
+division); the shared `folder`, with `plain` (files of strangers); `submit`; `rules`; `problems` (codes of refusals).
+For results: `receipt` (what was measured for one entry), `intervals` (what decides that one entry beats another), and
 `ranking` (from receipts to ranks, groups, and fronts).
 
 May import: `errors`, `project`, `data`, `process`, `versus`, and `bench`; nothing that shows results. `report` and

@@ -6,6 +6,7 @@ entry is read once, through no link and never more than its limits; what is chec
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def shown_techniques(document: Document, model: Module) -> list[str]:
 
 def _files(path: Path, id: str | None) -> tuple[dict[str, bytes], list[Problem]]:
     """Read the files. Where the path ends with the id, the submitter's folder must not be a link either."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 (`resolve` would follow links); "." has a name then
     names = list(path.parts[-2:]) if id is not None and id == "/".join(path.parts[-2:]) else [path.name]
     with opened(path.parents[len(names) - 1], *names) as folder:
         return survey(folder, LIMITS)

@@ -53,17 +53,22 @@ class Latency:
 
 
 def latency_of(receipt: Receipt) -> Latency | None:
-    """Return an entry's latency relative to the reference; None with fewer than FEWEST_CHILDREN processes.
+    """Return an entry's latency relative to the reference; None with fewer than FEWEST_CHILDREN processes."""
+    if len(receipt.times) < FEWEST_CHILDREN:
+        return None
+    own = np.array([child.own.p50_us for child in receipt.times])
+    reference = np.array([child.reference.p50_us for child in receipt.times])
+    return latency(own, reference, receipt.id)
+
+
+def latency(own: np.ndarray, reference: np.ndarray, name: str) -> Latency:
+    """Return the ratio of two models' times by process, (n,) each; the draws depend on the name.
 
     Each draw takes n processes with replacement, and from these the ratio of the two medians: entry and reference of
     one process stay together, because what slowed the machine for a while slowed both.
     """
-    n = len(receipt.times)
-    if n < FEWEST_CHILDREN:
-        return None
-    own = np.array([child.own.p50_us for child in receipt.times])
-    reference = np.array([child.reference.p50_us for child in receipt.times])
-    chosen = _generator(receipt.id).integers(0, n, size=(n, RESAMPLES))  # processes first: the sort is twice as fast
+    n = len(own)
+    chosen = _generator(name).integers(0, n, size=(n, RESAMPLES))  # processes first: the sort is twice as fast
     return Latency(float(np.median(reference) / np.median(own)), _medians(reference[chosen]) / _medians(own[chosen]))
 
 

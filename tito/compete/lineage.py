@@ -81,12 +81,12 @@ def _step(own: Step, reference: Step, numbers: dict[str, Expected]) -> Iterator[
     for key in sorted(own.parts.keys() ^ reference.parts.keys()):
         found, expected = (key, "nothing") if key in own.parts else ("nothing", key)
         yield _problem(DESCRIPTION, own.where, found, expected)
-    for key in own.parts.keys() & reference.parts.keys():
+    for key in [key for key in own.parts if key in reference.parts]:
         yield from _compared(own.parts[key], reference.parts[key])
     for name in sorted(own.numbers.keys() ^ numbers.keys()):
         found, expected = (f"a {name}", f"no {name}") if name in own.numbers else (f"no {name}", f"a {name}")
         yield _problem(TENSORS, own.where, found, expected)
-    for name in own.numbers.keys() & numbers.keys():
+    for name in [name for name in own.numbers if name in numbers]:
         where = f"{own.where}.{own.numbers[name].name}".lstrip(".")
         problem = _numbers(where, own.numbers[name], numbers[name])
         if problem:

@@ -26,6 +26,7 @@ from tito.process.documents import Frozen
 
 MANIFEST = "submission.json"
 SCHEMA_VERSION = 1
+DEPTH = 8  # of brackets; a manifest has two. Python's own limit differs from version to version
 DIGITS = 20  # of a number; no field needs more
 SHOWN = ("int8", "bf16", "fp16", "sparse", "cache")  # the files show whether these were used
 Technique = Literal[
@@ -131,8 +132,11 @@ def too_large(file: str, size: int, limit: int) -> Problem:
 def _json(content: bytes) -> dict[str, Any]:
     """Parse an object; refuse keys that come twice, NaN, infinity, long numbers, and what is nested too deeply."""
     try:
+        text = content.decode("utf-8")
+        if _depth(text) > DEPTH:
+            raise RecursionError
         document = json.loads(
-            content.decode("utf-8"),
+            text,
             object_pairs_hook=_object,
             parse_constant=_refuse,
             parse_int=_integer,
@@ -144,6 +148,15 @@ def _json(content: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RefusedError([Problem("manifest", MANIFEST, "", shown(document), "one JSON object in UTF-8")])
     return document
+
+
+def _depth(text: str) -> int:
+    """Return how deeply brackets are nested, those in strings left out."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{}\]]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

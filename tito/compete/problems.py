@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tito.errors import TitoError, printable
+from tito.errors import TitoError
 
 LONGEST = 300  # characters of one part of a problem; what is longer is cut
 
@@ -63,7 +63,7 @@ class Problem:
         if self.code not in CODES:
             raise ValueError(f"{self.code!r} is not a code of tito.compete.problems")
         for name in ("file", "field", "found", "expected"):
-            object.__setattr__(self, name, _cut(printable(getattr(self, name))))
+            object.__setattr__(self, name, _cut(_printable(getattr(self, name))))
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.field}" if self.field else self.file
@@ -94,6 +94,11 @@ def codes_table() -> str:
     """Return the documentation's table of all codes, in Markdown."""
     rows = [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
     return "\n".join(["| code | meaning |", "|---|---|", *rows]) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Escape whatever does not print; unlike in a path, also spaces other than the usual one."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
 def _cut(text: str) -> str:

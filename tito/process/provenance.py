@@ -47,7 +47,6 @@ def provenance(
     *, suite_sha256: str, blas: BlasChoice, backend: BackendChoice, pinned: Mapping[str, str], command: str
 ) -> Provenance:
     """Return the provenance of the imported code and of children that had `pinned` set."""
-    info = asdict(machine()) | {"features": list(machine().features)}
     commit, dirty = git_state(Path(tinytorch.__file__).parent)
     return Provenance(
         tinytorch=_version(),
@@ -56,12 +55,17 @@ def provenance(
         python=platform.python_version(),
         numpy=np.__version__,
         suite_sha256=suite_sha256,
-        machine=Machine(**info),
+        machine=this_machine(),
         blas=blas,
         backend=backend,
         environment=dict(pinned) | _affinity(),
         command=command,
     )
+
+
+def this_machine() -> Machine:
+    """Return the machine that this process runs on."""
+    return Machine(**asdict(machine()) | {"features": list(machine().features)})
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
