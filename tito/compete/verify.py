@@ -179,7 +179,7 @@ class Verification:
             began = time.monotonic()
             with TemporaryDirectory(prefix="tito-check-") as private:
                 try:
-                    copy = self.shared.private_copy(id, Path(private) / "entry")
+                    copy = self.shared.private_copy(id, Path(private) / "entry", files.model_sha256)
                     checked = inspect(copy.path, id, self.rules, others)
                     problems = checked.problems
                 except RefusedError as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from tito.compete.ranking import Board, Row, Standing, Unranked
-from tito.compete.receipt import ProblemText, Receipt
+from tito.compete.receipt import ProblemText, QualityMetric, Receipt
 from tito.errors import printable
 from tito.report import standings
 from tito.report.entry import ratio_text
@@ -51,14 +52,50 @@ def show_pending(standing: Standing) -> RenderableType:
     return Group(*parts)
 
 
-def show_receipt(receipt: Receipt) -> RenderableType:
-    """Show what was measured for one entry, next to the reference; e.g. before it is submitted."""
-    if receipt.status == "refused":
-        return lines(_refused(receipt))
-    made = table(printable(receipt.entry), "entry", "reference", "", right=["entry", "reference", ""])
-    for name, *cells in standings.compared(receipt):
-        made.add_row(name, *map(plain, cells))
-    return indented(made)
+class Figures(Protocol):
+    """What was measured of one model in one round."""
+
+    @property
+    def quality(self) -> float: ...
+    @property
+    def p50_us(self) -> float: ...
+    @property
+    def batch_us(self) -> float: ...
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
+class Compared(Protocol):
+    """A model and its track's reference, measured together."""
+
+    @property
+    def own(self) -> Figures: ...
+    @property
+    def reference(self) -> Figures: ...
+    @property
+    def lost(self) -> float: ...
+    @property
+    def gate_met(self) -> bool: ...
+
+
+def show_preview(entry: str, metric: QualityMetric, preview: Compared) -> RenderableType:
+    """Show one round of a model next to the reference, before it is submitted. It ranks nothing."""
+    own, other = preview.own, preview.reference
+    made = table(printable(entry), "entry", "reference", "", right=["entry", "reference", ""])
+    for row in (
+        standings.quality_line(metric, own.quality, other.quality, preview.lost),
+        standings.time_line("p50", own.p50_us, other.p50_us),
+        standings.time_line(standings.BATCH, own.batch_us, other.batch_us),
+        standings.bytes_line(standings.FILES, own.file_bytes, other.file_bytes),
+        standings.bytes_line(standings.MEMORY, own.memory_bytes, other.memory_bytes),
+    ):
+        made.add_row(*map(plain, row))
+    gate = Text("quality gate met", style="green")
+    if not preview.gate_met:
+        gate = Text("quality gate missed: it would be ranked by quality only", style="red")
+    return Group(indented(made), indented(gate), indented(Text("one round; it ranks nothing", style="dim")))
 
 
 class _Ranked:
@@ -108,7 +145,8 @@ def _name(row: Row) -> str:
 
 
 def _lost(row: Row) -> str:
-    return standings.lost(row.receipt.quality) if row.receipt.quality else ""
+    quality = row.receipt.quality
+    return standings.lost(quality.metric, quality.lost) if quality else ""
 
 
 def _gate_style(row: Row) -> str:
