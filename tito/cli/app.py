@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from tito.cli.compete import competition
 from tito.cli.console import console, group, project, readable, say, show, write
 from tito.cli.data import data
 from tito.cli.record import records
@@ -22,6 +23,7 @@ app = group("TinyTorch's benchmarks: run suites, read records, see reports.")
 app.add_typer(suites, name="suite")
 app.add_typer(records, name="record")
 app.add_typer(data, name="data")
+app.add_typer(competition)  # without a name of its own: tito submit, tito check, ...
 
 
 def main() -> None:

@@ -62,9 +62,7 @@ def plan(receipts: Sequence[Receipt], entries: int) -> Plan:
         if receipt.status == "verified" and receipt.track and receipt.times:
             measured[receipt.track].append(receipt)
     if not measured:
-        raise TitoError(
-            "no receipt of a measured entry yet to reckon from; tito verify makes them"
-        )
+        raise TitoError("no receipt of a measured entry yet to reckon from; tito verify makes them")
     tracks = [_cost(track, own) for track, own in sorted(measured.items())]
     count = sum(cost.receipts for cost in tracks)
     seconds = sum(cost.receipts * cost.seconds for cost in tracks) / count

@@ -95,13 +95,14 @@ def bytes_line(name: str, own: float, reference: float) -> Line:
     return name, units.size(own), units.size(reference), share_of(own, reference)
 
 
-def as_document(standing: Standing) -> dict[str, Any]:
-    """Return a standing as plain data, for `tito leaderboard --json`."""
+def as_document(standing: Standing, track: str | None = None) -> dict[str, Any]:
+    """Return a standing as plain data, for `tito leaderboard --json`; only one track's boards if it is given."""
     return {
         "ground": standing.ground and {"id": standing.ground.id, **standing.ground.model_dump()},
         "boards": [
             {"track": board.track, "division": board.division, "entries": [_as_row(row) for row in board.rows]}
             for board in standing.boards
+            if track in (None, board.track)
         ],
         "refused": [
             {"entry": receipt.entry, "problems": [problem.model_dump() for problem in receipt.problems]}

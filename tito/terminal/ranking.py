@@ -11,7 +11,7 @@ from rich.text import Text
 from tito.compete.ranking import Board, Row, Standing, Unranked
 from tito.compete.receipt import ProblemText, QualityMetric, Receipt
 from tito.errors import printable
-from tito.report import standings
+from tito.report import standings, units
 from tito.report.entry import ratio_text
 from tito.terminal.tables import indented, lines, plain, table
 
@@ -96,6 +96,57 @@ def show_preview(entry: str, metric: QualityMetric, preview: Compared) -> Render
     if not preview.gate_met:
         gate = Text("quality gate missed: it would be ranked by quality only", style="red")
     return Group(indented(made), indented(gate), indented(Text("one round; it ranks nothing", style="dim")))
+
+
+class Cost(Protocol):
+    """What verifying entries of one track takes, on average."""
+
+    @property
+    def track(self) -> str: ...
+    @property
+    def receipts(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def model_bytes(self) -> float: ...
+    @property
+    def receipt_bytes(self) -> float: ...
+
+
+class Needs(Protocol):
+    """What a number of entries a day needs."""
+
+    @property
+    def entries(self) -> int: ...
+    @property
+    def tracks(self) -> Sequence[Cost]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def self_test_seconds(self) -> float: ...
+    @property
+    def hosts(self) -> int: ...
+    @property
+    def hours(self) -> float: ...
+    @property
+    def bytes(self) -> float: ...
+
+
+def show_plan(plan: Needs) -> RenderableType:
+    """Show what a number of entries a day needs, and what it is reckoned from."""
+    made = table("track", "receipts", "one entry", "model files", "receipt", right=["receipts"])
+    for cost in plan.tracks:
+        sizes = [plain(units.size(count)) for count in (cost.model_bytes, cost.receipt_bytes)]
+        made.add_row(cost.track, str(cost.receipts), plain(units.seconds(cost.seconds)), *sizes)
+    needs = [
+        ("entries a day", units.integer(plan.entries)),
+        ("one entry", f"{units.seconds(plan.seconds)} on average, in the receipts' proportions of tracks"),
+        ("self-tests", f"{units.seconds(plan.self_test_seconds)} for each run on a host, estimated from its rounds"),
+        ("measuring", f"{units.significant(plan.hours)} hours"),
+        ("hosts", f"{plan.hosts}, each like the one that was measured, with one run a day"),
+        ("storage", f"{units.size(plan.bytes)} a day"),
+    ]
+    return Group(indented(made), Text(), lines(needs))
 
 
 class _Ranked:
