@@ -125,7 +125,7 @@ def verify(
     self_test: Annotated[bool, typer.Option("--self-test", help="Only test the measurement itself.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Measure each entry without a receipt of this ground, and write sealed receipts; exit code 1 if a self-test fails."""
+    """Measure each entry without a receipt of this ground and seal what came out; exit code 1 if a self-test fails."""
     from tito.compete.verify import verify as run
     from tito.terminal.verifying import VerifyProgress
 
