@@ -29,12 +29,12 @@ SCHEMAS = {
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
-    """Install the project from this checkout, groups of pyproject.toml, and optionally the native kernels."""
+    """Install the project from this checkout, with groups of pyproject.toml and optionally native kernels."""
     session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
 
 
 def lowest(requirements: list[str]) -> list[str]:
-    """`name==X` for each `name>=X`: the oldest version that pyproject.toml allows."""
+    """Return `name==X` for each `name>=X`: the oldest version that pyproject.toml allows."""
     parsed = [Requirement(text) for text in requirements]
     return [f"{known.name}=={bound.version}" for known in parsed for bound in known.specifier if bound.operator == ">="]
 
@@ -46,11 +46,11 @@ def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
 
 
 def tinymlperf(session: nox.Session, native: bool) -> None:
-    """Run the suite tinymlperf, with PyTorch to compare unless it is unavailable or `--without-pytorch` is given."""
+    """Run the suite tinymlperf. Install PyTorch for comparison, unless `--without-pytorch` or `--quick` is given."""
     rest = [argument for argument in session.posargs if argument != "--without-pytorch"]
     install(session, native=native)
     if rest == session.posargs and "--quick" not in rest:
-        session.log("installing PyTorch to compare with (large; `-- --without-pytorch` leaves it out)")
+        session.log("installing PyTorch for comparison (large; `-- --without-pytorch` leaves it out)")
         try:
             session.install(*GROUPS(PROJECT, "versus"))
         except CommandFailed:  # the run continues, and its record says what is left out
@@ -89,7 +89,7 @@ def milestone_cifar10(session: nox.Session) -> None:
 
 @nox.session(name="milestone-tinygpt")
 def milestone_tinygpt(session: nox.Session) -> None:
-    """2018: GPTs on Shakespeare's plays, judged by their loss and by the text they generate."""
+    """2018: GPTs on Shakespeare's plays, evaluated by their loss and by the text they generate."""
     milestone(session, "tinygpt")
 
 
@@ -113,14 +113,14 @@ def tinymlperf_recipes(session: nox.Session) -> None:
 
 @nox.session
 def acceleration(session: nox.Session) -> None:
-    """One matrix product, from three Python loops to oneDNN, each version measured."""
+    """Measure one matrix product in eight versions, from three Python loops to oneDNN."""
     milestone(session, "acceleration", native=True)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests; arguments go to pytest, e.g. `nox -s tests -- modules/06_autograd`."""
-    install(session, "tests", native=True)  # where there is no oneDNN, its tests are skipped and say so
+    install(session, "tests", native=True)  # without oneDNN, its tests are skipped and state the reason
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
         session.log("no Chromium found: the tests that open pages in a browser will be skipped")
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -128,8 +128,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.11")  # the oldest Python that pyproject.toml allows, too
 def minimums(session: nox.Session) -> None:
-    """All tests with the oldest Python and the oldest versions that pyproject.toml allows."""
-    # Plain pip, told exact versions: it needs no second installer, and a bound that was never released is an error
+    """Run all tests with the oldest Python and the oldest versions that pyproject.toml allows."""
+    # Plain pip with exact versions: this needs no second installer, and a bound that was never released is an error
     pinned = lowest([*PROJECT["project"]["dependencies"], *GROUPS(PROJECT, "tests")])
     session.install("-e", ".[onednn]", *pinned)
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -137,7 +137,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Rules and formatting of Python, spelling, and GitHub's files; `-- --fix` fixes what Ruff can."""
+    """Check Python style and formatting, spelling, and GitHub's files; `-- --fix` fixes what Ruff can fix."""
     session.install(*GROUPS(PROJECT, "lint"))
     session.run("ruff", "check", *SOURCES, *session.posargs)
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), *SOURCES)
@@ -148,12 +148,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy on everything: the packages, the programs, the tests, and each suite's workload."""
+    """Run mypy on everything: the packages, the programs, the tests, and each suite's workload."""
     install(session, "types", "tests")
     session.run("mypy", *session.posargs)
     session.run("mypy", "--explicit-package-bases", "tests", "tools", "conftest.py", "noxfile.py", *session.posargs)
     session.run("mypy", *map(str, [*ROOT.glob("modules/*/test_*.py"), *ROOT.glob("examples/*.py")]), *session.posargs)
-    # A suite's folder begins with its year, which no package's name may: mypy sees it through a link
+    # A suite folder begins with its year, but a package name must not begin with a digit: mypy reads it through a link
     links = Path(session.create_tmp())
     for folder in sorted({path.parent for path in ROOT.glob("suites/*/*.py")}):
         link = links / f"suite_{folder.name}"
@@ -169,28 +169,28 @@ def docs(session: nox.Session) -> None:
     """Build the documentation site into build/site and check its links; every warning is an error."""
     install(session, "docs")
     session.run("python", "tools/site_pages.py", "build/pages")
-    # the notice that it hides announces the end of Material's support, for which see CONTRIBUTING.md
+    # the variable hides a notice about the end of Material's support; see CONTRIBUTING.md
     session.run("mkdocs", "build", "-f", "build/mkdocs.yml", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
     session.run("python", "tools/check_links.py", "build/site")
 
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Write the HTML pages again from the records in reports/; `-- --open` opens them."""
+    """Rewrite the HTML pages from the records in reports/; `-- --open` opens them."""
     install(session)
     session.run("tito", "report", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Compare values and gradients of each layer with PyTorch's, and load weights from it."""
+    """Compare values and gradients of each layer with PyTorch's, and load PyTorch's weights."""
     install(session, "tests", "versus")
     session.run("python", "-m", "pytest", "tests/parity", *session.posargs)
 
 
 @nox.session
 def versus(session: nox.Session) -> None:
-    """Compare the speed with PyTorch's, as ratios with intervals; `-- mlp` runs one work alone."""
+    """Compare the speed with PyTorch's, as ratios with intervals; `-- mlp` runs only that work."""
     install(session, "versus")
     session.run("python", "-m", "tito.versus", *session.posargs)
 

@@ -1,10 +1,10 @@
-"""Let the trained TinyGPT write, with and without a key-value cache.
+"""Generate text with the trained TinyGPT, with and without a key-value cache.
 
     python examples/generate_text.py --prompt "ROMEO:\n"
 
-The GPT is the trained reference of this repository. Without a cache, each new token runs the network on the whole
-context again. With a cache, the network keeps the keys and values of the tokens before, and runs on the new token
-alone. The text is the same, because both draw with the same seed.
+The GPT is the trained reference of this repository. Without a cache, the network runs on the whole context again for
+each new token. With a cache, it keeps the keys and values of earlier tokens and runs only on the new token. Both draw
+with the same seed, so the text is the same.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tinytorch import datasets
 from tinytorch.caching import generate
 
 REFERENCE = Path(__file__).parents[1] / "submissions" / "reference" / "tinygpt"
-MERGES = 4000  # the reference was trained on the tokens of this many merges
+MERGES = 4000  # the number of merges of the tokenizer that the reference was trained with
 
 
 def main() -> None:
@@ -52,11 +52,11 @@ def timed(write: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Let the trained TinyGPT write.")
-    parser.add_argument("--prompt", default="\\n", help=r"what the text begins with; \n is a line break (default: \n)")
-    parser.add_argument("--tokens", type=int, default=256, help="tokens to write (default: 256)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="below 1 more cautious (default: 0.8)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed writes another text (default: 1)")
+    parser = argparse.ArgumentParser(description="Generate text with the trained TinyGPT.")
+    parser.add_argument("--prompt", default="\\n", help=r"beginning of the text; \n is a line break (default: \n)")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens to generate (default: 256)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="lower: likelier tokens (default: 0.8)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed generates another text (default: 1)")
     return parser.parse_args()
 
 

@@ -2,8 +2,8 @@
 
     python examples/quantize_and_save.py /tmp/mnist_int8
 
-The network is the trained MNIST reference of this repository. Everything that is printed about the INT8 network was
-measured on the network that was loaded from the folder, so it includes whatever saving could lose.
+The network is the trained MNIST reference of this repository. All figures of the INT8 network are measured after it has
+been loaded from the folder, so they would show anything that was lost by saving it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tinytorch.benchmarking import measure_interleaved
 from tinytorch.inference import predictor
 
 REFERENCE = Path(__file__).parents[1] / "submissions" / "reference" / "mnist"
-WARMUP = 10  # calls before the clock is on
+WARMUP = 10  # calls that are not timed
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     labels = mnist.test_labels[: arguments.samples]
 
     # Static quantization needs examples of the input: they decide the scale of each layer's activations. They come
-    # from the training split, because the test split judges the result.
+    # from the training split, because the result is evaluated on the test split.
     model = tt.load_model(REFERENCE)
     quantized = tt.quantize_static(model, np.array_split(calibration, 4))
 
@@ -41,8 +41,8 @@ def main() -> None:
     print(f"same answer   {(fp32.argmax(axis=1) == int8.argmax(axis=1)).mean():.2%} of {len(images)} images")
     print(f"bytes         FP32 {size(REFERENCE)}   INT8 {size(arguments.folder)}")
 
-    # A predictor is a model laid out for inference alone. The two are timed alternately, so that whatever slows the
-    # machine for a moment slows both. Each call gets the next image: the same one again would flatter both.
+    # A predictor is a model prepared for inference only. Calls of the two alternate, so that other load on the machine
+    # slows both. Each call gets the next image, because a repeated image would make both look faster.
     slow, fast = predictor(model), predictor(loaded)
     queries = [iter(np.resize(images, (arguments.times + WARMUP, 1, 28, 28))) for _ in range(2)]
     fp32_times, int8_times = measure_interleaved(
@@ -64,9 +64,9 @@ def size(folder: Path) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quantize the MNIST reference to INT8, save it, and compare.")
-    parser.add_argument("folder", type=Path, help="where to save the INT8 network; it must be new, or hold a model")
+    parser.add_argument("folder", type=Path, help="where to save the INT8 network: a new folder, or a saved model")
     parser.add_argument("--calibration", type=int, default=512, help="training images for the scales (default: 512)")
-    parser.add_argument("--samples", type=int, default=10_000, help="test images to judge by (default: all 10,000)")
+    parser.add_argument("--samples", type=int, default=10_000, help="test images for accuracy (default: all 10,000)")
     parser.add_argument("--times", type=int, default=1000, help="timed queries of each network (default: 1000)")
     return parser.parse_args()
 

@@ -32,7 +32,7 @@ def main() -> None:
     )
     test = tt.DataLoader(tt.TensorDataset(test_images, mnist.test_labels), batch_size=1000)
 
-    tt.manual_seed(arguments.seed)  # the same seed gives the same first weights
+    tt.manual_seed(arguments.seed)  # the same seed gives the same initial weights
     model = tt.Sequential(
         tt.Flatten(),  # (N, 28, 28) -> (N, 784)
         tt.Linear(784, 128),
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a small network on MNIST.")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the training images (default: 5)")
     parser.add_argument("--samples", type=int, default=60_000, help="training images to use (default: all 60,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order of images (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and order of images (default: 0)")
     return parser.parse_args()
 
 

@@ -7,9 +7,9 @@
 >>> model[0].weight.grad.shape
 (8, 4)
 
-Importing it needs only NumPy. The files in this folder are the 20 modules of the course; the rooms next to them hold
-what the course does not teach. Tensors, layers, and differentiation are imported immediately; every other name is
-imported on first use, so that unused names cost nothing. Import `tinytorch.datasets`, `tinytorch.benchmarking`,
+Importing it needs only NumPy. The files in this folder are the 20 modules of the course; the packages next to them
+contain what the course does not teach. Tensors, layers, and differentiation are imported immediately; every other name
+is imported on first use, so that unused names cost nothing. Import `tinytorch.datasets`, `tinytorch.benchmarking`,
 `tinytorch.environment`, and `tinytorch.acceleration` explicitly.
 """
 

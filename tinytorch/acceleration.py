@@ -9,7 +9,7 @@ stored in the meantime. `RUNGS` lists the versions; the suite 2025_acceleration 
 
 `trace` removes the overhead around the arithmetic: it runs a model once, records which array functions are called with
 which inputs, and replays only those calls, without wrapping Tensors or recording a graph. For one MNIST image and a
-784-256-128-10 network, it measured 1.15 times as fast as the model under `no_grad`. On large batches it gains nothing,
+784-256-128-10 network, it was 1.15 times as fast as the model under `no_grad`. On large batches it gains nothing,
 because the products take all the time.
 """
 

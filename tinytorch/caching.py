@@ -176,7 +176,7 @@ class Decoder:
 
     def generate(
         self,
-        tokens: Array | Sequence[int],
+        tokens: Array | Sequence[int] | Sequence[Sequence[int]],
         max_new_tokens: int,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -234,7 +234,7 @@ class Decoder:
 
 def generate(
     model: GPT,
-    tokens: Array | Sequence[int],
+    tokens: Array | Sequence[int] | Sequence[Sequence[int]],
     max_new_tokens: int,
     temperature: float = 1.0,
     top_k: int | None = None,

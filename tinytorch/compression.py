@@ -219,7 +219,7 @@ def distillation_loss(
     decreases as 1 / T^2; the factor T^2 keeps the meaning of alpha independent of T. No gradient flows to the teacher.
 
     Shapes: logits and teacher_logits (N, C), targets (N,), result ().
-    Source: Hinton, Vinyals and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
+    Source: Hinton, Vinyals, and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
 
     Raises:
         ShapeError: the shapes of the two logits differ, or there are no samples.

@@ -86,7 +86,7 @@ def machine() -> MachineInfo:
 def usable_cores() -> int:
     """Return the number of cores this process may use: its CPU affinity, limited by a container's quota.
 
-    Threads in excess of this number only wait for each other.
+    More threads than this only wait for each other.
     """
     if sys.platform != "linux":
         return os.cpu_count() or 1
@@ -204,8 +204,8 @@ def tuned_environment(cores: int) -> dict[str, str]:
     - Thread count: one thread for each usable core, in every BLAS and OpenMP library.
     - OpenBLAS's spin time: an idle worker waits for the next product by spinning, for 2^26 cycles by default, and
       keeps other threads off its core. With 2^20 cycles, a training step of a convolutional network, whose copies run
-      in separate threads, measured 1.5 times as fast. The steps of an MLP and a GPT were as fast as before, and slower
-      with fewer than 2^20 cycles.
+      in separate threads, was 1.5 times as fast. The steps of an MLP and a GPT were as fast as before, and slower with
+      fewer than 2^20 cycles.
     - OpenMP's spin time (GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a core that
       OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by 512 x 784,
       two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of 2,000, it took

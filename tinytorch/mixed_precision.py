@@ -221,7 +221,7 @@ class GradScaler:
         if not self.enabled:
             return True
         if optimizer in self._stepped:
-            raise GradientError("GradScaler: unscale_() was called after step(): it belongs before it")
+            raise GradientError("GradScaler: unscale_() was called after step(): call it before step()")
         if optimizer in self._finite:
             raise GradientError("GradScaler: unscale_() was called twice for one optimizer since the last update()")
         finite, scale = True, np.float32(self._scale)

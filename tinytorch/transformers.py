@@ -205,7 +205,7 @@ class GPT(Module):
 
     def generate(
         self,
-        tokens: Array | Sequence[int],
+        tokens: Array | Sequence[int] | Sequence[Sequence[int]],
         max_new_tokens: int,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -264,7 +264,7 @@ def window_start(length: int, block_size: int, hop: int) -> int:
 
 def write(
     model: GPT,
-    tokens: Array | Sequence[int],
+    tokens: Array | Sequence[int] | Sequence[Sequence[int]],
     max_new_tokens: int,
     sampler: Sampler,
     stop: int | None,

@@ -1,1 +1,1 @@
-"""tito: TinyTorch's command line, benchmark harness, competition and report."""
+"""tito: TinyTorch's command line, benchmark harness, and reports."""

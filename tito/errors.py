@@ -37,7 +37,7 @@ class ReportError(TitoError):
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text that a terminal cannot obey and a file cannot reject: control characters and surrogates are escaped.
+    """Return the text with control characters and surrogates escaped, so that it is safe to print and to store.
 
     >>> printable("caf\\udce9 \\x1b[2J")
     'caf\\\\udce9 \\\\x1b[2J'

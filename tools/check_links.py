@@ -1,7 +1,8 @@
 """Check every link of a built site, without a network: `python tools/check_links.py build/site`.
 
-A link within the site must lead to a file, and to a place in it that exists. A link to another host must be a whole
-address; whether the host answers is not asked. A page must load nothing from another host: no script, style, or image.
+A link within the site must lead to an existing file and, if it has a fragment, to an existing place in it. A link to
+another host must be a complete address; the host is not contacted. A page must load nothing from another host: no
+script, style, or image.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ADDRESS = re.compile(r"https?://[\w-]+(\.[\w-]+)+(:\d+)?(/[^\s<>]*)?([?#][^\s<>]*)?")
-LOADING = {"stylesheet", "icon", "preload", "preconnect"}  # what rel may say of a <link> that fetches something
+LOADING = {"stylesheet", "icon", "preload", "preconnect"}  # the values of rel for which a <link> loads something
 MAIL = re.compile(r"mailto:[^@\s]+@[\w-]+(\.[\w-]+)+")
 
 
 class Links(HTMLParser):
-    """What a page links to, what it loads, and the places in it that a link can name."""
+    """The links of a page, the files that it loads, and the places in it to which a link can lead."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -62,10 +63,10 @@ def problems(site: Path) -> Iterator[str]:
 
 
 def _problem(link: str, page: Path, site: Path) -> str:
-    """What is wrong with a link on a page; nothing if it is good."""
+    """Return what is wrong with a link on a page; "" if it is valid."""
     parts = urlsplit(link)
     if parts.scheme in ("http", "https"):
-        return "" if ADDRESS.fullmatch(link) else "not a whole address"
+        return "" if ADDRESS.fullmatch(link) else "not a complete address"
     if parts.scheme == "mailto":
         return "" if MAIL.fullmatch(link) else "not a mail address"
     if parts.scheme == "data":

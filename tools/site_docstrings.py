@@ -1,14 +1,14 @@
-"""How the site reads docstrings: a griffe extension that prepares plain text for Markdown.
+"""A griffe extension that prepares docstrings for the documentation site, by converting plain text to Markdown.
 
-The docstrings of this project are written to be read in a terminal. Most of that is Markdown already: an indented block
-is a formula or a table and becomes a code block, and backticks are code. Three things are not:
+The docstrings of this project are written to be read in a terminal. Most of their text is already Markdown: an indented
+block is a formula or a table and becomes a code block, and backticks are code. Three things need a conversion:
 
 - an example (`>>>`) would become a quotation: it gets a fence;
 - `Source:`, `Shapes:`, and the like at the beginning of a line would not stand out: the label becomes bold;
 - `**` and `__` in formulas and names would become bold: they are escaped.
 
-It also leaves out what would only fill the page: names that begin with an underscore, and attributes without a
-docstring, unless they are constants or types of a module.
+The extension also leaves out names that begin with an underscore, and attributes without a docstring, unless they are
+constants or types of a module.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECTIONS = ("Args:", "Arguments:", "Returns:", "Raises:", "Yields:", "Attributes
 
 
 def prepared(text: str) -> str:
-    """Return a docstring as Markdown in which examples, labels, and formulas look as they were meant."""
+    """Return a docstring as Markdown in which examples, labels, and formulas look as intended."""
     return "\n".join(_lines(text.split("\n")))
 
 
@@ -52,14 +52,14 @@ def _lines(lines: list[str]) -> Iterator[str]:
 
 
 def _escaped(line: str) -> str:
-    """Escape what Markdown would take for bold, outside code spans."""
+    """Escape what Markdown would show as bold, outside code spans."""
     parts = CODE_SPAN.split(line)  # text, code, text, ...
     parts[::2] = [text.replace("**", r"\*\*").replace("__", r"\_\_") for text in parts[::2]]
     return "".join(parts)
 
 
 def shown(name: str, documented: bool, of_a_class: bool, attribute: bool) -> bool:
-    """Whether the reference shows a name."""
+    """Return whether the reference shows a name."""
     if name.startswith("_"):
         return False
     return documented or not attribute or (not of_a_class and name[0].isupper())

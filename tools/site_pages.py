@@ -1,4 +1,4 @@
-"""The documentation site's pages as plain Markdown: what `nox -s docs` builds the site from.
+"""The pages of the documentation site as plain Markdown, from which `nox -s docs` builds the site.
 
     python tools/site_pages.py build/pages      writes the pages there, and build/mkdocs.yml with their navigation
 
@@ -11,7 +11,7 @@
     CHANGELOG.md, ...            changelog.md, ...
 
 Nothing is copied into the repository. Links between files of the repository become links between pages; a link to a
-file without a page is an error. It knows nothing of the program that turns the pages into a site.
+file without a page is an error. This file does not depend on the program that builds the site from the pages.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ COMMAND = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)  # a line below "Commands:"
 
 @dataclass(frozen=True)
 class Made:
-    """A page: its place in the site, the file that it shows, its Markdown, its title."""
+    """A page: its place in the site, the file that it shows, its Markdown, and its title."""
 
     uri: str
-    source: str  # relative to the root; links of the text start there
+    source: str  # relative to the root; links in the text are relative to it
     text: str
     title: str
 
 
 def made_pages() -> list[Made]:
-    """Return all pages but that of the commands, which takes some seconds to ask."""
+    """Return all pages except that of the commands, which takes a few seconds to create."""
     files = {
         "README.md": ("index.md", "Start"),
         "CONTRIBUTING.md": ("contributing.md", "Contributing"),
@@ -68,7 +68,7 @@ def made_pages() -> list[Made]:
 
 
 def examples_page() -> Made:
-    """The README of the examples, and the code of each program."""
+    """Return the page with the README of the examples and the code of each program."""
     text = (ROOT / "examples" / "README.md").read_text("utf-8")
     parts = [text.rstrip()]
     for path in example_files():
@@ -89,7 +89,7 @@ def anchor(name: str) -> str:
 
 
 def command_page() -> Made:
-    """What `tito` says about itself: the help text of every command, asked of the program."""
+    """Return the page with the help text of every command of `tito`, as the program prints it."""
     parts = ["# Commands of tito", "The help text of every command, as the program prints it."]
     for words in commands():
         parts.append(f"## {' '.join(['tito', *words])}\n\n```text\n{help_text(*words)}\n```")
@@ -131,7 +131,7 @@ def module_folders() -> list[Path]:
 
 
 def module_file(folder: Path) -> str:
-    """Return the stem of a module's file in tinytorch/: its folder's name, but for the first, 01_setup."""
+    """Return the stem of a module's file in tinytorch/: its folder's name, except for the first, 01_setup."""
     name = folder.name[3:]
     return {"setup": "environment"}.get(name, name)
 
@@ -142,21 +142,21 @@ def lesson_pages() -> Iterator[Made]:
     for folder in module_folders():
         lesson, stem = folder / "lesson.md", module_file(folder)
         name = folder.name[3:].replace("_", " ").capitalize()
-        # relative to modules/, where this page's text is said to stand
+        # relative to modules/, because the source of this page is given as modules/README.md
         there = f"[{title_of(lesson)}]({folder.name}/lesson.md)" if lesson.is_file() else ""
         rows.append(f"| {folder.name[:2]} {name} | [`{stem}.py`](../tinytorch/{stem}.py) | {there} |")
         if lesson.is_file():
             source = lesson.relative_to(ROOT).as_posix()
             yield Made(f"lessons/{folder.name}.md", source, lesson.read_text("utf-8"), f"{folder.name[:2]} {name}")
     text = (
-        "# The course\n\nTwenty modules build the framework, each one a file that imports only files of modules before "
-        "it. A module without a lesson here has none yet.\n\n"
+        "# The course\n\nTwenty modules build the framework. Each one is a file that imports only files of earlier "
+        "modules. Some lessons are not written yet.\n\n"
     )
     yield Made("lessons/index.md", "modules/README.md", text + "\n".join(rows) + "\n", "Modules")
 
 
 def title_of(lesson: Path) -> str:
-    """Return the first heading without its number and name: "what machine is this?"."""
+    """Return the first heading without its number and name: "Know your machine"."""
     heading = lesson.read_text("utf-8").partition("\n")[0].lstrip("# ")
     subtitle = heading.partition(": ")[2] or heading
     return subtitle[0].upper() + subtitle[1:]
@@ -222,7 +222,7 @@ def names_table(package: str) -> str:
         if home.startswith("tinytorch."):
             names = ", ".join(f"[`{name}`][{home}.{name}]" for name in homes[home])
             rows.append(f"| {names} | [`{home}`][{home}] |")
-        else:  # a plain value, which does not say where it is from
+        else:  # a plain value, which has no __module__
             rows.append(f"| {', '.join(f'`{name}`' for name in homes[home])} | |")
     return "\n".join(rows) + "\n"
 
@@ -250,13 +250,13 @@ def page_of(path: str, homes: dict[str, str]) -> str | None:
 
 
 def relinked(page: Made, homes: dict[str, str]) -> str:
-    """Return a page's text with links between pages where it has links between files.
+    """Return a page's text with its links between files replaced by links between pages.
 
     Args:
         homes: the page of each file that has one.
 
     Raises:
-        ValueError: a file without a page.
+        ValueError: the page links to a file that has no page.
     """
 
     def link(found: re.Match[str]) -> str:
@@ -277,7 +277,7 @@ def relinked(page: Made, homes: dict[str, str]) -> str:
 
 
 def navigation(pages: dict[str, Made]) -> list[Any]:
-    """Return what the site's navigation shows, in the form of mkdocs.yml."""
+    """Return the site's navigation, in the form of mkdocs.yml."""
 
     def entry(uri: str) -> dict[str, str]:
         return {pages[uri].title: uri}

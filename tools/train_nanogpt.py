@@ -1,4 +1,4 @@
-"""Train in PyTorch what the suite tinygpt trains in tinytorch, for the gate of its case nanogpt_cpu.
+"""Train the model of the suite tinygpt in PyTorch, to set the gate of its case nanogpt_cpu.
 
     python tools/train_nanogpt.py [SEED ...]
 
@@ -49,7 +49,7 @@ def train(work: Any, corpus: Any, parameters: dict[str, Any], seed: int) -> tupl
 
 @torch.no_grad()
 def judged_loss(work: Any, corpus: Any, model: NanoGPT, parameters: dict[str, Any]) -> float:
-    """Return the mean loss over the windows on which the suite judges."""
+    """Return the mean loss over the validation windows of the suite."""
     windows = work.FixedWindows(corpus.validation, parameters["block_size"], work.JUDGED_WINDOWS)
     total, count = 0.0, 0
     for inputs, targets in windows.batches():

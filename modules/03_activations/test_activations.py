@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 import tinytorch as tt
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import Array, Tensor
 
 X = np.linspace(-6, 6, 25)
 EXPONENTIALS = np.exp(X) / np.exp(X).sum()
 
-FORMULAS = {
+FORMULAS: dict[str, tuple[Callable[[Tensor], Tensor], Array]] = {
     "relu": (tt.ReLU(), np.where(X > 0, X, 0)),
     "sigmoid": (tt.Sigmoid(), 1 / (1 + np.exp(-X))),
     "tanh": (tt.Tanh(), (np.exp(X) - np.exp(-X)) / (np.exp(X) + np.exp(-X))),

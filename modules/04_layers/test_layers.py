@@ -20,6 +20,7 @@ def network() -> tt.Sequential:
 
 def test_linear_is_x_times_w_transposed_plus_b() -> None:
     layer = tt.Linear(3, 2)
+    assert layer.bias is not None
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     np.testing.assert_allclose(layer(Tensor(x)).data, x @ layer.weight.data.T + layer.bias.data, rtol=1e-6)
 
@@ -27,6 +28,7 @@ def test_linear_is_x_times_w_transposed_plus_b() -> None:
 @pytest.mark.parametrize("leading", [(), (4,), (2, 3), (2, 1, 3)])
 def test_linear_accepts_any_leading_dimensions(leading: tuple[int, ...]) -> None:
     layer = tt.Linear(3, 2)
+    assert layer.bias is not None
     x = np.random.default_rng(0).standard_normal((*leading, 3)).astype(np.float32)
     y = layer(Tensor(x)).data
     assert y.shape == (*leading, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tinytorch as tt
 from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.optimizers import Optimizer
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import Array, Tensor
 
 START = np.array([1.0, -2.0, 3.0])
 GRADIENTS = np.random.default_rng(7).standard_normal((6, 3))
@@ -46,7 +47,7 @@ def adam(lr: float, b1: float, b2: float, eps: float, coupled: float = 0.0, deco
     return p
 
 
-CASES = {
+CASES: dict[str, tuple[Callable[..., Any], dict[str, Any], Array]] = {
     "sgd": (tt.SGD, {"lr": 0.1}, sgd(0.1)),
     "sgd momentum": (tt.SGD, {"lr": 0.1, "momentum": 0.9}, sgd(0.1, 0.9)),
     "sgd nesterov": (tt.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}, sgd(0.1, 0.9, nesterov=True)),
@@ -84,7 +85,8 @@ def test_parameters_without_a_gradient_do_not_change() -> None:
 
 def test_groups_have_their_own_settings() -> None:
     a, b = tt.Parameter(np.ones(1)), tt.Parameter(np.ones(1))
-    optimizer = tt.SGD([{"params": [a]}, {"params": [b], "lr": 0.0}], lr=0.5)
+    groups: list[dict[str, Any]] = [{"params": [a]}, {"params": [b], "lr": 0.0}]
+    optimizer = tt.SGD(groups, lr=0.5)
     a.grad = b.grad = Tensor(np.ones(1))
     optimizer.step()
     assert (a.item(), b.item()) == (0.5, 1.0)

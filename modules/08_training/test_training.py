@@ -257,7 +257,12 @@ def test_short_last_group_is_averaged_over_its_own_batches() -> None:
 def test_interrupt_during_validation_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     t = trainer(path)
-    t.metrics["stop"] = lambda outputs, targets: float(os.kill(os.getpid(), signal.SIGINT) or 0)
+
+    def stop(outputs: Any, targets: Any) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0.0
+
+    t.metrics["stop"] = stop
     with pytest.raises(KeyboardInterrupt):
         t.fit(loader(), 1, validation=loader(batch_size=70), report=quiet)
     resumed = trainer(path)

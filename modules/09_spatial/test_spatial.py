@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +14,11 @@ from hypothesis import strategies as st
 
 from tinytorch import spatial
 from tinytorch.arrays import convolution, windows
+from tinytorch.arrays.windows import Pair
 from tinytorch.autograd import check_grads, no_grad
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import manual_seed
-from tinytorch.layers import Sequential
+from tinytorch.layers import Module, Sequential
 from tinytorch.spatial import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -22,19 +26,22 @@ from tinytorch.spatial import (
     BatchNorm2d,
     Conv2d,
     MaxPool2d,
+    PairLike,
     adaptive_avg_pool2d,
     avg_pool2d,
     conv2d,
     max_pool2d,
 )
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import Array, Tensor
 
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(9)
 
 
-def naive_windows(x, kernel, stride, padding, dilation, fill=0.0):
+def naive_windows(
+    x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0
+) -> Iterator[tuple[int, int, Array]]:
     """Yield (i, j, window): the pixels of the window at position (i, j), (N, C, kh, kw)."""
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
     padded = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)], constant_values=fill)
@@ -44,10 +51,10 @@ def naive_windows(x, kernel, stride, padding, dilation, fill=0.0):
             yield i, j, padded[:, :, top : top + reach_h : dh, left : left + reach_w : dw]
 
 
-def naive_conv2d(x, w, b, stride, padding, dilation, groups):
+def naive_conv2d(x: Array, w: Array, b: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
     share_k, share_c = len(w) // groups, w.shape[1]
     found = {}
-    for i, j, seen in naive_windows(x, w.shape[2:], stride, padding, dilation):
+    for i, j, seen in naive_windows(x, (w.shape[2], w.shape[3]), stride, padding, dilation):
         value = np.empty((len(x), len(w)))
         for k in range(len(w)):
             first = k // share_k * share_c
@@ -60,7 +67,9 @@ def naive_conv2d(x, w, b, stride, padding, dilation, groups):
     return y
 
 
-def naive_pool(x, kernel, stride, padding, function, fill):
+def naive_pool(
+    x: Array, kernel: Pair, stride: Pair, padding: Pair, function: Callable[[Array], Array], fill: float
+) -> Array:
     found = {(i, j): function(seen) for i, j, seen in naive_windows(x, kernel, stride, padding, (1, 1), fill)}
     size = tuple(max(place[axis] for place in found) + 1 for axis in (0, 1))
     y = np.empty((*x.shape[:2], *size))
@@ -75,7 +84,17 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), pairs, pairs, pairs, pairs,
        st.tuples(st.integers(0, 4), st.integers(0, 4)))  # fmt: skip
-def test_any_convolution_equals_the_loop(n, groups, share_c, share_k, kernel, stride, padding, dilation, spare):
+def test_any_convolution_equals_the_loop(
+    n: int,
+    groups: int,
+    share_c: int,
+    share_k: int,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    spare: Pair,
+) -> None:
     # `spare` is how much larger the image is than the smallest possible one
     padding = (padding[0] - 1, padding[1] - 1)
     height, width = (max(1, dilation[i] * (kernel[i] - 1) + 1 + spare[i] - 2 * padding[i]) for i in (0, 1))
@@ -88,7 +107,7 @@ def test_any_convolution_equals_the_loop(n, groups, share_c, share_k, kernel, st
     np.testing.assert_allclose(actual.data, expected, atol=1e-12)
 
 
-CASES = {  # x, weight, settings
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {  # x, weight, settings
     "plain": ((2, 3, 5, 6), (4, 3, 3, 3), {}),
     "stride": ((2, 2, 7, 6), (3, 2, 3, 3), {"stride": 2}),
     "padding": ((2, 2, 4, 5), (3, 2, 3, 3), {"padding": 1}),
@@ -106,7 +125,7 @@ CASES = {  # x, weight, settings
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_of_conv2d_match_numerical_ones(name):
+def test_gradients_of_conv2d_match_numerical_ones(name: str) -> None:
     x, w, settings_ = CASES[name]
     arrays = [rng().standard_normal(shape) for shape in (x, w, (w[0],))]
     check_grads(lambda x, w, b: conv2d(x, w, b, **settings_), *arrays)
@@ -115,7 +134,7 @@ def test_gradients_of_conv2d_match_numerical_ones(name):
 
 @pytest.mark.parametrize("padding", [0, 1, 2, (1, 0)])
 @pytest.mark.parametrize("size", [(4, 4), (8, 8), (3, 7), (5, 6)])
-def test_winograd_equals_im2col_forward_and_backward(size, padding):
+def test_winograd_equals_im2col_forward_and_backward(size: Pair, padding: PairLike) -> None:
     x, w, b = (rng().standard_normal(shape) for shape in ((9, *size, 17), (16, 17, 3, 3), (16,)))
     ph, pw = (padding, padding) if isinstance(padding, int) else padding
     window = windows.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
@@ -127,6 +146,8 @@ def test_winograd_equals_im2col_forward_and_backward(size, padding):
     g = rng().standard_normal(y.shape)
     dx, dkernels, db = convolution.winograd_backward(g, x, kernels, window, True)
     expected = spatial.im2col_backward(g, x, matrix, window, True)
+    assert dx is not None
+    assert expected[0] is not None
     np.testing.assert_allclose(dx, expected[0], atol=1e-10)
     np.testing.assert_allclose(
         convolution.weight_from_tiles(dkernels), spatial.weight_from_columns(expected[1], w.shape), atol=1e-10
@@ -134,7 +155,7 @@ def test_winograd_equals_im2col_forward_and_backward(size, padding):
     np.testing.assert_allclose(db, expected[2], atol=1e-10)
 
 
-def test_wide_3x3_layers_of_stride_1_use_winograd():
+def test_wide_3x3_layers_of_stride_1_use_winograd() -> None:
     def path(layer: Conv2d) -> str:
         return layer(Tensor(rng().standard_normal((2, layer.weight.shape[1] * layer.groups, 6, 6)))).node.op.name
 
@@ -146,7 +167,7 @@ def test_wide_3x3_layers_of_stride_1_use_winograd():
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_gradients_through_winograd_match_numerical_ones(padding):
+def test_gradients_through_winograd_match_numerical_ones(padding: int) -> None:
     x, w, b = rng().standard_normal((1, 16, 4, 5)), rng().standard_normal((16, 16, 3, 3)), rng().standard_normal(16)
     y = conv2d(Tensor(x), Tensor(w), Tensor(b), padding=padding)
     expected = naive_conv2d(x, w, b, (1, 1), (padding, padding), (1, 1), 1)
@@ -160,29 +181,36 @@ def test_gradients_through_winograd_match_numerical_ones(padding):
     [((64, 128), 8, {"padding": 1}), ((32, 64), 16, {"padding": 1}), ((16, 16), 15, {}), ((3, 32), 32, {"padding": 1}),
      ((16, 32), 16, {"stride": 2, "padding": 1})],
 )  # fmt: skip
-def test_float32_is_within_1e_4_of_float64_forward_and_backward(channels, size, settings_):
+def test_float32_is_within_1e_4_of_float64_forward_and_backward(
+    channels: Pair, size: int, settings_: dict[str, Any]
+) -> None:
     x, w, b = (rng().standard_normal(s) for s in ((8, channels[0], size, size), (channels[1], channels[0], 3, 3),
                                                   (channels[1],)))  # fmt: skip
     results = []
     for dtype in (np.float32, np.float64):
         inputs = [Tensor(a.astype(dtype), requires_grad=True) for a in (x, w, b)]
-        y = conv2d(*inputs, **settings_)
+        y = conv2d(inputs[0], inputs[1], inputs[2], **settings_)
         y.backward(rng().standard_normal(y.shape).astype(dtype))
         assert y.dtype == dtype
-        results.append([y.data, *(t.grad.data for t in inputs)])
+        gradients = [t.grad.data for t in inputs if t.grad is not None]
+        assert len(gradients) == 3
+        results.append([y.data, *gradients])
     for single, double in zip(*results, strict=True):
         assert np.abs(single - double).max() <= 1e-4 * np.abs(double).max()
 
 
-def test_input_without_requires_grad_gets_no_gradient():
+def test_input_without_requires_grad_gets_no_gradient() -> None:
     layer, x = Conv2d(2, 3, 3), Tensor(rng().standard_normal((2, 2, 5, 5)).astype(np.float32))
     layer(x).sum().backward()
     assert x.grad is None
+    assert layer.weight.grad is not None
     assert layer.weight.grad.shape == (3, 2, 3, 3)
+    assert layer.bias is not None
+    assert layer.bias.grad is not None
     np.testing.assert_allclose(layer.bias.grad.data, 2 * 9)
 
 
-def test_channels_last_layout_is_kept_from_layer_to_layer():
+def test_channels_last_layout_is_kept_from_layer_to_layer() -> None:
     net = Sequential(Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), MaxPool2d(2), AvgPool2d(2))
     y = net(Tensor(rng().standard_normal((2, 3, 8, 8)).astype(np.float32)))
     assert y.shape == (2, 4, 2, 2)
@@ -190,7 +218,7 @@ def test_channels_last_layout_is_kept_from_layer_to_layer():
     assert y.dtype == np.float32
 
 
-def test_convolution_in_blocks_limits_memory(monkeypatch):
+def test_convolution_in_blocks_limits_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # one sample at a time returns the same values as all at once
     x, w = rng().standard_normal((5, 2, 6, 6)), rng().standard_normal((3, 2, 3, 3))
     expected = conv2d(Tensor(x), Tensor(w)).data
@@ -213,7 +241,7 @@ def test_convolution_in_blocks_limits_memory(monkeypatch):
         (BatchNorm2d(3), (1, 3, 1, 1), r"more than one value per channel"),
     ],
 )
-def test_mismatched_shapes_are_rejected_with_both_shapes(layer, shape, message):
+def test_mismatched_shapes_are_rejected_with_both_shapes(layer: Module, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         layer(Tensor(np.zeros(shape, np.float32)))
 
@@ -227,35 +255,37 @@ def test_mismatched_shapes_are_rejected_with_both_shapes(layer, shape, message):
         lambda: Conv2d(3, 4, 0),
         lambda: Conv2d(3, 4, 3, stride=0),
         lambda: Conv2d(3, 4, 3, padding=-1),
-        lambda: Conv2d(3, 4, (3, 3, 3)),
-        lambda: Conv2d(3, 4, 3.0),
-        lambda: Conv2d(3, 4, (3, 3.0)),
+        lambda: Conv2d(3, 4, (3, 3, 3)),  # type: ignore[arg-type]  # wrong on purpose, as the two below
+        lambda: Conv2d(3, 4, 3.0),  # type: ignore[arg-type]
+        lambda: Conv2d(3, 4, (3, 3.0)),  # type: ignore[arg-type]
         lambda: BatchNorm2d(0),
         lambda: max_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 2, padding=2),
         lambda: adaptive_avg_pool2d(Tensor(np.zeros((1, 1, 4, 4))), 0),
     ],
 )
-def test_settings_out_of_range_are_rejected(make):
+def test_settings_out_of_range_are_rejected(make: Callable[[], object]) -> None:
     with pytest.raises(SettingError, match="expected"):
         make()
 
 
-def test_numpy_integers_are_valid_settings():
-    assert Conv2d(3, 4, np.int64(3), padding=(np.int32(1), 0)).padding == (1, 0)
+def test_numpy_integers_are_valid_settings() -> None:
+    three: Any = np.int64(3)  # Any: to the type checker it is no int
+    one: Any = np.int32(1)
+    assert Conv2d(3, 4, three, padding=(one, 0)).padding == (1, 0)
 
 
 @pytest.mark.parametrize("layer", [Conv2d(3, 4, 3), Conv2d(3, 4, 1), MaxPool2d(2), AvgPool2d(2), BatchNorm2d(3)])
-def test_integer_images_are_rejected(layer):
+def test_integer_images_are_rejected(layer: Module) -> None:
     with pytest.raises(SettingError, match="images of dtype uint8: expected floating point; convert them first"):
         layer(Tensor(np.zeros((2, 3, 4, 4), np.uint8)))
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_convolution_of_an_empty_batch_is_empty(kernel):
+def test_convolution_of_an_empty_batch_is_empty(kernel: int) -> None:
     assert Conv2d(3, 4, kernel, padding=kernel // 2)(Tensor(np.zeros((0, 3, 5, 5), np.float32))).shape == (0, 4, 5, 5)
 
 
-def test_bias_and_weight_shapes_are_checked():
+def test_bias_and_weight_shapes_are_checked() -> None:
     x, w = Tensor(np.zeros((1, 2, 4, 4))), Tensor(np.zeros((3, 2, 3, 3)))
     with pytest.raises(ShapeError, match=r"bias of shape \(2,\): expected \(3,\)"):
         conv2d(x, w, Tensor(np.zeros(2)))
@@ -265,8 +295,10 @@ def test_bias_and_weight_shapes_are_checked():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4))
-def test_any_pooling_equals_the_loop(n, c, kernel, stride, padded, more_h, more_w):
-    padding = tuple(k // 2 if padded else 0 for k in kernel)
+def test_any_pooling_equals_the_loop(
+    n: int, c: int, kernel: Pair, stride: Pair, padded: bool, more_h: int, more_w: int
+) -> None:
+    padding = (kernel[0] // 2, kernel[1] // 2) if padded else (0, 0)
     x = rng().standard_normal((n, c, kernel[0] + more_h, kernel[1] + more_w))
     largest = naive_pool(x, kernel, stride, padding, lambda seen: seen.max((2, 3)), -np.inf)
     mean = naive_pool(x, kernel, stride, padding, lambda seen: seen.mean((2, 3)), 0.0)
@@ -276,21 +308,22 @@ def test_any_pooling_equals_the_loop(n, c, kernel, stride, padded, more_h, more_
 
 @pytest.mark.parametrize("settings_", [(2,), (2, 1), (3, 2, 1), ((2, 3), (1, 2)), (3,)])
 @pytest.mark.parametrize("shape", [(2, 2, 6, 6), (1, 2, 5, 7), (9, 1, 4, 4)])
-def test_gradients_of_pooling_match_numerical_ones(shape, settings_):
+def test_gradients_of_pooling_match_numerical_ones(shape: tuple[int, ...], settings_: tuple[Any, ...]) -> None:
     x = rng().permutation(np.prod(shape)).reshape(shape) / 10  # no ties, so that the maximum has a derivative
     check_grads(lambda x: max_pool2d(x, *settings_), x)
     check_grads(lambda x: avg_pool2d(x, *settings_), x)
 
 
 @pytest.mark.parametrize("settings_", [(2,), (2, 1)])
-def test_exactly_one_of_equal_largest_values_gets_the_gradient(settings_):
+def test_exactly_one_of_equal_largest_values_gets_the_gradient(settings_: tuple[int, ...]) -> None:
     x = Tensor(np.ones((1, 1, 4, 4)), requires_grad=True)
     y = max_pool2d(x, *settings_)
     y.sum().backward()
+    assert x.grad is not None
     assert x.grad.data.sum() == y.numel()
 
 
-def test_pooling_without_recording_returns_the_same_values():
+def test_pooling_without_recording_returns_the_same_values() -> None:
     x = rng().standard_normal((2, 3, 4, 4))
     recorded = max_pool2d(Tensor(x, requires_grad=True), 2).data
     with no_grad():
@@ -298,7 +331,7 @@ def test_pooling_without_recording_returns_the_same_values():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, (2, 5), (4, 1), (7, 9)])
-def test_adaptive_average_pooling_uses_pytorchs_windows(size):
+def test_adaptive_average_pooling_uses_pytorchs_windows(size: PairLike) -> None:
     x = rng().standard_normal((2, 3, 6, 7))
     oh, ow = (size, size) if isinstance(size, int) else size
     expected = np.empty((2, 3, oh, ow))
@@ -310,14 +343,14 @@ def test_adaptive_average_pooling_uses_pytorchs_windows(size):
     check_grads(lambda x: adaptive_avg_pool2d(x, size), x[:1])
 
 
-def formula(x, weight, bias, mean, var, eps):
+def formula(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
     by_channel = (None, slice(None), None, None)
     z = (x - mean[by_channel]) / np.sqrt(var[by_channel] + eps)
     return z * weight[by_channel] + bias[by_channel]
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (9, 2, 4, 4), (2, 5, 1, 1), (1, 1, 3, 1)])
-def test_batch_norm_uses_batch_statistics_in_training_and_running_statistics_afterward(shape):
+def test_batch_norm_uses_batch_statistics_in_training_and_running_statistics_afterward(shape: tuple[int, ...]) -> None:
     c = shape[1]
     layer, x = BatchNorm2d(c, eps=1e-3, momentum=0.2), rng().normal(3, 2, shape)
     layer.weight.data, layer.bias.data = rng().standard_normal((2, c))
@@ -337,26 +370,26 @@ def test_batch_norm_uses_batch_statistics_in_training_and_running_statistics_aft
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_of_batch_norm_match_numerical_ones(training):
+def test_gradients_of_batch_norm_match_numerical_ones(training: bool) -> None:
     layer = BatchNorm2d(2)
     layer.running_var.data = np.array([0.5, 2.0])
     layer.train(training)
 
     def f(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        layer.weight, layer.bias = weight, bias
+        layer.weight, layer.bias = weight, bias  # type: ignore[assignment]  # plain tensors that check_grads varies
         return layer(x)
 
     check_grads(f, rng().standard_normal((3, 2, 3, 4)), np.array([0.5, 1.5]), np.array([0.1, -0.2]), tolerance=1e-5)
 
 
-def test_batch_norm_is_accurate_for_a_small_variance_around_a_large_mean():
+def test_batch_norm_is_accurate_for_a_small_variance_around_a_large_mean() -> None:
     x = (rng().standard_normal((16, 2, 8, 8)) * 0.01 + 1000).astype(np.float32)
     y = BatchNorm2d(2, eps=1e-12)(Tensor(x)).data
     assert np.abs(y.mean((0, 2, 3))).max() < 0.1
     np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-2)
 
 
-def test_state_dict_has_pytorchs_names_and_shapes():
+def test_state_dict_has_pytorchs_names_and_shapes() -> None:
     net = Sequential(Conv2d(3, 4, (3, 1), groups=1), BatchNorm2d(4))
     shapes = {name: value.shape for name, value in net.state_dict().items()}
     assert shapes == {
@@ -367,7 +400,7 @@ def test_state_dict_has_pytorchs_names_and_shapes():
     assert net.state_dict()["1.num_batches_tracked"].dtype == np.int64
 
 
-def test_saved_network_has_the_same_outputs_when_loaded(tmp_path):
+def test_saved_network_has_the_same_outputs_when_loaded(tmp_path: Path) -> None:
     net, other = (Sequential(Conv2d(3, 4, 3), BatchNorm2d(4)) for _ in range(2))
     x = Tensor(rng().standard_normal((2, 3, 6, 6)).astype(np.float32))
     net(x)
@@ -375,10 +408,11 @@ def test_saved_network_has_the_same_outputs_when_loaded(tmp_path):
     np.testing.assert_array_equal(net.eval()(x).data, other.eval()(x).data)
 
 
-def test_initial_weights_are_uniform_within_pytorchs_bound():
+def test_initial_weights_are_uniform_within_pytorchs_bound() -> None:
     manual_seed(0)
     layer = Conv2d(8, 64, 3, groups=2)
     bound = 1 / np.sqrt(8 // 2 * 9)
+    assert layer.bias is not None
     for values in (layer.weight.data, layer.bias.data):
         assert np.abs(values).max() <= bound
         assert np.abs(values).max() > 0.9 * bound
@@ -387,7 +421,9 @@ def test_initial_weights_are_uniform_within_pytorchs_bound():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("settings_", [(4, 4), (4, 6), (4, 4, 2), (3, 5, 2)], ids=str)
-def test_residual_block_adds_the_output_of_its_layers_to_the_shortcut(settings_, training):
+def test_residual_block_adds_the_output_of_its_layers_to_the_shortcut(
+    settings_: tuple[int, ...], training: bool
+) -> None:
     block = BasicBlock(*settings_)
     x = Tensor(rng().standard_normal((3, settings_[0], 6, 5)).astype(np.float32))
     block(x)  # updates the running statistics
@@ -399,17 +435,19 @@ def test_residual_block_adds_the_output_of_its_layers_to_the_shortcut(settings_,
     np.testing.assert_array_equal(y.data, np.maximum(inner(x).data + beside.data, 0))
 
 
-def test_names_and_identity_shortcut_of_a_residual_block():
+def test_names_and_identity_shortcut_of_a_residual_block() -> None:
     names = list(BasicBlock(16, 32, 2).state_dict())
     norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
     parts = {"conv1": ["weight", "bias"], "bn1": norm, "conv2": ["weight", "bias"], "bn2": norm}
     plain = [f"{part}.{name}" for part in parts for name in parts[part]]
     assert names == [*plain, "shortcut.weight", "shortcut.bias"]
     assert list(BasicBlock(16, 16).state_dict()) == plain
-    assert len(BasicBlock(16, 16).shortcut) == 0
+    shortcut = BasicBlock(16, 16).shortcut
+    assert isinstance(shortcut, Sequential)
+    assert len(shortcut) == 0
 
 
-def test_gradients_reach_every_parameter_of_a_residual_block():
+def test_gradients_reach_every_parameter_of_a_residual_block() -> None:
     block = BasicBlock(2, 3, stride=2)
     block(Tensor(rng().standard_normal((2, 2, 4, 4)))).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())

@@ -31,7 +31,7 @@ def heads(*shape: int, dtype: type = np.float64) -> tuple[Array, Array, Array]:
     return tuple(random.standard_normal(shape).astype(dtype) for _ in range(3))  # type: ignore[return-value]
 
 
-def truth(q: Array, k: Array, v: Array, mask: Array) -> Array:
+def truth(q: Array, k: Array, v: Array, mask: Array | np.bool) -> Array:
     """Compute attention from its formula, one query at a time."""
     out = np.zeros(q.shape)
     for place in np.ndindex(q.shape[:-1]):

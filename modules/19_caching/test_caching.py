@@ -19,17 +19,19 @@ from tinytorch.transformers import GPT, window_start
 V, BLOCK = 11, 8
 
 
-def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
+def lively(
+    seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, dropout: float = 0.0, bias: bool = False
+) -> GPT:
     """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
     tt.manual_seed(seed)
-    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
+    model = GPT(V, BLOCK, n_layer, n_head, width, dropout, bias)
     rng = np.random.default_rng(seed)
     for name, parameter in model.named_parameters():
         drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
         parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
     model.transformer.wpe.weight.data *= 3
     model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
-    return model.eval()  # type: ignore[return-value]
+    return model.eval()
 
 
 def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
@@ -235,7 +237,7 @@ def test_settings_are_json() -> None:
     assert again.keys.shape == cache.keys.shape
     for wrong in ({"batch_size": 0}, {"batch_size": 1.5}, {"dtype": "int8"}, {"dtype": "nonsense"}):
         with pytest.raises(SettingError, match="KVCache"):
-            KVCache(model, **wrong)  # type: ignore[arg-type]
+            KVCache(model, **wrong)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-3), ("float32", 1e-5), ("float64", 1e-5)])

@@ -100,7 +100,12 @@ def test_profile_keeps_every_sample_and_each_batch_size(profile, monkeypatch):
 
 def test_the_trained_weights_are_what_is_profiled(workload, profile, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(workload, "predictor", lambda model: seen.append(model.weight) or (lambda x: x @ model.weight))
+
+    def predictor(model):
+        seen.append(model.weight)
+        return lambda x: x @ model.weight
+
+    monkeypatch.setattr(workload, "predictor", predictor)
     monkeypatch.setattr(jobs, "THROUGHPUT_SECONDS", 0.01)
     profile()
     np.testing.assert_array_equal(seen[0], load_arrays(tmp_path / "w.safetensors")[0]["weight"])

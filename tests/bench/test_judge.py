@@ -83,7 +83,9 @@ def test_a_missed_gate_is_said_in_one_line():
 
 
 def test_a_hairs_breadth_is_not_rounded_away():
-    assert "0.98999999 is below the gate of 0.99" in missed_gates([result(case(gate(0.99)), runs(0.98999999))])
+    missed = missed_gates([result(case(gate(0.99)), runs(0.98999999))])
+    assert missed is not None
+    assert "0.98999999 is below the gate of 0.99" in missed
 
 
 def test_an_aim_that_is_missed_changes_nothing():

@@ -38,8 +38,10 @@ def test_memory_goes_up_with_what_is_held(unhurried):
     probe.sample()
     probe.phase("hoard", started + 1.0, started + 2.5, None)
     trace = probe.trace("case", 3)
+    assert trace is not None
     assert trace.baseline == trace.samples[0].rss
     assert trace.peak - trace.baseline >= 0.9 * hoard.nbytes
+    assert trace.samples[0].uss is not None
     assert trace.samples[0].uss > 0
     assert trace.samples[1].uss is None  # too soon: it costs more
     assert 0 <= trace.samples[0].seconds <= trace.samples[1].seconds
@@ -51,7 +53,9 @@ def test_the_kernels_peak_is_not_missed_between_two_samples(unhurried):
     probe.sample()
     probe.phase("load", 0.0, 1.0, 10**15)
     probe.phase("train", 1.0, 2.0, 10**15)
-    assert probe.trace("case", 1).peak == 10**15
+    trace = probe.trace("case", 1)
+    assert trace is not None
+    assert trace.peak == 10**15
 
 
 def test_samples_keep_their_distance(monkeypatch):
@@ -59,7 +63,9 @@ def test_samples_keep_their_distance(monkeypatch):
     probe = MemoryProbe(psutil.Process(), time.monotonic())
     probe.sample()
     probe.sample()
-    assert len(probe.trace("case", 1).samples) == 1
+    trace = probe.trace("case", 1)
+    assert trace is not None
+    assert len(trace.samples) == 1
 
 
 def test_a_process_that_has_ended_gives_no_trace():
@@ -100,7 +106,9 @@ def test_py_spy_sees_the_workload_or_says_why_not(tmp_path):
     script = tmp_path / "workload.py"
     script.write_text(BUSY)
     busy = subprocess.Popen([sys.executable, "-S", str(script)])
-    probe = StackProbe(find_py_spy(), busy.pid, 1.0)
+    py_spy = find_py_spy()
+    assert py_spy is not None
+    probe = StackProbe(py_spy, busy.pid, 1.0)
     seen = probe.stacks("py-spy")
     probe.close()
     busy.kill()
@@ -146,6 +154,7 @@ def test_the_seconds_are_measured_and_not_planned(tmp_path):
     probe = StackProbe(program(tmp_path / "py-spy", spy), os.getpid(), 5000.0)
     seen = probe.stacks("py-spy")
     probe.close()
+    assert isinstance(seen, Stacks)
     assert 0 < seen.seconds < 1000
 
 

@@ -103,14 +103,16 @@ def test_a_case_may_be_left_out_of_a_quick_run_which_then_says_why(suite_folder,
 
 
 def test_events_tell_phases_and_finished_seeds(run_quick):
-    events = []
+    events: list[runner.Event] = []
     run_quick(load_suite(TINY), report=events.append)
     stages = [event.stage for event in events]
     assert stages[:4] == ["load", "build", "train", "train"]
     assert {"latency", "throughput"} <= set(stages)
     last = next(event for event in events if event.stage == "seed done")
     assert (last.case, last.seed, last.done, last.total) == ("clouds", 1, 1, 1)
-    assert last.figures["accuracy"] > 0.5
+    accuracy = last.figures["accuracy"]
+    assert accuracy is not None
+    assert accuracy > 0.5
 
 
 def test_only_some_cases_run_and_the_record_says_so(suite_folder, run_quick):

@@ -8,31 +8,13 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.models import BLOCK, V, lively, text
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.checks import check_cache, check_text
 from tinytorch.inference.gpt_step import Step
 from tinytorch.tensor import Array
 from tinytorch.transformers import GPT
-
-V, BLOCK = 11, 8
-
-
-def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
-    tt.manual_seed(seed)
-    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
-    rng = np.random.default_rng(seed)
-    for name, parameter in model.named_parameters():
-        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
-        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
-    model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
-    return model.eval()  # type: ignore[return-value]
-
-
-def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
-    return np.random.default_rng(seed).integers(0, V, (rows, length))
 
 
 def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
@@ -42,7 +24,7 @@ def honest(model: GPT, rows: int = 1) -> Callable[[], Callable[[Array], Array]]:
 @pytest.mark.parametrize("fresh_weights", [False, True])
 def test_check_passes_a_correct_cache(fresh_weights: bool) -> None:
     model = GPT(V, BLOCK, 2, 2, 8).eval() if fresh_weights else lively()
-    report = check_cache(model, honest(model, 2), text(2))  # type: ignore[arg-type]
+    report = check_cache(model, honest(model, 2), text(2))
     assert report.problems == ()
     assert report.difference < 1e-5
     assert report.influence == pytest.approx(report.expected_influence, rel=1e-2)
@@ -78,7 +60,13 @@ def last_three_tokens(model: GPT) -> Callable[[Array], Array]:
 
 def first_logits_only(model: GPT) -> Callable[[Array], Array]:
     """Return the logits of the first piece for all pieces."""
-    return lambda piece, kept=[]: kept.append(model.next_logits(piece)) or kept[0]  # type: ignore[func-returns-value]
+    kept: list[Array] = []
+
+    def read(piece: Array) -> Array:
+        kept.append(model.next_logits(piece))
+        return kept[0]
+
+    return read
 
 
 @pytest.mark.parametrize("cheat", [no_past, correct_positions_no_past, last_three_tokens, first_logits_only])
@@ -86,7 +74,7 @@ def first_logits_only(model: GPT) -> Callable[[Array], Array]:
 def test_planted_cheats_are_detected(cheat: Callable[[GPT], Callable[[Array], Array]], trained: bool) -> None:
     tt.manual_seed(0)
     model = lively() if trained else GPT(V, BLOCK, 2, 2, 8).eval()
-    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems  # type: ignore[arg-type]
+    assert check_cache(model, lambda: cheat(model), text(), 1e-4).problems
 
 
 def test_step_that_skips_the_past_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,23 +10,18 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.models import DIGITS, IMAGES, QUANTIZED, cnn, mlp, outputs, static_mlp
 from tinytorch.activations import ReLU, Softmax, gelu
 from tinytorch.base.errors import ShapeError
 from tinytorch.checks import verify_quantized
-from tinytorch.layers import Flatten, Linear, Module, Parameter, Sequential
+from tinytorch.layers import Linear, Module, Parameter, Sequential
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from tinytorch.quantized.models import prepare_qat, quantized_layer
 from tinytorch.quantized.tables import QuantizedEmbedding
-from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
-from tinytorch.transformers import GPT
 
 pytestmark = pytest.mark.usefixtures("backend")
-random = np.random.default_rng(0)
-IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-DIGITS = random.random((64, 4, 6)).astype(np.float32)
-TOKENS = random.integers(0, 30, (4, 8))
 
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
 W = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)
@@ -85,74 +80,17 @@ def test_known_layer_with_unexpected_contents_is_detected(name: str) -> None:
 
 
 def test_failing_example_keeps_the_mode() -> None:
-    model = quantize_dynamic(Sequential(Linear(6, 5), Sequential())).train()
-    model[1].training = False  # type: ignore[attr-defined]
+    model: Any = quantize_dynamic(Sequential(Linear(6, 5), Sequential())).train()
+    model[1].training = False
     with pytest.raises(ShapeError):
         verify_quantized(model, X[:, :3])
     assert [part.training for part in model.modules()] == [True, True, False]
     assert not any("forward" in vars(part) for part in model.modules())
 
 
-def mlp() -> Sequential:
-    tt.manual_seed(0)
-    return Sequential(Flatten(), Linear(24, 32), tt.ReLU(), Linear(32, 16), tt.relu, Linear(16, 5))
-
-
-def cnn() -> Sequential:
-    tt.manual_seed(0)
-    first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), BatchNorm2d(8), tt.ReLU()]
-    second = [Conv2d(8, 6, 2, 2, 1, 1, 2), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(24, 5), tt.Sigmoid()]
-    return Sequential(*first, *second)  # type: ignore[arg-type]
-
-
-def resnet() -> Sequential:
-    tt.manual_seed(0)
-    layers = [Conv2d(3, 8, 3, 1, 1), BatchNorm2d(8), tt.ReLU(), BasicBlock(8, 8), BasicBlock(8, 16, 2)]
-    return Sequential(*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
-
-
-def gpt() -> GPT:
-    tt.manual_seed(0)
-    return GPT(vocab_size=30, block_size=8, n_layer=2, n_head=2, n_embd=16)
-
-
-def partly_float() -> Any:
-    """Build an INT8 model with a float block and a float layer, an unfolded batch norm, and a signed pool."""
-    tt.manual_seed(0)
-    negative = BatchNorm2d(8)
-    negative.weight.data[::2] = -1
-    layers = [Conv2d(3, 8, 3, 1, 1), MaxPool2d(2), negative, BasicBlock(8, 8), tt.GELU(), Conv2d(8, 8, 1), MaxPool2d(2)]
-    model: Any = quantize_static(Sequential(*layers, Conv2d(8, 4, 2), Flatten(), Linear(4, 5)), [IMAGES])  # type: ignore[arg-type]
-    model.layers[3] = BasicBlock(8, 8).eval()
-    return model
-
-
-def static_mlp() -> Any:
-    return quantize_static(mlp(), [DIGITS])
-
-
-MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
-    "mlp": (static_mlp, DIGITS),
-    "cnn": (lambda: quantize_static(cnn(), [IMAGES]), IMAGES),
-    "resnet": (lambda: quantize_static(resnet(), [IMAGES]), IMAGES),
-    "float parts": (lambda: partly_float(), IMAGES),
-    "dynamic mlp": (lambda: quantize_dynamic(mlp()), DIGITS),
-    "dynamic cnn": (lambda: quantize_dynamic(cnn()), IMAGES),
-    "gpt": (lambda: quantize_dynamic(gpt()), TOKENS),
-    "dynamic": (lambda: quantize_dynamic(mlp()), DIGITS),
-    "one": (lambda: quantize_static(Linear(6, 3), [DIGITS]), DIGITS),
-    "float": (mlp, DIGITS),
-}
-
-
-def outputs(model: Module, x: Array) -> Array:
-    with tt.no_grad():
-        return model.eval()(Tensor(x)).data
-
-
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "gpt", "dynamic", "one"])
 def test_quantized_models_pass_the_check(name: str) -> None:
-    make, x = MODELS[name]
+    make, x = QUANTIZED[name]
     model = make()
     assert verify_quantized(model, x) == []
     assert "forward" not in {key for part in model.modules() for key in vars(part)}  # the check removes its hooks

@@ -133,7 +133,7 @@ def test_weights_that_cannot_be_kept_cost_neither_the_record_nor_the_answer(root
     assert done.returncode == 1
     assert "latency" in done.stdout
     assert len(records(root)) == 1
-    assert done.stderr.splitlines()[-1].startswith(f"tito: {root / 'kept'}: the weights cannot be kept there (")
+    assert done.stderr.splitlines()[-1].startswith(f"tito: {root / 'kept'}: the weights cannot be written there (")
 
 
 def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_record_that_cannot_be_kept_is_still_shown(root: Path) -> None:
     assert done.returncode == 1
     assert "latency" in done.stdout
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("tito: the result above is not kept: ")
+    assert last.startswith("tito: the result above was not saved: ")
     assert str(root / "reports") in last
 
 
@@ -168,8 +168,8 @@ def test_a_page_that_cannot_be_written_costs_neither_the_record_nor_the_answer(r
     assert "latency" in done.stdout
     assert len(records(root)) == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"tito: the record is kept in {root / 'reports' / 'records'}")
-    assert "but its page is not written: " in last
+    assert last.startswith(f"tito: the record was saved in {root / 'reports' / 'records'}")
+    assert "but its page was not written: " in last
 
 
 def test_one_case_s_model_is_kept_and_another_name_is_refused(root: Path, tmp_path: Path) -> None:

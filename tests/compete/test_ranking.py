@@ -198,6 +198,10 @@ def test_each_difference_of_two_grounds_is_named() -> None:
             ("pending", "manifest submission.json: not JSON"),
         ),
         (Entry("alice/int8", "ff" * 32), ("stale", "the model changed after it was verified")),
+        (
+            Entry("alice/int8", "12" * 32, manifest_sha256="ff" * 32),
+            ("stale", "the manifest changed after it was verified"),
+        ),
     ],
 )
 def test_an_entry_without_a_valid_receipt_says_why(entry: Entry, expected: tuple[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.datasets.sample import everything_in, zipped
 from tinytorch.base.errors import DataError, TinyTorchError
 from tinytorch.datasets import downloads
 from tinytorch.datasets import sources as obtaining
@@ -24,14 +24,6 @@ from tinytorch.datasets.sources import DataFiles, FileFact, Source, SourceFailed
 REPOSITORY = Path(__file__).parents[2]
 FILES = {"first.bin": b"the first file" * 50, "second.bin": b"the second one" * 70}
 FACTS = {name: FileFact(len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def unzip(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -58,10 +50,6 @@ def data(*sources: Source) -> DataFiles:
 
 GOOD = source(zipped(FILES))
 NO_NETWORK = source("no answer", "the address")
-
-
-def everything_in(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_files_come_from_the_first_source_that_works(tmp_path: Path) -> None:

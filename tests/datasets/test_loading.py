@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,18 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
+from tests.datasets.sample import everything_in, zipped
 from tinytorch.base.errors import DataError
 from tinytorch.datasets import catalogue, loading, plays, png
 from tinytorch.datasets.downloads import cache_folder, fetch
 from tinytorch.datasets.sources import DataFiles, FileFact
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def tarred(files: dict[str, bytes]) -> bytes:
@@ -42,10 +34,6 @@ def tarred(files: dict[str, bytes]) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def everything_in(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_importing_datasets_needs_only_numpy() -> None:

@@ -154,8 +154,7 @@ def test_any_convolution_on_the_backend_in_use(
 ) -> None:
     assume(all(i + 2 * p >= d * (k - 1) + 1 for i, p, d, k in zip(size, padding, dilation, kernel, strict=True)))
     x, w = numbers(n, channels[0], *size), numbers(channels[1], channels[0], *kernel, seed=1)
-    way = {"stride": stride, "padding": padding, "dilation": dilation}
-    compare(lambda x, w: conv2d(x, w, **way), "bfloat16", x, w)
+    compare(lambda x, w: conv2d(x, w, None, stride, padding, dilation), "bfloat16", x, w)
 
 
 def test_convolution_of_contiguous_images_and_of_an_empty_batch(dtype: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,29 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytorch as tt
+from tests.models import BLOCK, lively, text
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.layers import Linear, Module
-from tinytorch.tensor import Array, Tensor
+from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
-
-V, BLOCK = 11, 8
-
-
-def lively(seed: int = 0, n_layer: int = 2, n_head: int = 2, width: int = 8, **others: float) -> GPT:
-    """Build a model whose logits depend on the whole context, with norms and biases that differ from 1 and 0."""
-    tt.manual_seed(seed)
-    model = GPT(V, BLOCK, n_layer, n_head, width, **others)  # type: ignore[arg-type]
-    rng = np.random.default_rng(seed)
-    for name, parameter in model.named_parameters():
-        drawn = np.float32(0.4) * rng.standard_normal(parameter.shape, np.float32)
-        parameter.data = drawn + np.float32("ln_" in name and "weight" in name)
-    model.transformer.wpe.weight.data *= 3
-    model.transformer.ln_f.weight.data[::2] *= -1  # otherwise the tied weights would repeat the last token forever
-    return model.eval()  # type: ignore[return-value]
-
-
-def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
-    return np.random.default_rng(seed).integers(0, V, (rows, length))
 
 
 class Wrapped(Module):
@@ -116,7 +99,7 @@ def test_generated_text_matches_gpt_generate(data: st.DataObject) -> None:
     rows = data.draw(st.integers(0, 3))
     length = data.draw(st.integers(1, 2 * BLOCK))
     prompt = text(rows, length) if rows else text(1, length)[0]
-    chosen = {
+    chosen: dict[str, Any] = {
         "temperature": data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
         "top_k": data.draw(st.sampled_from([None, 1, 3])),
         "top_p": data.draw(st.sampled_from([None, 0.5, 0.9])),

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_file, save_model  # noqa: E402
+from safetensors.torch import save_file, save_model
 
-import tinytorch as tt  # noqa: E402
-from tinytorch.attention import MultiHeadAttention, padding_mask, scaled_dot_product_attention  # noqa: E402
-from tinytorch.embeddings import Embedding  # noqa: E402
-from tinytorch.tensor import Array, Tensor  # noqa: E402
-from tinytorch.transformers import GPT, LayerNorm, next_token_loss  # noqa: E402
-from tito.versus.nanogpt import NanoGPT  # noqa: E402
+import tinytorch as tt
+from tinytorch.attention import MultiHeadAttention, padding_mask, scaled_dot_product_attention
+from tinytorch.embeddings import Embedding
+from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT, LayerNorm, next_token_loss
+from tito.versus.nanogpt import NanoGPT
 
 F = torch.nn.functional
 random = np.random.default_rng(0)
-SIZES = {"vocab_size": 40, "block_size": 16, "n_layer": 2, "n_head": 4, "n_embd": 32}
+SIZES: dict[str, Any] = {"vocab_size": 40, "block_size": 16, "n_layer": 2, "n_head": 4, "n_embd": 32}
 
 
 def normal(*shape: int) -> Array:
@@ -77,8 +81,8 @@ def test_scaled_dot_product_attention(kind: str) -> None:
         assert mask is not None
         mask |= np.eye(10, dtype=bool)
     sides = [both(normal(2, 3, 10, 8)) for _ in range(3)]
-    ours, theirs = zip(*sides, strict=True)
-    y = scaled_dot_product_attention(*ours, attn_mask=mask, is_causal=kind == "causal")
+    (q, k, v), theirs = zip(*sides, strict=True)
+    y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=kind == "causal")
     theirs_mask = None if mask is None else torch.from_numpy(mask)
     z = F.scaled_dot_product_attention(*theirs, attn_mask=theirs_mask, is_causal=kind == "causal")
     same(y, z)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_model  # noqa: E402
+from safetensors.torch import save_model
 
-import tinytorch as tt  # noqa: E402
-from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d  # noqa: E402
-from tinytorch.tensor import Array, Tensor  # noqa: E402
+import tinytorch as tt
+from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Array, Tensor
 
 random = np.random.default_rng(0)
 
@@ -49,7 +52,7 @@ def compare(layer: tt.Module, theirs: Any, array: Array) -> None:
         same(layer.state_dict()[name].data, value)
 
 
-CONVOLUTIONS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+CONVOLUTIONS: list[tuple[tuple[int, int, int], dict[str, Any]]] = [
     ((3, 8, 3), {}),
     ((3, 8, 5), {"stride": 2, "padding": 2}),
     ((4, 6, 3), {"dilation": 2, "bias": False}),
@@ -65,7 +68,7 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("size", [(1, 12, 12), (3, 13, 10), (10, 8, 8)])
 @pytest.mark.parametrize(("sizes", "settings"), CONVOLUTIONS)
-def test_conv2d(sizes: tuple[int, ...], settings: dict[str, Any], size: tuple[int, int, int]) -> None:
+def test_conv2d(sizes: tuple[int, int, int], settings: dict[str, Any], size: tuple[int, int, int]) -> None:
     n, height, width = size
     compare(Conv2d(*sizes, **settings), torch.nn.Conv2d(*sizes, **settings), normal(n, sizes[0], height, width))
 

@@ -88,7 +88,7 @@ def test_a_child_waits_for_go():
         ("leave", r"^exited with code 0 and no result$"),
         ("raise", r"^ValueError: the clouds have gone \(workload.py line \d+\)$"),
         ("exit", r"^SystemExit: 0 \(workload.py line \d+\)$"),
-        ("write to every pipe", r"^wrote b'hello' where only the harness writes$"),
+        ("write to every pipe", r"^wrote b'hello' to the pipe that is reserved for the harness$"),
     ],
 )
 def test_a_child_that_dies_says_how(behaviour, reason):
@@ -99,7 +99,10 @@ def test_a_child_that_dies_says_how(behaviour, reason):
 
 @pytest.mark.parametrize("event", ['{"event": "result"}', '{"event": "phase"}', '{"event": "charm"}', "[" * 5000])
 def test_a_forged_event_is_an_error_and_no_crash(event):
-    with pytest.raises(RunError, match=r"^wrote b'.*' where only the harness writes$"), start("forge", event) as child:
+    with (
+        pytest.raises(RunError, match=r"^wrote b'.*' to the pipe that is reserved for the harness$"),
+        start("forge", event) as child,
+    ):
         follow(child)
 
 

@@ -42,7 +42,7 @@ def test_a_right_event_comes_as_it_was_sent(event, job):
 def test_each_field_is_required(whole):
     for key in whole:
         cut = {name: value for name, value in whole.items() if name != key}
-        with pytest.raises(RunError, match="where only the harness writes"):
+        with pytest.raises(RunError, match="to the pipe that is reserved for the harness"):
             decode(json.dumps(cut).encode(), RESULTS["profile" if "p50_us" in whole else "quality"])
 
 
@@ -67,7 +67,7 @@ def test_each_field_is_required(whole):
     ],
 )
 def test_a_wrong_event_is_one_line(event, job):
-    with pytest.raises(RunError, match="where only the harness writes"):
+    with pytest.raises(RunError, match="to the pipe that is reserved for the harness"):
         decode(json.dumps(event).encode(), RESULTS.get(job))
 
 

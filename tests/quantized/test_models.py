@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.models import DIGITS, IMAGES, TOKENS, error, gpt, normed_cnn, outputs, resnet, with_statistics
 from tinytorch.checks import verify_quantized
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
 from tinytorch.native import backend as kernel_backend
@@ -18,56 +19,20 @@ from tinytorch.native import library
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from tinytorch.quantized.tables import QuantizedEmbedding, QuantizedPositions
-from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
 pytestmark = pytest.mark.usefixtures("backend")
-random = np.random.default_rng(0)
-IMAGES = random.standard_normal((40, 3, 8, 8)).astype(np.float32)
-DIGITS = random.random((64, 4, 6)).astype(np.float32)
-TOKENS = random.integers(0, 30, (4, 8))
 
 
 def mlp() -> Sequential:
     tt.manual_seed(0)
-    layers = [Flatten(), Linear(24, 32), tt.ReLU(), Dropout(0.1), Linear(32, 16), tt.relu, Linear(16, 5)]
-    return Sequential(*layers)  # type: ignore[arg-type]
+    return Sequential(Flatten(), Linear(24, 32), tt.ReLU(), Dropout(0.1), Linear(32, 16), tt.relu, Linear(16, 5))
 
 
-def cnn(*, gain: float = 1.0) -> Sequential:
-    """Build convolution, pooling, norm, and ReLU as in the suite; `gain` is the norm's first scale."""
-    tt.manual_seed(0)
-    norm = with_statistics(BatchNorm2d(8))
-    norm.weight.data[0] = gain
-    first = [Conv2d(3, 8, 3, padding=1, bias=False), MaxPool2d(2), norm, tt.ReLU()]
-    second = [Conv2d(8, 6, 3), with_statistics(BatchNorm2d(6)), tt.ReLU(), MaxPool2d(2, 1), Flatten(), Linear(6, 5)]
-    return Sequential(*first, *second)  # type: ignore[arg-type]
-
-
-def resnet() -> Sequential:
-    tt.manual_seed(0)
-    stem = [Conv2d(3, 8, 3, 1, 1), with_statistics(BatchNorm2d(8)), tt.ReLU()]
-    blocks = [BasicBlock(8, 8), BasicBlock(8, 16, 2)]
-    for block in blocks:
-        with_statistics(block.bn1)
-        with_statistics(block.bn2)
-    return Sequential(*stem, *blocks, AdaptiveAvgPool2d(1), Flatten(), Linear(16, 5))  # type: ignore[arg-type]
-
-
-def with_statistics(norm: BatchNorm2d) -> BatchNorm2d:
-    """Give the norm random weights and running statistics, and return it."""
-    n = norm.num_features
-    norm.weight.data = random.uniform(0.5, 1.5, n).astype(np.float32)
-    norm.bias.data = random.standard_normal(n).astype(np.float32)
-    norm.running_mean.data = random.standard_normal(n).astype(np.float32)
-    norm.running_var.data = random.uniform(0.5, 2, n).astype(np.float32)
-    return norm
-
-
-def gpt() -> GPT:
-    tt.manual_seed(0)
-    model = GPT(vocab_size=30, block_size=8, n_layer=2, n_head=2, n_embd=16)
+def trained_gpt() -> GPT:
+    """Build a GPT with larger weights, as if it had been trained."""
+    model = gpt()
     for parameter in model.parameters():
         parameter.data = parameter.data * 3
     return model
@@ -75,21 +40,11 @@ def gpt() -> GPT:
 
 MODELS: dict[str, tuple[Callable[[], Module], Array]] = {
     "mlp": (mlp, DIGITS),
-    "cnn": (cnn, IMAGES),
-    "resnet": (resnet, IMAGES),
-    "gpt": (gpt, TOKENS),
+    "cnn": (normed_cnn, IMAGES),
+    "resnet": (lambda: with_statistics(resnet()), IMAGES),
+    "gpt": (trained_gpt, TOKENS),
 }
 each_model = pytest.mark.parametrize("name", MODELS)
-
-
-def outputs(model: Module, x: Array) -> Array:
-    with tt.no_grad():
-        return model.eval()(Tensor(x)).data
-
-
-def error(model: Module, reference: Array, x: Array) -> float:
-    """Return the largest error, relative to the largest output."""
-    return float(np.abs(outputs(model, x) - reference).max() / np.abs(reference).max())
 
 
 def layers_of(model: Module) -> list[QuantizedLayer]:
@@ -136,7 +91,7 @@ def test_chains_pass_integers_and_dropout_is_removed() -> None:
 
 
 def test_max_pooling_and_flatten_pass_integers_through() -> None:
-    quantized = quantize_static(cnn(), [IMAGES])
+    quantized = quantize_static(normed_cnn(), [IMAGES])
     assert isinstance(quantized, Sequential)
     x, dtypes = Tensor(IMAGES), []
     for layer in quantized.layers:
@@ -146,7 +101,7 @@ def test_max_pooling_and_flatten_pass_integers_through() -> None:
 
 
 def test_signed_inputs_are_int8_and_blocks_link_their_convolutions() -> None:
-    quantized: Any = quantize_static(resnet(), [IMAGES])
+    quantized: Any = quantize_static(with_statistics(resnet()), [IMAGES])
     assert quantized[0].input_dtype == "int8"
     block = quantized[1]
     assert block.conv1.relu
@@ -179,12 +134,12 @@ def test_backends_agree(name: str) -> None:
 
 
 def test_embedding_and_output_projection_of_a_gpt_share_one_int8_weight() -> None:
-    model = gpt()
+    model = trained_gpt()
     quantized: Any = quantize_dynamic(model)
     table, positions = quantized.transformer.wte, quantized.transformer.wpe
     assert isinstance(table, QuantizedEmbedding)
     assert isinstance(positions, QuantizedPositions)
-    x = random.standard_normal((2, 16)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((2, 16)).astype(np.float32)
     q, row_scale = table.rows.integers(x)
     exact = q.astype(np.int64) @ table.rows.weight.data.astype(np.int64).T
     np.testing.assert_allclose(
@@ -199,7 +154,7 @@ def test_embedding_and_output_projection_of_a_gpt_share_one_int8_weight() -> Non
 
 
 def test_quantized_gpt_generates_and_is_causal() -> None:
-    model: Any = quantize_dynamic(gpt())
+    model: Any = quantize_dynamic(trained_gpt())
     assert model.generate([1, 2, 3], 12, seed=0).shape == (15,)
     other = TOKENS.copy()
     other[:, 5:] = (other[:, 5:] + 1) % 30

@@ -37,6 +37,7 @@ from tito.bench.suite import Criterion, Metric
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice
 from tito.process.provenance import Machine, Provenance
+from tito.report.pieces import Plot
 
 START = datetime(2031, 1, 1, 12, tzinfo=UTC)
 DIGITS = [str(digit) for digit in range(10)]
@@ -66,6 +67,12 @@ def make_record(**changes: Any) -> Record:
         "provenance": make_provenance(machine),
     }
     return Record(**{**fields, **changes})
+
+
+def plot(piece: object) -> Plot:
+    """Return the piece of a page, which must be a plot."""
+    assert isinstance(piece, Plot), piece
+    return piece
 
 
 def make_case(

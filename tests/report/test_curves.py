@@ -3,14 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.report.sample import make_case, make_record
+from tests.report.sample import make_case, make_record, plot
 from tito.report.curves import learning_curves, seed_spread
-from tito.report.pieces import Plot
-
-
-def plot(piece: object) -> Plot:
-    assert isinstance(piece, Plot), piece
-    return piece
 
 
 def test_every_numeric_key_of_a_curve_is_drawn_for_every_seed() -> None:

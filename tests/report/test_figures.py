@@ -5,17 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.report.sample import make_profile, make_record
+from tests.report.sample import make_profile, make_record, plot
 from tito.bench.record import LatencyRun, MemorySample
 from tito.report import figures
 from tito.report.curves import learning_curves
 from tito.report.flame import flame_graph
-from tito.report.pieces import Absent, Plot
-
-
-def plot(piece: object) -> Plot:
-    assert isinstance(piece, Plot), piece
-    return piece
+from tito.report.pieces import Absent
 
 
 def traces(piece: object) -> list[dict]:

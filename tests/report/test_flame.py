@@ -3,15 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.report.sample import make_profile
+from tests.report.sample import make_profile, plot
 from tito.bench.record import Stacks
 from tito.report.flame import flame_graph, frame_totals, label
-from tito.report.pieces import Plot
-
-
-def plot(piece: object) -> Plot:
-    assert isinstance(piece, Plot), piece
-    return piece
 
 
 def test_icicle_totals_are_the_sum_of_samples() -> None:

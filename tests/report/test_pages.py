@@ -228,7 +228,7 @@ def test_an_altered_run_is_marked_and_gives_way_to_a_full_one(tmp_path: Path) ->
     assert newest([altered]) == [altered]
     shown = texts(tmp_path, [altered])
     assert all("altered run" in page for page in shown.values())
-    assert "not results to compare: 1 of 3 seeds." in shown["sample.html"]
+    assert "do not compare its figures with other runs: 1 of 3 seeds." in shown["sample.html"]
     assert not any("altered run" in page for page in texts(tmp_path, [full]).values())
 
 

@@ -34,7 +34,7 @@ def test_a_loss_is_in_nats() -> None:
     made = row(make_receipt(metric="loss", items=200, lost=0.012, track="tinygpt"))
     assert standings.quality(made).value.endswith(f"{THIN}nats")
     assert made.receipt.quality
-    assert standings.lost(made.receipt.quality).endswith(" nats lost")
+    assert standings.lost("loss", made.receipt.quality.lost).endswith(" nats lost")
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
@@ -50,7 +50,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
     [(0.001, "0.10 points lost"), (-0.0035, "0.35 points gained"), (0.0, "no points lost")],
 )
 def test_a_loss_of_quality_has_its_direction(lost: float, expected: str) -> None:
-    assert standings.lost(make_quality(np.random.default_rng(0), lost)) == expected
+    assert standings.lost("accuracy", make_quality(np.random.default_rng(0), lost).lost) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.9704, "0.97×"), (1.0, "1.00×"), (9.995, "9.99×"), (12.34, "12.3×")])

@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 
 import tinytorch as tt
-from tinytorch.layers import Module
+from tests.saved.sample import bits, mlp
 from tinytorch.saved import load_model, save_model
-
-
-def mlp() -> Module:
-    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
-
-
-def bits(tensor: tt.Tensor) -> tuple[str, tuple[int, ...], bytes]:
-    return tensor.dtype.name, tensor.shape, tensor.data.tobytes()
 
 
 def test_only_a_saved_model_is_replaced(tmp_path: Path) -> None:

@@ -8,41 +8,15 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import tinytorch as tt
+from tests.saved.sample import JSON, TENSORS, gpt, int8_resnet, mlp, resnet, shared
 from tinytorch.layers import Module
-from tinytorch.quantized import quantize_dynamic, quantize_static
+from tinytorch.quantized import quantize_dynamic
 from tinytorch.saved import load_model, save_model, table
-from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
-
-JSON, TENSORS = "model.json", "model.safetensors"
-
-
-def mlp() -> Module:
-    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
-
-
-def resnet() -> Module:
-    stem = [Conv2d(3, 4, 3, 1, 1), BatchNorm2d(4), tt.gelu, MaxPool2d(2), BasicBlock(4, 4), BasicBlock(4, 6, 2)]
-    return tt.Sequential(*stem, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(6, 3)).eval()
-
-
-def gpt() -> Module:
-    return tt.GPT(7, 6, n_layer=2, n_head=2, n_embd=8).eval()
-
-
-def int8_resnet() -> Module:
-    return quantize_static(resnet(), [np.ones((2, 3, 8, 8), np.float32)])
-
-
-def shared() -> Module:
-    layer = tt.Linear(4, 4)
-    return tt.Sequential(layer, tt.ReLU(), layer)
-
 
 SEEDS = [mlp, resnet, gpt, int8_resnet, lambda: quantize_dynamic(gpt()), shared]
 WORDS = ["type", "layers", "weight", "bias", "in_features", "eps", "transformer", *table.KINDS]

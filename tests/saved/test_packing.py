@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import ml_dtypes
@@ -15,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinytorch as tt
+from tests.models import perceptron
 from tinytorch.base.errors import SettingError, StateError
 from tinytorch.compression import apply_masks, magnitude_masks, prunable_weights
-from tinytorch.layers import Linear, Parameter
+from tinytorch.layers import Parameter
 from tinytorch.saved.packing import pack_array, smallest_encoding, unpack_array
-from tinytorch.tensor import Array, Tensor
+from tinytorch.tensor import Array
 
 random = np.random.default_rng(0)
 
@@ -28,13 +27,6 @@ random = np.random.default_rng(0)
 def seeded() -> None:
     tt.manual_seed(0)
     random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for any test order
-
-
-def mlp(*sizes: int) -> tt.Sequential:
-    layers: list[Callable[[Tensor], Tensor]] = []
-    for into, out in pairwise(sizes):
-        layers += [Linear(into, out), tt.ReLU()]
-    return tt.Sequential(*layers[:-1])
 
 
 DTYPES = ["?", "i1", "u1", "<i2", ">i4", "i8", "u8", "f2", "f4", ">f4", ">f8", "c8", "c16"]
@@ -131,7 +123,7 @@ MALFORMED: dict[str, tuple[Parts, str, Any, Any, str]] = {
     ),
     "empty": ({"": np.zeros(0, np.uint8)}, "deflate", "i2", (2, 5), "truncated after 0"),
     "after the end": (longer(deflated, ""), "deflate", "i2", (2, 5), "1 after the stream's end"),
-    "not a stream": ({"": np.arange(9, dtype=np.uint8)}, "deflate", "i2", (2, 5), "not a whole zlib stream"),
+    "not a stream": ({"": np.arange(9, dtype=np.uint8)}, "deflate", "i2", (2, 5), "not a complete zlib stream"),
     "too long": (stream(bytes(21)), "deflate", "i2", (2, 5), "more than the expected 20 bytes"),
     "too short": (stream(bytes(19)), "deflate", "i2", (2, 5), "19 bytes"),
     "not empty": (stream(bytes(1)), "deflate", "i2", (0,), "more than the expected 0 bytes"),
@@ -195,7 +187,7 @@ def test_decompression_bomb_takes_no_memory() -> None:
 
 
 def test_packing_shrinks_a_pruned_model() -> None:
-    model = mlp(64, 64, 64)
+    model = perceptron(64, 64, 64)
     apply_masks(model, magnitude_masks(model, 0.9))
     weights = [weight for weight in prunable_weights(model).values() if isinstance(weight, Parameter)]
     packed = sum(part.nbytes for weight in weights for part in pack_array(weight.data, "bitmask").values())

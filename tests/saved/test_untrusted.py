@@ -8,6 +8,7 @@ import struct
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,13 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.saved.sample import JSON, TENSORS, gpt, mlp, shared
 from tinytorch.base.files import save_arrays
-from tinytorch.layers import Module
-from tinytorch.quantized import quantize_dynamic, quantize_static
+from tinytorch.quantized import quantize_dynamic
 from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLinear
 from tinytorch.saved import folder as saved_folder
 from tinytorch.saved import load_model, save_model, saved_bytes
-from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
-
-JSON, TENSORS = "model.json", "model.safetensors"
-
-
-def mlp() -> Module:
-    return tt.Sequential(tt.Flatten(), tt.Linear(12, 8), tt.ReLU(), tt.Dropout(0.1), tt.Linear(8, 3, bias=False))
-
-
-def resnet() -> Module:
-    stem = [Conv2d(3, 4, 3, 1, 1), BatchNorm2d(4), tt.gelu, MaxPool2d(2), BasicBlock(4, 4), BasicBlock(4, 6, 2)]
-    return tt.Sequential(*stem, AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(6, 3)).eval()
-
-
-def gpt() -> Module:
-    return tt.GPT(7, 6, n_layer=2, n_head=2, n_embd=8).eval()
-
-
-def int8_resnet() -> Module:
-    return quantize_static(resnet(), [np.ones((2, 3, 8, 8), np.float32)])
-
-
-def shared() -> Module:
-    layer = tt.Linear(4, 4)
-    return tt.Sequential(layer, tt.ReLU(), layer)
+from tinytorch.spatial import Conv2d
 
 
 def error_of(folder: Path) -> str:
@@ -208,9 +185,9 @@ def test_depth_within_the_limit_is_allowed(saved: Path) -> None:
 
 def test_small_stream_cannot_unpack_to_more_than_the_limit(saved: Path) -> None:
     layers = [{"type": "Linear", "in_features": 10**6, "out_features": 8, "bias": False}] * 4
-    model = tt.Sequential(tt.Linear(10**6, 8, bias=False))
-    model[0].weight.data[...] = 0  # type: ignore[index]
-    save_model(model, saved, compress=True)
+    zero = tt.Linear(10**6, 8, bias=False)
+    zero.weight.data[...] = 0
+    save_model(tt.Sequential(zero), saved, compress=True)
     assert saved_bytes(saved) < 2_000_000
     packed = saved_folder.stored_arrays((saved / TENSORS).read_bytes(), most=1)
     encoding = json.loads((saved / JSON).read_text())["encodings"]["0.weight"]
@@ -254,7 +231,7 @@ def test_oversized_header_is_rejected_before_it_is_parsed(
 def test_truncated_tensors_are_rejected(saved: Path, cut: int) -> None:
     content = (saved / TENSORS).read_bytes()
     (saved / TENSORS).write_bytes(content[:cut])
-    assert "not a whole safetensors file" in error_of(saved)
+    assert "not a complete safetensors file" in error_of(saved)
 
 
 def test_missing_extra_and_mismatched_tensors_are_rejected(saved: Path) -> None:
@@ -274,8 +251,8 @@ def test_missing_extra_and_mismatched_tensors_are_rejected(saved: Path) -> None:
 
 def test_int8_values_and_settings_that_no_quantizer_produces_are_rejected(tmp_path: Path) -> None:
     saved = save_model(QuantizedLinear(3, 2), tmp_path / "m")
-    arrays = {"weight": np.full((2, 3), -128, np.int8), "weight_scale": np.ones(2, np.float32),
-              "bias": np.zeros(2, np.float32)}  # fmt: skip
+    arrays: dict[str, np.ndarray] = {"weight": np.full((2, 3), -128, np.int8), "bias": np.zeros(2, np.float32)}
+    arrays["weight_scale"] = np.ones(2, np.float32)
     save_arrays(saved / TENSORS, arrays)
     assert "weight: an element is -128: expected at least -127" in error_of(saved)
     rewrite(saved, lambda d: d["model"].update(output_dtype="int8"))
@@ -307,16 +284,23 @@ def wider(node: dict[str, Any], block_size: int) -> None:
 
 def test_gpt_without_blocks_or_with_an_oversized_cache_is_rejected(tmp_path: Path) -> None:
     saved = save_model(gpt(), tmp_path / "m")
-    cache = {"batch_size": 1024, "hop": 6, "dtype": "float64"}
+
+    def with_cache(document: dict[str, Any], **changes: Any) -> None:
+        document["cache"] = {"batch_size": 1024, "hop": 6, "dtype": "float64", **changes}
+
+    def too_large(document: dict[str, Any]) -> None:
+        with_cache(document, batch_size=1)
+        wider(document["model"], 10**6)
+
     for change, message in (
         ({"dtype": "int8"}, 'cache.dtype is \'int8\': expected "float32", "float16", or "float64"'),
         ({"hop": 7}, "cache.hop is 7: expected at most the block size, 6"),
         ({"batch_size": 0}, "cache.batch_size is 0: expected a whole number from 1 to 1024"),
         ({"length": 1}, "cache: unknown key 'length'"),
     ):
-        rewrite(saved, lambda d, change=change: d.update(cache=cache | change))
+        rewrite(saved, partial(with_cache, **change))
         assert message in error_of(saved)
-    rewrite(saved, lambda d: d.update(cache=cache | {"batch_size": 1}) or wider(d["model"], 10**6))
+    rewrite(saved, too_large)
     assert "cache: keys and values of" in error_of(saved)
     rewrite(saved, lambda d: d["model"]["transformer"].update(h=[]))
     assert "model.transformer.h is []: expected a list of at least 1" in error_of(saved)

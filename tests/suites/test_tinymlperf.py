@@ -52,8 +52,10 @@ def photos(work: Any) -> Any:
     task = work.Photos.__new__(work.Photos)
     tt.manual_seed(0)
     task.images = images((3, 32, 32))
-    layers = [tt.Conv2d(3, 8, 3, padding=1), tt.BatchNorm2d(8), tt.ReLU(), tt.AdaptiveAvgPool2d(1), tt.Flatten()]
-    task.reference = tt.Sequential(*layers, tt.Linear(8, 10)).eval()
+    task.reference = tt.Sequential(
+        *(tt.Conv2d(3, 8, 3, padding=1), tt.BatchNorm2d(8), tt.ReLU()),
+        *(tt.AdaptiveAvgPool2d(1), tt.Flatten(), tt.Linear(8, 10)),
+    ).eval()
     return task
 
 
@@ -164,8 +166,8 @@ def cached(work: Any, monkeypatch: pytest.MonkeyPatch, cheat: type[caching.Decod
 class Zeros(caching.Decoder):
     """Generates the same text for every prompt."""
 
-    def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
-        return np.append(prompt, np.zeros(new, np.int64))
+    def generate(self, tokens: Any, max_new_tokens: int, *rest: Any, **settings: Any) -> np.ndarray:
+        return np.append(tokens, np.zeros(max_new_tokens, np.int64))
 
 
 def test_cached_generation_of_other_tokens_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +200,8 @@ def test_replayed_text_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -
 
 def test_text_that_is_too_short_is_rejected(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(caching.Decoder):
-        def generate(self, prompt: Any, new: Any, **settings: Any) -> np.ndarray:
-            return super().generate(prompt, new - 1, **settings)
+        def generate(self, tokens: Any, max_new_tokens: int, *rest: Any, **settings: Any) -> np.ndarray:
+            return super().generate(tokens, max_new_tokens - 1, *rest, **settings)
 
     with pytest.raises(ValueError, match="expected 40"):
         cached(work, monkeypatch, Short)
@@ -213,7 +215,7 @@ def test_cached_generation_that_skips_attention_is_rejected(
 
     class Forgetful(caching.Decoder):
         def generate(self, *prompt: Any, **settings: Any) -> np.ndarray:
-            return self.model.generate(*prompt, **settings, hop=work.generation.HOP)
+            return self.model.generate(*prompt, **{**settings, "hop": work.generation.HOP})
 
         def next_logits(self, tokens: Any) -> np.ndarray:
             if len(tokens) == rows:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytorch as tt
+from tests.models import perceptron
 from tinytorch.base.errors import SettingError
 from tinytorch.compression import (
     Channels,
@@ -34,13 +35,6 @@ def seeded() -> None:
     random.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for any test order
 
 
-def mlp(*sizes: int) -> tt.Sequential:
-    layers: list[Callable[[Tensor], Tensor]] = []
-    for into, out in pairwise(sizes):
-        layers += [Linear(into, out), tt.ReLU()]
-    return tt.Sequential(*layers[:-1])
-
-
 def resnet() -> tt.Module:
     return tt.Sequential(
         *(Conv2d(3, 6, 3, 1, 1), BatchNorm2d(6), tt.ReLU()),
@@ -51,7 +45,7 @@ def resnet() -> tt.Module:
 
 # the model, the shape of its inputs, and the numbers of hidden channels in its layers
 NETWORKS: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...], list[int]]] = {
-    "mlp": (lambda: tt.Sequential(tt.Flatten(), mlp(6, 9, 5, 4)), (2, 3), [9, 5]),
+    "mlp": (lambda: tt.Sequential(tt.Flatten(), perceptron(6, 9, 5, 4)), (2, 3), [9, 5]),
     "functions": (
         lambda: tt.Sequential(Linear(6, 8, bias=False), tt.gelu, tt.Dropout(), Linear(8, 7), tt.tanh, Linear(7, 4)),
         (6,),
@@ -125,7 +119,7 @@ def test_smaller_model_matches_the_model_with_these_channels_held_or_silenced(na
 
 
 CONSTANT: dict[str, tuple[Callable[[], tt.Module], tuple[int, ...]]] = {
-    "linear": (lambda: mlp(6, 4, 3), (6,)),
+    "linear": (lambda: perceptron(6, 4, 3), (6,)),
     "reader without a bias": (lambda: tt.Sequential(Linear(6, 4), tt.GELU(), Linear(4, 3, bias=False)), (6,)),
     "convolutions": (
         lambda: tt.Sequential(Conv2d(2, 4, 3), tt.Tanh(), MaxPool2d(2, padding=1), Conv2d(4, 3, 2)),
@@ -149,7 +143,7 @@ def test_constant_channel_is_pruned_first_and_its_constant_is_kept(name: str) ->
     assert last.bias is not None
     last.bias.data[2] = 5
     x = tt.randn(4, *shape)
-    smaller = prune_channels(model, 0.25)
+    smaller: Any = prune_channels(model, 0.25)
     assert len(prunable_channels(smaller)[0]) == 3
     np.testing.assert_allclose(smaller(x).data, model(x).data, rtol=1e-4, atol=1e-5)
 
@@ -162,12 +156,13 @@ def test_constant_channel_before_padding_counts_and_is_not_folded_into_a_bias(pa
     (channels,) = prunable_channels(model)
     hold(channels, np.array([2]))
     assert channels.writer.bias is not None
+    assert reader.bias is not None
     before = channels.importance()
     assert before[2] == np.maximum(channels.writer.bias.data[2], 0) * np.abs(reader.weight.data[:, 2]).sum()
     channels.writer.bias.data[2] = 50
     assert channels.importance().argmax() == 2
-    smaller = prune_channels(model, 0.25)
-    np.testing.assert_array_equal(smaller[-1].bias.data, reader.bias.data)  # type: ignore[attr-defined, union-attr]
+    smaller: Any = prune_channels(model, 0.25)
+    np.testing.assert_array_equal(smaller[-1].bias.data, reader.bias.data)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -188,8 +183,8 @@ def test_pruned_channels_shrink_the_arrays(name: str) -> None:
 
 
 def test_pruned_mlp_equals_one_built_with_its_sizes() -> None:
-    small = mlp(6, 5, 2, 4)
-    small.load_state_dict(prune_channels(mlp(6, 10, 4, 4), 0.5).state_dict())
+    small = perceptron(6, 5, 2, 4)
+    small.load_state_dict(prune_channels(perceptron(6, 10, 4, 4), 0.5).state_dict())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -202,7 +197,7 @@ def test_silent_channels_are_pruned_first_without_any_change(name: str) -> None:
 
 
 def test_importance_depends_on_the_function_not_on_its_scaling() -> None:
-    model = mlp(6, 8, 3)
+    model = perceptron(6, 8, 3)
     (channels,) = prunable_channels(model)
     before = channels.importance()
     scale = random.uniform(0.1, 10, (8, 1)).astype(np.float32)
@@ -217,7 +212,7 @@ def test_importance_depends_on_the_function_not_on_its_scaling() -> None:
 
 
 def test_gradients_of_the_original_are_not_copied() -> None:
-    model = mlp(4, 6, 2)
+    model = perceptron(4, 6, 2)
     model(tt.randn(3, 4)).sum().backward()
     assert all(p.grad is None for p in prune_channels(model, 0.5).parameters())
     assert all(p.grad is not None for p in model.parameters())
@@ -229,7 +224,7 @@ def shared_layer() -> tt.Module:
 
 
 UNSAFE: dict[str, Callable[[], tt.Module]] = {
-    "one layer": lambda: mlp(3, 2),
+    "one layer": lambda: perceptron(3, 2),
     "sigmoid of 0 is not 0": lambda: tt.Sequential(Linear(3, 4), tt.Sigmoid(), Linear(4, 2)),
     "unknown function in between": lambda: tt.Sequential(Linear(3, 4), lambda x: x + 1, Linear(4, 2)),
     "layer used twice": shared_layer,
@@ -248,7 +243,7 @@ def test_channels_are_kept_if_removal_would_change_more(name: str) -> None:
 
 
 def test_sparsity_counts_integer_weights() -> None:
-    model = mlp(40, 30, 10)
+    model = perceptron(40, 30, 10)
     dense = sparsity_of(quantize_dynamic(model))
     apply_masks(model, magnitude_masks(model, 0.75))
     for quantized in (quantize_dynamic(model), quantize_static(model, [np.ones((2, 40), np.float32)])):
@@ -266,4 +261,4 @@ def test_sparsity_counts_integer_weights() -> None:
 
 def test_share_above_one_is_rejected() -> None:
     with pytest.raises(SettingError, match=r"share 1.5: expected 0 to 1"):
-        prune_channels(mlp(2, 2, 2), 1.5)
+        prune_channels(perceptron(2, 2, 2), 1.5)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+
 import pytest
 
 from tests.compete.crowd import TRACKS, make_standing
-from tests.compete.sample import make_children, make_receipt
+from tests.compete.sample import make_receipt
 from tests.terminal.sample import printed
 from tito.compete.ranking import Entry, standing
 from tito.compete.receipt import ProblemText, Receipt
 from tito.report import standings
-from tito.terminal.ranking import problem_line, show_pending, show_receipt, show_standing
+from tito.terminal.ranking import problem_line, show_pending, show_preview, show_standing
 from tito.terminal.tables import plain
 
 EVIL = "\x1b[2J\u202e"
@@ -89,17 +90,43 @@ def test_nothing_verified_says_what_to_do() -> None:
     assert "tito verify" in printed(show_standing(standing([], []), TRACKS))
 
 
-def test_one_entry_is_printed_next_to_the_reference() -> None:
-    times = make_children(np.random.default_rng(0), 2.5, children=1, noise=1e-9)
-    text = printed(show_receipt(make_receipt(times=times)))
-    assert "Test accuracy" in text
-    for figures in (
-        ["p50", "12.8", "µs", "32.0", "µs", "2.50×"],
-        ["Model", "files", "542", "kB", "2.14", "MB", "25.3", "%"],
-    ):
-        assert figures in [line.split() for line in text.splitlines()]
-    refused = make_receipt(status="refused", problems=[PROBLEM], times=[], quality=None)
-    assert "lineage" in printed(show_receipt(refused))
+@dataclass(frozen=True)
+class Side:
+    quality: float
+    p50_us: float
+    batch_us: float
+    file_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    own: Side
+    reference: Side
+    lost: float
+    gate_met: bool
+
+
+REFERENCE = Side(0.9897, 32.0, 240, 2_144_900, 4_300_000)
+
+
+def test_a_preview_stands_next_to_the_reference() -> None:
+    preview = Preview(Side(0.9887, 12.8, 60, 542_000, 1_200_000), REFERENCE, 0.001, True)
+    text = printed(show_preview("alice/int8", "accuracy", preview))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["Test", "accuracy", "98.87", "%", "98.97", "%", "0.10", "points", "lost"] in rows
+    assert ["p50", "12.8", "µs", "32.0", "µs", "2.50×"] in rows
+    assert ["Batch", "of", "64", "60.0", "µs", "240", "µs", "4.00×"] in rows
+    assert ["Model", "files", "542", "kB", "2.14", "MB", "25.3", "%"] in rows
+    assert "quality gate met" in text
+    assert "it ranks nothing" in text
+
+
+def test_a_preview_that_misses_the_gate_says_what_that_means() -> None:
+    preview = Preview(Side(0.1, 12.8, 60, 542_000, 1_200_000), REFERENCE, 0.89, False)
+    assert "quality gate missed: it would be ranked by quality only" in printed(
+        show_preview("a/b", "accuracy", preview)
+    )
 
 
 @pytest.mark.parametrize("width", [70, 80, 160])

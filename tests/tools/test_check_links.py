@@ -40,8 +40,8 @@ BROKEN = {
     '<a href="#bottom">x</a>': "index.html: #bottom: no place bottom there",
     '<a href="../secret.html">x</a>': "index.html: ../secret.html: leads out of the site",
     '<img src="lost.png">': "index.html: lost.png: no such file",
-    '<a href="https://">x</a>': "index.html: https://: not a whole address",
-    '<a href="https://localhost">x</a>': "index.html: https://localhost: not a whole address",
+    '<a href="https://">x</a>': "index.html: https://: not a complete address",
+    '<a href="https://localhost">x</a>': "index.html: https://localhost: not a complete address",
     '<a href="javascript:alert(1)">x</a>': (
         "index.html: javascript:alert(1): expected http, https, mailto, or a path, not javascript"
     ),

@@ -53,7 +53,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _reset_after_fork() -> None:
-    """Reset the lock and the pool in a forked child, which has none of the threads that hold or serve them."""
+    """Reset the lock and the pool in a forked child process: the threads that use them exist only in the parent."""
     global _turn
     _turn = threading.Lock()
     _pool.cache_clear()

@@ -1,4 +1,4 @@
-"""Every error that TinyTorch raises on purpose.
+"""The errors that TinyTorch raises.
 
 TinyTorchError
 ├── ShapeError (ValueError)        arrays with incompatible shapes; the message states them

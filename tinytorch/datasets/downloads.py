@@ -105,7 +105,7 @@ def fetch(
 
 
 class _Fetch:
-    """The state of one fetch: the files still wanted, and what was tried to get them."""
+    """The state of one fetch: the files that are still missing, and what was tried to get them."""
 
     def __init__(self, data: DataFiles, folder: Path, report: Report) -> None:
         self.data, self.folder = data, folder

@@ -24,7 +24,7 @@ _STRIP = 2**18  # elements, half a megabyte: stays in the cache from one step to
 
 
 class _Kernel:
-    """A wrapper around what a kernel kept, by which the derivative recognizes that the kernel ran."""
+    """A wrapper around the arrays that a kernel kept. It tells the derivative that the kernel ran."""
 
     __slots__ = ("kept",)
 

@@ -1,6 +1,6 @@
 """Module 17: INT8 inference for one image, with minimal overhead around the products.
 
-For a small layer and one image, the product does not take most of the time: oneDNN needs 3 µs for 512 x 784 INT8
+For a small layer and one image, the product is not what takes most of the time: oneDNN needs 3 µs for 512 x 784 INT8
 products, about as long as wrapping three arrays in Tensors. Everything that depends only on the input shape is
 therefore done once for each shape: buffers are allocated, and kernels are bound to them. A prediction then only runs
 the kernels one after the other.

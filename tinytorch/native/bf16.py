@@ -9,7 +9,7 @@ A kernel is prepared once for its shapes and kept for each thread, because it do
 between threads as in `parallel`, and oneDNN computes each part on one thread. OpenMP could split the batch inside
 oneDNN, but its threads wait for each other by spinning, dozens of times in a training step: with another program on
 one of two cores, a step took 60 times as long.
-Where oneDNN has no kernel, the functions raise `library.UnsupportedError`, and the caller uses another way.
+If oneDNN has no kernel, the functions raise `library.UnsupportedError`, and the caller computes the result another way.
 """
 
 from __future__ import annotations

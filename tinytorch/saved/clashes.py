@@ -1,6 +1,6 @@
 """Checks for contradictions between the parts of a layer, for `table`. Each returns one line about the problem, or "".
 
-They are for transformers, whose code assumes that sizes agree and that only causal attention mixes positions.
+Transformers need them, because their code assumes that sizes agree and that only causal attention mixes positions.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def check_total(total: int, what: str = "tensors") -> None:
 
 
 def short(value: Any) -> str:
-    """Return a value for a message, shortened to part of one line; for a nested value only what kind it is."""
+    """Return a value for a message, shortened to a part of one line; for a nested value, only its type."""
     if isinstance(value, list) and not all(isinstance(v, (int, float)) for v in value[:9]):
         return "a list"
     if value is not None and not isinstance(value, (str, int, float, list)):

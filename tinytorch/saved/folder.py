@@ -103,7 +103,7 @@ def stored_arrays(content: bytes, most: int) -> Stored:
     try:
         entries = dict(deserialize(content))
     except SafetensorError as error:
-        raise StateError(f"not a whole safetensors file ({error})") from None
+        raise StateError(f"not a complete safetensors file ({error})") from None
     return {name: {**entry, "dtype": DTYPES.get(entry["dtype"], entry["dtype"])} for name, entry in entries.items()}
 
 
@@ -133,7 +133,7 @@ def check_replaceable(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise StateError(f"{folder}: is a file; expected a folder, or nothing")
+        raise StateError(f"{folder}: is a file; expected a folder, or a path that does not exist")
     others = sorted(path.name for path in folder.iterdir() if path.name not in (DESCRIPTION, TENSORS))
     if others:
         raise StateError(f"{folder}: contains {others[0]}; expected a new folder, or one with only a saved model")

@@ -116,7 +116,7 @@ def _inflate(packed: Array, size: int) -> bytes:
     try:
         content = stream.decompress(packed.tobytes(), size + 1)
     except zlib.error as error:
-        raise StateError(f"deflate: not a whole zlib stream ({error})") from None
+        raise StateError(f"deflate: not a complete zlib stream ({error})") from None
     if len(content) > size:
         raise StateError(f"deflate: more than the expected {size} bytes")
     if not stream.eof:

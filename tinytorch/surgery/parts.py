@@ -41,7 +41,7 @@ def watched(
 
 
 def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
-    """Replace each part by `make(part)`, from the outermost inwards, and return the model.
+    """Replace each part with `make(part)`, from the outermost inwards, and return the model.
 
     If `make` returns the part itself, its own parts are visited next. Shared parts stay shared.
     """

@@ -120,7 +120,7 @@ def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         singles = itertools.cycle([queries[i : i + 1] for i in range(len(queries))])  # each (1, ...)
         latency = measure(lambda: predict(next(singles)), samples=job["queries"], warmup=WARMUP)
     result: dict[str, Any] = {
-        "samples_us": [round(seconds * 1e6, 3) for seconds in latency.seconds],  # to the clock's nanosecond
+        "samples_us": [round(seconds * 1e6, 3) for seconds in latency.seconds],  # to a nanosecond
         **{f"p{q}_us": latency.percentile(q) * 1e6 for q in (50, 90, 99)},
     }
     with reporter.phase("throughput"):

@@ -1,4 +1,4 @@
-"""From the seeds' metrics to summaries, verdicts, a status, and the front. Pure functions without clock and files."""
+"""From the seeds' metrics to summaries, verdicts, a status, and the front. Pure functions, without a clock or files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child observed from outside: its memory over time, and its stacks.
+"""Observing a child process from outside: its memory over time, and its stacks.
 
 Both probes observe a running process by its id and change nothing in it.
 """

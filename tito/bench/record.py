@@ -251,7 +251,7 @@ class Record(Frozen):
 
     @property
     def full(self) -> bool:
-        """Whether it ran as its suite.yaml says; only such runs are results to compare."""
+        """Whether the suite ran without any change to its suite.yaml; only such runs are compared."""
         return not self.quick and not self.altered
 
 

@@ -1,4 +1,4 @@
-"""Trained weights worth keeping: the file, and next to it its origin.
+"""Trained weights to keep, and a file that states their origin.
 
 FOLDER/model.safetensors    the weights of the profiled case's first seed
 FOLDER/model.json           the model's description, for tinytorch.saved.load_model, if it consists of known layers
@@ -46,4 +46,4 @@ def keep_reference(folder: Path, weights: Path, record: Record) -> None:
             atomic_write(folder / "model.json", description.read_bytes())
         atomic_write(folder / "reference.json", (json.dumps(origin, indent=2) + "\n").encode())
     except OSError as error:
-        raise RecordError(f"{folder}: the weights cannot be kept there ({error.strerror})") from None
+        raise RecordError(f"{folder}: the weights cannot be written there ({error.strerror})") from None

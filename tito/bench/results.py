@@ -1,6 +1,6 @@
 """What the jobs of `tito.bench.jobs` may return, checked in the parent.
 
-Not in `jobs` itself: the child must not pay for importing pydantic.
+These models are not in `jobs`, so that a child process does not import pydantic, which takes time.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
             if memory and working:
                 memory.sample()
             if kind == "ready":
-                child.go()  # only now: the first sample is the baseline, before anything is loaded
+                child.go()  # not earlier: the first sample is the baseline, before anything is loaded
             elif memory and event and kind == "phase":
                 memory.phase(event["name"], event["start"], event["end"], event["peak"])
             elif event and kind == "progress":

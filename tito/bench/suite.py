@@ -2,10 +2,10 @@
 
     suites/1986_mnist/suite.yaml -> suites.load_suite() -> Suite
 
-How a suite is read is in `suites`, how it is run in `runner`, what came out in `record`, and how that is shown in
-`tito.report`. Each suite.yaml is accompanied by a workload.py, or its key `workload` names another suite's. The
-workload has the following functions. They import only tinytorch and NumPy, measure no time, and print nothing. A long
-workload consists of several files in the folder, imported as `from .tasks import Digits`.
+`suites` reads a suite, `runner` runs it, `record` defines the result, and `tito.report` shows it. Each suite.yaml is
+accompanied by a workload.py, or its key `workload` names another suite's. The workload has the following functions.
+They import only tinytorch and NumPy, measure no time, and print nothing. A long workload consists of several files in
+the folder, imported as `from .tasks import Digits`.
 
     load(parameters) -> data                       the data set, ready to use
     build(parameters, seed) -> model               a fresh model: parameters(), state_dict(), load_state_dict()

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from tito.cli.compete import competition
 from tito.cli.console import console, group, project, readable, say, show, write
 from tito.cli.data import data
 from tito.cli.record import records
@@ -22,10 +23,11 @@ app = group("TinyTorch's benchmarks: run suites, read records, see reports.")
 app.add_typer(suites, name="suite")
 app.add_typer(records, name="record")
 app.add_typer(data, name="data")
+app.add_typer(competition)  # without a name of its own: tito submit, tito check, ...
 
 
 def main() -> None:
-    """Run the console script; an error meant for people becomes one line."""
+    """Run the console script; an error that is meant for users is printed as one line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of an old encoding
     _clean_up_when_ended()
@@ -39,7 +41,7 @@ def main() -> None:
 
 
 def _clean_up_when_ended() -> None:
-    """Let SIGTERM and a closed terminal end the command as Ctrl-C does, with its children and temporary files."""
+    """Let SIGTERM and a closed terminal end the command as Ctrl-C does, including its children and temporary files."""
 
     def leave(number: int, frame: object) -> None:
         sys.exit(128 + number)
@@ -58,7 +60,7 @@ def _in_words(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return f"a bug: {type(error).__name__}: {error} (TITO_DEBUG=1 shows where; please report it)"
+    return f"a bug: {type(error).__name__}: {error} (please report it; TITO_DEBUG=1 shows the traceback)"
 
 
 def _print_version(wanted: bool) -> None:
@@ -94,7 +96,7 @@ def report(
     here = project()
     found = readable(Store(here.reports))
     if not found:
-        raise ReportError(f"no records in {here.reports}; tito suite run NAME makes one")
+        raise ReportError(f"no records in {here.reports}; tito suite run NAME creates one")
     paths = write_pages(found, here.reports)
     for path in paths:
         write(path)

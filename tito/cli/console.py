@@ -1,4 +1,4 @@
-"""What every command prints with: answers on stdout, messages on stderr; and how a group of commands is made.
+"""Output for all commands (results on stdout, messages on stderr), and groups of commands.
 
 A command first does and saves everything, and prints last. A reader that closes the pipe early, such as `head`, changes
 neither the command's work nor its exit code.
@@ -25,7 +25,7 @@ WIDTH = 160  # columns of an answer that goes into a pipe or a file
 
 
 class _Commands(TyperGroup):
-    """Commands; Ctrl-C ends any of them with one word and the exit code that shells expect."""
+    """A group of commands. Ctrl-C ends each of them with one word and the exit code that shells expect."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List groups first: they are used most."""
@@ -41,7 +41,7 @@ class _Commands(TyperGroup):
 
 
 def group(help: str) -> typer.Typer:
-    """Return a group of commands with plain help, which needs no Rich and is printed in half the time."""
+    """Return a group of commands with plain help texts, which do not need Rich and print in half the time."""
     return typer.Typer(
         cls=_Commands,
         help=help,
@@ -61,7 +61,7 @@ def say(message: str) -> None:
 
 
 def write(text: object) -> None:
-    """Write lines to stdout as they are, whatever the terminal's width."""
+    """Write lines to stdout as they are, without wrapping them to the terminal's width."""
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -69,7 +69,7 @@ def write(text: object) -> None:
 
 
 def show(content: RenderableType) -> None:
-    """Print one answer; into a pipe or a file it is not cut to the terminal's width."""
+    """Print one result. In a pipe or a file, it is not cut to the terminal's width."""
     out = console()
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = WIDTH
@@ -77,7 +77,7 @@ def show(content: RenderableType) -> None:
 
 
 def show_path(page: Path | None) -> None:
-    """Print the report's path on its own line and unbroken, so that a terminal makes a link of it."""
+    """Print the report's path on its own line, without a line break in it, so that a terminal turns it into a link."""
     if page:
         write(f"\n  report: {page}\n")
 

@@ -24,7 +24,7 @@ def record_list(
     if found:
         show(list_records(found))
     else:
-        say("no records yet; tito suite run NAME makes one")
+        say("no records yet; tito suite run NAME creates one")
 
 
 @records.command("show")

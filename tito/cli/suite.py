@@ -167,11 +167,11 @@ def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     try:
         kept = store.save(record)
     except (TitoError, OSError) as error:
-        return None, [f"the result above is not kept: {error}"]
+        return None, [f"the result above was not saved: {error}"]
     try:
         write_pages(readable(store), here.reports)
     except (TitoError, OSError) as error:
-        return None, [f"the record is kept in {kept}, but its page is not written: {error}"]
+        return None, [f"the record was saved in {kept}, but its page was not written: {error}"]
     return here.reports / f"{record.suite}.html", []
 
 

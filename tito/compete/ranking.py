@@ -74,6 +74,7 @@ class Entry:
     division: str | None = None
     title: str = ""
     problem: str = ""  # why the manifest is unreadable
+    manifest_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,8 @@ def _valid(entry: Entry, receipts: Sequence[Receipt], ground: Ground | None) -> 
         return None, "; ".join(differences(receipts[0].ground, ground))
     if entry.model_sha256 not in (None, own[0].model_sha256):
         return None, "the model changed after it was verified"
+    if entry.manifest_sha256 not in (None, own[0].manifest_sha256):
+        return None, "the manifest changed after it was verified"
     return own[0], ""
 
 

@@ -24,6 +24,7 @@ from tito.process.provenance import Machine
 SCHEMA_VERSION = 1
 # Levels of the quantiles that each child keeps of its raw times, in percent.
 LEVELS = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
+QualityMetric = Literal["accuracy", "loss"]
 
 
 class Ground(Frozen):
@@ -56,7 +57,7 @@ class ProblemText(Frozen):
 class Quality(Frozen):
     """Quality on the whole test split, of the entry and of the reference, with one result for each item."""
 
-    metric: Literal["accuracy", "loss"]
+    metric: QualityMetric
     value: float  # accuracy as a fraction, or loss in nats
     reference: float
     lost: float  # how much worse than the reference; negative if the entry is better
@@ -87,7 +88,7 @@ class Quality(Frozen):
         return np.frombuffer(_bytes(text), "<f4")
 
 
-def pack_items(metric: Literal["accuracy", "loss"], values: np.ndarray) -> str:
+def pack_items(metric: QualityMetric, values: np.ndarray) -> str:
     """Return one value for each item as the text that `Quality` keeps."""
     packed = np.packbits(values.astype(bool)) if metric == "accuracy" else values.astype("<f4")
     return base64.b64encode(packed.tobytes()).decode("ascii")

@@ -118,7 +118,7 @@ def _keep(kernel: str, why: str) -> KernelChoice:
 
 
 def _checked(kernel: str) -> KernelChoice:
-    """Keep a kernel over which there is nothing to gain, after one process has checked its products."""
+    """Keep the current kernel, which has no faster candidate, after one process has checked its products."""
     problem = _problem([run_probe(_inherited(), "error")])
     if problem:
         raise RunError(f"the BLAS kernel {kernel} {problem}; {VARIABLE}=Haswell uses another")

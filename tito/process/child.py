@@ -1,9 +1,9 @@
-"""One child process: started with a pinned environment, listened to, and killed with everything it started.
+"""One child process: start it in a pinned environment, read its events, and terminate it with everything it started.
 
     with Child("tito.bench.jobs", job, results, environment, limits) as child:
         for event in child.events(tick=0.25): ...
 
-A job goes in as JSON on stdin. Events come out as JSON lines on a pipe of their own, so that a workload may print.
+The job is sent as JSON on stdin. Events arrive as JSON lines on a separate pipe, so that a workload may print.
 POSIX only (process groups).
 """
 
@@ -56,7 +56,7 @@ class Child:
     ) -> None:
         self.limits = limits
         self._result = result
-        self._members: set[psutil.Process] = set()  # all living descendants, also those that left the group
+        self._members: set[psutil.Process] = set()  # all living descendants, including those that left the group
         _adopt_orphans(True)
         self._before = {process.pid for process in psutil.Process().children(recursive=True)}
         self._next_tree = 0.0
@@ -217,7 +217,7 @@ class Child:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            return  # it has died before it read this; `events` says how
+            return  # it died before it read this; `events` reports the reason
 
 
 def _adopt_orphans(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""What every document of the harness is built on: a frozen model, and the limits of a child process."""
+"""The base class of all documents of the harness, a frozen model; and the limits of a child process."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
         kinds = EVENTS | ({"result": result} if result else {})
         kinds[event["event"]].model_validate(fields)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # ValidationError is a ValueError
-        raise RunError(f"wrote {line[:60]!r} where only the harness writes") from None
+        raise RunError(f"wrote {line[:60]!r} to the pipe that is reserved for the harness") from None
     if event["event"] == "failed":
         raise RunError(printable(event["reason"]), event.get("code", ""))
     return event

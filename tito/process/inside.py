@@ -102,7 +102,7 @@ def reason(error: BaseException, workload: str) -> str:
     """Return an error's type and message, and the last line of the workload's files on the way to it."""
     if isinstance(error, WorkloadError):
         return str(error)
-    text = error.msg if isinstance(error, SyntaxError) else str(error)  # whose text names the place as well
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # whose own text also names the place
     message = " ".join(text.split())[:300]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):

@@ -1,4 +1,4 @@
-"""No process is left behind: those that the harness starts end with it."""
+"""Makes the processes that the harness starts exit when the harness exits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import sys
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to end this process when the harness dies, even by SIGKILL (Linux)."""
+    """Ask the operating system to kill this process when the harness dies, even by SIGKILL (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

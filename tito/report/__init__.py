@@ -1,4 +1,4 @@
-"""How records are shown: figures and pages, made from records alone, offline.
+"""Reports: figures and pages, created from records alone, without a network.
 
     records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
 
@@ -9,5 +9,5 @@ as text).
 May import: `tito.errors`, and `tito.bench.record` and `tito.bench.suite` for the models; from tinytorch, atomic writes
 and PNG. It runs and measures nothing.
 
-Changed by: whoever changes what a page or the terminal shows of a record.
+Changed by: maintainers who change what a page or the terminal shows of a record.
 """

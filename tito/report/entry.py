@@ -81,9 +81,9 @@ def _tiles(receipt: Receipt, row: Row | None) -> list[Tile]:
         tiles.append(Tile("Speedup over the reference", standings.times(found), detail))
     own = receipt.quality
     if own:
-        detail = f"{standings.lost(own)}; reference {standings.level(own, own.reference)}"
+        detail = f"{standings.lost(own.metric, own.lost)}; reference {standings.level(own.metric, own.reference)}"
         name = "Test accuracy" if own.metric == "accuracy" else "Validation loss"
-        tiles.append(Tile(name, standings.level(own, own.value), detail))
+        tiles.append(Tile(name, standings.level(own.metric, own.value), detail))
     if receipt.file_bytes:
         cell = standings.size(receipt)
         tiles.append(Tile("Size of the model files", cell.value, cell.detail))
@@ -207,7 +207,7 @@ def _receipts(receipts: Sequence[Receipt], shown: Receipt, ground: Ground | None
                 receipt.ground.id,
                 receipt.status,
                 standings.times(ratio) if ratio else NONE,
-                standings.level(receipt.quality, receipt.quality.value) if receipt.quality else NONE,
+                standings.level(receipt.quality.metric, receipt.quality.value) if receipt.quality else NONE,
                 state,
             ]
         )

@@ -31,7 +31,7 @@ from tito.report.pieces import Absent, Grid, Image, Images, Passages, Piece, Plo
 
 LINE_POINTS = 500
 GRID_SIDE = 120  # cells along an edge of a decision surface; finer grids are thinned
-READABLE_CLASSES = 16  # with more classes than this, the cells have no room for counts
+READABLE_CLASSES = 16  # with more classes than this, the cells have no space for counts
 FEW_TICKS = 10  # up to this number of different values, an axis is labeled with them
 ACROSS_LIMIT, ACROSS_LENGTH = 8, 10  # with more or longer names than this, bars are horizontal
 
@@ -94,7 +94,7 @@ def _lines(exhibit: Lines, origin: str) -> Piece:
         layout["yaxis"] |= _log_axis([y for series in exhibit.series for y in series.y])
     steps = "; both axes logarithmic" if exhibit.logarithmic else ""
     says = f"{exhibit.y_title} by {exhibit.x_title}{steps}. {origin}"
-    many = len(data) > SERIES  # their legend would take the room of the curves
+    many = len(data) > SERIES  # their legend would take the space of the curves
     layout |= {"height": 340 + 20 * len(data)} if many else {}
     return Plot(exhibit.title, says, data, layout, shape="tall" if many else "normal")
 
@@ -103,7 +103,7 @@ def _log_axis(values: list[float]) -> dict[str, Any]:
     """Return a logarithmic axis around values, labeled with them if they are few."""
     low, high = min(values), max(values)
     if low <= 0:
-        raise ValueError(f"{low:g} has no place on a logarithmic axis")
+        raise ValueError(f"{low:g} cannot be shown on a logarithmic axis")
     axis = log_axis(low / 1.25, high * 1.25, span=True)
     few = sorted(set(values)) if len(set(values)) <= FEW_TICKS else []
     return axis | ({"tickvals": few, "ticktext": [units.integer(tick) for tick in few]} if few else {})
@@ -306,7 +306,7 @@ def _labels(values: list[float]) -> dict[str, Any]:
 def _log_length(values: list[float], lying: bool) -> dict[str, Any]:
     """Return a logarithmic axis from a whole decade below the smallest bar, with room for the numbers above."""
     if min(values) <= 0:
-        raise ValueError(f"{min(values):g} has no place on a logarithmic axis")
+        raise ValueError(f"{min(values):g} cannot be shown on a logarithmic axis")
     low, high = math.floor(math.log10(min(values) / 1.5)), math.log10(max(values)) + (0.6 if lying else 0.3)
     ticks = [digits(10.0**decade) for decade in range(low, math.floor(high) + 1)]
     labels = [units.short(tick) for tick in ticks]

@@ -87,7 +87,7 @@ def latency(profile: Profile | None, of: str = "") -> Piece:
     marks = percentiles(runs)
     every = [sample for run in runs for sample in run.samples_us]
     low, last = 0.97 * min(every), max(run.p99_us for run in runs)
-    high = min(last + 0.6 * (last - low), 1.03 * max(every))  # stragglers must not squeeze the rest into a corner
+    high = min(last + 0.6 * (last - low), 1.03 * max(every))  # slow samples must not squeeze the rest into a corner
     long_tail = high > 5 * marks["p50"]
     beyond = sum(sample > high for sample in every)
     tail = f"; {beyond} of all samples are beyond the axis, the slowest at {units.microseconds(max(every))}"
@@ -298,7 +298,7 @@ def _phase_label(name: str, start: float, end: float, whole: float) -> dict[str,
     """Return a phase's name over its shade: horizontal if it is wide enough, vertical if it is narrow."""
     share = (end - start) / whole if whole > 0 else 0.0
     if share < 0.03:
-        return None  # there is no room; the text above the figure names every phase
+        return None  # there is no space for the name; the text above the figure lists all phases
     return {
         "text": plain(cut(name, 24)),
         "x": digits((start + end) / 2),

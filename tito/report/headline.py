@@ -16,7 +16,7 @@ from tito.report.overview import figure, grouped, reference
 from tito.report.pieces import Tile, Tiles
 
 TRAINING = "Training time"
-CARD = ("p50", "")  # the marks that a card of the index shows
+CARD = ("p50", "")  # the marks of the figures that a card of the index shows
 NOT_ON_A_CARD = ("Throughput", "Peak memory")
 
 
@@ -38,7 +38,7 @@ def card(record: Record) -> list[Tiles]:
 def best_by_track(record: Record) -> list[Tiles]:
     """Return for each track its smallest, its fastest, and its best case, of the cases that meet their gates.
 
-    The track's reference takes no part, because the others are compared with it. A track is left out if none of its
+    The track's reference is excluded, because the others are compared with it. A track is left out if none of its
     cases has a size, a time, and a quality.
     """
     groups = []

@@ -157,7 +157,7 @@ def _shown(row: Row, positions: Mapping[tuple, int], scale: charts.Axis | None) 
         standings.ratio(row),
         bar,
         standings.quality(row),
-        standings.lost(receipt.quality) if receipt.quality else "",
+        standings.lost(receipt.quality.metric, receipt.quality.lost) if receipt.quality else "",
         standings.size(receipt),
         row.front,
         ",".join(map(str, order)),

@@ -64,7 +64,7 @@ def sides(record: Record) -> list[Side]:
 
 
 def figure(case: CaseResult, name: str) -> float:
-    """Return a metric as it is judged, e.g. by the median over the seeds; the mean if no gate or aim is on it."""
+    """Return a metric over the seeds, summarized as in its gate or aim, e.g. by the median; otherwise by the mean."""
     over = [verdict.criterion.over for verdict in case.verdicts if verdict.criterion.metric == name]
     return float(getattr(case.summary[name], over[0] if over else "mean"))
 

@@ -1,7 +1,7 @@
 """From records to HTML files: one offline page for each suite, and an index of them all.
 
 A page loads nothing: it contains its styles, scripts, Plotly, and pictures. Its content security policy allows only
-the scripts that this file put there (by their hash), whatever text a record contains.
+the scripts that this file has added (by their hash), so text in a record cannot run as a script.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tito.report.pieces import Images, Piece, Plot, Tiles
 from tito.report.rendering import LEADERBOARD, environment, render, text_of, write_documents
 from tito.report.verdicts import rows_of
 
-# Errors of drawing figures from foreign numbers; a page that fails with one must not cost the others
+# Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
 UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 

@@ -76,7 +76,7 @@ class Tile:
     title: str
     value: str
     note: str
-    mark: str = ""  # tells figures of one title apart: p50, p90
+    mark: str = ""  # distinguishes figures with the same title: p50, p90
     case: str = ""  # the case that it belongs to, where a group holds several
 
 

@@ -112,6 +112,6 @@ def text_of(name: str) -> str:
 
 
 def embed(value: Any) -> Markup:
-    """Return JSON that is safe inside <script type="application/json">, whatever text it holds."""
+    """Return JSON that is safe inside <script type="application/json"> for any text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.translate(UNSAFE))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tito.compete.ranking import CRITERIA, Criterion, Row, Standing
-from tito.compete.receipt import Quality, Receipt
+from tito.compete.receipt import QualityMetric, Receipt
 from tito.report import units
 
 NAMES: dict[Criterion, str] = {"latency": "Latency", "size": "Size", "quality": "Quality"}
 NONE = "–"
+BATCH, FILES, MEMORY = "Batch of 64", "Model files", "Peak memory"
+Line = tuple[str, str, str, str]  # a name, the entry's figure, the reference's, and how they compare
 # Sentences that stand wherever results are shown
 PUBLIC = "The test splits are public. Nothing proves that an entry of the open division was not trained on them."
 TRADEMARK = (
@@ -42,55 +44,65 @@ def quality(row: Row) -> Cell:
         return Cell(NONE)
     low, high = row.quality_interval.low, row.quality_interval.high
     if own.metric == "accuracy":
-        return Cell(level(own, own.value), f"{100 * low:.2f}–{level(own, high)}")
-    return Cell(level(own, own.value), f"{low:.4f}–{level(own, high)}")
+        return Cell(level(own.metric, own.value), f"{100 * low:.2f}–{level(own.metric, high)}")
+    return Cell(level(own.metric, own.value), f"{low:.4f}–{level(own.metric, high)}")
 
 
-def level(quality: Quality, value: float) -> str:
+def level(metric: QualityMetric, value: float) -> str:
     """Return a quality with its unit: 98.87 %, 3.4210 nats."""
-    return f"{100 * value:.2f}{units.THIN}%" if quality.metric == "accuracy" else f"{value:.4f}{units.THIN}nats"
+    return f"{100 * value:.2f}{units.THIN}%" if metric == "accuracy" else f"{value:.4f}{units.THIN}nats"
 
 
-def lost(quality: Quality) -> str:
+def lost(metric: QualityMetric, lost: float) -> str:
     """Return how much worse than the reference an entry is, or how much better: "0.10 points lost"."""
-    unit, scale, digits = ("points", 100, 2) if quality.metric == "accuracy" else ("nats", 1, 4)
-    amount = f"{abs(quality.lost) * scale:.{digits}f}"
+    unit, scale, digits = ("points", 100, 2) if metric == "accuracy" else ("nats", 1, 4)
+    amount = f"{abs(lost) * scale:.{digits}f}"
     if float(amount) == 0:
         return f"no {unit} lost"
-    return f"{amount} {unit} {'lost' if quality.lost > 0 else 'gained'}"
+    return f"{amount} {unit} {'lost' if lost > 0 else 'gained'}"
 
 
-def compared(receipt: Receipt) -> list[tuple[str, str, str, str]]:
-    """Return an entry's figures next to the reference's: name, entry, reference, and how they compare.
-
-    Times are medians over processes.
-    """
+def compared(receipt: Receipt) -> list[Line]:
+    """Return an entry's figures next to the reference's. Times are medians over processes."""
     rows = []
     if receipt.quality:
         own = receipt.quality
-        name = "Test accuracy" if own.metric == "accuracy" else "Validation loss"
-        rows.append((name, level(own, own.value), level(own, own.reference), lost(own)))
-    for name, field in (("p50", "p50_us"), ("p90", "p90_us"), ("p99", "p99_us"), ("Batch of 64", "batch_us")):
+        rows.append(quality_line(own.metric, own.value, own.reference, own.lost))
+    for name, field in (("p50", "p50_us"), ("p90", "p90_us"), ("p99", "p99_us"), (BATCH, "batch_us")):
         pairs = [(getattr(child.own, field), getattr(child.reference, field)) for child in receipt.times]
         if pairs and all(value is not None for pair in pairs for value in pair):
-            entry, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
-            rows.append((name, units.microseconds(entry), units.microseconds(reference), times(reference / entry)))
-    for name, entry, reference in (
-        ("Model files", receipt.file_bytes, receipt.reference_bytes),
-        ("Peak memory", receipt.memory_bytes, receipt.reference_memory_bytes),
-    ):
-        if entry and reference:
-            rows.append((name, units.size(entry), units.size(reference), share_of(entry, reference)))
+            rows.append(time_line(name, *(statistics.median(side) for side in zip(*pairs, strict=True))))
+    if receipt.file_bytes and receipt.reference_bytes:
+        rows.append(bytes_line(FILES, receipt.file_bytes, receipt.reference_bytes))
+    if receipt.memory_bytes and receipt.reference_memory_bytes:
+        rows.append(bytes_line(MEMORY, receipt.memory_bytes, receipt.reference_memory_bytes))
     return rows
 
 
-def as_document(standing: Standing) -> dict[str, Any]:
-    """Return a standing as plain data, for `tito leaderboard --json`."""
+def quality_line(metric: QualityMetric, own: float, reference: float, lost_: float) -> Line:
+    """Return the quality of an entry, of the reference, and how much is lost."""
+    name = "Test accuracy" if metric == "accuracy" else "Validation loss"
+    return name, level(metric, own), level(metric, reference), lost(metric, lost_)
+
+
+def time_line(name: str, own: float, reference: float) -> Line:
+    """Return two times in µs, and the speedup."""
+    return name, units.microseconds(own), units.microseconds(reference), times(reference / own)
+
+
+def bytes_line(name: str, own: float, reference: float) -> Line:
+    """Return two sizes, and the share."""
+    return name, units.size(own), units.size(reference), share_of(own, reference)
+
+
+def as_document(standing: Standing, track: str | None = None) -> dict[str, Any]:
+    """Return a standing as plain data, for `tito leaderboard --json`; only one track's boards if it is given."""
     return {
         "ground": standing.ground and {"id": standing.ground.id, **standing.ground.model_dump()},
         "boards": [
             {"track": board.track, "division": board.division, "entries": [_as_row(row) for row in board.rows]}
             for board in standing.boards
+            if track in (None, board.track)
         ],
         "refused": [
             {"entry": receipt.entry, "problems": [problem.model_dump() for problem in receipt.problems]}

@@ -7,5 +7,5 @@ May import: `tito.bench` and `tito.report` for records, suites, and how figures 
 `tito.doctor` for what they return. The functions return something that Rich can print and print nothing themselves.
 Text says everything that a color says, so that nothing is lost without color.
 
-Changed by: whoever changes what a command prints.
+Changed by: maintainers who change what a command prints.
 """

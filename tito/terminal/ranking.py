@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from tito.compete.ranking import Board, Row, Standing, Unranked
-from tito.compete.receipt import ProblemText, Receipt
+from tito.compete.receipt import ProblemText, QualityMetric, Receipt
 from tito.errors import printable
-from tito.report import standings
+from tito.report import standings, units
 from tito.report.entry import ratio_text
 from tito.terminal.tables import indented, lines, plain, table
 
@@ -51,14 +52,101 @@ def show_pending(standing: Standing) -> RenderableType:
     return Group(*parts)
 
 
-def show_receipt(receipt: Receipt) -> RenderableType:
-    """Show what was measured for one entry, next to the reference; e.g. before it is submitted."""
-    if receipt.status == "refused":
-        return lines(_refused(receipt))
-    made = table(printable(receipt.entry), "entry", "reference", "", right=["entry", "reference", ""])
-    for name, *cells in standings.compared(receipt):
-        made.add_row(name, *map(plain, cells))
-    return indented(made)
+class Figures(Protocol):
+    """What was measured of one model in one round."""
+
+    @property
+    def quality(self) -> float: ...
+    @property
+    def p50_us(self) -> float: ...
+    @property
+    def batch_us(self) -> float: ...
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
+class Compared(Protocol):
+    """A model and its track's reference, measured together."""
+
+    @property
+    def own(self) -> Figures: ...
+    @property
+    def reference(self) -> Figures: ...
+    @property
+    def lost(self) -> float: ...
+    @property
+    def gate_met(self) -> bool: ...
+
+
+def show_preview(entry: str, metric: QualityMetric, preview: Compared) -> RenderableType:
+    """Show one round of a model next to the reference, before it is submitted. It ranks nothing."""
+    own, other = preview.own, preview.reference
+    made = table(printable(entry), "entry", "reference", "", right=["entry", "reference", ""])
+    for row in (
+        standings.quality_line(metric, own.quality, other.quality, preview.lost),
+        standings.time_line("p50", own.p50_us, other.p50_us),
+        standings.time_line(standings.BATCH, own.batch_us, other.batch_us),
+        standings.bytes_line(standings.FILES, own.file_bytes, other.file_bytes),
+        standings.bytes_line(standings.MEMORY, own.memory_bytes, other.memory_bytes),
+    ):
+        made.add_row(*map(plain, row))
+    gate = Text("quality gate met", style="green")
+    if not preview.gate_met:
+        gate = Text("quality gate missed: it would be ranked by quality only", style="red")
+    return Group(indented(made), indented(gate), indented(Text("one round; it ranks nothing", style="dim")))
+
+
+class Cost(Protocol):
+    """What verifying entries of one track takes, on average."""
+
+    @property
+    def track(self) -> str: ...
+    @property
+    def receipts(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def model_bytes(self) -> float: ...
+    @property
+    def receipt_bytes(self) -> float: ...
+
+
+class Needs(Protocol):
+    """What a number of entries a day needs."""
+
+    @property
+    def entries(self) -> int: ...
+    @property
+    def tracks(self) -> Sequence[Cost]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def self_test_seconds(self) -> float: ...
+    @property
+    def hosts(self) -> int: ...
+    @property
+    def hours(self) -> float: ...
+    @property
+    def bytes(self) -> float: ...
+
+
+def show_plan(plan: Needs) -> RenderableType:
+    """Show what a number of entries a day needs, and what it is reckoned from."""
+    made = table("track", "receipts", "one entry", "model files", "receipt", right=["receipts"])
+    for cost in plan.tracks:
+        sizes = [plain(units.size(count)) for count in (cost.model_bytes, cost.receipt_bytes)]
+        made.add_row(cost.track, str(cost.receipts), plain(units.seconds(cost.seconds)), *sizes)
+    needs = [
+        ("entries a day", units.integer(plan.entries)),
+        ("one entry", f"{units.seconds(plan.seconds)} on average, in the receipts' proportions of tracks"),
+        ("self-tests", f"{units.seconds(plan.self_test_seconds)} for each run on a host, estimated from its rounds"),
+        ("measuring", f"{units.significant(plan.hours)} hours"),
+        ("hosts", f"{plan.hosts}, each like the one that was measured, with one run a day"),
+        ("storage", f"{units.size(plan.bytes)} a day"),
+    ]
+    return Group(indented(made), Text(), lines(needs))
 
 
 class _Ranked:
@@ -108,7 +196,8 @@ def _name(row: Row) -> str:
 
 
 def _lost(row: Row) -> str:
-    return standings.lost(row.receipt.quality) if row.receipt.quality else ""
+    quality = row.receipt.quality
+    return standings.lost(quality.metric, quality.lost) if quality else ""
 
 
 def _gate_style(row: Row) -> str:

@@ -30,7 +30,7 @@ def show_record(record: Record) -> RenderableType:
     if record.quick:
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
     if record.altered:
-        parts.append(Text(f"not run as the suite says, so not a full result: {', '.join(record.altered)}", style="dim"))
+        parts.append(Text(f"modified from its suite, so not a full result: {', '.join(record.altered)}", style="dim"))
     if record.overview:
         parts += _overview(record)
     for case in record.cases:
@@ -92,7 +92,7 @@ def _figures(record: Record) -> list[tuple[str, str]]:
     if record.provenance.backend:
         pairs.append(("backend", record.provenance.backend.line))
     pairs.append(("run", f"{record.created:%Y-%m-%d %H:%M} UTC, took {units.seconds(record.seconds)}"))
-    pairs.append(("again", record.provenance.command))
+    pairs.append(("run again", record.provenance.command))
     pairs.append(("record", record.id))
     return pairs
 

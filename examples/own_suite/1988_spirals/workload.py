@@ -36,7 +36,7 @@ def spirals(steps: np.ndarray, turns: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(parameters: Parameters, seed: int) -> tt.Module:
-    """Return a fresh model. The seed decides its first weights, and nothing else may."""
+    """Return a fresh model. Its initial weights must depend only on the seed."""
     tt.manual_seed(seed)
     hidden = parameters["hidden"]
     return tt.Sequential(tt.Linear(2, hidden), tt.Tanh(), tt.Linear(hidden, hidden), tt.Tanh(), tt.Linear(hidden, 1))
@@ -76,10 +76,10 @@ def evaluate(model: tt.Module, data: Data, parameters: Parameters) -> dict[str, 
 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from inputs to outputs: what the latency and the throughput are measured of."""
+    """Return a function from inputs to outputs, whose latency and throughput are measured."""
     return trace(model)
 
 
 def queries(data: Data, parameters: Parameters) -> np.ndarray:
-    """Return held-out inputs to query it with, first axis = samples."""
+    """Return held-out inputs for the predictor, first axis = samples."""
     return data.test_x

@@ -1,5 +1,7 @@
-"""One training step of a small convolutional network. PyTorch is timed in its default layout and, for scale, in
-channels-last."""
+"""One training step of a small convolutional network.
+
+PyTorch is timed in its default layout and, for comparison, in channels-last.
+"""
 
 from __future__ import annotations
 

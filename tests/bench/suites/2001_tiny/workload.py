@@ -11,11 +11,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinytorch.base.errors import CheckError
+
+Parameters = dict[str, Any]
+Data = dict[str, np.ndarray]
 
 ODD = "caf\udce9 \x1b[2J\x07"  # a lone surrogate, and signs that a terminal obeys
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
@@ -24,41 +29,41 @@ SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 class Model:
     """One linear layer without a framework."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         self.weight = np.random.default_rng(seed).normal(size=(2,)).astype(np.float32)
         self.heavy = False
         self.calls = np.zeros(1, np.float32)  # a buffer: saved, but not a parameter
 
-    def parameters(self):
+    def parameters(self) -> list[np.ndarray]:
         return [self.weight]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         if self.heavy:  # what only saving needs
             hoard = np.ones(150 * 2**20, np.uint8)
             time.sleep(0.4)
             hoard.sum()
         return {"weight": self.weight, "calls": self.calls}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         self.weight, self.calls = state["weight"], state["calls"]
 
 
-def load(parameters):
+def load(parameters: Parameters) -> Data:
     rng = np.random.default_rng(0)
-    label = rng.integers(0, 2, parameters["samples"])
+    label = rng.integers(0, 2, (parameters["samples"],))
     x = rng.normal(size=(len(label), 2)) + 3.0 * (2 * label[:, None] - 1)
     return {"x": x.astype(np.float32), "label": label}
 
 
-def build(parameters, seed):
+def build(parameters: Parameters, seed: int) -> Model:
     return Model(seed)
 
 
-def train(model, data, parameters, seed, report):
+def train(model: Model, data: Data, parameters: Parameters, seed: int, report: Callable[..., None]) -> Any:
     misdeed = MISDEEDS.get(parameters["behaviour"])
     if misdeed:
         misdeed(parameters)
-    curve = []
+    curve: list[dict[str, Any]] = []
     x, target = data["x"], 2.0 * data["label"] - 1
     for step in range(parameters["steps"]):
         error = x @ model.weight - target
@@ -73,7 +78,7 @@ def train(model, data, parameters, seed, report):
     return "fine" if parameters["behaviour"] == "rubbish curve" else curve
 
 
-def evaluate(model, data, parameters):
+def evaluate(model: Model, data: Data, parameters: Parameters) -> Any:
     accuracy = np.mean((data["x"] @ model.weight > 0) == data["label"])
     answers = {
         "nan": {"metrics": {"accuracy": float("nan")}},
@@ -96,42 +101,42 @@ def evaluate(model, data, parameters):
     return answers.get(parameters["behaviour"], good)
 
 
-def prepare(parameters, file):
+def prepare(parameters: Parameters, file: Path) -> None:
     file.write_bytes(str(parameters["samples"]).encode())
 
 
-def save(model, folder):
+def save(model: Model, folder: Path) -> None:
     folder.mkdir()
     (folder / "weight").write_bytes(model.weight.tobytes())
 
 
-def predictor(model):
+def predictor(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: x @ model.weight
 
 
-def queries(data, parameters):
+def queries(data: Data, parameters: Parameters) -> np.ndarray:
     return np.zeros((0, 2)) if parameters["behaviour"] == "no queries" else data["x"]
 
 
-def _raise(parameters):
+def _raise(parameters: Parameters) -> None:
     raise ValueError("the clouds\nhave gone")
 
 
-def _fork_sleeper(parameters):
+def _fork_sleeper(parameters: Parameters) -> None:
     sleeper = os.fork()
     if sleeper == 0:
         os.execv(SLEEPER[0], SLEEPER)
     Path(parameters["place"]).write_text(str(sleeper))
 
 
-def _fork_daemon(parameters):
+def _fork_daemon(parameters: Parameters) -> None:
     """A sleeper in a session of its own, which signals to the workload's group don't reach."""
     sleeper = subprocess.Popen(SLEEPER, start_new_session=True)
     Path(parameters["place"]).write_text(str(sleeper.pid))
     time.sleep(60)
 
 
-def _double_fork(parameters):
+def _double_fork(parameters: Parameters) -> None:
     """A daemon: in a session of its own, and its parent has ended."""
     if os.fork() == 0:
         os.setsid()
@@ -144,44 +149,44 @@ def _double_fork(parameters):
         time.sleep(0.01)
 
 
-def _raise_odd(parameters):
+def _raise_odd(parameters: Parameters) -> None:
     raise ValueError(ODD)
 
 
-def _hang_deaf(parameters):
+def _hang_deaf(parameters: Parameters) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(parameters["place"]).write_text(str(os.getpid()))
     time.sleep(60)
 
 
-def _fork_hog(parameters):
+def _fork_hog(parameters: Parameters) -> None:
     """A child of the workload, not the workload itself, takes the memory."""
     if os.fork() == 0:
         _eat(parameters)
     time.sleep(60)
 
 
-def _ask_for_100_gb(parameters):
+def _ask_for_100_gb(parameters: Parameters) -> None:
     np.ones(100 * 2**30, np.uint8)
 
 
-def _refuse(parameters):
+def _refuse(parameters: Parameters) -> None:
     raise CheckError("answers", "the clouds differ from the model's")
 
 
-def _eat(parameters):
+def _eat(parameters: Parameters) -> None:
     hoard = np.ones(400 * 2**20, np.uint8)
     time.sleep(60)
     hoard.sum()
 
 
-def _print_much(parameters):
+def _print_much(parameters: Parameters) -> None:
     for _ in range(3000):
         print("x" * 99)  # noqa: T201 (the misdeed)
         print('{"event": "result"}', file=sys.stderr)  # noqa: T201
 
 
-def _write_to_every_pipe(parameters, line=b"hello"):
+def _write_to_every_pipe(parameters: Parameters, line: bytes = b"hello") -> None:
     for descriptor in range(3, 20):
         try:
             os.write(descriptor, line + b"\n")
@@ -189,13 +194,13 @@ def _write_to_every_pipe(parameters, line=b"hello"):
             continue
 
 
-def _forge(parameters):
+def _forge(parameters: Parameters) -> None:
     """The event that `place` holds, then the end."""
     _write_to_every_pipe(parameters, parameters["place"].encode())
     os._exit(0)
 
 
-MISDEEDS = {
+MISDEEDS: dict[str, Callable[[Parameters], Any]] = {
     "raise": _raise,
     "exit": lambda parameters: sys.exit(0),
     "leave": lambda parameters: os._exit(0),
