@@ -221,7 +221,15 @@ def compete_mutations(session: nox.Session) -> None:
     compete_tests(session, "test_mutations.py", TITO_MUTATIONS="10000")
 
 
+@nox.session(name="compete-selftest")
+def compete_selftest(session: nox.Session) -> None:
+    """Record 60 processes of each reference and of its slowed twin, and count how often 200 pairs are misjudged."""
+    install(session, native=True)
+    session.run("python", "-m", "tito.compete.calibration", *session.posargs)
+
+
 @nox.session(name="compete-kills")
 def compete_kills(session: nox.Session) -> None:
-    """Kill 200 processes at random moments of submitting: every entry is complete, and none is lost."""
+    """Kill 200 submissions and 50 verifications at random moments: what is there is complete, and nothing is lost."""
     compete_tests(session, "test_races.py", TITO_KILLS="200")
+    compete_tests(session, "test_verify_kills.py", TITO_KILLS="50")

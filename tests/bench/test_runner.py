@@ -10,7 +10,7 @@ import pytest
 
 from tito.bench import probes, runner
 from tito.bench.record import Record
-from tito.bench.suites import load_suite, with_gate
+from tito.bench.suites import load_suite, with_cases, with_gate
 from tito.errors import RunError
 
 TINY = Path(__file__).parent / "suites" / "2001_tiny"
@@ -113,6 +113,42 @@ def test_events_tell_phases_and_finished_seeds(run_quick):
     accuracy = last.figures["accuracy"]
     assert accuracy is not None
     assert accuracy > 0.5
+
+
+def test_only_some_cases_run_and_the_record_says_so(suite_folder, run_quick):
+    def second(document):
+        document["cases"].append(document["cases"][0] | {"name": "storm"})
+
+    loaded = load_suite(suite_folder(second))
+    record = run_quick(with_cases(loaded, ["storm"]))
+    assert [case.name for case in record.cases] == ["storm"]
+    assert (record.status, record.profile, record.full) == ("passed", None, False)
+    assert record.altered == ["only storm"]
+    assert {omission.why for omission in record.omitted} == {"its case, clouds, was not run"}
+    assert run_quick(with_cases(loaded, ["clouds"])).profile.latency
+
+
+def test_models_are_kept_as_they_were_judged(suite_folder, run_quick, tmp_path):
+    def second(document):
+        document["cases"].append(document["cases"][0] | {"name": "storm"})
+
+    models = tmp_path / "models"
+    record = run_quick(load_suite(suite_folder(second)), models=models, quick=False)
+    assert record.status == "passed"
+    assert sorted(path.relative_to(models).as_posix() for path in models.rglob("*")) == [
+        "clouds", "clouds/weight", "storm", "storm/weight",
+    ]  # fmt: skip
+    with pytest.raises(RunError, match=r"--keep-models: .*clouds exists already"):
+        run_quick(load_suite(TINY), models=models)
+
+
+def test_a_workload_that_saves_nothing_keeps_no_model(suite_folder, run_quick, tmp_path):
+    folder = suite_folder(lambda document: None)
+    text = (folder / "workload.py").read_text().replace("def save(", "def unsaved(")
+    (folder / "workload.py").write_text(text)
+    record = run_quick(load_suite(folder), models=tmp_path / "models")
+    assert record.reason == "clouds, seed 1: workload.py does not define save"
+    assert list((tmp_path / "models").rglob("*")) == []
 
 
 def test_seeds_below_one_are_refused(run_quick):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tito.bench.suites import find_suite, find_suites, load_suite, with_gate
+from tito.bench.suites import find_suite, find_suites, load_suite, with_cases, with_gate
 from tito.errors import SuiteError
 
 SUITES = Path(__file__).parent / "suites"
@@ -253,6 +253,17 @@ def test_gates_that_point_both_ways_need_the_case(suite_folder):
     assert gates(with_gate(loaded, "storm.accuracy=0.5")) == [0.9, 0.5]
     with pytest.raises(SuiteError, match=r"no gate on 'rain.accuracy'; available: accuracy, clouds.accuracy, storm"):
         with_gate(loaded, "rain.accuracy=0.5")
+
+
+def test_a_suite_with_some_of_its_cases_says_so(suite_folder):
+    loaded = load_suite(suite_folder(storm("at_least")))
+    part = with_cases(loaded, ["storm"])
+    assert ([case.name for case in part.suite.cases], part.altered) == (["storm"], ["only storm"])
+    both = with_cases(loaded, ["storm", "clouds"])
+    assert [case.name for case in both.suite.cases] == ["clouds", "storm"]  # in the suite's order
+    assert len(loaded.suite.cases) == 2
+    with pytest.raises(SuiteError, match=r"no case 'cloud' \(did you mean clouds\?\); there are: clouds, storm"):
+        with_cases(loaded, ["storm", "cloud"])
 
 
 def test_suites_come_in_the_order_of_their_years():

@@ -172,6 +172,21 @@ def test_a_page_that_cannot_be_written_costs_neither_the_record_nor_the_answer(r
     assert "but its page was not written: " in last
 
 
+def test_one_case_s_model_is_kept_and_another_name_is_refused(root: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    done = tito(root, "suite", "run", "tiny", "--quick", "--case", "clouds", "--keep-models", str(models))
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in models.rglob("*") if path.is_file()] == ["weight"]
+    assert records(root)[0].altered == ["only clouds"]
+    assert records(root)[0].provenance.command == "tito suite run tiny --quick --case clouds"
+    again = tito(root, "suite", "run", "tiny", "--quick", "--keep-models", str(models))
+    assert again.returncode == 1
+    assert "clouds exists already" in again.stderr
+    other = tito(root, "suite", "run", "tiny", "--case", "cloud")
+    assert other.returncode == 1
+    assert other.stderr == "tito: tiny has no case 'cloud' (did you mean clouds?); there are: clouds\n"
+
+
 def test_outside_a_terminal_progress_is_plain_lines(passed: Run) -> None:
     assert "\x1b" not in passed[1].stderr + passed[1].stdout
     assert "clouds, seed 1   Accuracy " in passed[1].stderr

@@ -129,7 +129,7 @@ def organizer_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> Organizer:
     monkeypatch.setenv("TITO_KEY", str(root / "own" / "key"))
     monkeypatch.setenv("TITO_STATE", str(root / "own" / "state"))
     monkeypatch.setenv("TITO_TURN", str(root / "own" / "turn"))
-    (root / "own").mkdir()
+    (root / "own").mkdir(exist_ok=True)
     rounds = Rounds()
     monkeypatch.setattr(measure, "run_round", rounds.run_round)
     monkeypatch.setattr(measure, "prepare_data", rounds.prepare_data)

@@ -13,7 +13,7 @@ from tito.compete.journal import state_folder
 from tito.compete.ledger import sealed_receipts
 from tito.compete.progress import Progress
 from tito.compete.receipt import Receipt
-from tito.compete.seal import organizer_key, parse_receipt
+from tito.compete.seal import organizer_key
 from tito.compete.verify import Summary, choose, verify
 from tito.errors import TitoError
 from tito.process.turn import turn, turn_file
@@ -356,17 +356,6 @@ def test_a_receipt_of_another_entry_does_not_cover_this_one(organizer: Organizer
     organizer.enter("eve/free")
     assert run(organizer).verified == 1
     assert len(receipts(organizer)) == 2
-
-
-def test_rubbish_at_the_place_of_receipts_is_skipped_with_a_reason(organizer: Organizer) -> None:
-    organizer.enter("alice/good")
-    (path,) = run(organizer).receipts
-    for i, content in enumerate((b"", b"{", b"[" * 10_000, b"\xff", b'{"schema_version": 9}')):
-        path.with_name(f"rubbish-{i}.json").write_bytes(content)
-    found, problems = sealed_receipts(organizer.shared, organizer_key(organizer.folder))
-    assert [one.entry for one in found] == ["alice/good"]
-    assert [problem.code for problem in problems] == ["seal"] * 5
-    assert parse_receipt(path.read_bytes(), path.name) == found[0]
 
 
 # Interruption -------------------------------------------------------------------------------------------

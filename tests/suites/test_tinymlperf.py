@@ -13,6 +13,7 @@ import pytest
 import tinytorch as tt
 from tinytorch import acceleration, caching
 from tinytorch.quantized import models
+from tinytorch.saved import saved_bytes
 from tinytorch.transformers import GPT
 from tito.bench.record import SeedRun
 from tito.bench.suites import load_suite
@@ -120,6 +121,20 @@ def test_state_of_a_variant_is_its_file(work: Any) -> None:
     again.load_state_dict(model.state_dict())
     asked = work.queries(task, {"track": "MNIST"})
     np.testing.assert_array_equal(work.predictor(again)(asked), work.predictor(model)(asked))
+
+
+@pytest.mark.parametrize("name", ["mnist_sparse", "gpt_int8_cache"])
+def test_kept_model_is_the_judged_one_byte_for_byte(work: Any, name: str, tmp_path: Path) -> None:
+    case = SUITE.case(name)
+    model, _, answer = outcome(work, case)
+    work.save(model, tmp_path / "kept")
+    assert saved_bytes(tmp_path / "kept") == answer["metrics"]["file_bytes"]
+    again = work.build({}, 1)
+    again.read(tmp_path / "kept")
+    assert again.files == model.files
+    assert (again.cache is not None) is name.endswith("_cache")
+    if again.cache is not None:
+        assert again.cache.settings() == {"batch_size": 1, "hop": work.generation.HOP, "dtype": "float32"}
 
 
 def test_float_model_declared_as_int8_is_rejected(work: Any) -> None:

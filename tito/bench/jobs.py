@@ -69,7 +69,7 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
             _save_description(model, Path(job["weights"]).with_name("model.json"))
         parameter_count = sum(array(value).size for value in model.parameters())
     if job.get("models"):
-        _optional(workload, "save")(model, Path(job["models"]))
+        _keep_model(_optional(workload, "save"), model, Path(job["models"]))
     figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits", [])}
     return {**figures, "parameter_count": parameter_count, "raw": raw, "conditions": conditions}
 
@@ -88,6 +88,15 @@ def run_prepare(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
     with reporter.phase("load"):
         _optional(workload, "prepare")(job["parameters"], file)
     return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _keep_model(save: Callable[[Any, Path], None], model: Any, folder: Path) -> None:
+    """Let the workload save the model into a new folder, complete or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as private:
+        part = Path(private) / "model"
+        save(model, part)
+        part.rename(folder)
 
 
 def _optional(workload: Any, name: str) -> Callable[..., Any]:

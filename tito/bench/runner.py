@@ -84,6 +84,7 @@ class _Run:
     pinned: dict[str, str]
     report: Report
     weights: Path
+    models: Path | None = None
     cases: list[CaseResult] = field(default_factory=list)
     trained: _Trained | None = None
     latency: list[LatencyRun] = field(default_factory=list)
@@ -109,6 +110,7 @@ def run_suite(
     backend: BackendChoice,
     report: Report,
     weights: Path | None = None,
+    models: Path | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds, then the profile.
 
@@ -121,12 +123,12 @@ def run_suite(
         backend: the kernel backend that tinytorch uses in the children.
         report: called with each event.
         weights: a file to keep the weights of the profiled case's first seed in.
+        models: a folder to keep the model of each case's first seed in, as it was judged.
 
     Raises:
-        RunError: `seeds` is below 1. Failures of a child are in the record instead.
+        RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
+    _check_options(seeds, models, loaded.suite.cases)
     created, started = datetime.now(UTC), time.perf_counter()
     suite = loaded.suite
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
@@ -139,6 +141,7 @@ def run_suite(
             pinned=pinned,
             report=report,
             weights=weights or Path(folder) / "model.safetensors",
+            models=models.resolve() if models else None,
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
         outcome = _run_all(run, [selection.as_run(case, seeds, quick) for case in chosen])
@@ -147,6 +150,14 @@ def run_suite(
     origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
     seconds = time.perf_counter() - started
     return _record(run, outcome, profile, created, seconds, quick=quick, altered=altered, provenance=origin)
+
+
+def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:
+    if seeds is not None and seeds < 1:
+        raise RunError(f"--seeds {seeds}: expected at least 1")
+    for folder in [models / case.name for case in cases] if models else []:
+        if folder.exists():
+            raise RunError(f"--keep-models: {folder} exists already; expected a folder without it")
 
 
 def _record(
@@ -186,7 +197,11 @@ def _run_all(run: _Run, cases: list[Case]) -> Outcome:
         # As in MLPerf: a speed counts only for a model that meets its quality target.
         _omit_profile(run, "speed is measured only for a model that meets its gates")
         return "gate missed", missed
-    case = next(case for case in cases if case.name == run.plan.case)
+    profiled = [case for case in cases if case.name == run.plan.case]
+    if not profiled:
+        _omit_profile(run, f"its case, {run.plan.case}, was not run")
+        return "passed", None
+    (case,) = profiled
     try:
         for repetition in range(run.plan.repetitions):
             _run_profile(run, case, repetition)
@@ -218,9 +233,11 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
         run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
         return rounds.rival_round(case, seed, run.pinned)
     first = case.name == run.plan.case and run.trained is None
-    weights = str(run.weights) if first else None
+    job: dict[str, Any] = {"weights": str(run.weights) if first else None, "metrics": run.loaded.suite.metrics_of(case)}
+    if run.models and seed == case.seeds[0]:
+        job["models"] = str(run.models / case.name)
     result: events.Event = {}
-    with run.start("quality", case, seed, weights=weights, metrics=run.loaded.suite.metrics_of(case)) as child:
+    with run.start("quality", case, seed, **job) as child:
         # Only one child is sampled closely, so that sampling does not affect the others' training times.
         memory = probes.MemoryProbe(child.memory, child.started) if first else None
         working = False  # whether the workload is running, so that its memory is sampled

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import math
 import reprlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -106,6 +106,24 @@ def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
         for case in suite.cases
     ]
     altered = [*loaded.altered, f"gate {override}"]
+    return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})
+
+
+def with_cases(loaded: LoadedSuite, names: Sequence[str]) -> LoadedSuite:
+    """Return the suite with only these cases. The profile is left out if its case is.
+
+    Raises:
+        SuiteError: a case does not exist.
+    """
+    suite = loaded.suite
+    known = [case.name for case in suite.cases]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise SuiteError(f"{suite.name} has no case {name!r}{hint}; there are: {', '.join(known)}")
+    cases = [case for case in suite.cases if case.name in names]
+    altered = [*loaded.altered, f"only {', '.join(case.name for case in cases)}"]
     return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})
 
 

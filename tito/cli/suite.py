@@ -49,6 +49,11 @@ def suite_run(
     backend: Annotated[
         str | None, typer.Option(metavar="numpy|onednn", help="Force a kernel backend; default: the fastest installed.")
     ] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this case; may be repeated.")] = None,
+    keep_models: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the model of each case in FOLDER/CASE, as it was judged."),
+    ] = None,
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If the run passes, keep the trained weights in this folder.")
     ] = None,
@@ -60,13 +65,13 @@ def suite_run(
     from tito.terminal.record import show_record
 
     here = project()
-    loaded = _altered(here, name, gate or [])
+    loaded = _altered(here, name, gate or [], case or [])
     chosen = _backend(backend)
     Store(here.reports).check_writable()
-    command = _command(name, seeds, quick, gate or [], backend)
+    command = _command(name, seeds, quick, gate or [], backend, case or [])
     with tempfile.TemporaryDirectory(prefix="tito-") as folder:
         weights = Path(folder) / "model.safetensors"
-        record = _run(loaded, seeds, quick, command, chosen, weights)
+        record = _run(loaded, seeds, quick, command, chosen, weights, keep_models)
         page, problems = _keep(here, record)
         if keep_weights is not None and record.status == "passed":
             problems += _keep_weights(keep_weights, weights, record)
@@ -80,9 +85,9 @@ def suite_run(
         raise typer.Exit(1)
 
 
-def _altered(here: Project, name: str, gates: list[str]) -> LoadedSuite:
-    """Find a suite and apply the options `--gate`."""
-    from tito.bench.suites import find_suite, with_gate
+def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> LoadedSuite:
+    """Find a suite and apply the options `--gate` and `--case`."""
+    from tito.bench.suites import find_suite, with_cases, with_gate
     from tito.errors import SuiteError
 
     loaded = find_suite(here.suites, name)
@@ -91,7 +96,7 @@ def _altered(here: Project, name: str, gates: list[str]) -> LoadedSuite:
             loaded = with_gate(loaded, override)
         except SuiteError as error:
             raise typer.BadParameter(str(error)) from None
-    return loaded
+    return with_cases(loaded, cases) if cases else loaded
 
 
 def _backend(name: str | None) -> BackendChoice:
@@ -104,7 +109,7 @@ def _backend(name: str | None) -> BackendChoice:
     return choose_backend(name)
 
 
-def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backend: str | None) -> str:
+def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backend: str | None, cases: list[str]) -> str:
     """Return what to type to run it again."""
     words = ["tito", "suite", "run", name]
     words += ["--seeds", str(seeds)] if seeds else []
@@ -112,11 +117,19 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backen
     for override in gates:
         words += ["--gate", override]
     words += ["--backend", backend] if backend else []
+    for case in cases:
+        words += ["--case", case]
     return shlex.join(words)
 
 
 def _run(
-    loaded: LoadedSuite, seeds: int | None, quick: bool, command: str, backend: BackendChoice, weights: Path
+    loaded: LoadedSuite,
+    seeds: int | None,
+    quick: bool,
+    command: str,
+    backend: BackendChoice,
+    weights: Path,
+    models: Path | None,
 ) -> Record:
     """Fetch the data, choose the BLAS kernel, and run the suite, with progress on stderr."""
     from tito.bench.runner import run_suite
@@ -140,6 +153,7 @@ def _run(
             backend=backend,
             report=progress.report,
             weights=weights,
+            models=models,
         )
 
 
@@ -166,6 +180,8 @@ def _keep_weights(folder: Path, weights: Path, record: Record) -> list[str]:
     from tito.bench.reference import keep_reference
     from tito.errors import RecordError
 
+    if record.profile is None:
+        return ["--keep-weights: nothing is kept, because the case whose weights it keeps was not run"]
     try:
         keep_reference(folder, weights, record)
     except RecordError as error:

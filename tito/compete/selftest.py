@@ -15,6 +15,7 @@ import numpy as np
 
 from tito.bench.record import SeedRun
 from tito.compete.intervals import Latency, latency
+from tito.compete.journal import Journal
 from tito.compete.measure import REFERENCE, Host, one_round, ratio_of
 from tito.compete.receipt import SelfTest
 
@@ -22,14 +23,18 @@ SLOWED = 0.1  # the share by which the twin is slower
 
 
 def recorded(
-    host: Host, track: str, rounds: int, done: Callable[[], None] = lambda: None
+    host: Host,
+    track: str,
+    rounds: int,
+    done: Callable[[], None] = lambda: None,
+    journals: tuple[Journal | None, Journal | None] = (None, None),
 ) -> tuple[list[SeedRun], list[SeedRun]]:
     """Run rounds of the reference as an entry and of its slowed twin, alternating, and return both."""
     same: list[SeedRun] = []
     slow: list[SeedRun] = []
     for seed in range(1, rounds + 1):
-        for runs, share in ((same, 0.0), (slow, SLOWED)):
-            runs.append(one_round(host, track, "times", REFERENCE, seed, slowed=share))
+        for runs, share, journal in ((same, 0.0, journals[0]), (slow, SLOWED, journals[1])):
+            runs.append(one_round(host, track, "times", REFERENCE, seed, slowed=share, journal=journal))
             done()
     return same, slow
 
