@@ -78,6 +78,8 @@ def places(node: Any) -> list[tuple[Any, Any]]:
 def change_json(data: Any, text: bytes) -> bytes:
     document = json.loads(text)
     for _ in range(data.draw(st.integers(1, 3))):
+        if not places(document):
+            break
         holder, key = data.draw(st.sampled_from(places(document)))
         kind = data.draw(st.sampled_from(["replace", "remove", "add"]))
         if kind == "replace":
@@ -86,8 +88,6 @@ def change_json(data: Any, text: bytes) -> bytes:
             del holder[key]
         elif isinstance(holder, dict):
             holder[data.draw(words)] = data.draw(values)
-        if not places(document):
-            break
     return json.dumps(document).encode()
 
 
