@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "division": "closed",
     "model_sha256": "a" * 64,
     "parent": "b" * 64,
-    "title": "INT8, größer als zuvor",
+    "title": "INT8, größer und näher",
     "authors": ["Alice", "Bob"],
     "licence": "MIT",
     "techniques": ["int8", "calibrated"],
