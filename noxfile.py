@@ -182,6 +182,20 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def submit(session: nox.Session) -> None:
+    """Submit a saved model: `-- MODEL --track mnist --division closed --as alice/int8`."""
+    install(session, native=True)
+    session.run("tito", "submit", *session.posargs)
+
+
+@nox.session
+def leaderboard(session: nox.Session) -> None:
+    """Rank the verified entries and write reports/leaderboard.html; `-- mnist` shows only that track."""
+    install(session)
+    session.run("tito", "leaderboard", "--html", *session.posargs)
+
+
+@nox.session
 def parity(session: nox.Session) -> None:
     """Compare values and gradients of each layer with PyTorch's, and load PyTorch's weights."""
     install(session, "tests", "versus")

@@ -31,6 +31,10 @@ COMMANDS = [
     ["data", "verify"],
     ["report"],
     ["doctor"],
+    ["submit"],
+    ["check"],
+    ["verify"],
+    ["leaderboard"],
 ]
 
 

@@ -53,7 +53,10 @@ def submit(
     ] = False,
     folder: Folder = None,
 ) -> None:
-    """Check a saved model, measure one round next to the reference, and publish it in the shared folder."""
+    """Submit a saved model to the competition.
+
+    It is checked, measured in one round next to the reference, and published in the shared folder.
+    """
     from tito.compete.folder import SharedFolder
     from tito.compete.problems import RefusedError
     from tito.compete.rules import load_rules
@@ -83,7 +86,10 @@ def check(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of submission.json.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Print every problem of the entries, without running a model; exit code 1 if there is one."""
+    """Check entries against the rules.
+
+    Every problem is printed; no model is run. Exit code 1 if there is a problem.
+    """
     from tito.compete.check import check_entry
     from tito.compete.folder import SharedFolder
     from tito.compete.manifest import manifest_schema
@@ -125,7 +131,12 @@ def verify(
     self_test: Annotated[bool, typer.Option("--self-test", help="Only test the measurement itself.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Measure each entry without a receipt of this ground and seal what came out; exit code 1 if a self-test fails."""
+    """Measure entries and write receipts.
+
+    Each entry without a receipt of this ground is measured, between two self-tests of the measurement. If a self-test
+    fails, there is no receipt, and the exit code is 1.
+    """
+    from tito.compete.verify import describe, self_tests_alone
     from tito.compete.verify import verify as run
     from tito.terminal.verifying import VerifyProgress
 
@@ -134,11 +145,16 @@ def verify(
     ids = [_id(place, entry) for entry in entries] if entries else None
     _fetch_data(here)
     with VerifyProgress(console(stderr=True)) as progress:
-        summary = run(
-            here, place, ids, rounds=rounds, again=again, shard=part, self_test_only=self_test, report=progress.report
-        )
+        if self_test:
+            summary = self_tests_alone(here, rounds=rounds, report=progress.report)
+        else:
+            summary = run(here, place, ids, rounds=rounds, again=again, shard=part, report=progress.report)
     _say_some(summary.problems)
-    _show_refused(summary.receipts)
+    if self_test:
+        for name, test in summary.self_tests.items():
+            write(f"{name}: {describe(test)}")
+    else:
+        _show_refused(summary.receipts)
     write(summary)
     if not summary.passed:
         raise typer.Exit(1)
@@ -157,7 +173,10 @@ def leaderboard(
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Rank what was verified, from the receipts that this organizer sealed."""
+    """Rank what was verified.
+
+    Only receipts that this organizer sealed count.
+    """
     from tito.compete.rules import load_rules
     from tito.report.standings import as_document
     from tito.terminal.ranking import show_pending, show_standing

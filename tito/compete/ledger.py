@@ -76,5 +76,14 @@ def entries_of(shared: SharedFolder, ids: Iterable[str] | None = None) -> list[E
             found.append(Entry(id, problem=files.problem))
         else:
             manifest = files.manifest
-            found.append(Entry(id, files.model_sha256, manifest.track, manifest.division, manifest.title))
+            found.append(
+                Entry(
+                    id,
+                    files.model_sha256,
+                    manifest.track,
+                    manifest.division,
+                    manifest.title,
+                    manifest_sha256=files.manifest_sha256,
+                )
+            )
     return found

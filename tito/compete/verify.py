@@ -62,7 +62,7 @@ class Summary:
         return not self.failed
 
     def __str__(self) -> str:
-        if not (self.receipts or self.failed):
+        if not (self.receipts or self.failed or self.self_tests):
             return "nothing to do: every entry has a receipt of this ground"
         tested = "tied" if self.self_tests else "not needed"
         told = f"failed: {'; '.join(self.failed.values())}" if self.failed else tested
@@ -122,6 +122,28 @@ def verify(
         due, foreign = run.due(chosen)
         tests, failed = run.measure(run.check(due))
     return Summary(writer.verified, writer.refused, tests, failed, writer.written, (*problems, *foreign))
+
+
+def self_tests_alone(
+    project: Project,
+    *,
+    rounds: int | None = None,
+    report: Report = lambda progress: None,
+    kernel: KernelChoice | None = None,
+    backend: BackendChoice | None = None,
+) -> Summary:
+    """Test the measurement of every track, without entries and receipts; arguments and errors as `verify`."""
+    rules = load_rules(project)
+    tracks = list(rules.tracks)
+    with turn("tito verify --self-test", lambda holder: report(Progress("waiting", f"for {holder}"))):
+        kernel, backend = kernel or choose_kernel(), backend or choose_backend()
+        report(Progress("self-test", f"preparing the data of {', '.join(tracks)}"))
+        with host_for(rules, tracks, kernel, backend) as host:
+            session = Session(host, SharedFolder(project.submissions), rounds, Rounds(report))
+            for track in tracks:
+                session.progress.plan(track, session.self_test_rounds(track))
+            tests, failed = session.self_tests(tracks, "alone")
+    return Summary(self_tests=tests, failed=failed)
 
 
 def choose(shared: SharedFolder, ids: Sequence[str] | None, shard: Shard | None) -> tuple[list[str], list[Problem]]:
@@ -201,9 +223,9 @@ class Verification:
             session = Session(host, self.shared, self.rounds, Rounds(self.report))
             for work in works:
                 session.expect(work)
-            before, failed = session.self_tests(tracks, "before")
+            before, failed = session.self_tests(tracks, "before the entries")
             outcomes = {work.id: session.measure(work, self.again) for work in works if work.track in before}
-            after, failed_after = session.self_tests(list(before), "after")
+            after, failed_after = session.self_tests(list(before), "after the entries")
         for work in works:
             if work.track in after:
                 outcome, seconds = outcomes[work.id]
@@ -228,7 +250,7 @@ class Session:
     def expect(self, work: Work) -> None:
         """Plan the rounds of an entry and, with the first one of a track, those of its self-tests."""
         if work.track not in self.progress.planned:
-            self.progress.plan(work.track, 4 * self._count(work.track))
+            self.progress.plan(work.track, 2 * self.self_test_rounds(work.track))
         self.progress.plan(work.track, self._rounds(work.track))
 
     def self_tests(self, tracks: Sequence[str], when: str) -> tuple[dict[str, SelfTest], dict[str, str]]:
@@ -236,7 +258,7 @@ class Session:
         passed: dict[str, SelfTest] = {}
         failed: dict[str, str] = {}
         for track in tracks:
-            done = self.progress.begin(track, f"self-test {track}", f"{when} the entries", 2 * self._count(track))
+            done = self.progress.begin(track, f"self-test {track}", when, self.self_test_rounds(track))
             try:
                 test = self_test(self.host, track, self._count(track), done)
             except RunError as error:
@@ -246,7 +268,7 @@ class Session:
             if test.passed:
                 passed[track] = test
             else:
-                failed[track] = f"{track}, {when} the entries: {describe(test)}"
+                failed[track] = f"{track}, {when}: {describe(test)}"
         return passed, failed
 
     def measure(self, work: Work, again: bool) -> tuple[Outcome, float]:
@@ -267,6 +289,10 @@ class Session:
                 outcome = Outcome(list(error.problems))
         self.progress.finish()
         return outcome, time.monotonic() - began
+
+    def self_test_rounds(self, track: str) -> int:
+        """Return the rounds of one self-test: of the reference and of its slowed twin."""
+        return 2 * self._count(track)
 
     def _rounds(self, track: str) -> int:
         return self._count(track) + len(self.host.seeds(track, "quality", self.rounds))

@@ -179,7 +179,7 @@ def _layers(receipt: Receipt) -> Piece:
 
 def _facts(receipt: Receipt) -> list[tuple[str, str]]:
     return [
-        ("Licence", receipt.licence or NONE),
+        ("License", receipt.licence or NONE),
         ("Model SHA-256", receipt.model_sha256),
         ("Parent SHA-256", receipt.parent or "none stated"),
         ("Verified", f"{receipt.created:%Y-%m-%d %H:%M:%S} UTC, took {units.seconds(receipt.seconds)}"),

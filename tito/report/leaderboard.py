@@ -184,7 +184,7 @@ def _chart(board: Board) -> Chart | None:
         if row.front and row.ratio_interval
         for end in (row.ratio_interval.low, row.ratio_interval.high)
     ]
-    up = charts.axis([1.0, *ends, *(row.ratio or 1 for row in rows)], 0.06)
+    up = charts.axis([0.95, 1.05, *ends, *(row.ratio or 1 for row in rows)], 0.06)
     lines = [Line("one", charts.polyline([(0, up.at(1)), (1, up.at(1))]))]
     lines += [
         Line(
