@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tinytorch as tt
-from tinytorch.base.dtypes import bfloat16, to_bfloat16
+from tinytorch.base.dtypes import bfloat16
 from tinytorch.compression import DistillationLoss, GradualPruning, prune_channels, with_teacher
 from tinytorch.mixed_precision import autocast
 from tinytorch.native.backend import native
@@ -83,14 +83,6 @@ def fp32(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
     return task.reference
 
 
-def bfloat16_weights(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
-    """Round the weights to bfloat16: half the bytes. They are widened when the model is loaded."""
-    model = copied(task.reference)
-    for _, tensor in model.named_tensors():
-        tensor.data = to_bfloat16(tensor.data)
-    return model
-
-
 def int8_dynamic(task: Trained, parameters: Parameters, report: Report) -> tt.Module:
     return quantize_dynamic(task.reference)
 
@@ -153,10 +145,7 @@ def distilled_int8(task: Digits, parameters: Parameters, report: Report) -> tt.M
 
 TECHNIQUES: dict[str, Callable[[Any, Parameters, Report], tt.Module]] = {
     technique.__name__: technique
-    for technique in (
-        *(fp32, bfloat16_weights, int8_dynamic, int8_static, int8_qat),
-        *(sparse_int8, small_int8, structured, distilled_int8),
-    )
+    for technique in (fp32, int8_dynamic, int8_static, int8_qat, sparse_int8, small_int8, structured, distilled_int8)
 }
 
 
