@@ -348,7 +348,7 @@ def test_cache_that_skips_is_refused(judged: Any, work: Any, monkeypatch: pytest
     monkeypatch.setattr(work.entry.caching, "Decoder", Forgetful)
     code, message = refused(judged, cached, "tinygpt_quality")
     assert code == "cached"
-    assert "the past is not looked at" in message
+    assert "the past is ignored" in message
     assert refused(judged, cached, "tinygpt_times")[0] == "cached"
 
 
