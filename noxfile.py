@@ -230,6 +230,22 @@ def compete_selftest(session: nox.Session) -> None:
 
 @nox.session(name="compete-kills")
 def compete_kills(session: nox.Session) -> None:
-    """Kill 200 submissions and 50 verifications at random moments: what is there is complete, and nothing is lost."""
+    """Kill 200 submissions, 50 verifications, and 50 leaderboards at random moments: nothing is half-written or lost."""
     compete_tests(session, "test_races.py", TITO_KILLS="200")
     compete_tests(session, "test_verify_kills.py", TITO_KILLS="50")
+    compete_tests(session, "test_leaderboard_kills.py", TITO_KILLS="50")
+
+
+@nox.session(name="compete-walkthrough")
+def compete_walkthrough(session: nox.Session) -> None:
+    """Run the commands of submissions/README.md in a copy of the checkout: nine entries, verified and ranked."""
+    install(session, "tests", native=True)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-rP",
+        "tests/compete/test_walkthrough.py",
+        *session.posargs,
+        env={"TITO_WALKTHROUGH": "1"},
+    )

@@ -25,6 +25,13 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(found.strip()) for found in COMMAND.findall(text.replace("    tito", "tito"))]
 
 
+def shell_lines(text: str) -> list[list[str]]:
+    """The lines of a document's shell block, as lists of words."""
+    block = re.search(r"^```shell\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert block
+    return [shlex.split(line) for line in block[1].splitlines()]
+
+
 def test_the_table_of_codes_is_the_program_s() -> None:
     found = re.search(r"<!-- codes: .*? -->\n(.*?)<!-- end of codes -->", RULES, re.DOTALL)
     assert found
@@ -43,6 +50,9 @@ def test_every_command_and_option_exists(words: list[str]) -> None:
 
 def test_the_documents_hold_commands() -> None:
     assert len(commands(README)) >= 12
+    assert [words[0] for words in shell_lines(README)].count("tito") >= 12
+    for words in shell_lines(README):
+        assert words[0] == "tito" or (ROOT / words[1]).is_file()
     assert {words[1] for words in commands(RULES)} >= {"submit", "check", "verify", "leaderboard"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_a_folder_holds_the_given_pages_and_no_others(tmp_path: Path) -> None:
         "b.html": "c",
         "notes.txt": "mine",
     }
+
+
+def test_what_a_killed_writer_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    for name, age in ((".a.html.1.part", 7200), (".b.html.2.part", 60)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    replace_documents({"a.html": "a"}, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.html", ".b.html.2.part"}
 
 
 def test_a_page_that_cannot_be_renamed_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

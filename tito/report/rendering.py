@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tinytorch.base.files import atomic_write
+from tinytorch.base.files import ABANDONED_SECONDS, atomic_write
 from tito.errors import ReportError
 
 LEADERBOARD = "leaderboard.html"  # in the folder of the reports
@@ -92,7 +93,8 @@ def replace_documents(documents: Mapping[str, str], folder: Path) -> None:
             finally:
                 part.unlink(missing_ok=True)
         for path in folder.iterdir():
-            if path.suffix == ".html" and path.name not in documents:
+            gone = path.suffix == ".html" and path.name not in documents
+            if gone or (path.suffix == ".part" and time.time() - path.stat().st_mtime > ABANDONED_SECONDS):
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from None

@@ -1,0 +1,63 @@
+"""The commands of submissions/README.md, run as they are printed there, in a copy of the checkout.
+
+It takes about half an hour, so only `nox -s compete-walkthrough` runs it. `test_documents` checks in every run that the
+commands and their options exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.compete.competition import ROOT
+from tests.compete.test_documents import README, shell_lines
+
+pytestmark = pytest.mark.skipif(
+    "TITO_WALKTHROUGH" not in os.environ, reason="half an hour of measuring: nox -s compete-walkthrough runs it"
+)
+
+
+def test_a_fresh_checkout_reaches_a_leaderboard(tmp_path: Path) -> None:
+    checkout = copy_of_the_checkout(tmp_path / "checkout")
+    names = {"TITO_KEY": "key", "TITO_STATE": "state"}
+    environment = os.environ | {name: str(tmp_path / part) for name, part in names.items()}
+    environment |= {"TITO_ROOT": str(checkout), "PYTHONPATH": str(checkout)}
+    environment.pop("TITO_SUBMISSIONS", None)
+    printed = {}
+    for words in shell_lines(README):
+        command = [sys.executable, *(["-m", "tito"] if words[0] == "tito" else []), *words[1:]]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        print(f"$ {' '.join(words)}\n{done.stdout}")  # noqa: T201 (shown by pytest -rP)
+        assert done.returncode == 0, done.stderr
+        printed[words[1]] = done.stdout
+    assert printed["check"].splitlines()[-1] == "checked 9, with problems 0"
+    assert printed["verify"].splitlines()[-1] == "verified 9, refused 0, self-test tied"
+    page = (checkout / "reports" / "leaderboard.html").read_text("utf-8")
+    assert page.count("<tr data-t=") == 9
+
+    def tito(*words: str) -> str:
+        command = [sys.executable, "-m", "tito", *words]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    boards = json.loads(tito("leaderboard", "--json"))["boards"]
+    assert {board["track"] for board in boards} == {"mnist", "cifar10", "tinygpt"}
+    assert sum(len(board["entries"]) for board in boards) == 9
+    assert all(row["quality_gate_met"] for board in boards for row in board["entries"])
+    assert tito("verify") == "nothing to do: every entry has a receipt of this ground\n"
+
+
+def copy_of_the_checkout(to: Path) -> Path:
+    """Copy the files that git tracks."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to / name)
+    return to
