@@ -116,6 +116,16 @@ def test_generate_text_writes_the_same_with_and_without_a_cache(data: str) -> No
     assert re.search(r"^same tokens: +yes$", printed, re.MULTILINE), printed
 
 
+def test_cast_to_bfloat16_halves_the_bytes(tmp_path: Path) -> None:
+    source, target = ROOT / "submissions" / "reference" / "mnist", tmp_path / "bf16"
+    program = [sys.executable, str(EXAMPLES / "cast_to_bfloat16.py"), str(source), str(target)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=ROOT)
+    found = re.search(r"^(\d+) bytes became (\d+)", done.stdout)
+    assert found, done.stdout
+    assert 0.49 < int(found[2]) / int(found[1]) < 0.52
+    assert sorted(path.name for path in target.iterdir()) == ["model.json", "model.safetensors"]
+
+
 def test_a_suite_of_ones_own_runs_and_passes(tmp_path: Path) -> None:
     (tmp_path / "suites").mkdir()  # a project of its own, so that record and page do not land in this one
     suite = EXAMPLES / "own_suite" / "1988_spirals"
