@@ -230,7 +230,7 @@ def compete_selftest(session: nox.Session) -> None:
 
 @nox.session(name="compete-kills")
 def compete_kills(session: nox.Session) -> None:
-    """Kill 200 submissions and 50 leaderboards at random moments: nothing is half-written or lost."""
+    """Kill 200 submissions, 50 verifications, 50 leaderboards at random moments: nothing is half-written or lost."""
     compete_tests(session, "test_races.py", TITO_KILLS="200")
     compete_tests(session, "test_verify_kills.py", TITO_KILLS="50")
     compete_tests(session, "test_leaderboard_kills.py", TITO_KILLS="50")
