@@ -47,7 +47,7 @@ from .variant import Variant, is_quantized, loaded, predictor_of, tolerance_of
 EXAMPLES = 50  # inputs of the checks in a quality round
 SINGLES, WARMUP = 750, 50  # single queries of a round, and how many of them are not timed: p99 needs 662
 BATCH, BATCHES, BATCH_WARMUP = 64, 18, 3
-TEXTS, TEXT_WARMUP = 6, 1
+TEXTS, TEXT_WARMUP = 4, 1  # a text without a cache takes half a second, and 11 processes time three each
 TEXT_BATCHES = 10
 REPEATS, TEXT_REPEATS, REPEATED_TOKENS = 100, 6, 24
 PART = 32  # inputs that the module itself computes at once: not the size of a timed batch

@@ -136,7 +136,8 @@ def verify(
     Each entry without a receipt of this ground is measured, between two self-tests of the measurement. If a self-test
     fails, there is no receipt, and the exit code is 1.
     """
-    from tito.compete.verify import describe, self_tests_alone
+    from tito.compete.selftest import describe
+    from tito.compete.verify import self_tests_alone
     from tito.compete.verify import verify as run
     from tito.terminal.verifying import VerifyProgress
 

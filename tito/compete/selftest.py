@@ -8,16 +8,18 @@ entries drawn from them, how often the ranking is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 
 from tito.bench.record import SeedRun
-from tito.compete.intervals import Latency, latency
+from tito.compete.intervals import FEWEST_CHILDREN, Latency, latency
 from tito.compete.journal import Journal
 from tito.compete.measure import REFERENCE, Host, one_round, ratio_of
+from tito.compete.progress import Rounds
 from tito.compete.receipt import SelfTest
+from tito.errors import RunError
 
 SLOWED = 0.1  # the share by which the twin is slower
 
@@ -47,6 +49,54 @@ def self_test(host: Host, track: str, rounds: int, done: Callable[[], None] = la
     """
     same, slow = recorded(host, track, rounds, done)
     return SelfTest(created=datetime.now(UTC), children=rounds, same=ratio_of(same), slowed=ratio_of(slow))
+
+
+@dataclass
+class Tester:
+    """Tests tracks, and knows which of them may be measured now.
+
+    Attributes:
+        rounds: processes that time an entry; None for as many as the suite has seeds. A self-test has at least 11.
+        passed: by track, the newest test, if all of its tests passed.
+        failed: by track, why one did not; it is not tested again.
+    """
+
+    host: Host
+    rounds: int | None
+    progress: Rounds
+    passed: dict[str, SelfTest] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def plan(self, track: str) -> None:
+        """Expect one test of a track."""
+        self.progress.plan(track, 2 * self._count(track))
+
+    def test(self, track: str, when: str) -> None:
+        """Test a track, unless it has failed before."""
+        if track in self.failed:
+            return
+        self.passed.pop(track, None)
+        done = self.progress.begin(track, f"self-test {track}", when, 2 * self._count(track))
+        try:
+            test = self_test(self.host, track, self._count(track), done)
+        except RunError as error:
+            self.failed[track] = f"{track}: the reference itself cannot be measured: {error}"
+        else:
+            if test.passed:
+                self.passed[track] = test
+            else:
+                self.failed[track] = f"{track}, {when}: {describe(test)}"
+        self.progress.finish()
+
+    def _count(self, track: str) -> int:
+        return max(FEWEST_CHILDREN, len(self.host.seeds(track, "times", self.rounds)))
+
+
+def describe(test: SelfTest) -> str:
+    """Say in one line how a self-test came out."""
+    same, slow = test.same, test.slowed
+    told = f"the reference against itself {same.verdict} ({same.ratio:.3f}, {same.low:.3f} to {same.high:.3f})"
+    return f"{told}; 10% slower {slow.verdict} ({slow.ratio:.3f}, {slow.low:.3f} to {slow.high:.3f})"
 
 
 @dataclass(frozen=True)

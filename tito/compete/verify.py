@@ -2,9 +2,9 @@
 
     wait for the turn -> check each entry -> self-test -> rounds of each entry -> self-test -> receipts
 
-The receipts of a track are written once both of its self-tests have passed. Until then its rounds are in the journal:
-an interruption loses one round, and the next run goes on from there. Nothing that an entry claims is used, except who
-it is by and what it is meant to be.
+The receipts of a batch of entries are written once the self-tests before and after it have passed. Until then its
+rounds are in the journal: an interruption loses one round, and the next run goes on from there. Nothing that an entry
+claims is used, except who it is by and what it is meant to be.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from tito.compete.check import inspect
 from tito.compete.folder import SharedFolder
 from tito.compete.journal import Journal
 from tito.compete.ledger import Files, files_of, sealed_receipts
-from tito.compete.measure import Host, ground_of, host_for
-from tito.compete.outcome import Outcome, layers_of, outcome_of
+from tito.compete.measure import ground_of, host_for
+from tito.compete.outcome import Outcome, layers_of
 from tito.compete.problems import Problem, RefusedError
 from tito.compete.progress import Progress, Report, Rounds
-from tito.compete.receipt import Layer, SelfTest
+from tito.compete.receipt import SelfTest
 from tito.compete.rules import Rules, load_rules
 from tito.compete.seal import organizer_key
-from tito.compete.selftest import self_test
+from tito.compete.selftest import Tester
+from tito.compete.session import Session, Work, tracks_of
 from tito.compete.writing import ReceiptWriter
-from tito.errors import RunError, TitoError
+from tito.errors import TitoError
 from tito.process.backend import BackendChoice, choose_backend
 from tito.process.blas import KernelChoice, choose_kernel
 from tito.process.turn import turn
@@ -67,22 +68,6 @@ class Summary:
         tested = "tied" if self.self_tests else "not needed"
         told = f"failed: {'; '.join(self.failed.values())}" if self.failed else tested
         return f"verified {self.verified}, refused {self.refused}, self-test {told}"
-
-
-@dataclass(frozen=True)
-class Work:
-    """An entry that passed the check and is to be measured."""
-
-    id: str
-    files: Files
-    layers: list[Layer]
-    shown: list[str]  # techniques that its files show
-
-    @property
-    def track(self) -> str:
-        """The track that its manifest names."""
-        assert self.files.manifest is not None
-        return self.files.manifest.track
 
 
 def verify(
@@ -139,11 +124,12 @@ def self_tests_alone(
         kernel, backend = kernel or choose_kernel(), backend or choose_backend()
         report(Progress("self-test", f"preparing the data of {', '.join(tracks)}"))
         with host_for(rules, tracks, kernel, backend) as host:
-            session = Session(host, SharedFolder(project.submissions), rounds, Rounds(report))
+            tester = Tester(host, rounds, Rounds(report))
             for track in tracks:
-                session.progress.plan(track, session.self_test_rounds(track))
-            tests, failed = session.self_tests(tracks, "alone")
-    return Summary(self_tests=tests, failed=failed)
+                tester.plan(track)
+            for track in tracks:
+                tester.test(track, "alone")
+    return Summary(self_tests=tester.passed, failed=tester.failed)
 
 
 def choose(shared: SharedFolder, ids: Sequence[str] | None, shard: Shard | None) -> tuple[list[str], list[Problem]]:
@@ -190,6 +176,8 @@ class Verification:
         newest = {receipt.entry: receipt for receipt in receipts if receipt.ground == self.writer.ground}
         files = {id: files_of(self.shared, id) for id in ids}
         done = {id for id in ids if id in newest and files[id].are_those_of(newest[id])}
+        for id in done:  # killed between its receipt and the end of its journal
+            Journal.of(self.writer.ground.id, id, files[id].model_sha256).remove()
         return {id: files[id] for id in ids if self.again or id not in done}, foreign
 
     def check(self, due: Mapping[str, Files]) -> list[Work]:
@@ -214,95 +202,12 @@ class Verification:
         return works
 
     def measure(self, works: list[Work]) -> tuple[dict[str, SelfTest], dict[str, str]]:
-        """Measure entries between two self-tests and write their receipts; return the tests, and why tracks failed."""
-        tracks = list(dict.fromkeys(work.track for work in works))
+        """Measure entries and write their receipts; return the newest self-tests, and why tracks failed theirs."""
+        tracks = tracks_of(works)
         if not tracks:
             return {}, {}
         self.report(Progress("self-test", f"preparing the data of {', '.join(tracks)}"))
         with host_for(self.rules, tracks, self.kernel, self.backend) as host:
-            session = Session(host, self.shared, self.rounds, Rounds(self.report))
-            for work in works:
-                session.expect(work)
-            before, failed = session.self_tests(tracks, "before the entries")
-            outcomes = {work.id: session.measure(work, self.again) for work in works if work.track in before}
-            after, failed_after = session.self_tests(list(before), "after the entries")
-        for work in works:
-            if work.track in after:
-                outcome, seconds = outcomes[work.id]
-                test = after[work.track]
-                self.writer.write(work.id, work.files, outcome, test, work.layers, work.shown, seconds)
-            session.journal(work).remove()  # also if it was measured on a host that failed its test
-        return after, failed | failed_after
-
-
-@dataclass
-class Session:
-    """Measurements between two self-tests."""
-
-    host: Host
-    shared: SharedFolder
-    rounds: int | None
-    progress: Rounds
-
-    def journal(self, work: Work) -> Journal:
-        return Journal.of(self.host.ground.id, work.id, work.files.model_sha256)
-
-    def expect(self, work: Work) -> None:
-        """Plan the rounds of an entry and, with the first one of a track, those of its self-tests."""
-        if work.track not in self.progress.planned:
-            self.progress.plan(work.track, 2 * self.self_test_rounds(work.track))
-        self.progress.plan(work.track, self._rounds(work.track))
-
-    def self_tests(self, tracks: Sequence[str], when: str) -> tuple[dict[str, SelfTest], dict[str, str]]:
-        """Test each track; return the tests that passed, and why others failed."""
-        passed: dict[str, SelfTest] = {}
-        failed: dict[str, str] = {}
-        for track in tracks:
-            done = self.progress.begin(track, f"self-test {track}", when, self.self_test_rounds(track))
-            try:
-                test = self_test(self.host, track, self._count(track), done)
-            except RunError as error:
-                self.progress.finish()
-                failed[track] = f"{track}: the reference itself cannot be measured: {error}"
-                continue
-            if test.passed:
-                passed[track] = test
-            else:
-                failed[track] = f"{track}, {when}: {describe(test)}"
-        return passed, failed
-
-    def measure(self, work: Work, again: bool) -> tuple[Outcome, float]:
-        """Measure one entry from a private copy; return what came out, and the seconds that it took."""
-        began = time.monotonic()
-        journal = self.journal(work)
-        if again:
-            journal.remove()
-        done = self.progress.begin(work.track, work.id, work.track, self._rounds(work.track))
-        with TemporaryDirectory(prefix="tito-entry-") as private:
-            try:
-                copy = self.shared.private_copy(work.id, Path(private) / "entry", work.files.model_sha256)
-                if copy.manifest != work.files.manifest:
-                    found = Problem("changed", "submission.json", "", "another manifest", "the one that was checked")
-                    raise RefusedError([found])
-                outcome = outcome_of(self.host, work.track, copy.path, self.rounds, journal, done)
-            except RefusedError as error:
-                outcome = Outcome(list(error.problems))
-        self.progress.finish()
-        return outcome, time.monotonic() - began
-
-    def self_test_rounds(self, track: str) -> int:
-        """Return the rounds of one self-test: of the reference and of its slowed twin."""
-        return 2 * self._count(track)
-
-    def _rounds(self, track: str) -> int:
-        return self._count(track) + len(self.host.seeds(track, "quality", self.rounds))
-
-    def _count(self, track: str) -> int:
-        return len(self.host.seeds(track, "times", self.rounds))
-
-
-def describe(test: SelfTest) -> str:
-    """Say in one line how a self-test came out."""
-    same, slow = test.same, test.slowed
-    told = f"the reference against itself {same.verdict} ({same.ratio:.3f}, {same.low:.3f} to {same.high:.3f})"
-    return f"{told}; 10% slower {slow.verdict} ({slow.ratio:.3f}, {slow.low:.3f} to {slow.high:.3f})"
+            tester = Tester(host, self.rounds, Rounds(self.report))
+            Session(host, self.shared, self.writer, tester, self.again).run(works)
+        return tester.passed, tester.failed
