@@ -287,8 +287,12 @@ def foresee(query: Callable[[], object], count: float, most_seconds: float) -> N
 def alternated(
     own: Query, reference: Query, inputs: Sequence[Any], warmup: int, outputs: list[np.ndarray]
 ) -> tuple[Measurement, Measurement]:
-    """Time both queries on each input, alternating; keep the outputs of the first, warm-up included."""
-    ask, other = asking(own, inputs, outputs), asking(reference, inputs, [])
+    """Time both queries on each input, alternating; keep the outputs of the first, warm-up included.
+
+    The reference gets copies: it would find the entry's arrays in the processor's cache and be 1% faster for it.
+    """
+    copies = {id(x): x.copy() for x in inputs if isinstance(x, np.ndarray)}
+    ask, other = asking(own, inputs, outputs), asking(reference, [copies.get(id(x), x) for x in inputs], [])
     return measure_interleaved(ask, other, samples=len(inputs) - warmup, warmup=warmup)
 
 
