@@ -32,6 +32,7 @@ class Digits:
     """MNIST's MLP."""
 
     folder = "mnist"
+    known: np.ndarray | None = None  # the reference's result for each item of the test split, if it was prepared
 
     def __init__(self, held_out: int = 0, images: datasets.MNIST | None = None) -> None:
         self.reference = load_model(REFERENCES / self.folder)
@@ -51,6 +52,7 @@ class Photos:
     """CIFAR-10's ResNet-8."""
 
     folder = "cifar10_resnet8"
+    known: np.ndarray | None = None
 
     def __init__(self, held_out: int = 0, images: datasets.CIFAR10 | None = None) -> None:
         self.reference = load_model(REFERENCES / self.folder)
@@ -70,6 +72,7 @@ class Plays:
     """TinyGPT and Shakespeare's plays, split as in its own suite."""
 
     folder = "tinygpt"
+    known: np.ndarray | None = None
 
     def __init__(self, windows: int, tokens: np.ndarray | None = None) -> None:
         reference = load_model(REFERENCES / self.folder)

@@ -186,12 +186,33 @@ def test_prepared_data_is_what_the_data_set_holds(work: Any, tmp_path: Path, mon
     work.prepare(parameters, tmp_path / "data.safetensors")
     kept, _ = load_arrays(tmp_path / "data.safetensors")
     whole = work.load(parameters)
+    assert whole.known is None
     content = (tmp_path / "data.safetensors").read_bytes()
     named = {"data": str(tmp_path / "data.safetensors"), "data_sha256": hashlib.sha256(content).hexdigest()}
     again = work.load(parameters | named)
     for task in (whole, again):
         np.testing.assert_array_equal(task.images.test_images, kept["images"])
         np.testing.assert_array_equal(task.images.test_labels, kept["labels"])
+    expected = work.tasks.correct(whole, work.variant.predictor_of(whole.reference))
+    np.testing.assert_array_equal(again.known, expected)
+
+
+@pytest.mark.parametrize("track", TRACK_OF)
+def test_prepared_results_of_the_reference_are_those_that_it_has(
+    judged: Any, work: Any, tmp_path: Path, track: str
+) -> None:
+    case = SUITE.case(f"{track}_quality")
+    few = {"windows": 20} if track == "tinygpt" else {}
+    named = prepared(track, tmp_path)
+    whole = judged(None, case.name)
+    task = work.load({**case.parameters, **few, **named})
+    work.entry.save_arrays(tmp_path / "known.safetensors", {
+        **load_arrays(named["data"])[0], "reference": work.entry.results(task, task.reference),
+    })  # fmt: skip
+    content = (tmp_path / "known.safetensors").read_bytes()
+    again = judged(None, case.name, data=str(tmp_path / "known.safetensors"),
+                   data_sha256=hashlib.sha256(content).hexdigest())  # fmt: skip
+    assert again["raw"] == whole["raw"]
 
 
 def test_prepared_data_with_another_hash_is_refused(work: Any, tmp_path: Path) -> None:
