@@ -50,6 +50,7 @@ TEXTS, TEXT_WARMUP = 4, 1  # a text without a cache takes half a second, and 11 
 TEXT_BATCHES = 10
 REPEATS, TEXT_REPEATS, REPEATED_TOKENS = 100, 6, 24
 PART = 32  # inputs that the module itself computes at once: not the size of a timed batch
+SLOWEST = 20  # times as slow as the reference a model may be, where its queries take long
 ALONE = 20  # inputs that the module itself computes one by one
 
 Query = Callable[[Any], np.ndarray]
@@ -130,7 +131,8 @@ def check_task(model: Module, data: Trained, example: np.ndarray) -> None:
 def judge_quality(model: Variant, data: Trained, parameters: Parameters) -> dict[str, Any]:
     """Measure quality on the whole test split, item by item, and the memory for one query."""
     served, examples = model.served, new_inputs(data, EXAMPLES, model.round)
-    foresee(lambda: outputs_of(served, examples), items(data) / EXAMPLES, parameters["most_seconds"])
+    own_query, reference_query = (partial(outputs_of, part) for part in (served, data.reference))
+    foresee(own_query, reference_query, examples, items(data) / EXAMPLES, parameters["most_seconds"])
     check_model(model, data, examples)
     own = results(data, served)
     reference = results(data, data.reference) if data.known is None else data.known
@@ -257,11 +259,12 @@ def judge_times(model: Variant, data: Trained, parameters: Parameters) -> dict[s
     if parameters["slowed"]:
         own = Side(slowed(own.single, parameters["slowed"]), slowed(own.batch, parameters["slowed"]))
     part, warmup = (REPEATED_TOKENS / NEW_TOKENS, TEXT_WARMUP) if isinstance(data, Plays) else (1, WARMUP)
-    foresee(lambda: own.single(asked.first), len(asked.singles) / part, parameters["most_seconds"])
+    most = parameters["most_seconds"]
+    foresee(own.single, reference.single, asked.first, len(asked.singles) / part, most)
     outputs: list[np.ndarray] = []
     answers: list[np.ndarray] = []
     own_time, reference_time = alternated(own.single, reference.single, asked.singles, warmup, outputs)
-    foresee(lambda: own.batch(asked.batches[0]), len(asked.batches), parameters["most_seconds"])
+    foresee(own.batch, reference.batch, asked.batches[0], len(asked.batches), most)
     own_batch, reference_batch = alternated(own.batch, reference.batch, asked.batches, BATCH_WARMUP, answers)
     gain = repeat_gain(own.single, reference.single, asked.repeats)
     check_timed(model, asked, outputs, answers)
@@ -282,15 +285,21 @@ def judge_times(model: Variant, data: Trained, parameters: Parameters) -> dict[s
     }
 
 
-def foresee(query: Callable[[], object], count: float, most_seconds: float) -> None:
-    """Refuse a model whose queries would take too long, after one or two of them."""
+def foresee(own: Query, reference: Query, x: Any, count: float, most_seconds: float) -> None:
+    """Refuse a model whose queries would take too long, after one or two of them.
+
+    Too long is more than `most_seconds` and more than SLOWEST times the reference's time: if this machine is busy, the
+    reference is slow as well.
+    """
     seconds = np.inf
-    for _ in range(2):  # the first one also traces, packs weights, or binds kernels
-        (seconds,) = measure(query, samples=1, warmup=0).seconds
+    for _ in range(2):  # the first query also traces, packs weights, or binds kernels
+        (seconds,) = measure(partial(own, x), samples=1, warmup=0).seconds
         if seconds * count <= most_seconds:
             return
-    raise CheckError("time", f"a query takes {seconds:.3g} s, all would take {seconds * count:.0f} s: "
-                             f"expected at most {most_seconds:g} s")  # fmt: skip
+    (usual,) = measure(partial(reference, x), samples=1, warmup=0).seconds
+    if seconds > SLOWEST * usual:
+        raise CheckError("time", f"a query takes {seconds:.3g} s, all would take {seconds * count:.0f} s: "
+                                 f"expected at most {most_seconds:g} s")  # fmt: skip
 
 
 def alternated(

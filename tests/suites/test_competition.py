@@ -255,11 +255,30 @@ def test_damaged_files_are_refused(judged: Any, tmp_path: Path) -> None:
     assert refused(judged, folder, "mnist_quality")[0] == "model"
 
 
-def test_slow_model_is_foreseen(judged: Any) -> None:
+def test_slow_model_is_foreseen(judged: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work.entry, "SLOWEST", 0.01)
     code, message = refused(judged, mlp(), "mnist_times", most_seconds=1e-7)
     assert code == "time"
     assert "expected at most 1e-07 s" in message
     assert refused(judged, mlp(), "mnist_quality", most_seconds=1e-7)[0] == "time"
+
+
+def test_busy_machine_on_which_the_reference_is_slow_too_refuses_nothing(judged: Any) -> None:
+    assert judged(mlp(), "mnist_times", most_seconds=1e-7)["metrics"]["speedup"] > 0
+    assert judged(mlp(), "mnist_quality", most_seconds=1e-7)["metrics"]["points_lost"] == 0
+
+
+def test_query_that_takes_an_hour_is_foreseen_after_two(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    clock = {"own": 3600.0, "reference": 1e-3}
+
+    def measured(query: Any, samples: int, warmup: int) -> Any:
+        return SimpleNamespace(seconds=np.array([clock[query()]]))
+
+    monkeypatch.setattr(work.entry, "measure", measured)
+    with pytest.raises(CheckError, match=r"a query takes 3.6e\+03 s, all would take 2700000 s: expected at most 60 s"):
+        work.entry.foresee(lambda x: asked.append(x) or "own", lambda x: "reference", 1, 750, 60.0)
+    assert asked == [1, 1]
 
 
 # Cheats that only code can carry: they guard our own fast paths ----------------------------------------
