@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from tests.compete.competition import ROOT
 from tito.cli.app import app
-from tito.compete import plan
+from tito.compete import plan, session
 from tito.compete.problems import codes_table
 from tito.compete.rules import Rules
 from tito.report import standings
@@ -65,8 +65,9 @@ def test_the_rules_in_the_documentation_are_those_of_the_program(rules: Rules) -
     assert "more than 1 point of accuracy, or 0.02 nats" in text
     assert rules.tracks["tinygpt"].vocabulary == 4256
     assert "vocabulary 4,256, block 128; a cache has batch 1 and hop 64" in text
-    assert (plan.SELF_TEST_ROUNDS, plan.QUALITY_ROUNDS) == (4, 2)
-    assert "s * 4n / (n + 2)" in text
+    assert (plan.SELF_TEST_ROUNDS, plan.QUALITY_ROUNDS, session.BATCH) == (2, 2, 24)
+    assert "s * 2n / (n + 2)" in text
+    assert "each batch of 24 entries" in text
 
 
 @pytest.mark.parametrize("text", [RULES, README], ids=["docs/competition.md", "submissions/README.md"])

@@ -1,8 +1,10 @@
 """What verifying many entries a day needs, reckoned from measured receipts: hosts, hours, and bytes.
 
 seconds   s = mean seconds of a verified entry, over the tracks in the proportions of the receipts
-self-test t = sum over tracks of the seconds of its entries * 4 n / (n + 2): 4 n rounds, an entry takes n + 2
-hosts     h = ceil(entries * s / (86,400 - t)), with one `tito verify --shard I/h` a day on each
+self-test u = mean seconds of a self-test, likewise: seconds of the track's entries * 2 n / (n + 2), as a test has 2 n
+              rounds and an entry n + 2; there is one for each batch of B entries
+          t = sum over tracks of the seconds of one self-test: a run has one more of each track than batches
+hosts     h = ceil(entries * (s + u / B) / (86,400 - t)), with one `tito verify --shard I/h` a day on each
 bytes     b = entries * (mean bytes of the model files + mean bytes of a receipt)
 """
 
@@ -15,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tito.compete.receipt import Receipt
+from tito.compete.session import BATCH
 from tito.errors import TitoError
 
 DAY = 86_400  # seconds
 QUALITY_ROUNDS = 2  # of an entry; besides these it has one round for each process that times it
-SELF_TEST_ROUNDS = 4  # for each of these processes: the reference and its twin, before and after the entries
+SELF_TEST_ROUNDS = 2  # for each of these processes: the reference and its twin
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class TrackCost:
     track: str
     receipts: int
     seconds: float
-    self_test_seconds: float  # estimated from the number of rounds, once for each run of `tito verify`
+    self_test_seconds: float  # of one self-test, estimated from its number of rounds
     model_bytes: float
     receipt_bytes: float
 
@@ -41,14 +44,16 @@ class Plan:
     entries: int
     tracks: Sequence[TrackCost]
     seconds: float  # mean of one entry
-    self_test_seconds: float  # of one run over all tracks
+    batch_seconds: float  # of the self-tests of batches, for each entry
+    self_test_seconds: float  # of those that a run has besides, one for each track
     hosts: int
     bytes: float
 
     @property
     def hours(self) -> float:
         """Hours of measuring, over all hosts: the entries and one run's self-tests on each host."""
-        return (self.entries * self.seconds + self.hosts * self.self_test_seconds) / 3600
+        own = self.entries * (self.seconds + self.batch_seconds)
+        return (own + self.hosts * self.self_test_seconds) / 3600
 
 
 def plan(receipts: Sequence[Receipt], entries: int) -> Plan:
@@ -69,9 +74,10 @@ def plan(receipts: Sequence[Receipt], entries: int) -> Plan:
     tests = sum(cost.self_test_seconds for cost in tracks)
     if tests >= DAY:
         raise TitoError(f"the self-tests of one run take {tests / 3600:.1f} hours: no time is left in a day")
-    hosts = math.ceil(entries * seconds / (DAY - tests))
+    batch = sum(cost.receipts * cost.self_test_seconds for cost in tracks) / count / BATCH
+    hosts = math.ceil(entries * (seconds + batch) / (DAY - tests))
     kept = sum(cost.receipts * (cost.model_bytes + cost.receipt_bytes) for cost in tracks) / count
-    return Plan(entries, tracks, seconds, tests, hosts, entries * kept)
+    return Plan(entries, tracks, seconds, batch, tests, hosts, entries * kept)
 
 
 def _cost(track: str, receipts: Sequence[Receipt]) -> TrackCost:

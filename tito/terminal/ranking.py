@@ -123,6 +123,8 @@ class Needs(Protocol):
     @property
     def seconds(self) -> float: ...
     @property
+    def batch_seconds(self) -> float: ...
+    @property
     def self_test_seconds(self) -> float: ...
     @property
     def hosts(self) -> int: ...
@@ -141,7 +143,8 @@ def show_plan(plan: Needs) -> RenderableType:
     needs = [
         ("entries a day", units.integer(plan.entries)),
         ("one entry", f"{units.seconds(plan.seconds)} on average, in the receipts' proportions of tracks"),
-        ("self-tests", f"{units.seconds(plan.self_test_seconds)} for each run on a host, estimated from its rounds"),
+        ("self-tests", f"{units.seconds(plan.batch_seconds)} for each entry, estimated from their rounds"),
+        ("", f"{units.seconds(plan.self_test_seconds)} more for each run on a host"),
         ("measuring", f"{units.significant(plan.hours)} hours"),
         ("hosts", f"{plan.hosts}, each like the one that was measured, with one run a day"),
         ("storage", f"{units.size(plan.bytes)} a day"),
