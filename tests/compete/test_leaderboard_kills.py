@@ -21,7 +21,7 @@ from tests.compete.measuring import Organizer, organizer_at
 from tito.compete.ledger import files_of
 from tito.compete.seal import organizer_key, receipt_text, seal
 
-KILLS = int(os.environ.get("TITO_KILLS", "4"))
+KILLS = int(os.environ.get("TITO_KILLS", "3"))
 COUNT = 60
 
 
@@ -62,13 +62,15 @@ def test_no_page_is_half_written_and_the_next_run_finishes(command: list[str], t
     complete = {path.name for path in pages(tmp_path)}
     assert len(complete) == COUNT + 2
     killed = 0
-    for _ in range(KILLS):
+    for _ in range(4 * KILLS):
+        if killed == KILLS:
+            break
         there = pages(tmp_path)
         for path in chance.sample(there, len(there) // 2):
             path.unlink()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # importing takes most of the time; pages are written at the end
-        time.sleep(whole * chance.uniform(0.3, 1.05))
+        time.sleep(whole * chance.uniform(0.2, 0.95))
         process.kill()
         killed += process.wait() == -9
         for path in pages(tmp_path):
@@ -77,5 +79,5 @@ def test_no_page_is_half_written_and_the_next_run_finishes(command: list[str], t
     assert {path.name for path in pages(tmp_path)} == complete
     page = (tmp_path / "project" / "reports" / "leaderboard.html").read_text("utf-8")
     assert len(re.findall("<tr data-t=", page)) == COUNT
-    print(f"killed {killed} of {KILLS}")  # noqa: T201 (shown by pytest -rP)
-    assert killed
+    print(f"killed {killed} times")  # noqa: T201 (shown by pytest -rP)
+    assert killed == KILLS
