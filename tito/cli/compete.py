@@ -129,6 +129,9 @@ def verify(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also entries that have a receipt of this ground.")] = False,
     self_test: Annotated[bool, typer.Option("--self-test", help="Only test the measurement itself.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread the entries over the workers of this Dask scheduler.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Measure entries and write receipts.
@@ -139,11 +142,17 @@ def verify(
     from tito.compete.selftest import describe
     from tito.compete.verify import self_tests_alone
     from tito.compete.verify import verify as run
+    from tito.terminal.ranking import anchor_line
     from tito.terminal.verifying import VerifyProgress
 
     here = project()
     place, part = _folder(here, folder), _shard(shard)
     ids = [_id(place, entry) for entry in entries] if entries else None
+    if scheduler is not None:
+        if self_test:
+            raise typer.BadParameter("--self-test with --scheduler: run it on each host")
+        _verify_on_cluster(scheduler, place, ids, part, _options(rounds, again))
+        return
     _fetch_data(here)
     with VerifyProgress(console(stderr=True)) as progress:
         if self_test:
@@ -156,8 +165,39 @@ def verify(
             write(f"{name}: {describe(test)}")
     else:
         _show_refused(summary.receipts)
+        for anchor in summary.anchors:
+            write(anchor_line(anchor))
     write(summary)
     if not summary.passed:
+        raise typer.Exit(1)
+
+
+def _options(rounds: int | None, again: bool) -> list[str]:
+    """Return the options of `tito verify` that its processes on other hosts get as well."""
+    return [*(["--rounds", str(rounds)] if rounds else []), *(["--again"] if again else [])]
+
+
+def _verify_on_cluster(
+    scheduler: str, place: Path, ids: list[str] | None, shard: tuple[int, int] | None, options: list[str]
+) -> None:
+    from tito.compete.cluster import verify_on_cluster
+    from tito.compete.folder import SharedFolder
+    from tito.compete.verify import choose
+    from tito.terminal.verifying import VerifyProgress
+
+    chosen, problems = choose(SharedFolder(place), ids, shard)
+    with VerifyProgress(console(stderr=True)) as progress:
+        outcomes = verify_on_cluster(scheduler, place, chosen, options, progress.report)
+    _say_some(problems)
+    for id, reason in outcomes.failed.items():
+        say(f"{id}: {reason}")
+    for done in outcomes.done:
+        if done.code:
+            said = done.said[-1] if done.said else "nothing"
+            say(f"{', '.join(done.task.ids)}: exit code {done.code} on {done.worker}; it said: {said}")
+    _show_refused(outcomes.receipts)
+    write(outcomes)
+    if not outcomes.passed:
         raise typer.Exit(1)
 
 
