@@ -162,7 +162,7 @@ def organizer_at_folder(shared: Path) -> Any:
 def enter(path: Path, number: int) -> None:
     """Write an entry: the MNIST reference with one weight changed, so that no two entries hold the same model."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = load_model(REFERENCES / "mnist").model
+    model = load_model(REFERENCES / "mnist")
     first = next(iter(model.parameters()))
     first.data[0, number] += np.float32(1e-3)
     make_entry(path, model, f"alice/{path.name}", title=f"The reference, weight {number} changed")

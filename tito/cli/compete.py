@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tito.compete.problems import Problem
     from tito.compete.ranking import Standing
     from tito.compete.rules import Rules
+    from tito.compete.verify import Summary
     from tito.project import Project
 
 competition = group("Submit optimized models, verify them, and rank them.")
@@ -92,8 +93,10 @@ def check(
     """
     from tito.compete.check import check_entry
     from tito.compete.folder import SharedFolder
+    from tito.compete.ledger import holders_of, sealed_receipts
     from tito.compete.manifest import manifest_schema
     from tito.compete.rules import load_rules
+    from tito.compete.seal import organizer_key
 
     if schema:
         write(json.dumps(manifest_schema(), indent=2))
@@ -101,7 +104,8 @@ def check(
     here = project()
     rules, shared = load_rules(here), SharedFolder(_folder(here, folder))
     chosen, problems = _chosen(shared, paths)
-    others = shared.models() if chosen else {}
+    receipts, _ = sealed_receipts(shared, organizer_key(shared.path, make=False)) if chosen else ([], [])
+    others = holders_of(shared, receipts) if chosen else {}
     for problem in problems:
         write(problem)
     refused = len(problems)
@@ -139,10 +143,8 @@ def verify(
     Each entry without a receipt of this ground is measured, between two self-tests of the measurement. If a self-test
     fails, there is no receipt, and the exit code is 1.
     """
-    from tito.compete.selftest import describe
     from tito.compete.verify import self_tests_alone
     from tito.compete.verify import verify as run
-    from tito.terminal.ranking import anchor_line
     from tito.terminal.verifying import VerifyProgress
 
     here = project()
@@ -159,6 +161,16 @@ def verify(
             summary = self_tests_alone(here, rounds=rounds, report=progress.report)
         else:
             summary = run(here, place, ids, rounds=rounds, again=again, shard=part, report=progress.report)
+    _show_summary(summary, self_test)
+    if not summary.passed:
+        raise typer.Exit(1)
+
+
+def _show_summary(summary: Summary, self_test: bool) -> None:
+    """Print what came out: why entries are refused, or how the self-tests ended, and the counts."""
+    from tito.compete.selftest import describe
+    from tito.terminal.ranking import anchor_line
+
     _say_some(summary.problems)
     if self_test:
         for name, test in summary.self_tests.items():
@@ -168,8 +180,6 @@ def verify(
         for anchor in summary.anchors:
             write(anchor_line(anchor))
     write(summary)
-    if not summary.passed:
-        raise typer.Exit(1)
 
 
 def _options(rounds: int | None, again: bool) -> list[str]:
