@@ -70,7 +70,7 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         parameter_count = sum(array(value).size for value in model.parameters())
     if job.get("models"):
         _keep_model(_optional(workload, "save"), model, Path(job["models"]))
-    figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits", [])}
+    figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits") or []}
     return {**figures, "parameter_count": parameter_count, "raw": raw, "conditions": conditions}
 
 

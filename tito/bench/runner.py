@@ -10,7 +10,6 @@ measured until then, the reason, and the status "failed".
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from tito.bench.record import (
 from tito.bench.rounds import QUIET_TICK
 from tito.bench.suite import Case, LoadedSuite, ProfilePlan
 from tito.errors import RunError
+from tito.files import scratch
 from tito.process import events
 from tito.process.backend import BackendChoice, pinned_backend
 from tito.process.blas import KernelChoice
@@ -134,13 +134,13 @@ def run_suite(
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
     chosen = selection.part_of(suite, left_out)
-    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
+    with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
             plan=selection.quick_plan(suite.profile) if quick else suite.profile,
             pinned=pinned,
             report=report,
-            weights=weights or Path(folder) / "model.safetensors",
+            weights=weights or folder / "model.safetensors",
             models=models.resolve() if models else None,
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )

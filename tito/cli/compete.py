@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, say, show, write
+from tito.files import user_path
 
 if TYPE_CHECKING:
     from tito.compete.folder import SharedFolder
@@ -258,12 +259,12 @@ def _one_of(what: str, value: str, expected: Iterable[str]) -> None:
 
 def _folder(here: Project, chosen: Path | None) -> Path:
     """Return the shared folder: the option or TITO_SUBMISSIONS, else the checkout's."""
-    return (chosen or here.submissions).expanduser().resolve()
+    return user_path(chosen or here.submissions).resolve()
 
 
 def _id(place: Path, entry: str) -> str:
     """Return the id of an entry of the shared folder, which is given as an id or as a path."""
-    path = Path(entry).expanduser().absolute()
+    path = user_path(entry).absolute()
     return path.relative_to(place).as_posix() if path.is_relative_to(place) else entry
 
 
@@ -277,7 +278,7 @@ def _chosen(shared: SharedFolder, paths: list[str] | None) -> tuple[list[tuple[P
         return [(entry.path, entry.id) for entry in found], problems
     chosen: list[tuple[Path, str | None]] = []
     for text in paths:
-        path, id = Path(text).expanduser(), _id(shared.path, text)
+        path, id = user_path(text), _id(shared.path, text)
         if id != text or not path.exists():
             chosen.append((shared.entry_path(id), id))
         else:

@@ -22,10 +22,13 @@ suites = group("Benchmarks: list, show, run.")
 @suites.command("list")
 def suite_list() -> None:
     """List the suites."""
-    from tito.bench.suites import find_suites
+    from tito.bench.suites import usable_suites
     from tito.terminal.suite import list_suites
 
-    show(list_suites(find_suites(project().suites)))
+    found, problems = usable_suites(project().suites)
+    for problem in problems:
+        say(f"skipped {problem}")
+    show(list_suites(found))
 
 
 @suites.command("show")
@@ -59,18 +62,20 @@ def suite_run(
     ] = None,
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
-    import tempfile
-
+    from tito.bench.reference import check_reference_folder
     from tito.bench.store import Store
+    from tito.files import scratch
     from tito.terminal.record import show_record
 
     here = project()
     loaded = _altered(here, name, gate or [], case or [])
     chosen = _backend(backend)
     Store(here.reports).check_writable()
+    if keep_weights is not None:
+        check_reference_folder(keep_weights)
     command = _command(name, seeds, quick, gate or [], backend, case or [])
-    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
-        weights = Path(folder) / "model.safetensors"
+    with scratch("weights") as folder:
+        weights = folder / "model.safetensors"
         record = _run(loaded, seeds, quick, command, chosen, weights, keep_models)
         page, problems = _keep(here, record)
         if keep_weights is not None and record.status == "passed":

@@ -10,8 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tito.compete.folder import SharedFolder
 from tito.compete.journal import Journal
@@ -23,6 +21,7 @@ from tito.compete.problems import Problem, RefusedError
 from tito.compete.receipt import Layer
 from tito.compete.selftest import Tester
 from tito.compete.writing import ReceiptWriter, Span
+from tito.files import scratch
 
 BATCH = 24  # entries between two self-tests, which take as long as three to four entries
 
@@ -88,9 +87,9 @@ class Session:
         if self.again:
             journal.remove()
         done = progress.begin(work.track, work.id, work.track, self._rounds(work.track))
-        with TemporaryDirectory(prefix="tito-entry-") as private:
+        with scratch("entry") as private:
             try:
-                copy = self.shared.private_copy(work.id, Path(private) / "entry", work.files.model_sha256)
+                copy = self.shared.private_copy(work.id, private / "entry", work.files.model_sha256)
                 if copy.manifest != work.files.manifest:
                     raise RefusedError([Problem("changed", MANIFEST, "", "another one", "the one that was checked")])
                 outcome = outcome_of(self.host, work.track, copy.path, self.tester.rounds, journal, done)

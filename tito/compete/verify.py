@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tito.compete.anchor import anchors_of, compare_anchors, known_ground, must_compare
 from tito.compete.check import inspect
@@ -33,6 +32,7 @@ from tito.compete.selftest import Tester
 from tito.compete.session import Session, Work, tracks_of
 from tito.compete.writing import ReceiptWriter, Span
 from tito.errors import TitoError
+from tito.files import scratch
 from tito.process.backend import BackendChoice, choose_backend
 from tito.process.blas import KernelChoice, choose_kernel
 from tito.process.provenance import this_host
@@ -195,9 +195,9 @@ class Verification:
         for number, (id, files) in enumerate(due.items(), 1):
             self.report(Progress(id, f"checking, {number} of {len(due)}"))
             began, start = datetime.now(UTC), time.monotonic()
-            with TemporaryDirectory(prefix="tito-check-") as private:
+            with scratch("check") as private:
                 try:
-                    copy = self.shared.private_copy(id, Path(private) / "entry", files.model_sha256)
+                    copy = self.shared.private_copy(id, private / "entry", files.model_sha256)
                     checked = inspect(copy.path, id, self.rules, others)
                     problems = checked.problems
                 except RefusedError as error:

@@ -19,6 +19,7 @@ from tinytorch.environment import machine
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice
 from tito.process.documents import Frozen
+from tito.process.environment import recorded_environment
 
 
 class Machine(Frozen):
@@ -59,7 +60,7 @@ def provenance(
         machine=this_machine(),
         blas=blas,
         backend=backend,
-        environment=dict(pinned) | _affinity(),
+        environment=dict(pinned) | recorded_environment() | _affinity(),
         command=command,
     )
 
