@@ -55,7 +55,7 @@ def matches(test: str, wanted: str) -> bool:
 class Plugin:
     """Chooses, observes, and reports the tests of one run.
 
-    A run's `tests` are the wanted ones, in order; None for all that grade. With `stop`, the first failure ends it.
+    A run's `tests` are the wanted ones, in order, with "*" for all others; None for all that grade. With `stop`, the first failure ends it.
     With `beyond`, tests with this mark run as well.
     """
 
@@ -113,5 +113,6 @@ class Plugin:
 
 
 def _place(test: str, wanted: list[str]) -> int | None:
-    """Return a test's position among the wanted ones, or None."""
-    return next((index for index, name in enumerate(wanted) if matches(test, name)), None)
+    """Return a test's position among the wanted ones, or None; "*" is every other test."""
+    found = [index for index, name in enumerate(wanted) if name != "*" and matches(test, name)]
+    return found[0] if found else wanted.index("*") if "*" in wanted else None
