@@ -23,8 +23,8 @@ from pydantic import Field, ValidationError
 
 from tito.course.blank import answers_in, blank, fill, prepared, reference_answers
 from tito.course.exercise import Exercise, load_exercise
+from tito.course.matching import matches
 from tito.course.modules import MODULES, find_module
-from tito.course.plugin import matches
 from tito.course.running import Outcome, Run, run
 from tito.course.source import Function, Source
 from tito.errors import CourseError
