@@ -11,10 +11,10 @@ def made_progress(complete: int, started: tuple[int, int] | None = (3, 7), stale
     found = []
     for module in MODULES:
         if module.number <= complete:
-            found.append(ModuleProgress(module, "complete", 7, 7))
+            found.append(ModuleProgress(module, "complete", 7, 7, False))
         elif module.number == complete + 1 and started:
-            found.append(ModuleProgress(module, "started", *started, stale=stale))
+            found.append(ModuleProgress(module, "started", *started, stale))
         else:
             state = "open" if module.number == complete + 1 else "locked"
-            found.append(ModuleProgress(module, state, 0, 7))  # type: ignore[arg-type]
+            found.append(ModuleProgress(module, state, 0, 7, False))  # type: ignore[arg-type]
     return Progress(tuple(found))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tito.course.modules import CHECKPOINTS, ERAS, MILESTONES, MODULES, Checkpoint, Era, Milestone
+from tito.course.modules import CHECKPOINTS, ERAS, MILESTONES, MODULES, Checkpoint, Era, Milestone, Module
 from tito.course.progress import ModuleProgress, Progress
 
 FIRST_YEAR, LAST_YEAR = 1950, 2025  # the axis begins a little before the first milestone, where a learner begins
@@ -102,3 +102,22 @@ def _year(stops: list[Stop]) -> float:
             return before + share * (stop.era.year - before)
         before = float(stop.era.year)
     return before
+
+
+def unlocked_by(module: Module, progress: Progress) -> list[str]:
+    """Return what the completion of a module unlocks, a line each: checkpoint, milestone, next module."""
+    complete = {one.module.number for one in progress.modules if one.state == "complete"} | {module.number}
+    lines = []
+    for checkpoint in CHECKPOINTS:
+        if module.number in checkpoint.modules and complete >= set(checkpoint.modules):
+            lines.append(f"checkpoint {checkpoint.key}: {checkpoint.question} tito checkpoint test {checkpoint.key}")
+    for milestone in MILESTONES:
+        if module.number <= milestone.after_module and is_unlocked(milestone, complete):
+            lines.append(f"milestone {milestone.year} is unlocked: tito milestone run {milestone.suite}")
+    later = next((one for one in progress.modules if one.module.number not in complete), None)
+    if later is None:
+        lines.append("all 20 modules are complete")
+    else:
+        verb = "test" if later.state == "started" else "start"
+        lines.append(f"next: tito module {verb} {later.module.key}")
+    return lines

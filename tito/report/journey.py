@@ -12,13 +12,13 @@ from tito.course.progress import ModuleProgress
 from tito.report.rendering import JOURNEY, environment, render, write_documents
 
 CLOSE = 8  # years: nearer labels would touch on a narrow page
-STATE = {"complete": "complete", "started": "started", "open": "not started", "locked": "locked"}
+STATE = {"complete": "complete", "started": "started", "open": "not started", "locked": "later"}
 ANSWER: Mapping[CheckpointState, str] = {
     "passed": "Yes",
     "failed": "Not yet",
     "changed": "Test again",
     "ready": "Ready to test",
-    "locked": "Locked",
+    "locked": "Later",
 }
 
 
@@ -112,7 +112,7 @@ def _part(one: ModuleProgress, here: bool) -> Part:
     if one.state == "started":
         says = f"{one.passed} of {one.total} steps"
     if one.stale:
-        says += ", changed since"
+        says += ", changed since then"
     share = 100 if one.state == "complete" else round(100 * one.passed / one.total) if one.total else 0
     return Part(one, says, share, here)
 

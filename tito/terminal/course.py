@@ -156,7 +156,7 @@ def _milestone(stop: Stop, signs: dict[str, str]) -> Text:
 def _steps(one: ModuleProgress) -> str:
     if one.state != "started":
         return "not started"
-    changed = ", changed since" if one.stale else ""
+    changed = ", changed since then" if one.stale else ""
     return f"{one.passed} of {one.total} steps{changed}"
 
 
@@ -183,5 +183,5 @@ def _standing(journey: Journey, signs: dict[str, str]) -> Iterator[Text]:
         yield Text(f"{journey.here.module.label}: {_steps(journey.here)}; next: {journey.command}")
     yield Text()
     for names in (("complete", "started", "open", "locked"), ("unlocked", "ahead")):
-        words = {"unlocked": "milestone unlocked", "ahead": "milestone locked"}
+        words = {"unlocked": "milestone unlocked", "ahead": "milestone locked", "locked": "later"}
         yield Text("   ".join(f"{signs[name]} {words.get(name, name)}" for name in names), style="dim")
