@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.report.browser import browse, in_a_browser, widths
 from tito.course.lesson import read_lesson
 from tito.course.modules import find_module

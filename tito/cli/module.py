@@ -163,7 +163,9 @@ def module_solution(
     _, _, exercise = _exercise(name)
     wanted = find_name(exercise, part)
     if not yes:
-        typer.confirm(f"Show the answer for {wanted}? tito module hint {exercise.module.key} {part} leads to it", abort=True)
+        typer.confirm(
+            f"Show the answer for {wanted}? tito module hint {exercise.module.key} {part} leads to it", abort=True
+        )
     source = prepared(exercise.source(), exercise)
     write(body_of(source, wanted, exercise.starts.get(wanted)).rstrip("\n"))
 

@@ -95,7 +95,11 @@ def _short(name: str) -> tuple[str, ...]:
 def _unknown(exercise: Exercise, text: str, known: list[str] | tuple[str, ...]) -> str:
     spelled = {short: name for name in known for short in (name, *_short(name))}
     close = difflib.get_close_matches(text, spelled, n=1)
-    guess = f"did you mean {spelled[close[0]]}?" if close else f"expected a step from 1 to {len(exercise.steps)}, or {_few(exercise)}"
+    guess = (
+        f"did you mean {spelled[close[0]]}?"
+        if close
+        else f"expected a step from 1 to {len(exercise.steps)}, or {_few(exercise)}"
+    )
     return f"{text!r} is no step, name, or test of module {exercise.module.label}; {guess}"
 
 

@@ -14,13 +14,18 @@ from rich.text import Text
 
 from tito.course.journey import CheckpointState, Journey
 from tito.course.progress import ModuleProgress, Progress
+from tito.errors import printable
+from tito.report.pieces import cut
 from tito.terminal.tables import indented, lines, table
 
 if TYPE_CHECKING:  # tito module list loads neither pytest's results nor exercises
     from tito.course.checkpoints import CheckpointResult
+    from tito.course.classroom import Row
     from tito.course.grading import Result, StepResult
+    from tito.course.modules import Module
     from tito.course.running import Failure
 
+LONGEST = 100  # characters of a message in the table of a class
 UNWRITTEN = ": yours to write"  # the end of the message that a blank body raises
 ANSWERS: Mapping[CheckpointState, str] = {
     "passed": "yes",
@@ -134,7 +139,9 @@ def show_checkpoint(result: CheckpointResult, first_line: str) -> RenderableType
     parts: list[RenderableType] = [
         Text(first_line, style="dim"),
         Text(),
-        indented(Text.assemble((f"{one.key} {one.name}", "bold"), f"  {one.question}  ", answer, (f"  {count}", "dim"))),
+        indented(
+            Text.assemble((f"{one.key} {one.name}", "bold"), f"  {one.question}  ", answer, (f"  {count}", "dim"))
+        ),
     ]
     if result.failure is not None:
         parts += [Text(), show_failure(result.failure)]
@@ -182,4 +189,21 @@ def list_milestones(journey: Journey, titles: Mapping[str, str]) -> RenderableTy
         one = stop.milestone
         state = Text("unlocked", style="green") if stop.unlocked else Text(f"after {one.after_module:02}", style="dim")
         made.add_row(Text(one.suite, style="bold"), str(one.year), titles.get(one.suite, ""), state)
+    return made
+
+
+def list_class(rows: Sequence[Row], modules: Sequence[Module]) -> RenderableType:
+    """Return one line for each student: the steps that pass in each module, and the first message."""
+    shown = [module for module in modules if any(row.grades[module.key].steps for row in rows)]
+    made = table("student", *(module.key for module in shown), "first message", right=[m.key for m in shown])
+    for row in rows:
+        cells = []
+        for module in shown:
+            grade = row.grades[module.key]
+            full = bool(grade.steps) and grade.passed == len(grade.steps)
+            text = f"{grade.passed}/{len(grade.steps)}" if grade.steps else "-"
+            cells.append(Text(text, style="green" if full else ""))
+        messages = [row.grades[module.key].message for module in shown]
+        first = next((text for text in messages if text and text != "not started"), "")
+        made.add_row(Text(printable(row.student), style="bold"), *cells, Text(cut(first, LONGEST), style="dim"))
     return made
