@@ -133,7 +133,8 @@ def test_every_entry_gets_a_receipt_although_a_worker_is_killed(
         enter(shared / "alice" / f"entry-{number}", number)
     with cluster(tmp_path, WORKERS) as (address, workers):
         verify = start(tito("verify", "--scheduler", address, "--folder", str(shared)))
-        victim = wait_for(lambda: measuring(workers))
+        victim = wait_for(lambda: verify.poll() is not None or measuring(workers))
+        assert verify.poll() is None, verify.communicate()[0]
         below = descendants(victim)
         os.kill(victim, signal.SIGKILL)
         wait_for(lambda: not any(alive(pid) for pid in below))

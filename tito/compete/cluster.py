@@ -180,7 +180,8 @@ def _client(address: str) -> Iterator[Any]:
     except (OSError, ValueError, TypeError) as error:  # TypeError: TLS without certificates
         raise TitoError(f"--scheduler {address}: not reachable: {printable(str(error)).splitlines()[0]}") from None
     try:
-        yield client
+        with client.as_current():
+            yield client
     finally:
         with contextlib.suppress(Exception):  # a scheduler that is gone; what matters are the receipts
             client.close(timeout=5)
