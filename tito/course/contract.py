@@ -210,4 +210,5 @@ def _users_of(module: str, tinytorch: Path, tests: tuple[Path, ...]) -> _Users:
     packages = {f"tinytorch/{file.parent.name}": file for file in sorted(tinytorch.glob("*/*.py"))}
     files |= {label: file for label, file in packages.items() if f"tinytorch.{module}" in file.read_text("utf-8")}
     files |= {f"the tests in {file.name}": file for file in tests}
+    files["import tinytorch"] = tinytorch / "__init__.py"
     return _Users(module, files)
