@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,7 +103,3 @@ def popen(root: Path, *arguments: str, **variables: str) -> subprocess.Popen[str
         text=True,
         bufsize=1,
     )
-
-
-def with_workspace(folder: Path) -> dict[str, str]:
-    return os.environ | {"TITO_WORKSPACE": str(folder)}

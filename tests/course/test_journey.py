@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.course.progressing import made_progress
-from tito.course.journey import FIRST_YEAR, make_journey
+from tito.course.journey import FIRST_YEAR, make_journey, unlocked_by
+from tito.course.modules import MODULES
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,16 @@ def test_checkpoints_without_a_test_are_ready_or_locked():
     journey = make_journey(made_progress(3), {0: "passed", 1: "failed"})
     states = [state for _, state in journey.checkpoints]
     assert states == ["passed", "failed", "ready"] + ["locked"] * 13
+
+
+def test_a_completed_module_unlocks_its_checkpoint_and_milestone():
+    lines = unlocked_by(MODULES[3], made_progress(4, started=None))
+    assert lines == [
+        "checkpoint 03: Can I build network layers? tito checkpoint test 03",
+        "milestone 1957 is unlocked: tito milestone run perceptron",
+        "next: tito module start 05",
+    ]
+    assert unlocked_by(MODULES[1], made_progress(2))[-1] == "next: tito module test 03"
+    assert unlocked_by(MODULES[14], made_progress(15)) == ["next: tito module test 16"]
+    assert unlocked_by(MODULES[18], made_progress(19, started=None))[0].startswith("checkpoint 14")
+    assert unlocked_by(MODULES[19], made_progress(20))[-1] == "all 20 modules are complete"

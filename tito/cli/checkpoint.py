@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, say, show, write
+from tito.cli.module import check_pytest
 
 if TYPE_CHECKING:
     from tito.course.journey import Journey
@@ -61,6 +62,7 @@ def checkpoint_test(
     here = project()
     workspace = Workspace.find(here)
     files = own_files(workspace, checkpoint)
+    check_pytest()
     with console(stderr=True).status(f"testing checkpoint {checkpoint.key}"):
         result = test_checkpoint(here, workspace, checkpoint)
     show(show_checkpoint(result, described(files, here.root)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, show, write
+from tito.cli.module import check_pytest
 
 if TYPE_CHECKING:
     from tito.course.classroom import Row
@@ -30,6 +31,7 @@ def grade(
     from tito.terminal.grading import list_class
 
     here, chosen = project(), parse_modules(modules)
+    check_pytest()
     place = folder.expanduser().resolve()
     progress = console(stderr=True)
 

@@ -88,6 +88,7 @@ def module_test(
     """Test your file of a module, step by step; exit code 1 if a step fails."""
     here, workspace, exercise = _exercise(name)
     workspace.require(exercise.module)
+    check_pytest()
     if pdb:
         from tito.course.debugging import debug
 
@@ -124,6 +125,7 @@ def module_complete(name: Name) -> None:
     here, workspace, exercise = _exercise(name)
     module = exercise.module
     workspace.require(module)
+    check_pytest()
     with console(stderr=True).status(f"testing {module.label}"):
         result = grade(here, workspace, module)
     if not result.complete:
@@ -202,10 +204,26 @@ def module_status() -> None:
     here = project()
     workspace = Workspace.find(here)
     for module in stale_modules(here, workspace):
+        check_pytest()
         with console(stderr=True).status(f"testing {module.label}"):
             grade(here, workspace, module)
     found = progress(here, workspace)
     show(show_standing(found, make_journey(found).command))
+
+
+def check_pytest() -> None:
+    """Check that what the tests need is installed, before anything runs.
+
+    Raises:
+        CourseError: it is not.
+    """
+    from importlib.util import find_spec
+
+    from tito.errors import CourseError
+
+    missing = [name for name in ("pytest", "hypothesis") if find_spec(name) is None]
+    if missing:
+        raise CourseError(f"{' and '.join(missing)} not installed: python -m pip install -e '.[course]'")
 
 
 def _exercise(name: str) -> tuple[Project, Workspace, Exercise]:

@@ -30,13 +30,13 @@ def debug(project: Project, workspace: Workspace, exercise: Exercise, part: str 
         configuration.write_text(CONFIGURATION, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-c", str(configuration), "--rootdir", str(project.root)]
         command += ["--confcutdir", str(project.root), "--import-mode=importlib", "-p", "no:cacheprovider"]
-        command += ["-q", "-x", "--pdb", "-m", "not beyond", *_tests(exercise, [t for s in steps for t in s.tests])]
+        command += ["-q", "-x", "--pdb", "-m", "not beyond", *tests_of(exercise, [t for s in steps for t in s.tests])]
         sys.stderr.write(f"{overlay.describe(plan)}\n")
         variables = os.environ | overlay.environment(plan, folder)
         return subprocess.run(command, env=variables, cwd=folder, check=False).returncode
 
 
-def _tests(exercise: Exercise, wanted: list[str]) -> list[str]:
+def tests_of(exercise: Exercise, wanted: list[str]) -> list[str]:
     """Return tests as pytest spells them, with their files."""
     found = []
     for test in wanted:
