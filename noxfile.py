@@ -216,6 +216,13 @@ def compete_tests(session: nox.Session, file: str, **amount: str) -> None:
 
 
 @nox.session
+def learner(session: nox.Session) -> None:
+    """Work on the course: `-- module start 02`, `-- module test 02`, and every other command of tito."""
+    session.install("-e", ".[course]")
+    session.run("tito", *session.posargs)
+
+
+@nox.session
 def course(session: nox.Session) -> None:
     """Prove the exercises: blanks fail, each step turns tests green, mutations are caught; `-- 02 03` for some."""
     install(session, "tests")

@@ -97,7 +97,8 @@ def environment(plan: Plan, folder: str | os.PathLike[str]) -> dict[str, str]:
     package = place / PACKAGE
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(STAND_IN.format(overlay=str(Path(__file__).resolve())), encoding="utf-8")
-    before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(place)]
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    before = [path for path in map(os.path.abspath, known) if path != str(place)]
     return {
         VARIABLE: plan.text(),
         "PYTHONPATH": os.pathsep.join([str(place), *before]),

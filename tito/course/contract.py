@@ -59,6 +59,11 @@ def check_contract(workspace: Workspace, exercise: Exercise) -> list[ContractPro
         text = read_source(path)
     except CourseError as error:
         return [_whole(path, _line_of(error, path), str(error), "a text in UTF-8")]
+    return check_text(text, exercise, path)
+
+
+def check_text(text: str, exercise: Exercise, path: Path) -> list[ContractProblem]:
+    """Return what a text lacks as the learner's file of a module; `path` is how the problems name it."""
     if not text.strip():
         again = f"a Python file; tito module reset {exercise.module.key} creates it again"
         return [_whole(path, None, "the file is empty", again)]
@@ -66,7 +71,8 @@ def check_contract(workspace: Workspace, exercise: Exercise) -> list[ContractPro
         mine = Source(text, str(path))
     except CourseError as error:
         line = _line_of(error, path)
-        return [_whole(path, line, f"syntax error: {str(error).rpartition(f'{path}:{line}: ')[2]}", "valid Python")]
+        message = str(error).removeprefix(f"{path}:{line}: ").removeprefix(f"{path}: ")
+        return [_whole(path, line, f"syntax error: {message}", "valid Python")]
     expected = Source(prepared(exercise.source(), exercise), str(exercise.reference))
     return [problem for problem in _compare(mine, expected, exercise, path) if problem is not None]
 
@@ -210,4 +216,5 @@ def _users_of(module: str, tinytorch: Path, tests: tuple[Path, ...]) -> _Users:
     packages = {f"tinytorch/{file.parent.name}": file for file in sorted(tinytorch.glob("*/*.py"))}
     files |= {label: file for label, file in packages.items() if f"tinytorch.{module}" in file.read_text("utf-8")}
     files |= {f"the tests in {file.name}": file for file in tests}
+    files["import tinytorch"] = tinytorch / "__init__.py"
     return _Users(module, files)

@@ -9,6 +9,7 @@ the run's journal, one JSON line each, as it happens: a run that hangs or dies h
     {"event": "test", "test"}                     this test is being run
     {"event": "outcome", "test", "outcome", "failure"}
     {"event": "end", "problem"}                   the run is complete
+    {"event": "over", "why"}                      a fork has ended: "" by itself, "time", or how it died
 """
 
 from __future__ import annotations
@@ -81,13 +82,21 @@ def _forked(job: Job, run: Job) -> None:
             code = 0
         os._exit(code)
     deadline = time.monotonic() + job["seconds"]
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            _kill_group(child)
-            os.waitpid(child, 0)
+    why, status = "", 0
+    while not why:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
             break
+        if time.monotonic() > deadline:
+            why = "time"
         time.sleep(0.005)
-    _kill_group(child)  # what it started and left behind
+    _kill_group(child)  # and what it started and left behind
+    if why:
+        os.waitpid(child, 0)
+    elif status:
+        why = f"exited with code {code}" if (code := os.waitstatus_to_exitcode(status)) > 0 else f"signal {-code}"
+    with open(run["journal"], "a", encoding="utf-8") as journal:  # noqa: PTH123
+        journal.write(json.dumps({"event": "over", "why": why}) + "\n")
 
 
 def _kill_group(leader: int) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from tito.course.blank import answers_in, blank, fill, prepared, reference_answers
+from tito.course.contract import check_text
 from tito.course.exercise import Exercise, load_exercise
 from tito.course.matching import matches
 from tito.course.modules import MODULES, find_module
@@ -147,6 +148,7 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
     source, file = exercise.source(), str(exercise.reference)
     empty, whole = blank(source, exercise), prepared(source, exercise)
     answers = reference_answers(exercise)
+    proof.problems += [problem.text() for problem in check_text(empty, exercise, Path(exercise.module.file))]
     yield Trial("blank", "", empty)
     for name in exercise.names:
         rest = {one: text for one, text in answers.items() if one != name}
@@ -161,7 +163,9 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
     if plain.is_file():
         text = plain.read_text(encoding="utf-8")
         answer = fill(empty, answers_in(text, exercise, str(plain)))
-        yield Trial("plain", "", _with_imports(answer, text, exercise.module.name))
+        answer = _with_imports(answer, text, exercise.module.name)
+        proof.problems += [problem.text() for problem in check_text(answer, exercise, plain)]
+        yield Trial("plain", "", answer)
     else:
         proof.problems.append(f"{plain} is missing")
     for mutation in read_mutations(exercise):
