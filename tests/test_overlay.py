@@ -57,6 +57,11 @@ def test_program_in_the_checkout_would_find_the_reference_without_the_safe_path(
     assert python(code, plan, tmp_path / "s", PYTHONSAFEPATH="").stdout.strip() == "False"
 
 
+def test_folder_that_cannot_be_on_the_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot be on Python's path"):
+        environment(Plan({}, REFERENCE), tmp_path / "a:b")
+
+
 def test_processes_of_a_process_inherit_the_plan(mine: Path, tmp_path: Path) -> None:
     inner = "import tinytorch.tensor as T; print(T.__file__)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], check=True)"

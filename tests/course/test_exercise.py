@@ -30,6 +30,11 @@ def test_exercise_is_read_with_its_tests(course: Project) -> None:
         ('names = ["stack"]', 'names = ["Tensor.flatten"]', "Tensor.flatten is in two steps"),
         ('"test_transpose"', '"test_transposed"', "step 'Shapes': no test is named test_transposed in"),
         ('names = ["stack"]', 'names = ["stack"]\nfrom = {cat = "x"}', "step 'Joining': from names cat"),
+        (
+            '"test_flatten", "test',
+            '"test_flatten", "test_flatten", "test',
+            "test_flatten is named twice: expected each",
+        ),
         ("file", "file = [", "not a TOML file in UTF-8"),
     ],
 )

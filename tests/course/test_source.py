@@ -82,7 +82,14 @@ def test_edits_count_bytes_not_characters() -> None:
     assert source.edited([source.span_edit(value, "'é'")]) == "x = {'ä': 'ö', 'ü': 'é'}  # ß\n"
 
 
-@pytest.mark.parametrize(("text", "message"), [("def f(:\n", "f.py:1: "), ("x = '\0'", "f.py: .*null bytes")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", "f.py:1: "),
+        ("x = '\0'", "f.py: .*null bytes"),
+        ("x = " + "-" * 100_000 + "1", "f.py: an expression is nested too deeply for Python"),
+    ],
+)
 def test_syntax_error_names_file_and_line(text: str, message: str) -> None:
     with pytest.raises(CourseError, match=message):
         Source(text, "f.py")

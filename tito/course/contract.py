@@ -58,7 +58,7 @@ def check_contract(workspace: Workspace, exercise: Exercise) -> list[ContractPro
     try:
         text = read_source(path)
     except CourseError as error:
-        return [_whole(path, _line_of(error, path), str(error), "a text in UTF-8")]
+        return [_whole(path, _line_of(error, path), str(error), "a Python file in UTF-8")]
     return check_text(text, exercise, path)
 
 
@@ -105,7 +105,8 @@ def _compare(mine: Source, expected: Source, exercise: Exercise, path: Path) -> 
             yield _parameters(path, name, found, node, needed)
     for name in exercise.names:
         if "[" in name and mine.row(name) is None:
-            yield ContractProblem(path, None, name, "this row is missing", "a row of the table", "06 autograd")
+            needed = f"step {exercise.steps[exercise.step_of(name)].title!r}"
+            yield ContractProblem(path, None, name, "this row is missing", "a row of the table", needed)
 
 
 def _definitions(source: Source) -> Iterator[tuple[str, ast.AST]]:

@@ -31,6 +31,7 @@ from typing import Any
 
 from tito import overlay
 
+LARGEST_FILE = 2**28  # bytes
 RECURSION = 1000  # Python's own limit: a learner's file may have raised it
 CONFIGURATION = """[pytest]
 filterwarnings =
@@ -112,12 +113,19 @@ def run_one(job: Job, run: Job) -> None:
     plan = overlay.Plan(run["modules"], job["reference"], run["hide_after"])
     os.environ.update(overlay.environment(plan, Path(job["folder"], "stand-in")))
     overlay.install(plan)
-    sys.setrecursionlimit(RECURSION)
+    _limit()
     with open(Path(run["journal"]).with_suffix(".stack"), "w") as stack:  # noqa: PTH123 (kept open for faulthandler)
         faulthandler.dump_traceback_later(job["seconds"] * 0.9, file=stack)
         if _import_all(plan, journal):
             journal.write(event="end", problem=_test(job, run, journal) or _misplaced(plan))
         faulthandler.cancel_dump_traceback_later()
+
+
+def _limit() -> None:
+    """Limit what a learner's file could leave behind: large files and core dumps. Its memory is limited already."""
+    sys.setrecursionlimit(RECURSION)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _import_all(plan: overlay.Plan, journal: Any) -> bool:
@@ -160,11 +168,6 @@ def _test(job: Job, run: Job, journal: Any) -> str | None:
 def _misplaced(plan: overlay.Plan) -> str | None:
     wrong = overlay.misplaced(plan)
     return f"the tests used {', '.join(wrong)} instead of the learner's file" if wrong else None
-
-
-def limits() -> dict[str, int]:
-    """Return this process's own limits in bytes, for tests."""
-    return {"data": resource.getrlimit(resource.RLIMIT_DATA)[0]}
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -159,15 +159,14 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
         yield Trial("before", step.title, partly, wanted, stop=True)
         partly = fill(partly, {name: answers[name] for name in step.names})
         yield Trial("after", step.title, partly, wanted)
-    plain = exercise.path.with_name("plain.py")
-    if plain.is_file():
-        text = plain.read_text(encoding="utf-8")
-        answer = fill(empty, answers_in(text, exercise, str(plain)))
-        answer = _with_imports(answer, text, exercise.module.name)
-        proof.problems += [problem.text() for problem in check_text(answer, exercise, plain)]
-        yield Trial("plain", "", answer)
+    try:
+        answer = plain_answer(exercise)
+    except CourseError as error:
+        proof.problems.append(str(error))
     else:
-        proof.problems.append(f"{plain} is missing")
+        found = check_text(answer, exercise, exercise.path.with_name("plain.py"))
+        proof.problems += [problem.text() for problem in found]
+        yield Trial("plain", "", answer)
     for mutation in read_mutations(exercise):
         proof.all_mutations += 1
         try:
@@ -178,6 +177,20 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
         subject = f"{mutation.name}: {mutation.why}"
         order = _step_first(exercise, mutation.name, collected) if mutation.name in exercise.names else collected
         yield Trial("mutation", subject, wrong, order, stop=True)
+
+
+def plain_answer(exercise: Exercise) -> str:
+    """Return the learner's file with the answers of the exercise's plain.py.
+
+    Raises:
+        CourseError: the file is missing, or lacks an answer.
+    """
+    plain = exercise.path.with_name("plain.py")
+    if not plain.is_file():
+        raise CourseError(f"{plain} is missing")
+    text = plain.read_text(encoding="utf-8")
+    answer = fill(blank(exercise.source(), exercise), answers_in(text, exercise, str(plain)))
+    return _with_imports(answer, text, exercise.module.name)
 
 
 def _with_imports(source: str, plain: str, name: str) -> str:
