@@ -55,7 +55,7 @@ def test_layer_norm_has_mean_0_and_variance_1(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_layer_norm_follows_the_formula(dtype: type) -> None:
-    x = random.standard_normal((2, 3, 5)).astype(dtype)
+    x: Array = random.standard_normal((2, 3, 5)).astype(dtype)
     weight, bias = random.standard_normal((2, 5)).astype(dtype)
     normed = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 0.1)
     y = apply(layer_norm, Tensor(x), Tensor(weight), Tensor(bias), eps=0.1)
