@@ -120,7 +120,7 @@ def test_bootstrap_interval_has_the_width_of_its_confidence() -> None:
 def test_bootstrap_draws_whole_rows() -> None:
     rows = np.random.default_rng(9).normal(size=(12, 1)) + np.array(
         [0.0, 5.0]
-    )  # the second column is the first, plus 5
+    )  # the first column, plus 5
 
     def distance(drawn: np.ndarray, axis: int) -> np.ndarray:
         means = drawn.mean(axis=axis)
