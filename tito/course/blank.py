@@ -34,7 +34,7 @@ def prepared(source: str, exercise: Exercise) -> str:
             raise CourseError(f"{exercise.path}: edit: {edit.find[:60]!r} occurs {count} times: expected once")
         source = source.replace(edit.find, edit.replace)
     for given in exercise.given:
-        source = _put(Source(source, str(exercise.reference)), given.name, given.body, whole=True)
+        source = _put(Source(source, str(exercise.reference)), given.name, given.body.lstrip("\n"), whole=True)
     return source
 
 
@@ -109,7 +109,9 @@ def reference_answers(exercise: Exercise) -> dict[str, str]:
 def is_blank(source: str, name: str) -> bool:
     """Return whether nothing has been written yet under this name."""
     node = Source(source).find(name)
-    return MARK in (ast.unparse(node) if not isinstance(node, Function) else ast.unparse(node.body[-1]))
+    if isinstance(node, Function):
+        return MARK in ast.unparse(node.body[-1])
+    return any(isinstance(one.body, ast.Call) and ast.unparse(one.body.func) == "yours" for one in lambdas(node))
 
 
 def fill(blanked: str, answers: Mapping[str, str], whole: bool = False) -> str:
@@ -141,7 +143,7 @@ def _put(text: Source, name: str, answer: str, whole: bool) -> str:
 
 def _reindented(answer: str, indentation: str) -> str:
     """Return a body with this indentation; the lines within texts of several lines stay as they are."""
-    answer = answer.strip("\n") + "\n"
+    answer = answer.rstrip("\n") + "\n"
     lines = answer.splitlines(keepends=True)
     code = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
     own = code[: len(code) - len(code.lstrip())]
