@@ -215,6 +215,13 @@ def compete_tests(session: nox.Session, file: str, **amount: str) -> None:
     session.run("python", "-m", "pytest", "-rP", f"tests/compete/{file}", *session.posargs, env=amount)
 
 
+@nox.session
+def course(session: nox.Session) -> None:
+    """Prove the exercises: blanks fail, each step turns tests green, mutations are caught; `-- 02 03` for some."""
+    install(session, "tests")
+    session.run("python", "-m", "tito.course.proof", *session.posargs)
+
+
 @nox.session(name="compete-mutations")
 def compete_mutations(session: nox.Session) -> None:
     """Change 10,000 entries by chance: each one is accepted, or refused with a code."""

@@ -2,6 +2,9 @@
 
 Each activation has an op with its forward function, a function on tensors, and a callable class for `Sequential`.
 The derivatives are in module 06's table.
+
+The forward functions work on arrays of any shape, also () and empty ones, in the array's own floating-point dtype. They
+return a new array and never write into x. Where nothing else is said, the derivative needs only the result itself.
 """
 
 from __future__ import annotations
@@ -16,12 +19,17 @@ SCALAR_IS_QUICKER = 4096  # elements
 
 
 def _relu(x: Array) -> Array:
+    """Return max(x, 0) for each element."""
     # NumPy's maximum processes one element at a time against a scalar and 16 at a time against an array: measured
     # 2.1 times as fast on 128 x 256, including the creation of the zeros
     return np.maximum(x, 0 if x.size < SCALAR_IS_QUICKER else np.zeros_like(x))
 
 
 def _sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + e^-x) for each element.
+
+    No exponential may overflow, however large |x| is: e^x / (1 + e^x) is the same function, and e^-|x| is at most 1.
+    """
     # exp of a number <= 0 never overflows: 1/(1+e^-x) for x >= 0, e^x/(1+e^x) for x < 0
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -32,6 +40,10 @@ GELU_CUBIC = 0.044715
 
 
 def _gelu(x: Array) -> tuple[Array, Array]:
+    """Return the pair (y, t) for each element: y = x/2 (1 + t) with t = tanh(GELU_SCALE (x + GELU_CUBIC x^3)).
+
+    t is kept, because the derivative needs it, and tanh is the slow part. Both have the shape and dtype of x.
+    """
     t = x * x
     t *= GELU_CUBIC * GELU_SCALE
     t += GELU_SCALE
@@ -44,6 +56,10 @@ def _gelu(x: Array) -> tuple[Array, Array]:
 
 
 def _softmax(x: Array, dim: int) -> Array:
+    """Return e^x_i / sum_j e^x_j along dimension `dim`, in the shape of x; each sum along `dim` is 1.
+
+    No exponential may overflow: adding the same number to all x_j along `dim` does not change the result.
+    """
     # subtracting the maximum first does not change the result and keeps exp from overflowing
     e = np.exp(x - x.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
@@ -51,6 +67,10 @@ def _softmax(x: Array, dim: int) -> Array:
 
 
 def _log_softmax(x: Array, dim: int) -> Array:
+    """Return x_i - log sum_j e^x_j along dimension `dim`, in the shape of x.
+
+    No exponential may overflow, and no logarithm may be that of 0, so the result is finite even where softmax is 0.
+    """
     shifted = x - x.max(axis=dim, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
 

@@ -59,12 +59,18 @@ def _scatter(g: Array, x: Array, index: Any) -> Array:
 
 
 def _matmul_a(g: Array, a: Array, b: Array) -> Array:
+    """Return dL/da for y = a @ b, given g = dL/dy: g b^T, for matrices and batches of them.
+
+    A vector a is one row (1, K), and a vector b is one column (K, 1), whose dimension of size 1 is missing in y and g.
+    If a was broadcast to more batches, the result has their dimensions as well.
+    """
     if b.ndim == 1:
         return g[..., None] * b
     return g @ b.swapaxes(-1, -2) if a.ndim > 1 else (g[..., None, :] @ b.swapaxes(-1, -2))[..., 0, :]
 
 
 def _matmul_b(g: Array, a: Array, b: Array) -> Array:
+    """Return dL/db for y = a @ b, given g = dL/dy: a^T g. Vectors and batches are as in `_matmul_a`."""
     if a.ndim == 1:
         return a[:, None] * g[..., None, :] if b.ndim > 1 else g * a
     return a.swapaxes(-1, -2) @ g if b.ndim > 1 else (a.swapaxes(-1, -2) @ g[..., None])[..., 0]
@@ -76,6 +82,7 @@ def _rows(x: Array) -> Array:
 
 
 def _softmax_x(g: Array, y: Array, dim: int) -> Array:
+    """Return dL/dx for y = softmax(x) along `dim`, given g = dL/dy: y_i (g_i - sum_j g_j y_j)."""
     gy = g * y
     return gy - y * gy.sum(axis=dim, keepdims=True)
 
@@ -97,6 +104,11 @@ def _gelu_x(g: Array, t: Array, x: Array) -> Array:
 
 
 def _cross_entropy_x(g: Array, p: Array, targets: Array, label_smoothing: float) -> Array:
+    """Return dL/dlogits for the mean cross-entropy, (N, C) in the dtype of p, given g = dL/dloss of shape ().
+
+    With the kept probabilities p (N, C), it is g/N (p - q), where q is (1 - s) at the target and 0 elsewhere, plus s/C
+    everywhere, with s = label_smoothing. p belongs to the forward pass and must not be written into.
+    """
     n, classes = p.shape
     out = p - label_smoothing / classes if label_smoothing else p.copy()
     out[np.arange(n), targets] -= 1 - label_smoothing
@@ -175,6 +187,14 @@ _FREED = Node(Op("freed", lambda: None), (), {}, None)
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
     """Add d(output)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
+    Tensors are visited in the reverse of `topological_order`: when a tensor is reached, all results computed from it
+    have contributed to its gradient. The first is `output`, with the gradient of `_initial_gradient`.
+
+    - A leaf (`node` is None) adds its gradient to `.grad`, which becomes a new Tensor; nothing else gets a `.grad`.
+    - For the result of an op, the gradients of `input_gradients` are added to those of its inputs, with `_sum`. Then,
+      unless `retain_graph` is true, its node is replaced by `_FREED`.
+    - A tensor that no gradient has reached is skipped.
+
     Args:
         output: the tensor to differentiate.
         gradient: dL/d(output), with output's shape; defaults to 1 for an output with a single element.
@@ -214,8 +234,8 @@ def _sum(a: Array, b: Array) -> Array:
 def topological_order(output: Tensor) -> list[Tensor]:
     """Return `output` and all tensors it was computed from that require a gradient, each one after its own inputs.
 
-    This is a depth-first search with an explicit stack, so its depth is limited by memory, not by Python's recursion
-    limit.
+    Each tensor is in the list once and is visited once, however many results use it. This is a depth-first search with
+    an explicit stack, so its depth is limited by memory, not by Python's recursion limit.
     """
     order: list[Tensor] = []
     seen: set[int] = set()
@@ -233,7 +253,16 @@ def topological_order(output: Tensor) -> list[Tensor]:
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
-    """Yield (input, gradient) for each input that requires one, given the gradient g of the node's result."""
+    """Yield (input, gradient) for each input that requires one, given the gradient g of the node's result.
+
+    The op's entry in DERIVATIVES is a tuple with one rule for each input, or one joint rule, which is called once and
+    returns the gradients of all inputs. Each gradient is then reduced to its input's shape and dtype (`unbroadcast`).
+    Rules receive arrays, not tensors. They are called only for inputs that are tensors and require a gradient.
+
+    Raises:
+        GradientError: the graph was freed, the op has no rules, or an input has none (None, or a tuple too short):
+            "backward: op 'where' has no derivative for its input 0".
+    """
     if node is _FREED:
         raise GradientError("backward: an earlier backward() freed this graph; pass retain_graph=True to that call")
     rules = DERIVATIVES.get(node.op)
@@ -257,6 +286,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
 def unbroadcast(g: Array, x: Array) -> Array:
     """Sum g over the dimensions along which x was broadcast, and cast it to x's dtype.
 
+    Broadcasting adds dimensions in front and repeats those of size 1. The result has the shape of x.
     If y is x repeated n times along a dimension, then dL/dx is the sum of the n parts of dL/dy.
     """
     if g.shape != x.shape:
@@ -280,7 +310,10 @@ def _initial_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Disable recording in this thread: `with no_grad(): ...` or `@no_grad()`."""
+    """Disable recording in this thread: `with no_grad(): ...` or `@no_grad()`.
+
+    At the end of the block, also after an error, recording is as it was before the block: off, if blocks are nested.
+    """
     before = T.is_grad_enabled()
     T.set_grad_enabled(False)
     try:

@@ -44,7 +44,12 @@ class Module:
         return self.forward(*args)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the direct submodules, including those in lists (named `list.0`, `list.1`, ...)."""
+        """Yield (name, module) for each direct submodule, in the order in which the attributes were set.
+
+        A submodule is an attribute that is a Module, under the attribute's name, or a Module in an attribute that is a
+        list or tuple, under `list.0`, `list.1`, ...: its position. Anything else in such a list is skipped.
+        `vars(self)` holds the attributes.
+        """
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -52,7 +57,7 @@ class Module:
                 yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and all its submodules, recursively."""
+        """Yield this module first, then all its submodules, recursively: those of `named_children`, and theirs."""
         yield self
         for _, child in self.named_children():
             yield from child.modules()
@@ -70,7 +75,12 @@ class Module:
                 yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Yield parameters and buffers with their full names; a shared one is yielded under each of its names."""
+        """Yield (full name, tensor) for all parameters and buffers; a shared one is yielded under each of its names.
+
+        First come this module's own tensors, named as in `named_children`: attributes, and tensors in lists and tuples.
+        Then come those of each child. A full name begins with `prefix`, and then has the child's name and a dot for
+        each module on the way: `blocks.0.weight`.
+        """
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 yield prefix + name, value
@@ -80,7 +90,10 @@ class Module:
             yield from child.named_tensors(f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the parameters with their full names; one shared by two layers (tied weights) is yielded once."""
+        """Yield (full name, parameter) in the order of `named_tensors`, without buffers.
+
+        A parameter shared by two layers (tied weights) is yielded once, under its first name.
+        """
         seen: set[int] = set()
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
@@ -97,7 +110,10 @@ class Module:
             parameter.grad = None
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode on this module and its submodules: dropout is active, batch norm uses batch statistics."""
+        """Set `training` to `mode` on this module and all its submodules, and return this module.
+
+        In training, dropout is active, and batch normalization uses the batch's statistics.
+        """
         for module in self.modules():
             module.training = mode
         return self
@@ -165,8 +181,9 @@ class Module:
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
-    """Return a Parameter drawn uniformly from [-b, b) with b = 1/sqrt(fan_in).
+    """Return a float32 Parameter of this shape, drawn uniformly from [-b, b) with b = 1/sqrt(fan_in).
 
+    It is drawn from `default_generator()`, one number per element, so that `manual_seed` repeats it.
     This is PyTorch's default for linear and convolutional layers.
     Source: He et al. 2015, https://arxiv.org/abs/1502.01852, with gain 1/sqrt(3), as in PyTorch.
     """
@@ -176,6 +193,10 @@ def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
 
 
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Return y = x W^T + b, or x W^T without a bias, in the dtype of x.
+
+    Shapes: x (..., in), weight (out, in), bias (out,), y (..., out), with any number of leading dimensions.
+    """
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input of shape {x.shape} does not match weight of shape {weight.shape}: "
                          f"expected (..., {weight.shape[1]})")  # fmt: skip
@@ -198,6 +219,10 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        """Set `in_features` and `out_features`, `weight`, and `bias`, which is None for `bias=False`.
+
+        Both are drawn by `kaiming_uniform`, the weight first; the fan-in is the number of inputs of one output.
+        """
         if in_features < 1 or out_features < 1:
             raise SettingError(f"Linear: sizes {in_features} and {out_features}: expected at least 1")
         self.in_features, self.out_features = in_features, out_features
@@ -205,6 +230,7 @@ class Linear(Module):
         self.bias = kaiming_uniform((out_features,), in_features) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return y = x W^T + b: the op `linear`, with two inputs or, if there is a bias, three."""
         if self.bias is None:
             return apply(linear, x, self.weight)
         return apply(linear, x, self.weight, self.bias)
@@ -229,6 +255,10 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x itself in inference mode or if p is 0; otherwise x times 0 or 1/(1-p), in the dtype of x.
+
+        An element is kept if its own number from `default_generator().random(x.shape, np.float32)` is at least p.
+        """
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
@@ -239,14 +269,19 @@ class Sequential(Module):
     """A sequence of layers, applied in order; any callable from tensor to tensor can be a layer."""
 
     def __init__(self, *layers: Callable[[Tensor], Tensor]) -> None:
+        """Set the attribute `layers` to a list of the layers."""
         self.layers = list(layers)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the direct submodules, named by position only (`0`, `1`, ...), as in PyTorch."""
+        """Yield the layers that are Modules, named by position only (`0`, `1`, ...), as in PyTorch.
+
+        Then come the submodules that a subclass has besides its layers, as `Module.named_children` names them.
+        """
         yield from ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
         yield from ((name, child) for name, child in super().named_children() if not name.startswith("layers."))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the last layer; each layer gets the output of the one before it, the first one x."""
         for layer in self.layers:
             x = layer(x)
         return x

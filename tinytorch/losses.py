@@ -10,6 +10,14 @@ from tinytorch.tensor import Array, Op, Tensor, apply
 
 
 def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
+    """Return the pair (loss, p) for logits (N, C) and targets (N,), with p = softmax(logits) along C.
+
+    With s = label_smoothing, the loss is the mean over n of
+        -(1 - s) log p[n, target n] - s/C sum_c log p[n, c].
+    It is an array of shape () in the dtype of the logits. The derivative needs only p, (N, C) in the same dtype, so p is
+    kept. log p is finite even where p is 0: no exponential may overflow, and no logarithm may be that of 0 (see
+    `_log_softmax` in module 03). The logits are not written into.
+    """
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:
         raise ShapeError(f"cross_entropy: logits of shape {logits.shape} and targets of shape {targets.shape}: "
                          f"expected (N, C) and (N,)")  # fmt: skip
@@ -31,7 +39,11 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
 
 
 def _bce_with_logits(logits: Array, targets: Array) -> Array:
-    # log(1 + e^x) - t x, written so that e^x never overflows
+    """Return the mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), for logits x and targets t of one shape.
+
+    The result is an array of shape () in the dtype of the logits. The term is equal to log(1 + e^x) - t x, and
+    log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in which nothing overflows.
+    """
     return np.asarray((np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))).mean())
 
 

@@ -98,6 +98,12 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
 
     Tensors are unwrapped; arrays and Python numbers are passed unchanged and treated as constants.
 
+    The op's forward function returns the result, or a pair of the result and what the derivative needs (`kept`). Without
+    a pair, the result itself is kept. The returned tensor holds the result as an array, also if it is a single number,
+    in the result's dtype. It requires a gradient if recording is on and any input is a Tensor that requires one. Only
+    then does it get a node, `Node(op, inputs, attrs, kept)`, with the inputs as they are now: tensors stay tensors.
+    Otherwise `node` is None. Its `grad` is None in any case.
+
     Raises:
         ShapeError: the inputs' shapes are not valid for the op; the message states all of them.
     """
@@ -161,6 +167,11 @@ class Tensor:
     __array_ufunc__ = None  # `array + tensor` calls Tensor.__radd__, not NumPy
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
+        """Set `data` to the array of `_as_array`, `requires_grad` as given, and `grad` and `node` to None.
+
+        Raises:
+            GradientError: a gradient is required, but the dtype is not a floating-point one; the message names it.
+        """
         self.data: Array = _as_array(data, dtype)
         if requires_grad and not is_floating(self.data.dtype):
             raise GradientError(f"only floating-point tensors can require a gradient, not {self.data.dtype}")
@@ -231,36 +242,45 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # Arithmetic ---------------------------------------------------------------------------------------
+    # Arithmetic: each operator applies one of the ops that are listed below the class ------------------
 
     def __add__(self, other: Operand) -> Tensor:
+        """Return self + other, elementwise, with NumPy's broadcasting: the op `add`."""
         return apply(add, self, other)
 
     def __mul__(self, other: Operand) -> Tensor:
+        """Return self * other, elementwise, with NumPy's broadcasting: the op `mul`."""
         return apply(mul, self, other)
 
     def __neg__(self) -> Tensor:
+        """Return -self: the op `neg`."""
         return apply(neg, self)
 
     def __pow__(self, exponent: float) -> Tensor:
         return apply(power, self, exponent=exponent)
 
     def __matmul__(self, other: Operand) -> Tensor:
+        """Return the matrix product self @ other, (..., N, K) @ (..., K, M) -> (..., N, M): the op `matmul`."""
         return apply(matmul, self, other)
 
     def __rmatmul__(self, other: Operand) -> Tensor:
+        """Return other @ self, where `other` is an array: the op `matmul`."""
         return apply(matmul, other, self)
 
     def __sub__(self, other: Operand) -> Tensor:
+        """Return self - other, elementwise, with NumPy's broadcasting: the op `sub`."""
         return apply(sub, self, other)
 
     def __rsub__(self, other: Operand) -> Tensor:
+        """Return other - self, where `other` is a number or an array: the op `sub`."""
         return apply(sub, other, self)
 
     def __truediv__(self, other: Operand) -> Tensor:
+        """Return self / other, elementwise, with NumPy's broadcasting: the op `div`."""
         return apply(div, self, other)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
+        """Return other / self, where `other` is a number or an array: the op `div`."""
         return apply(div, other, self)
 
     __radd__, __rmul__ = __add__, __mul__
@@ -310,20 +330,31 @@ class Tensor:
     # Reductions -------------------------------------------------------------------------------------
 
     def sum(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the sum along `dim` (one or several dimensions; None: all): the op `sum_`.
+
+        With `keepdim`, the summed dimensions stay, with size 1; otherwise, they are removed.
+        """
         return apply(sum_, self, dim=dim, keepdim=keepdim)
 
     def mean(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the mean along `dim`: the op `mean`. Dimensions are as in `sum`."""
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
     def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """Return the largest value; if several elements are equal to it, they share the gradient equally."""
+        """Return the largest value along `dim`: the op `amax`. Dimensions are as in `sum`.
+
+        If several elements are equal to the largest value, they share the gradient equally.
+        """
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
     def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return -(-self).max(dim, keepdim)
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-        """Return the variance, sum((x - mean)^2) / (n - correction)."""
+        """Return the variance along `dim`, sum((x - mean)^2) / (n - correction), where n values have one mean.
+
+        Dimensions are as in `sum`. Computed from the methods above, so it needs no op of its own.
+        """
         mean = self.mean(dim, keepdim=True)
         n = self.numel() // max(1, mean.numel())
         return ((self - mean) ** 2).sum(dim, keepdim) / (n - correction)
@@ -331,17 +362,26 @@ class Tensor:
     # Shape: views where NumPy returns views ------------------------------------------------------------
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
+        """Return the same values in another shape, (2, 3) or 2, 3; one size may be -1: the op `reshape`."""
         return apply(reshape, self, shape=_flat(shape))
 
     def flatten(self, start_dim: int = 0) -> Tensor:
-        """Flatten all dimensions from `start_dim` on into one."""
+        """Flatten all dimensions from `start_dim` on into one, whose size is their product; earlier ones stay.
+
+        (2, 3, 4).flatten(1) has shape (2, 12). An empty tensor is no exception: (0, 3, 4).flatten(1) is (0, 12).
+        """
         return self.reshape((*self.shape[:start_dim], math.prod(self.shape[start_dim:])))
 
     def permute(self, *dims: int | tuple[int, ...]) -> Tensor:
+        """Reorder the dimensions: dimension i of the result is dimension dims[i] of self: the op `permute`."""
         return apply(permute, self, dims=_flat(dims))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
-        """Swap two dimensions."""
+        """Swap two dimensions. A negative one counts from the end.
+
+        Raises:
+            ShapeError: there is no such dimension (see `_dim`).
+        """
         dims = list(range(self.ndim))
         i, j = self._dim(dim0, self.ndim), self._dim(dim1, self.ndim)
         dims[i], dims[j] = j, i
@@ -357,19 +397,27 @@ class Tensor:
         return apply(expand, self, shape=_flat(shape))
 
     def unsqueeze(self, dim: int) -> Tensor:
-        """Insert a dimension of size 1."""
+        """Insert a dimension of size 1, which is dimension `dim` of the result. -1 appends it.
+
+        Raises:
+            ShapeError: `dim` is no dimension of the result, which has one more than self (see `_dim`).
+        """
         dim = self._dim(dim, self.ndim + 1)
         return self.reshape((*self.shape[:dim], 1, *self.shape[dim:]))
 
     def squeeze(self, dim: int) -> Tensor:
-        """Remove the dimension `dim`, which must have size 1."""
+        """Remove the dimension `dim`, which must have size 1.
+
+        Raises:
+            ShapeError: the size is not 1 ("size 3, not 1"), or there is no such dimension (see `_dim`).
+        """
         dim = self._dim(dim, self.ndim)
         if self.shape[dim] != 1:
             raise ShapeError(f"squeeze: dimension {dim} of shape {self.shape} has size {self.shape[dim]}, not 1")
         return self.reshape(self.shape[:dim] + self.shape[dim + 1 :])
 
     def _dim(self, dim: int, count: int) -> int:
-        """Return `dim` counted from the front; -1 is the last dimension."""
+        """Return `dim`, one of `count` dimensions, counted from the front; -1 is the last one."""
         if not -count <= dim < count:
             raise ShapeError(f"dimension {dim} for shape {self.shape}: expected {-count} to {count - 1}")
         return dim % count
@@ -405,6 +453,11 @@ def _matmul(a: Array, b: Array) -> Array:
 
 
 def _getitem(x: Array, index: Any) -> Array:
+    """Return the values of x at `index`, as NumPy does: a view for numbers and slices, a copy for arrays of indices.
+
+    Raises:
+        ShapeError: NumPy raises an IndexError. The message is "getitem: index 5 is not valid for shape (2, 3) (...)".
+    """
     try:
         return x[index]
     except IndexError as error:
@@ -440,12 +493,15 @@ def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Concatenate tensors along an existing dimension."""
+    """Concatenate tensors along an existing dimension, where their sizes may differ: the op `concatenate`."""
     return apply(concatenate, *tensors, dim=dim)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Stack tensors along a new dimension."""
+    """Stack tensors of one shape along a new dimension, which is dimension `dim` of the result.
+
+    (2, 3) and (2, 3), stacked along 1, have shape (2, 2, 3): the tensors' index is the new dimension's.
+    """
     return cat([t.unsqueeze(dim) for t in tensors], dim)
 
 
@@ -471,6 +527,17 @@ def rand(*shape: int, requires_grad: bool = False) -> Tensor:
 
 
 def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
+    """Return data (a Tensor, an array, a number, or nested lists) as an array.
+
+    A Tensor's array, or an array, is returned itself, not copied, unless its dtype must change. `dtype` is the result's
+    dtype. If it is None, an array or NumPy scalar keeps its own, and Python numbers get NumPy's, except that float64
+    becomes float32.
+
+    Raises:
+        ShapeError: nested lists that NumPy cannot arrange: "Tensor: rows of different lengths (...)".
+        SettingError: the values are neither real numbers (integers, or `is_floating`) nor booleans:
+            "Tensor: dtype <U1: expected real numbers or booleans".
+    """
     if isinstance(data, Tensor):
         data = data.data
     given = isinstance(data, (np.ndarray, np.generic))

@@ -4,7 +4,8 @@ TitoError
 ├── SuiteError     a suite.yaml or workload.py that breaks its contract
 ├── RunError       a run that failed, hung, crashed, or returned no number
 ├── RecordError    a record that is incomplete, foreign, or newer than this program
-└── ReportError    a page that cannot be written
+├── ReportError    a page that cannot be written
+└── CourseError    a module, a workspace, or a learner's file that a command cannot work with
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class RecordError(TitoError):
 
 class ReportError(TitoError):
     """A report that cannot be written."""
+
+
+class CourseError(TitoError):
+    """A request of a learner or a teacher that cannot be met; the command line exits with 2."""
 
 
 def printable(text: str, keep: str = "") -> str:

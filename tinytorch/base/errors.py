@@ -10,6 +10,8 @@ TinyTorchError
 └── SettingError (ValueError)      an argument that is out of range
 """
 
+from typing import NoReturn
+
 
 def how_to_install(extra: str = "") -> str:
     """Return the command that installs the dependencies, or an optional extra, from a checkout.
@@ -57,3 +59,13 @@ class CheckError(TinyTorchError, ValueError):
 
 class SettingError(TinyTorchError, ValueError):
     """An argument that is not allowed."""
+
+
+def yours(name: str) -> NoReturn:
+    """Raise the error that stands for an answer that a learner has not written yet, where an expression is needed.
+
+    >>> yours("06 DERIVATIVES[T.mul]")
+    Traceback (most recent call last):
+    NotImplementedError: 06 DERIVATIVES[T.mul]: yours to write
+    """
+    raise NotImplementedError(f"{name}: yours to write")
