@@ -32,7 +32,11 @@ class Dataset(Protocol):
 
 
 class TensorDataset:
-    """A data set of arrays of the same length, indexed together: `TensorDataset(images, labels)`."""
+    """A data set of arrays of the same length, indexed together: `TensorDataset(images, labels)`.
+
+    Attributes:
+        arrays: the arrays, a tuple. None of them is copied.
+    """
 
     def __init__(self, *arrays: Array) -> None:
         lengths = [len(array) for array in arrays]
@@ -41,9 +45,11 @@ class TensorDataset:
         self.arrays = arrays
 
     def __len__(self) -> int:
+        """Return the number of samples, which is the length of each array."""
         return len(self.arrays[0])
 
     def __getitem__(self, indices: Array) -> Batch:
+        """Return a tuple with the samples at an array of indices (N,): from each array, (N, ...), in the same order."""
         return tuple(array[indices] for array in self.arrays)
 
 
@@ -84,16 +90,24 @@ class DataLoader:
         self.epoch = 0
 
     def __len__(self) -> int:
+        """Return the number of batches per epoch. A smaller last batch counts unless `drop_last` is set."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Return an iterator over the batches of the next epoch."""
+        """Return an iterator over the batches of epoch `self.epoch`, and advance `self.epoch` by 1 at once."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         return self.batches(epoch)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of a given epoch, from batch `start` on."""
+        """Yield the batches of a given epoch, from batch `start` on.
+
+        The order of the samples is 0, 1, 2, ... or, with `shuffle`, a permutation drawn by the generator with the seed
+        (self.seed, ORDER, epoch). Batch i is fetched with one array of indices: the i-th `batch_size` of the order. If
+        there is a `transform`, the result of `transform(batch, rng)` is yielded instead, where rng is a new generator
+        with the seed (self.seed, AUGMENTATION, epoch, i). The order and the random numbers of a batch therefore do not
+        depend on `start`, nor on the epochs before.
+        """
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = np.random.default_rng((self.seed, ORDER, epoch)).permutation(order)
@@ -109,6 +123,10 @@ def random_shift(pixels: int, mode: Literal["constant", "reflect"] = "constant")
 
     The uncovered border is filled with zeros or, with mode "reflect", with the image mirrored at its edge. The mode
     names are those of `numpy.pad`. The batch's first array holds the images, (N, H, W) or (N, C, H, W).
+
+    Each image gets its own shift: the transform draws its two offsets, uniformly from -pixels to pixels, from the
+    generator that it receives. All channels of an image move together. The other arrays of the batch are returned
+    unchanged, and so are the shape and the dtype of the images.
     """
 
     def transform(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -124,7 +142,11 @@ def random_shift(pixels: int, mode: Literal["constant", "reflect"] = "constant")
 
 
 def random_flip(batch: Batch, rng: np.random.Generator) -> Batch:
-    """Mirror each image left to right with probability 1/2, for augmentation."""
+    """Mirror each image left to right with probability 1/2, for augmentation.
+
+    The batch's first array holds the images, (N, H, W) or (N, C, H, W). It is not written to: the result holds a copy.
+    `rng` decides for each image independently. The other arrays of the batch are returned unchanged.
+    """
     images, *rest = batch
     flip = rng.random(len(images)) < 0.5
     out = images.copy()

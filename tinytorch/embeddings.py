@@ -21,10 +21,12 @@ SMALL_VOCABULARY = 256  # up to this size, a one-hot product is the faster gradi
 def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array:
     """Return dL/dweight, (V, D): row v is the sum of g (..., D) over all positions where token v occurs.
 
-    `np.add.at` computes exactly this. For 768 tokens and 68 x 128 weights, it takes 740 µs, and the one-hot product
-    90 µs. For 4,096 tokens and 1,256 x 128 weights, `np.add.at` takes 8 ms, `bincount` 1.1 ms, and the one-hot product
-    31 ms.
+    A row whose token does not occur is 0. The weight's values are not needed, and neither is y, the op's result: only
+    the tokens (...). The result may be float64; `backward` converts it to the weight's dtype.
     """
+    # `np.add.at` computes exactly this. For 768 tokens and 68 x 128 weights, it takes 740 µs, and the one-hot product
+    # 90 µs. For 4,096 tokens and 1,256 x 128 weights, `np.add.at` takes 8 ms, `bincount` 1.1 ms, and the one-hot
+    # product 31 ms.
     size, width = weight.shape
     rows = g.reshape(-1, width)  # (N, D)
     tokens = tokens.reshape(-1)
@@ -44,7 +46,8 @@ class Embedding(Module):
     """A table of vectors with one row per token: y[b, t] = weight[tokens[b, t]].
 
     Shapes: tokens (...) of integers, weight (num_embeddings, embedding_dim), y (..., embedding_dim).
-    The weight is float32 and initialized from a standard normal distribution, as in PyTorch.
+    The weight is a float32 `Parameter`, drawn by `default_generator()` from a standard normal distribution, as in
+    PyTorch.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
@@ -55,10 +58,18 @@ class Embedding(Module):
         self.weight = Parameter(default_generator().standard_normal(shape, np.float32))
 
     def forward(self, tokens: Tensor | Array) -> Tensor:
+        """Return the rows of the tokens, (...) -> (..., D), by the op `embedding`.
+
+        Raises:
+            SettingError: a token is not in the vocabulary (`checked_tokens`).
+        """
         return apply(embedding, self.weight, checked_tokens(tokens, self.num_embeddings))
 
     def project(self, x: Tensor) -> Tensor:
-        """Return x weight^T: (..., D) -> (..., V). With tied weights, it is the last layer of a language model."""
+        """Return x weight^T: (..., D) -> (..., V). With tied weights, it is the last layer of a language model.
+
+        It is the op `linear` without a bias, so its gradient is added to the one of the weight as a table.
+        """
         return apply(linear, x, self.weight)
 
 
@@ -81,8 +92,8 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
 class LearnedPositions(Module):
     """One trained vector for each position in the context: (B, T, D) + weight[:T].
 
-    The weight is float32, (max_length, D), and initialized from a standard normal distribution. It has the same name
-    and shape as the weight of a PyTorch `Embedding` of positions.
+    The weight is a float32 `Parameter`, (max_length, D), drawn by `default_generator()` from a standard normal
+    distribution. It has the same name and shape as the weight of a PyTorch `Embedding` of positions.
     """
 
     def __init__(self, max_length: int, embedding_dim: int) -> None:
@@ -92,6 +103,11 @@ class LearnedPositions(Module):
         self.weight = Parameter(default_generator().standard_normal((max_length, embedding_dim), np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x + weight[:T] for x (..., T, D). All samples of a batch get the same vectors.
+
+        Raises:
+            ShapeError: T is larger than `max_length` (`_length`).
+        """
         return x + self.weight[: _length(x, self.max_length, "LearnedPositions")]
 
 
@@ -114,6 +130,8 @@ class SinusoidalPositions(Module):
 def sinusoids(length: int, width: int) -> Array:
     """Return p[t, 2i] = sin(t / 10000^(2i / D)) and p[t, 2i + 1] = cos of the same angle, float32 (length, width).
 
+    D is the width, t = 0 to length - 1, and i = 0 to D / 2 - 1. The angles are computed in float64.
+
     A shift by k positions rotates each pair (2i, 2i + 1) by the same angle, wherever the shift starts.
     Source: Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762.
     """
@@ -125,6 +143,7 @@ def sinusoids(length: int, width: int) -> Array:
 
 
 def _length(x: Tensor, max_length: int, name: str) -> int:
+    """Return T of an input (..., T, D), after checking that it is at most `max_length`."""
     if x.ndim < 2 or x.shape[-2] > max_length:
         raise ShapeError(f"{name}: input of shape {x.shape}: expected (..., T, D) with T up to {max_length}")
     return x.shape[-2]

@@ -7,7 +7,6 @@ the 256 bytes, so any Unicode text is restored exactly. Both return int64 arrays
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import numpy as np
 
 from tinytorch.base.errors import SettingError, StateError
 from tinytorch.base.files import atomic_write
+from tinytorch.base.pairs import Pair, PairCounts
 from tinytorch.tensor import Array
 
 
@@ -51,24 +51,30 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str) -> Array:
-        """Return the token of each character, int64 of shape (len(text),).
+        """Return the token of each character, int64 of shape (len(text),): its index in `characters`.
+
+        A character that is not in the alphabet gets the token of `unknown`. `_code_points` returns the numbers of a
+        text's characters, and `_points` are those of the alphabet, in ascending order.
 
         Raises:
-            SettingError: a character is not in the alphabet, and `unknown` is not set.
+            SettingError: a character is not in the alphabet, and `unknown` is not set. `_unknown_at` makes the error.
         """
         points = _code_points(text)
         tokens = np.minimum(np.searchsorted(self._points, points), self.vocab_size - 1)
         missing = self._points[tokens] != points
         if missing.any():
             if self.unknown is None:
-                place = int(missing.argmax())
-                raise SettingError(f"CharTokenizer: character {text[place]!r} at position {place} is not one of the "
-                                   f"{self.vocab_size} known characters")  # fmt: skip
+                raise self._unknown_at(text, int(missing.argmax()))
             tokens[missing] = self.characters.index(self.unknown)
         return tokens.astype(np.int64, copy=False)
 
+    def _unknown_at(self, text: str, place: int) -> SettingError:
+        """Return the error for a text whose first unknown character is at `place`."""
+        return SettingError(f"CharTokenizer: character {text[place]!r} at position {place} is not one of the "
+                            f"{self.vocab_size} known characters")  # fmt: skip
+
     def decode(self, tokens: Iterable[int] | Array) -> str:
-        """Return the text of the tokens."""
+        """Return the text of the tokens: the character at the index of each token in `characters`."""
         array = _checked(tokens, self.vocab_size, "CharTokenizer")
         return self._points[array].tobytes().decode("utf-32-le", "surrogatepass")
 
@@ -94,14 +100,15 @@ class CharTokenizer:
 # punctuation, whitespace. This is GPT-2's pattern in the syntax of Python's `re`; every character is part of a match.
 WORDS = re.compile(r"'(?:s|t|re|ve|m|ll|d)(?![^\W\d_])| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
-Pair = tuple[int, int]
-
 
 class BPETokenizer:
     """Byte-level byte-pair encoding. Tokens 0 to 255 are the bytes, and each later token joins two earlier ones.
 
     Args:
         merges: the pairs of tokens, in the order in which they were learned. Pair i becomes token 256 + i.
+
+    Attributes:
+        vocabulary: the bytes of each token.
 
     Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; applied to bytes as in GPT-2 (Radford et al. 2019).
 
@@ -117,7 +124,7 @@ class BPETokenizer:
             if not (0 <= a < 256 + i and 0 <= b < 256 + i):
                 raise SettingError(f"BPETokenizer: merge {i} joins {a} and {b}: expected tokens below {256 + i}")
             self.vocabulary.append(self.vocabulary[a] + self.vocabulary[b])
-        self._ranks = {pair: i for i, pair in enumerate(self.merges)}
+        self._ranks = {pair: i for i, pair in enumerate(self.merges)}  # pair -> its index in `merges`
         self._known: dict[str, list[int]] = {}  # the tokens of each word encoded so far
 
     @property
@@ -131,13 +138,14 @@ class BPETokenizer:
         Training stops early if no pair occurs twice. Of equally frequent pairs, the one with the smaller numbers is
         merged, so that the same text always produces the same merges.
 
-        Pairs are counted over the different words, each weighted by its frequency. After a merge, only the words that
-        contain the pair are counted again: 4.8 MB of Shakespeare and 1,000 merges take 2.3 s.
+        The text is split into words (`WORDS`), and each word starts as the list of its bytes (`_to_bytes`). Pairs are
+        counted within words only, over the different words, each weighted by its frequency. Merge i joins each
+        occurrence of its pair to token 256 + i (`_merged`) before the next pair is chosen.
         """
         if merges < 0:
             raise SettingError(f"BPETokenizer: {merges} merges: expected at least 0")
         words = Counter(WORDS.findall(text))
-        counts = PairCounts((list(_to_bytes(word)), count) for word, count in words.items())
+        counts = PairCounts(((list(_to_bytes(word)), count) for word, count in words.items()), _merged)
         learned: list[Pair] = []
         while len(learned) < merges:
             pair = counts.most_frequent()
@@ -148,7 +156,11 @@ class BPETokenizer:
         return cls(learned)
 
     def encode(self, text: str) -> Array:
-        """Return the tokens of a text, int64 of shape (N,). Never fails: unknown byte sequences stay single bytes."""
+        """Return the tokens of a text, int64 of shape (N,). Never fails: unknown byte sequences stay single bytes.
+
+        The text is split into words (`WORDS`), and each word is encoded by itself (`_encode_word`). `_known` keeps the
+        tokens of each word encoded so far, because most words of a text occur again.
+        """
         tokens: list[int] = []
         known = self._known
         for word in WORDS.findall(text):
@@ -159,7 +171,11 @@ class BPETokenizer:
         return np.array(tokens, np.int64)
 
     def decode(self, tokens: Iterable[int] | Array) -> str:
-        """Return the text of the tokens. Bytes that are not valid UTF-8, as in a truncated character, become U+FFFD."""
+        """Return the text of the tokens. Bytes that are not valid UTF-8, as in a truncated character, become U+FFFD.
+
+        The bytes of all tokens are joined before they are decoded, because a character may be split between tokens.
+        Unpaired surrogates are restored ("surrogatepass"), as `_to_bytes` writes them, if all bytes are valid.
+        """
         array = _checked(tokens, self.vocab_size, "BPETokenizer")
         content = b"".join([self.vocabulary[token] for token in array.tolist()])
         try:
@@ -187,7 +203,11 @@ class BPETokenizer:
             raise StateError(f"{path}: {error}") from None
 
     def _encode_word(self, word: str) -> list[int]:
-        """Return the tokens of one word: apply its merges, the earliest learned first."""
+        """Return the tokens of one word: apply the merges to its bytes (`_to_bytes`), the earliest learned first.
+
+        As long as two adjacent tokens are a pair of `merges`, the pair that was learned first is replaced everywhere in
+        the word (`_merged`): pair i by token 256 + i. A merge may create another pair, also one that was learned later.
+        """
         tokens = list(_to_bytes(word))
         while len(tokens) > 1:
             rank = min(self._ranks.get(pair, len(self.merges)) for pair in pairwise(tokens))
@@ -197,67 +217,11 @@ class BPETokenizer:
         return tokens
 
 
-class PairCounts:
-    """The frequency of each pair of adjacent tokens in the words, updated as pairs are merged.
-
-    A heap keeps the most frequent pair on top. When a count decreases, its heap entry stays as it is. When an entry
-    with an outdated count reaches the top, it is pushed again with the current count.
-
-    Args:
-        words: each different word as a list of tokens, with its number of occurrences.
-    """
-
-    def __init__(self, words: Iterable[tuple[list[int], int]]) -> None:
-        self.words: list[list[int]] = []
-        self.times: list[int] = []
-        self.counts: Counter[Pair] = Counter()
-        self.holders: dict[Pair, set[int]] = {}  # pair -> indices of the words that (may) contain it
-        for word, times in words:
-            self._count(len(self.words), word, times)
-            self.words.append(word)
-            self.times.append(times)
-        self.heap = [(-count, pair) for pair, count in self.counts.items()]
-        heapq.heapify(self.heap)
-
-    def most_frequent(self) -> Pair | None:
-        """Return the most frequent pair, or None if no pair occurs twice."""
-        while self.heap:
-            negative, pair = self.heap[0]
-            count = self.counts[pair]
-            if count == -negative:
-                return pair if count > 1 else None
-            heapq.heappop(self.heap)
-            if count > 0:
-                heapq.heappush(self.heap, (-count, pair))
-        return None
-
-    def merge(self, pair: Pair, token: int) -> None:
-        """Replace every occurrence of the pair with `token`, and update the counts."""
-        changed: set[Pair] = set()
-        for i in self.holders.pop(pair):
-            before, times = self.words[i], self.times[i]
-            after = _merged(before, pair, token)
-            if len(after) == len(before):
-                continue
-            for old in pairwise(before):
-                self.counts[old] -= times
-            changed.update(self._count(i, after, times))
-            self.words[i] = after
-        del self.counts[pair]
-        for new in changed:  # only these counts can have increased
-            heapq.heappush(self.heap, (-self.counts[new], new))
-
-    def _count(self, i: int, word: list[int], times: int) -> list[Pair]:
-        """Count the pairs of word i, and return them."""
-        pairs = list(pairwise(word))
-        for pair in pairs:
-            self.counts[pair] += times
-            self.holders.setdefault(pair, set()).add(i)
-        return pairs
-
-
 def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:
-    """Return the tokens with each occurrence of the pair replaced by `token`, from left to right."""
+    """Return a new list of the tokens with each occurrence of the pair replaced by `token`, from left to right.
+
+    Occurrences do not overlap: with the pair (1, 1), the tokens 1 1 1 become `token` 1.
+    """
     out: list[int] = []
     i, last = 0, len(tokens) - 1
     while i <= last:
@@ -271,14 +235,17 @@ def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:
 
 
 def _to_bytes(text: str) -> bytes:
+    """Return the text in UTF-8."""
     return text.encode("utf-8", "surrogatepass")  # a Python string may contain unpaired surrogates
 
 
 def _code_points(text: str) -> Array:
+    """Return the number of each character (`ord`), uint32 of shape (len(text),)."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _checked(tokens: Iterable[int] | Array, vocab_size: int, name: str) -> Array:
+    """Return the tokens as an array of integers (N,), after checking that all of them are in the vocabulary."""
     try:
         array = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
     except ValueError:  # rows of different lengths

@@ -16,6 +16,33 @@ def numbers(n: int) -> tt.TensorDataset:
     return tt.TensorDataset(np.arange(n), np.arange(n) * 10)
 
 
+def test_data_set_returns_the_samples_at_an_array_of_indices() -> None:
+    images, labels = np.arange(24.0).reshape(6, 2, 2), np.arange(6)
+    dataset = tt.TensorDataset(images, labels)
+    assert len(dataset) == 6
+    some = np.array([4, 0, 4])
+    batch = dataset[some]
+    assert type(batch) is tuple
+    np.testing.assert_array_equal(batch[0], images[some])
+    np.testing.assert_array_equal(batch[1], labels[some])
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "drop_last", "batches"),
+    [(10, 4, False, 3), (10, 4, True, 2), (8, 4, False, 2), (8, 4, True, 2), (3, 4, False, 1), (3, 4, True, 0)],
+)
+def test_number_of_batches(n: int, batch_size: int, drop_last: bool, batches: int) -> None:
+    assert len(tt.DataLoader(numbers(n), batch_size, drop_last=drop_last)) == batches
+
+
+def test_batches_of_an_epoch_start_anywhere() -> None:
+    loader = tt.DataLoader(numbers(10), 4)
+    assert order(loader, 0) == order(loader, 7) == list(range(10))
+    assert order(loader, 0, start=1) == [4, 5, 6, 7, 8, 9]
+    assert order(loader, 0, start=3) == []
+    assert order(tt.DataLoader(numbers(10), 4, drop_last=True), 0) == list(range(8))
+
+
 @given(st.integers(1, 50), st.integers(1, 20), st.booleans(), st.booleans())
 def test_epoch_contains_every_sample_once(n: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
     loader = tt.DataLoader(numbers(n), batch_size, shuffle, drop_last, seed=1)
@@ -37,8 +64,15 @@ def test_order_depends_only_on_seed_and_epoch() -> None:
     loader = tt.DataLoader(numbers(30), 4, shuffle=True, seed=1)
     assert order(loader, 0) == order(loader, 0) != order(loader, 1)
     assert order(loader, 0) != order(tt.DataLoader(numbers(30), 4, shuffle=True, seed=2), 0)
+
+
+def test_each_iteration_is_the_next_epoch() -> None:
+    loader = tt.DataLoader(numbers(30), 4, shuffle=True, seed=1)
     first, second = [int(i) for x, _ in loader for i in x], [int(i) for x, _ in loader for i in x]
     assert [first, second] == [order(loader, 0), order(loader, 1)]
+    assert loader.epoch == 2
+    iter(loader)  # advances at once, even if no batch is ever fetched
+    assert loader.epoch == 3
 
 
 def test_epoch_resumes_from_any_batch_with_the_same_augmentation() -> None:
@@ -51,8 +85,13 @@ def test_epoch_resumes_from_any_batch_with_the_same_augmentation() -> None:
 
 def test_order_augmentation_and_weights_use_separate_random_streams() -> None:
     drawn = []
-    transform = lambda batch, rng: (drawn.append(rng.random()), batch)[1]  # type: ignore[func-returns-value]
+
+    def transform(batch: Batch, rng: np.random.Generator) -> Batch:
+        drawn.append(rng.random())
+        return batch
+
     list(tt.DataLoader(numbers(4), 2, shuffle=True, seed=1, transform=transform).batches(0))
+    assert len(drawn) == 2
     drawn += [np.random.default_rng(seed).random() for seed in (1, (1, 1, 0))]
     assert len(set(drawn)) == 4
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinytorch.base.errors import SettingError, StateError
-from tinytorch.tokenization import WORDS, BPETokenizer, CharTokenizer
+from tinytorch.tokenization import WORDS, BPETokenizer, CharTokenizer, _merged
 
 TEXT = "the cat sat on the mat; the rat sat on the cat. That's that, she'll say: 1234 times!\n" * 3
 
@@ -27,7 +27,14 @@ def test_characters_are_tokens_in_code_point_order() -> None:
     tokens = tokenizer.encode("abcab")
     assert tokens.dtype == np.int64
     assert tokens.tolist() == [0, 1, 2, 0, 1]
+    assert tokenizer.encode("").shape == (0,)
+    assert tokenizer.encode("").dtype == np.int64
+
+
+def test_tokens_become_characters() -> None:
+    tokenizer = CharTokenizer("caé😀b")
     assert tokenizer.decode([2, 0, 1]) == "cab"
+    assert tokenizer.decode(np.array([4, 3, 3])) == "😀éé"
 
 
 @given(ANY_TEXT.filter(bool))
@@ -40,8 +47,9 @@ def test_characters_are_restored_exactly(text: str) -> None:
 def test_unknown_character_is_named_with_its_position_or_replaced() -> None:
     with pytest.raises(SettingError, match=r"'é' at position 3"):
         CharTokenizer("caf").encode("café")
-    tokenizer = CharTokenizer("caf", unknown="?")
-    assert tokenizer.decode(tokenizer.encode("xcaféz")) == "?caf??"
+    for unknown, expected in (("?", "?caf??"), ("e", "ecafee"), ("~", "~caf~~")):
+        tokenizer = CharTokenizer("caf", unknown=unknown)
+        assert tokenizer.decode(tokenizer.encode("xcaféz")) == expected
 
 
 def test_a_vocabulary_of_one_and_an_empty_text() -> None:
@@ -56,8 +64,9 @@ def test_a_vocabulary_of_one_and_an_empty_text() -> None:
         CharTokenizer("")
 
 
-@pytest.mark.parametrize("tokenizer", [CharTokenizer("ab"), BPETokenizer()])
-def test_tokens_outside_the_vocabulary_are_named(tokenizer: CharTokenizer | BPETokenizer) -> None:
+@pytest.mark.parametrize("kind", ["characters", "pairs"])
+def test_tokens_outside_the_vocabulary_are_named(kind: str) -> None:
+    tokenizer = CharTokenizer("ab") if kind == "characters" else BPETokenizer()
     with pytest.raises(SettingError, match=r"token 256 at position 1: expected 0 to"):
         tokenizer.decode([0, 256])
     with pytest.raises(SettingError, match="token -1 at position 0"):
@@ -71,7 +80,7 @@ def test_tokens_outside_the_vocabulary_are_named(tokenizer: CharTokenizer | BPET
 def naive_bpe(text: str, merges: int) -> list[tuple[int, int]]:
     """Train with the textbook algorithm, which recounts all pairs of all words for each merge."""
     words = [(list(word.encode()), n) for word, n in Counter(WORDS.findall(text)).items()]
-    learnt: list[tuple[int, int]] = []
+    learned: list[tuple[int, int]] = []
     for token in range(256, 256 + merges):
         counts: Counter[tuple[int, int]] = Counter()
         for word, n in words:
@@ -80,10 +89,10 @@ def naive_bpe(text: str, merges: int) -> list[tuple[int, int]]:
         best = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
         if best is None or counts[best] < 2:
             break
-        learnt.append(best)
+        learned.append(best)
         for word, _ in words:
             join(word, best, token)
-    return learnt
+    return learned
 
 
 def join(tokens: list[int], pair: tuple[int, int], token: int) -> None:
@@ -95,10 +104,51 @@ def join(tokens: list[int], pair: tuple[int, int], token: int) -> None:
         i += 1
 
 
+def test_a_pair_is_merged_from_left_to_right() -> None:
+    assert _merged([1, 2, 3, 1, 2], (1, 2), 9) == [9, 3, 9]
+    assert _merged([1, 1, 1], (1, 1), 9) == [9, 1]
+    assert _merged([1, 1, 1, 1, 2], (1, 1), 9) == [9, 9, 2]
+    assert _merged([2, 1], (1, 2), 9) == [2, 1]
+    assert _merged([1, 3, 2], (1, 2), 9) == [1, 3, 2]
+    assert _merged([], (1, 2), 9) == _merged([], (1, 1), 9) == []
+    tokens = [1, 2]
+    _merged(tokens, (1, 2), 9)
+    assert tokens == [1, 2]  # the list itself stays as it was
+
+
 @given(st.lists(st.text("abc", min_size=1, max_size=8), max_size=12), st.integers(0, 12))
 def test_fast_training_learns_the_same_merges_as_recounting(words: list[str], merges: int) -> None:
     text = " ".join(words)
     assert BPETokenizer.train(text, merges).merges == naive_bpe(text, merges)
+
+
+def test_a_word_is_merged_by_rank_not_from_left_to_right() -> None:
+    a, b, c = (ord(letter) for letter in "abc")
+    tokenizer = BPETokenizer([(b, c), (a, b), (256, 256), (a, 256)])
+    encoded = {word: tokenizer._encode_word(word) for word in ("abc", "ab", "abab", "bcbc", "abcbc", "", "x", "aé")}
+    assert encoded == {
+        "abc": [259],  # b c first, although a b comes first in the word; then a bc
+        "ab": [257],
+        "abab": [257, 257],
+        "bcbc": [258],
+        "abcbc": [a, 258],
+        "": [],
+        "x": [ord("x")],
+        "aé": [a, 0xC3, 0xA9],
+    }
+
+
+def test_words_are_encoded_one_by_one() -> None:
+    a, b, space = (ord(letter) for letter in "ab ")
+    tokens = BPETokenizer([(a, b), (space, 256), (b, space)]).encode("ab ab b ab")
+    assert tokens.dtype == np.int64
+    assert tokens.tolist() == [256, 257, space, b, 257]  # b and a space are in two words, so they never merge
+    assert BPETokenizer([(a, b)]).encode("").dtype == np.int64
+
+
+@given(ANY_TEXT)
+def test_tokens_of_bytes_are_decoded(text: str) -> None:
+    assert BPETokenizer().decode(list(text.encode("utf-8", "surrogatepass"))) == text
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=8), st.integers(0, 9))

@@ -9,6 +9,7 @@ import tinytorch as tt
 from tinytorch.autograd import check_grads
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions, embedding, sinusoids
+from tinytorch.layers import Parameter
 from tinytorch.tensor import Tensor, apply
 
 random = np.random.default_rng(0)
@@ -21,6 +22,19 @@ def test_each_token_gets_its_row() -> None:
     assert y.shape == (2, 3, 3)
     np.testing.assert_array_equal(y.data, layer.weight.data[tokens])
     np.testing.assert_array_equal(layer(Tensor(tokens)).data, y.data)
+
+
+def test_table_is_drawn_from_a_standard_normal_distribution() -> None:
+    for make in (Embedding, LearnedPositions):
+        tt.manual_seed(1)
+        layer = make(100, 64)
+        assert isinstance(layer.weight, Parameter)
+        assert layer.weight.dtype == np.float32
+        assert layer.weight.shape == (100, 64)
+        np.testing.assert_allclose([layer.weight.data.mean(), layer.weight.data.std()], [0, 1], atol=0.05)
+        tt.manual_seed(1)
+        np.testing.assert_array_equal(make(100, 64).weight.data, layer.weight.data)
+        assert (make(100, 64).weight.data != layer.weight.data).any()
 
 
 @pytest.mark.parametrize("vocabulary", [1, 7, 300])  # large vocabularies use another method for the gradient
@@ -40,6 +54,23 @@ def test_gradient_matches_scatter_add(vocabulary: int) -> None:
     assert layer.weight.grad is not None
     assert layer.weight.grad.dtype == np.float32
     np.testing.assert_allclose(layer.weight.grad.data, expected, atol=1e-5)
+
+
+def test_projection_multiplies_by_the_same_table() -> None:
+    layer = Embedding(5, 3)
+    x = random.standard_normal((2, 4, 3)).astype(np.float32)
+    y = layer.project(Tensor(x))
+    assert y.shape == (2, 4, 5)
+    np.testing.assert_allclose(y.data, x @ layer.weight.data.T, rtol=1e-5, atol=1e-6)
+
+
+def test_tied_table_gets_the_gradients_of_both_uses() -> None:
+    layer, tokens = Embedding(5, 3), np.array([[1, 4, 1]])
+    layer.project(layer(tokens)).sum().backward()
+    assert layer.weight.grad is not None
+    expected = np.tile(layer.weight.data[tokens].sum((0, 1)), (5, 1))  # of the projection: the sum of its inputs
+    np.add.at(expected, tokens, layer.weight.data.sum(axis=0))  # of the table
+    np.testing.assert_allclose(layer.weight.grad.data, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_unknown_tokens_are_named_with_their_position() -> None:
@@ -67,14 +98,16 @@ def test_learned_positions_add_the_first_rows() -> None:
     assert list(layer.state_dict()) == ["weight"]
 
 
-@pytest.mark.parametrize("layer", [LearnedPositions(6, 4), SinusoidalPositions(6, 4)])
-def test_sequence_longer_than_the_table_is_rejected(layer: tt.Module) -> None:
+@pytest.mark.parametrize("kind", [LearnedPositions, SinusoidalPositions])
+def test_sequence_longer_than_the_table_is_rejected(kind: type[LearnedPositions] | type[SinusoidalPositions]) -> None:
     with pytest.raises(ShapeError, match=r"\(1, 7, 4\): expected .* T up to 6"):
-        layer(tt.zeros(1, 7, 4))
+        kind(6, 4)(tt.zeros(1, 7, 4))
 
 
 def test_sinusoids_follow_the_formula() -> None:
     table = sinusoids(50, 6)
+    assert table.dtype == np.float32
+    assert table.shape == (50, 6)
     for t in (0, 1, 49):
         for i in range(3):
             angle = t / 10_000 ** (2 * i / 6)

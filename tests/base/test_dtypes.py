@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinytorch.base.dtypes import bfloat16, to_bfloat16, to_float32
+from tinytorch.base.dtypes import bfloat16, lowest, to_bfloat16, to_float32
 
 BFLOAT16 = bfloat16()
 quick = settings(deadline=None, max_examples=60)
@@ -44,3 +44,11 @@ def test_every_bfloat16_survives_conversion_to_float32() -> None:
     back = to_bfloat16(to_float32(every))
     numbers = ~np.isnan(to_float32(every))
     np.testing.assert_array_equal(back.view(np.uint16)[numbers], every.view(np.uint16)[numbers])
+
+
+def test_lowest_number_is_finite_in_its_dtype() -> None:
+    for dtype in (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64), BFLOAT16):
+        least = np.array(lowest(dtype), dtype)
+        assert float(least) == lowest(dtype)
+        with np.errstate(over="ignore"):
+            assert float(least + least) == -np.inf

@@ -38,3 +38,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype(name)
+
+
+def lowest(dtype: Any) -> float:
+    """Return the lowest finite number of a floating-point dtype, including bfloat16."""
+    if np.dtype(dtype).name == "bfloat16":
+        import ml_dtypes
+
+        return float(ml_dtypes.finfo(dtype).min)
+    return float(np.finfo(dtype).min)
