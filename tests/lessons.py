@@ -10,23 +10,17 @@ the code prints; the program compares the two, or puts what was printed into the
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
-import importlib.machinery
 import io
 import os
 import re
 import sys
 import tempfile
-import tomllib
-import types
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-RULES = tomllib.loads((ROOT / "tests" / "architecture.toml").read_text("utf-8"))
-NUMBERS: dict[str, int] = RULES["modules"] | {name: room["module"] for name, room in RULES["rooms"].items()}
+from tito import overlay
 
+ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -44,37 +38,9 @@ def blocks(text: str) -> list[Block]:
     return [Block(text[: found.start()].count("\n") + 2, found[1], found[2]) for found in BLOCK.finditer(text)]
 
 
-class Hidden(importlib.abc.MetaPathFinder):
-    """A finder that refuses what comes after a module: its later files, and the packages that build on these."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Raise ImportError for a later file; otherwise leave the search to the other finders."""
-        package, _, rest = name.partition(".")
-        part = rest.partition(".")[0]
-        if package == "tinytorch" and NUMBERS.get(part, 0) > self.number:
-            raise ImportError(f"module {NUMBERS[part]:02d} {part} comes after {self.number:02d}")
-        return None
-
-
-def hide_after(number: int) -> None:
-    """Hide all modules after the given one in this process.
-
-    The package gets no names of its own, because its `__init__` imports modules up to 06: a lesson imports from files.
-    """
-    package = types.ModuleType("tinytorch")
-    package.__path__ = [str(ROOT / "tinytorch")]
-    sys.modules["tinytorch"] = package
-    sys.meta_path.insert(0, Hidden(number))
-
-
 def run(lesson: Path) -> list[str]:
     """Return what each block of a lesson prints. The current folder is an empty one meanwhile."""
-    hide_after(int(lesson.parent.name[:2]))
+    overlay.install(overlay.Plan({}, str(ROOT), hide_after=int(lesson.parent.name[:2])))
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

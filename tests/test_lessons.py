@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -36,16 +37,21 @@ def part(text: str, name: str) -> str:
     return re.split(r"^## ", text.partition(f"\n## {name}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-@EACH
-def test_code_runs_with_no_later_module_and_prints_what_the_lesson_says(folder: Path) -> None:
-    done = subprocess.run(
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the code of the lesson in a folder as a process; a warning is an error."""
+    return subprocess.run(
         [sys.executable, str(ROOT / "tests" / "lessons.py"), str(folder / "lesson.md")],
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
+
+
+@EACH
+def test_code_runs_with_no_later_module_and_prints_what_the_lesson_says(folder: Path) -> None:
+    done = run(folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -54,8 +60,7 @@ def test_later_modules_are_hidden_from_a_lesson(tmp_path: Path) -> None:
     folder = tmp_path / "02_tensor"
     folder.mkdir()
     (folder / "lesson.md").write_text("```python\nimport tinytorch.tensor\nimport tinytorch.layers\n```\n")
-    command = [sys.executable, str(ROOT / "tests" / "lessons.py"), str(folder / "lesson.md")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(folder)
     assert done.returncode == 1
     assert "ImportError: module 04 layers comes after 02" in done.stderr
 
@@ -64,8 +69,7 @@ def test_a_figure_that_the_code_does_not_print_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "02_tensor"
     folder.mkdir()
     (folder / "lesson.md").write_text("# 02\n\n```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n")
-    command = [sys.executable, str(ROOT / "tests" / "lessons.py"), str(folder / "lesson.md")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run(folder)
     assert done.returncode == 1
     assert re.search(r"lesson\.md:4: the lesson says\n3\nand the code prints\n2\n", done.stderr)
 
@@ -99,6 +103,13 @@ def test_a_lesson_has_a_figure_and_its_images_are_complete(folder: Path) -> None
         root = ElementTree.parse(folder / name).getroot()
         assert "viewBox" in root.attrib
         assert "http" not in "".join(root.itertext())
+
+
+@EACH
+def test_the_steps_are_those_of_the_exercise(folder: Path) -> None:
+    steps = tomllib.loads((folder / "exercise.toml").read_text("utf-8"))["step"]
+    titles = re.findall(r"^\d+\. \*\*(.*?)\.\*\*", part(text_of(folder), "The steps"), re.MULTILINE)
+    assert titles == [step["title"] for step in steps]
 
 
 @EACH
