@@ -44,13 +44,16 @@ Job = dict[str, Any]
 
 def prepare(job: Job) -> Callable[[Any], dict[str, Any]]:
     """Import what every run needs, and return the function that does the job (see `tito.process.inside`)."""
-    import hypothesis
+    import hypothesis.extra.numpy
     import pytest  # noqa: F401
 
     from tito.course import plugin  # noqa: F401
 
-    hypothesis.settings.register_profile("course", derandomize=True, deadline=None, database=None)
-    hypothesis.settings.load_profile("course")
+    same: dict[str, Any] = {"derandomize": True, "deadline": None, "database": None, "report_multiple_bugs": False}
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("course", hypothesis.settings(**same))
+    # with `stop`, only whether a test fails matters, so nothing is shrunk
+    hypothesis.settings.register_profile("course-stop", hypothesis.settings(phases=phases, **same))
     return lambda reporter: run_all(job)
 
 
@@ -125,6 +128,7 @@ def _import_all(plan: overlay.Plan, journal: Any) -> bool:
 
 def _test(job: Job, run: Job, journal: Any) -> str | None:
     """Run the tests, and return what went wrong besides them."""
+    import hypothesis
     import pytest
 
     from tito.course.plugin import Plugin
@@ -136,6 +140,7 @@ def _test(job: Job, run: Job, journal: Any) -> str | None:
         *("--import-mode=importlib", "-p", "no:cacheprovider", "-q", "--no-header", "--tb=no"),
         *job["files"],
     ]
+    hypothesis.settings.load_profile("course-stop" if run["stop"] else "course")
     plugin = Plugin(journal, run)
     code = pytest.main(arguments, plugins=[plugin])
     if code not in (0, 1, 5) and not plugin.broken:

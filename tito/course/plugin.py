@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tito.course.failures import Comparison, explain
+from tito.course.matching import matches
 
 Run = dict[str, Any]
 
@@ -35,28 +36,11 @@ def short_name(item: pytest.Item) -> str:
     return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
 
 
-def matches(test: str, wanted: str) -> bool:
-    """Return whether a test is the wanted one, or one of its parameters.
-
-    >>> matches("test_tensor.py::test_add[1-2]", "test_add")
-    True
-    >>> matches("test_tensor.py::test_add[1-2]", "test_add[1]")
-    False
-    """
-    file, _, name = test.partition("::")
-    expected, _, rest = wanted.partition("::")
-    if expected.endswith(".py"):
-        if file != expected:
-            return False
-        wanted = rest
-    return name == wanted or ("[" not in wanted and name.partition("[")[0] == wanted)
-
-
 class Plugin:
     """Chooses, observes, and reports the tests of one run.
 
-    A run's `tests` are the wanted ones, in order; None for all that grade. With `stop`, the first failure ends it.
-    With `beyond`, tests with this mark run as well.
+    A run's `tests` are the wanted ones, in order, with "*" for all others; None for all that grade. With `stop`, the
+    first failure ends it. With `beyond`, tests with this mark run as well.
     """
 
     def __init__(self, journal: Journal, run: Run) -> None:
@@ -113,5 +97,6 @@ class Plugin:
 
 
 def _place(test: str, wanted: list[str]) -> int | None:
-    """Return a test's position among the wanted ones, or None."""
-    return next((index for index, name in enumerate(wanted) if matches(test, name)), None)
+    """Return a test's position among the wanted ones, or None; "*" is every other test."""
+    found = [index for index, name in enumerate(wanted) if name != "*" and matches(test, name)]
+    return found[0] if found else wanted.index("*") if "*" in wanted else None

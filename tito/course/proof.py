@@ -8,6 +8,7 @@ is caught. All runs hide the later modules, so nothing needs one.
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 import tempfile
 import time
@@ -22,8 +23,8 @@ from pydantic import Field, ValidationError
 
 from tito.course.blank import answers_in, blank, fill, prepared, reference_answers
 from tito.course.exercise import Exercise, load_exercise
+from tito.course.matching import matches
 from tito.course.modules import MODULES, find_module
-from tito.course.plugin import matches
 from tito.course.running import Outcome, Run, run
 from tito.course.source import Function, Source
 from tito.errors import CourseError
@@ -158,27 +159,33 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
         yield Trial("after", step.title, partly, wanted)
     plain = exercise.path.with_name("plain.py")
     if plain.is_file():
-        given = answers_in(plain.read_text(encoding="utf-8"), exercise, str(plain))
-        yield Trial("plain", "", _with_imports(fill(empty, given), plain))
+        text = plain.read_text(encoding="utf-8")
+        answer = fill(empty, answers_in(text, exercise, str(plain)))
+        yield Trial("plain", "", _with_imports(answer, text, exercise.module.name))
     else:
         proof.problems.append(f"{plain} is missing")
     for mutation in read_mutations(exercise):
         proof.all_mutations += 1
-        wrong = mutated(whole, mutation, file)
+        try:
+            wrong = mutated(whole, mutation, file)
+        except CourseError as error:
+            proof.problems.append(str(error))
+            continue
         subject = f"{mutation.name}: {mutation.why}"
         order = _step_first(exercise, mutation.name, collected) if mutation.name in exercise.names else collected
         yield Trial("mutation", subject, wrong, order, stop=True)
 
 
-def _with_imports(source: str, plain: Path) -> str:
-    """Return the file with the imports of the standard library that the plain answer adds."""
-    text = Source(source)
-    lines = plain.read_text(encoding="utf-8")
-    tree = Source(lines, str(plain)).tree
-    imports = [node for node in tree.body if node.__class__.__name__ in ("Import", "ImportFrom")]
-    wanted = [Source(lines).region(node.lineno, node.end_lineno or node.lineno) for node in imports]
+def _with_imports(source: str, plain: str, name: str) -> str:
+    """Return the file with the imports that the plain answer adds; what it imports from the module itself is there."""
+    text, other = Source(source), Source(plain)
+    extra = ""
+    for node in other.tree.body:
+        own = isinstance(node, ast.ImportFrom) and node.module in ("__future__", f"tinytorch.{name}")
+        if isinstance(node, ast.Import | ast.ImportFrom) and not own:
+            line = other.region(node.lineno, node.end_lineno or node.lineno)
+            extra += line if line not in source else ""
     place = text.after_imports()
-    extra = "".join(line for line in wanted if "__future__" not in line and line not in source)
     return text.edited([text.lines_edit(place + 1, place, extra)])
 
 
