@@ -32,6 +32,16 @@ def _row_means(x: Array) -> Array:
 
 
 def _layer_norm(x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
+    """Return y = n weight + bias, of x's shape (..., D) and dtype, and (n, scale), which the derivative needs.
+
+        n = (x - mean) scale,  scale = 1 / sqrt(variance + eps)
+
+    Mean and variance are those of each row, over the last dimension; the variance is mean((x - mean)^2). With N rows,
+    n is (N, D) and scale (N, 1). weight and bias are (D,).
+
+    Raises:
+        ShapeError: x does not end with a dimension of weight's size.
+    """
     if x.ndim == 0 or x.shape[-1:] != weight.shape:
         raise ShapeError(f"layer_norm: input of shape {x.shape}: expected (..., {weight.shape[0]})")
     rows = x.reshape(-1, x.shape[-1])  # (N, D)
@@ -48,9 +58,11 @@ def _layer_norm(x: Array, weight: Array, bias: Array | None = None, *, eps: floa
 def _layer_norm_back(
     g: Array, kept: tuple[Array, Array], x: Array, weight: Array, bias: Array | None = None, **_: object
 ) -> list[Array]:
-    """Return dx, dweight, and dbias. With n the normalized rows, scale = 1 / sqrt(variance + eps), and h = g weight:
+    """Return [dx, dweight, dbias] for the gradient g (..., D) of y. With n and scale as kept, and h = g weight:
 
-    dx = scale (h - mean(h) - n mean(h n)),  dweight = sum over rows of g n,  dbias = sum over rows of g.
+        dx = scale (h - mean(h) - n mean(h n)),  dweight = sum over rows of g n,  dbias = sum over rows of g
+
+    The means are over the last dimension, and dx has x's shape. Without a bias, dbias is not used.
     """
     normed, scale = kept
     rows = g.reshape(normed.shape)
@@ -92,7 +104,12 @@ class LayerNorm(Module):
 
 
 class MLP(Module):
-    """Two linear layers with GELU between them and a hidden width of 4 C: (B, T, C) -> (B, T, C)."""
+    """Two linear layers with GELU between them and a hidden width of 4 C: (B, T, C) -> (B, T, C).
+
+    Attributes:
+        c_fc: Linear, C to 4 C. c_proj: Linear, 4 C to C. Both have a bias or not, as `bias` says.
+        dropout: Dropout, for the result.
+    """
 
     def __init__(self, n_embd: int, dropout: float = 0.0, bias: bool = True) -> None:
         self.c_fc = Linear(n_embd, 4 * n_embd, bias)
@@ -100,6 +117,7 @@ class MLP(Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return dropout(c_proj(gelu(c_fc(x))))."""
         return self.dropout(self.c_proj(gelu(self.c_fc(x))))
 
 
@@ -108,6 +126,10 @@ class TransformerBlock(Module):
 
     Normalizing before each part (Xiong et al. 2020, https://arxiv.org/abs/2002.04745) lets the gradient reach the first
     block through the additions alone.
+
+    Attributes:
+        ln_1, ln_2: LayerNorm, before the attention and before the MLP.
+        attn: MultiHeadAttention, causal. mlp: MLP. Each gets `dropout`, and each of the four parts gets `bias`.
     """
 
     def __init__(self, n_embd: int, n_head: int, dropout: float = 0.0, bias: bool = True) -> None:
@@ -117,12 +139,18 @@ class TransformerBlock(Module):
         self.mlp = MLP(n_embd, dropout, bias)
 
     def forward(self, x: Tensor, mask: Array | None = None) -> Tensor:
+        """Map x (B, T, C) to (B, T, C). `mask` is that of `MultiHeadAttention`."""
         x = x + self.attn(self.ln_1(x), mask)
         return x + self.mlp(self.ln_2(x))
 
 
 class Transformer(Module):
-    """A GPT without its last product: tokens (B, T) -> hidden states (B, T, C)."""
+    """A GPT without its last product: tokens (B, T) -> hidden states (B, T, C).
+
+    Attributes:
+        wte: Embedding of the tokens. wpe: LearnedPositions for `block_size` positions. drop: Dropout, after both.
+        h: a list of `n_layer` TransformerBlocks. ln_f: LayerNorm, after the last block.
+    """
 
     def __init__(
         self, vocab_size: int, block_size: int, n_layer: int, n_head: int, n_embd: int, dropout: float, bias: bool
@@ -134,6 +162,7 @@ class Transformer(Module):
         self.ln_f = LayerNorm(n_embd, bias=bias)
 
     def forward(self, tokens: Tensor | Array, mask: Array | None = None) -> Tensor:
+        """Map tokens (B, T) to hidden states (B, T, C): drop(wpe(wte(tokens))), the blocks in order, ln_f."""
         x = self.drop(self.wpe(self.wte(tokens)))
         for block in self.h:
             x = block(x, mask)
@@ -272,8 +301,16 @@ def write(
 ) -> Array:
     """Run the loop of `GPT.generate`, with its arguments.
 
+    As long as fewer than `max_new_tokens` tokens were generated, and not all rows have ended, one token is added to
+    each row: `sampler(next_logits(text))`. A row ends with its first generated `stop`; in a batch, it then gets `stop`
+    in every later column. The model is in evaluation mode meanwhile (`evaluating`), and its own modes are restored.
+
     Args:
         next_logits: maps the whole text so far, (B, T), to the logits of its next token, (B, V).
+
+    Returns:
+        The prompt (`context`, int64 (B, T)) followed by the new tokens; without the first dimension if the prompt has
+        none.
     """
     prompt = np.asarray(tokens)
     if not prompt.size:
@@ -319,7 +356,10 @@ class Sampler:
         self.rng = default_generator() if seed is None else np.random.default_rng(seed)
 
     def __call__(self, logits: Array) -> Array:
-        """Draw one token for each row: (B, V) -> (B,).
+        """Draw one token for each row: (B, V) -> (B,), integers.
+
+        With temperature 0, it is the token with the largest logit. Otherwise, each row gets one number u from
+        `self.rng.random`, uniform from 0 to 1, and the token is the first whose cumulative probability exceeds u.
 
         Raises:
             NonFiniteError: a logit is NaN or infinite.
@@ -333,7 +373,12 @@ class Sampler:
         return (steps <= draws).sum(axis=1)  # the first token whose cumulative probability exceeds the draw
 
     def probabilities(self, logits: Array) -> Array:
-        """Return softmax(logits / temperature), float64 (B, V), restricted by top_k and top_p. Each row sums to 1."""
+        """Return softmax(logits / temperature), float64 (B, V), restricted by top_k and top_p. Each row sums to 1.
+
+        `top_k`: only the k likeliest tokens, and those with the same logit as the k-th, keep a probability above 0.
+        `top_p` below 1: of these probabilities, only the fewest largest keep theirs (`_keep_fewest`). The temperature
+        is above 0, but may be so small that logits / temperature is infinite; the result is never NaN.
+        """
         scaled = logits.astype(np.float64)
         if self.top_k is not None and self.top_k < logits.shape[1]:
             kth = np.partition(scaled, -self.top_k, axis=1)[:, -self.top_k, None]
@@ -352,10 +397,11 @@ class Sampler:
     def _keep_fewest(self, p: Array) -> None:
         """Keep the smallest set of likeliest tokens whose probabilities sum to at least top_p; set the others to 0.
 
-        The probabilities below (1 - top_p) / 2V sum to less than 1 - top_p, so they are excluded before sorting: of
-        4,256 tokens, about 600 remain. This takes 22 µs, and sorting all of them 103 µs.
+        p (V,) is changed in place. The kept probabilities stay as they are, so they sum to at least top_p, not to 1.
         """
         assert self.top_p is not None
+        # The probabilities below (1 - top_p) / 2V sum to less than 1 - top_p, so they are excluded before sorting: of
+        # 4,256 tokens, about 600 remain. This takes 22 µs, and sorting all of them 103 µs.
         likely = np.flatnonzero(p > (1 - self.top_p) / (2 * p.size))
         order = likely[np.argsort(-p[likely], kind="stable")]
         falling = p[order]
@@ -372,7 +418,7 @@ def _check_integer(name: str, value: int, least: int, most: int | None = None) -
 
 
 def next_token_loss(logits: Tensor, targets: Tensor | Array) -> Tensor:
-    """Return `cross_entropy` over all positions: logits (B, T, V), targets (B, T)."""
+    """Return the mean `cross_entropy` over all B x T positions: logits (B, T, V), targets (B, T), result ()."""
     return cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
 

@@ -10,12 +10,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch.attention import padding_mask
 from tinytorch.autograd import check_grads
 from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, StateError
 from tinytorch.base.random import get_rng_state
 from tinytorch.tensor import Array, Tensor, apply
-from tinytorch.transformers import GPT, LayerNorm, Sampler, TransformerBlock, layer_norm, next_token_loss
+from tinytorch.transformers import (
+    GPT,
+    MLP,
+    LayerNorm,
+    Sampler,
+    Transformer,
+    TransformerBlock,
+    layer_norm,
+    next_token_loss,
+    write,
+)
 
 random = np.random.default_rng(0)
 
@@ -44,6 +53,19 @@ def test_layer_norm_has_mean_0_and_variance_1(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(y.var(axis=-1), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layer_norm_follows_the_formula(dtype: type) -> None:
+    x: Array = random.standard_normal((2, 3, 5)).astype(dtype)
+    weight, bias = random.standard_normal((2, 5)).astype(dtype)
+    normed = (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 0.1)
+    y = apply(layer_norm, Tensor(x), Tensor(weight), Tensor(bias), eps=0.1)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.data, normed * weight + bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        apply(layer_norm, Tensor(x), Tensor(weight), eps=0.1).data, normed * weight, rtol=1e-5, atol=1e-6
+    )
+
+
 def test_layer_norm_gradients() -> None:
     x, weight, bias = random.standard_normal((2, 3, 5)), random.standard_normal(5), random.standard_normal(5)
     check_grads(lambda x, w, b: apply(layer_norm, x, w, b, eps=1e-5), x, weight, bias)
@@ -67,6 +89,61 @@ def test_row_of_equal_values_stays_finite() -> None:
 
 
 # Block and GPT
+
+
+def test_mlp_applies_gelu_between_two_linear_layers() -> None:
+    mlp, x = MLP(3), Tensor(random.standard_normal((2, 4, 3)).astype(np.float32))
+    shapes = {name: value.shape for name, value in mlp.state_dict().items()}
+    assert shapes == {"c_fc.weight": (12, 3), "c_fc.bias": (12,), "c_proj.weight": (3, 12), "c_proj.bias": (3,)}
+    hidden = tt.gelu(mlp.c_fc(x))
+    np.testing.assert_allclose(mlp(x).data, mlp.c_proj(hidden).data, rtol=1e-6)
+    assert set(MLP(3, bias=False).state_dict()) == {"c_fc.weight", "c_proj.weight"}
+    dropping = MLP(3, dropout=0.5)
+    assert (dropping(x).data == 0).any()
+    assert (dropping.eval()(x).data != 0).all()
+
+
+def test_block_adds_its_parts_to_its_input() -> None:
+    block, x = TransformerBlock(6, 2), Tensor(random.standard_normal((2, 4, 6)).astype(np.float32))
+    for norm in (block.ln_1, block.ln_2):  # unlike each other, and unlike no norm at all
+        norm.weight.data = random.standard_normal(6).astype(np.float32)
+    mask = np.arange(4) < np.array([2, 4])[:, None, None, None]
+    for allowed in (None, mask):
+        middle = x + block.attn(block.ln_1(x), allowed)
+        expected = middle + block.mlp(block.ln_2(middle))
+        np.testing.assert_allclose(block(x, allowed).data, expected.data, rtol=1e-5, atol=1e-6)
+    for part in (block.attn, block.mlp):
+        part.c_proj.weight.data[:] = 0
+        part.c_proj.bias.data[:] = 0  # type: ignore[union-attr]
+    np.testing.assert_array_equal(block(x).data, x.data)
+
+
+def test_transformer_runs_its_blocks_in_order() -> None:
+    model = Transformer(11, 8, n_layer=3, n_head=2, n_embd=8, dropout=0.0, bias=True)
+    tokens = random.integers(0, 11, (2, 5))
+    assert len(model.h) == 3
+    model.ln_f.weight.data = random.standard_normal(8).astype(np.float32)
+    x = Tensor(model.wte.weight.data[tokens] + model.wpe.weight.data[:5])
+    for block in model.h:
+        x = block(x)
+    np.testing.assert_allclose(model(tokens).data, model.ln_f(x).data, rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_reaches_every_part() -> None:
+    drops = {name: part.p for name, part in tiny(dropout=0.25).named_modules() if isinstance(part, tt.Dropout)}
+    block = ("attn.attn_dropout", "attn.resid_dropout", "mlp.dropout")
+    expected = {"transformer.drop"} | {f"transformer.h.{i}.{part}" for i in (0, 1) for part in block}
+    assert drops == dict.fromkeys(expected, 0.25)
+
+
+def test_loss_is_the_mean_over_all_positions() -> None:
+    logits = random.standard_normal((2, 3, 4))
+    targets = np.array([[0, 3, 1], [2, 2, 0]])
+    expected = [np.log(np.exp(logits[place]).sum()) - logits[place][targets[place]] for place in np.ndindex(2, 3)]
+    loss = next_token_loss(Tensor(logits), targets)
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(np.mean(expected))
+    check_grads(lambda x: next_token_loss(x, targets), logits)
 
 
 def test_block_gradients() -> None:
@@ -115,7 +192,7 @@ def test_later_token_leaves_earlier_logits_unchanged_bit_for_bit() -> None:
 def test_padding_does_not_affect_logits() -> None:
     model = lively()
     tokens = random.integers(0, 11, (2, 6))
-    mask = padding_mask(np.array([4, 6]), 6)
+    mask = np.arange(6) < np.array([4, 6])[:, None, None, None]
     changed = tokens.copy()
     changed[0, 4:] = (changed[0, 4:] + 1) % 11
     np.testing.assert_array_equal(model(tokens, mask).data[0, :4], model(changed, mask).data[0, :4])
@@ -256,6 +333,19 @@ def test_a_stop_token_ends_a_text() -> None:
         assert (after == stop).all()
 
 
+def test_a_batch_goes_on_until_all_rows_have_ended() -> None:
+    plan = np.array([[1, 5, 2, 3, 9], [4, 4, 5, 6, 9]])  # what the two rows would generate; 5 ends a row
+
+    def next_logits(text: Array) -> Array:
+        return np.eye(11, dtype=np.float32)[plan[:, text.shape[1] - 1]]
+
+    def generate(prompt: list[list[int]], most: int) -> list[list[int]]:
+        return write(tiny(), prompt, most, Sampler(0.0, None, None, None), 5, next_logits).tolist()
+
+    assert generate([[7], [5]], 5) == [[7, 1, 5, 5], [5, 4, 4, 5]]  # the 5 in the prompt ends nothing
+    assert generate([[7], [5]], 2) == [[7, 1, 5], [5, 4, 4]]
+
+
 def test_generation_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lively()
     made: list[Tensor] = []
@@ -361,6 +451,26 @@ def test_top_p_keeps_the_fewest_that_reach_p(logits: Array, top_p: float) -> Non
     if top_p < 1:
         assert whole[kept].sum() - whole[kept].min() < top_p + 1e-9
     np.testing.assert_allclose(p[kept], whole[kept] / whole[kept].sum())
+
+
+def test_temperature_divides_the_logits() -> None:
+    logits = np.array([[0.0, 1.0, 3.0], [2.0, 2.0, -1.0]], np.float32)
+    for temperature in (0.5, 1.0, 3.0):
+        p = Sampler(temperature, None, None, 0).probabilities(logits)
+        assert p.dtype == np.float64
+        expected = np.exp(logits / temperature)
+        np.testing.assert_allclose(p, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_equal_logits_at_the_limit_of_top_k_are_kept_together() -> None:
+    p = Sampler(1.0, 2, None, 0).probabilities(np.array([[1.0, 3.0, 1.0, 0.0]], np.float32))
+    assert (p > 0).tolist() == [[True, True, True, False]]
+
+
+def test_top_p_applies_to_what_top_k_has_left() -> None:
+    logits = np.log(np.array([[0.1, 0.4, 0.3, 0.2]])).astype(np.float32)
+    p = Sampler(1.0, 3, 0.75, 0).probabilities(logits)
+    np.testing.assert_allclose(p, [[0, 4 / 7, 3 / 7, 0]], atol=1e-6)  # 0.4 and 0.3 are 7/9 of what is left
 
 
 def test_draws_follow_the_probabilities() -> None:
