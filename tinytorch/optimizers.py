@@ -275,9 +275,13 @@ class CosineLR(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0) -> None:
-        """Pass `LambdaLR` the factor of step t. With progress q = (t - warmup) / (total - warmup), at most 1:
+        """Pass `LambdaLR` the factor of step t.
 
-        (t + 1) / (warmup + 1) for t < warmup, then final + (1 - final) (1 + cos(pi q)) / 2.
+        It is (t + 1) / (warmup + 1) for t < warmup, and then final + (1 - final) (1 + cos(pi q)) / 2, with the progress
+        q = (t - warmup) / (total - warmup), at most 1.
+
+        Raises:
+            SettingError: the warmup is negative, or no steps are left after it.
         """
         if not 0 <= warmup < total:
             raise SettingError(f"CosineLR: warmup {warmup} of {total} steps: expected 0 <= warmup < total")

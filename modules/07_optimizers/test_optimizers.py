@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,16 +29,14 @@ class Recorder(Optimizer):
     def new_state(self, data: Array, group: dict[str, Any]) -> dict[str, Array]:
         return {"own": np.zeros_like(data)}
 
-    def update(
-        self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: dict[str, Any]
-    ) -> None:
+    def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: dict[str, Any]) -> None:
         self.calls.append((data, g, state, scratch, group))
         data += g
 
 
 def test_zero_grad_resets_every_gradient_to_none() -> None:
     a, b = Parameter(np.ones(1)), Parameter(np.ones(2))
-    a.grad = Tensor(np.ones(1))
+    a.grad, b.grad = Tensor(np.ones(1)), Tensor(np.ones(2))
     optimizer = Recorder([{"params": [a]}, {"params": [b]}])
     optimizer.zero_grad()
     assert a.grad is b.grad is None
