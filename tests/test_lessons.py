@@ -108,7 +108,7 @@ def test_a_lesson_has_a_figure_and_its_images_are_complete(folder: Path) -> None
 @EACH
 def test_the_steps_are_those_of_the_exercise(folder: Path) -> None:
     steps = tomllib.loads((folder / "exercise.toml").read_text("utf-8"))["step"]
-    titles = re.findall(r"^\d+\. \*\*(.*?)\.\*\*", part(text_of(folder), "The steps"), re.MULTILINE)
+    titles = re.findall(r"^\d+\. \*\*(.*?)\.?\*\*", part(text_of(folder), "The steps"), re.MULTILINE)
     assert titles == [step["title"] for step in steps]
 
 

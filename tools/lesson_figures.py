@@ -243,21 +243,23 @@ def positions() -> str:
 
 
 def roofline() -> str:
-    """Return module 16's roofline, in units of the ridge: one at which memory and arithmetic take equally long."""
+    """Return module 16's roofline: 192 GFLOP/s and 20 GB/s, so the ridge is at 9.6 FLOPs per byte."""
     card = Card(720, 300)
-    plot = Plot(card, (80, 25, 610, 220), (-2, 2), (-2, 0.3))
-    names = {-2: "1/100", -1: "1/10", 0: "1", 1: "10", 2: "100"}
-    plot.ticks([-2, -1, 0, 1, 2], [-2, -1, 0], lambda value: names[round(value)])
-    plot.curve([-2, 0, 2], [-2, 0, 0], BLUE, 3)
-    plot.name(-1.2, -0.8, "limited by memory", BLUE, "end")
-    plot.name(1, 0.09, "limited by arithmetic", BLUE, "middle")
-    for x, words, side in ((-1.7, "x * w", 1), (-0.9, "one row times a matrix", 1), (1.2, "matrix times matrix", 0)):
-        y = min(x, 0.0)
+    ridge = math.log10(9.6)
+    plot = Plot(card, (80, 25, 610, 220), (-1.3, 2.6), (0, 2.6))
+    plot.ticks([-1, 0, 1, 2], [0, 1, 2], lambda value: f"{10.0**value:g}")
+    plot.curve([-1.3, ridge, 2.6], [math.log10(20) - 1.3, math.log10(192), math.log10(192)], BLUE, 3)
+    plot.name(-0.15, 1.5, "limited by memory", BLUE, "end")
+    plot.name(1.8, 2.37, "limited by arithmetic", BLUE, "middle")
+    work = ((1 / 12, "x * w", 1), (0.5, "one row times a matrix", 1), (171, "1024 x 1024 matrices", 0))
+    for intensity, words, side in work:
+        x = math.log10(intensity)
+        y = math.log10(min(192, 20 * intensity))
         card.dot(*plot.at(x, y), ORANGE, 5)
-        plot.name(x + 0.07 * side, y - 0.16, words, ORANGE, "start" if side else "middle")
-    card.text(385, 286, "FLOPs per byte, relative to peak / bandwidth", PALE, "middle", 12)
-    card.text(12, 18, "share of the peak", PALE, "start", 12)
-    return card.svg("Roofline: attainable share of the peak against FLOPs per byte")
+        plot.name(x + 0.07 * side, y - 0.18, words, ORANGE, "start" if side else "middle")
+    card.text(385, 286, "FLOPs per byte", PALE, "middle", 12)
+    card.text(12, 18, "GFLOP/s that can be reached", PALE, "start", 12)
+    return card.svg("Roofline: attainable GFLOP/s against FLOPs per byte")
 
 
 def rounding() -> str:
