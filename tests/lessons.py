@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MUL
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code, the line of the lesson that it begins on, and what the lesson says that it prints, if it does."""
+    """A block of code, the line of the lesson on which it begins, and its output according to the lesson, if stated."""
 
     line: int
     code: str

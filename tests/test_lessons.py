@@ -1,4 +1,4 @@
-"""The lessons: their code runs with the modules up to their own and prints what they say, and each has all its parts."""
+"""The lessons: their code runs with the modules up to their own and prints what they say, and no part is missing."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -131,12 +132,15 @@ def activations() -> str:
         derivative.curve(x, dy, color)
     card.text(45, 25, "value")
     card.text(405, 25, "derivative")
-    for words, color, place in (("ReLU", BLUE, (0.75, 2.1)), ("GELU", VIOLET, (2.45, 1.9)), ("tanh", GREEN, (2.9, 0.6)),
-                                ("sigmoid", ORANGE, (-3.6, 0.22))):  # fmt: skip
-        value.name(*place, words, color)
-    for words, color, place in (("ReLU", BLUE, (2.6, 0.9)), ("GELU", VIOLET, (1.95, 1.16)), ("tanh", GREEN, (-1.65, 0.62)),
-                                ("sigmoid", ORANGE, (-3.6, 0.16))):  # fmt: skip
-        derivative.name(*place, words, color)
+    places = {
+        "ReLU": ((0.75, 2.1), (2.6, 0.9)),
+        "sigmoid": ((-3.6, 0.22), (-3.6, 0.16)),
+        "tanh": ((2.9, 0.6), (-1.65, 0.62)),
+        "GELU": ((2.45, 1.9), (1.95, 1.16)),
+    }
+    for words, (left, right) in places.items():
+        value.name(*left, words, curves[words][0])
+        derivative.name(*right, words, curves[words][0])
     return card.svg("Four activation functions and their derivatives")
 
 
@@ -271,7 +275,7 @@ def rounding() -> str:
     plot.curve([-1.4, 1.4], [-1.4, 1.4], PALE, 1.2, "4 3")
     edges = [-1.4, *(scale * (k - 0.5) for k in range(-2, 4)), 1.4]
     xs, ys = [], []
-    for k, (begin, end) in zip(range(-3, 4), zip(edges[:-1], edges[1:], strict=True), strict=True):
+    for k, (begin, end) in zip(range(-3, 4), pairwise(edges), strict=True):
         xs += [begin, end]
         ys += [k * scale, k * scale]
     plot.curve(xs, ys, BLUE, 2.5)
