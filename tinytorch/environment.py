@@ -132,8 +132,8 @@ def parse_cpuinfo(text: str) -> tuple[str, set[str]]:
 
     Each line is `key : value`, with tabs or spaces around the colon; a block of lines for each core. The first core's
     values count. The names are separated by spaces. The model is the value of "model name". ARM has none: there, it is
-    "CPU implementer 0x41 CPU part 0xd40", of the two keys that exist. If there is nothing, it is `platform.processor()`,
-    or UNKNOWN if that is empty.
+    "CPU implementer 0x41 CPU part 0xd40", with those of the two keys that exist. Without either of them, it is
+    `platform.processor()`, or UNKNOWN if that is empty.
     """
     lines = re.findall(r"^([^:\n]+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
     facts = dict(reversed(lines))  # the first core's values
@@ -219,20 +219,20 @@ def tuned_environment(cores: int) -> dict[str, str]:
 
     - Thread count: one thread for each usable core, in every BLAS and OpenMP library: OPENBLAS_NUM_THREADS,
       OMP_NUM_THREADS, MKL_NUM_THREADS, NUMEXPR_NUM_THREADS, and VECLIB_MAXIMUM_THREADS (Apple's Accelerate).
-    - OpenBLAS's spin time (OPENBLAS_THREAD_TIMEOUT, the exponent of 2): an idle worker waits for the next product by spinning, for 2^26 cycles by default, and
-      keeps other threads off its core. With 2^20 cycles, a training step of a convolutional network, whose copies run
-      in separate threads, was 1.5 times as fast. The steps of an MLP and a GPT were as fast as before, and slower with
-      fewer than 2^20 cycles.
-    - OpenMP's spin time (GOMP_SPINCOUNT; GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a core that
-      OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by 512 x 784,
-      two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of 2,000, it took
-      0.14 to 0.24 ms in the median and 0.31 to 0.64 ms in the mean. oneDNN alone stayed at 17 µs; without any spinning,
-      it took twice as long.
-    - glibc's allocator (only on Linux; `_ALLOCATOR`): by default, a large array gets its own pages from the kernel, which are returned as
-      soon as the array is freed. The first access to each page is a page fault, and a training step frees and allocates
-      the same megabytes over and over: measured at 20% of a convolutional network's step. With higher thresholds
-      (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its pages. In return,
-      its memory does not shrink.
+    - OpenBLAS's spin time (OPENBLAS_THREAD_TIMEOUT, as an exponent of 2): an idle worker waits for the next product by
+      spinning, for 2^26 cycles by default, and keeps other threads off its core. With 2^20 cycles, a training step of a
+      convolutional network, whose copies run in separate threads, was 1.5 times as fast. The steps of an MLP and a GPT
+      were as fast as before, and slower with fewer than 2^20 cycles.
+    - OpenMP's spin time (GOMP_SPINCOUNT; GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a
+      core that OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by
+      512 x 784, two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of
+      2,000, it took 0.14 to 0.24 ms in the median and 0.31 to 0.64 ms in the mean. oneDNN alone stayed at 17 µs;
+      without any spinning, it took twice as long.
+    - glibc's allocator (only on Linux; `_ALLOCATOR`): by default, a large array gets its own pages from the kernel,
+      which are returned as soon as the array is freed. The first access to each page is a page fault, and a training
+      step frees and allocates the same megabytes over and over: measured at 20% of a convolutional network's step. With
+      higher thresholds (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its
+      pages. In return, its memory does not shrink.
 
     All values are strings. Raises SettingError if `cores` is less than 1.
 

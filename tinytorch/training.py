@@ -180,8 +180,8 @@ class Trainer:
         Returns the loss of the batch as a Python float, not divided by `group`.
 
         Raises:
-            NonFiniteError: the loss is NaN or infinite: "the loss is nan in epoch 2, batch 1: ...", both counted from 1.
-                Then nothing has been differentiated or counted.
+            NonFiniteError: the loss is NaN or infinite, and nothing has been differentiated or counted. The message is
+                "the loss is nan in epoch 2, batch 1: ...", both counted from 1.
         """
         inputs, targets = batch
         self.model.train()

@@ -58,7 +58,7 @@ class Trainer(Given):
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
         self.model.eval()
         samples, loss_sum = 0, 0.0
-        sums = {name: 0.0 for name in self.metrics}
+        sums = dict.fromkeys(self.metrics, 0.0)
         for inputs, targets in loader.batches(0):
             n = len(targets)
             with no_grad(), self.autocast():

@@ -13,13 +13,23 @@ from typing import Annotated
 
 import typer
 
+from tito.cli.checkpoint import checkpoints
 from tito.cli.compete import competition
 from tito.cli.console import console, group, project, readable, say, show, write
 from tito.cli.data import data
+from tito.cli.grade import grades
+from tito.cli.milestone import milestones
+from tito.cli.module import modules
+from tito.cli.python import own_python
 from tito.cli.record import records
 from tito.cli.suite import suites
 
-app = group("TinyTorch's benchmarks: run suites, read records, see reports.")
+app = group("TinyTorch: take the course, run benchmarks, read records, see reports.")
+app.add_typer(modules, name="module")
+app.add_typer(checkpoints, name="checkpoint")
+app.add_typer(milestones, name="milestone")
+app.add_typer(grades)  # without a name of its own: tito grade
+app.add_typer(own_python)  # without a name of its own: tito python
 app.add_typer(suites, name="suite")
 app.add_typer(records, name="record")
 app.add_typer(data, name="data")
@@ -37,7 +47,7 @@ def main() -> None:
         if os.environ.get("TITO_DEBUG"):
             raise
         say(_in_words(error))
-        sys.exit(1)
+        sys.exit(_exit_code(error))
 
 
 def _clean_up_when_ended() -> None:
@@ -49,6 +59,12 @@ def _clean_up_when_ended() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, leave)
+
+
+def _exit_code(error: Exception) -> int:
+    from tito.errors import CourseError
+
+    return 2 if isinstance(error, CourseError) else 1
 
 
 def _in_words(error: Exception) -> str:
@@ -81,7 +97,7 @@ def tito(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """TinyTorch's benchmarks: run suites, read records, see reports."""
+    """TinyTorch: take the course, run benchmarks, read records, see reports."""
 
 
 @app.command("report")

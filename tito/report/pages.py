@@ -22,7 +22,7 @@ from tito.report.headline import card, headline, profiled
 from tito.report.history import history, spark
 from tito.report.overview import pieces as overview
 from tito.report.pieces import Images, Piece, Plot, Tiles
-from tito.report.rendering import LEADERBOARD, environment, render, text_of, write_documents
+from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, text_of, write_documents
 from tito.report.verdicts import rows_of
 
 # Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
@@ -53,7 +53,7 @@ def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
     jinja = environment()
     shown = newest(records)
     documents = {f"{record.suite}.html": _page_or_why_not(record, records, jinja) for record in shown}
-    documents["index.html"] = index_page(shown, records, jinja, _has_leaderboard(folder))
+    documents["index.html"] = index_page(shown, records, jinja, _others(folder))
     return write_documents(documents, folder)
 
 
@@ -63,12 +63,13 @@ def write_index(records: Sequence[Record], folder: Path) -> Path:
     Raises:
         ReportError: the folder cannot be written.
     """
-    page = index_page(newest(records), records, environment(), _has_leaderboard(folder))
+    page = index_page(newest(records), records, environment(), _others(folder))
     return write_documents({"index.html": page}, folder)[0]
 
 
-def _has_leaderboard(folder: Path) -> bool:
-    return (folder / LEADERBOARD).is_file()
+def _others(folder: Path) -> list[str]:
+    """Return the pages besides those of suites that are in the folder."""
+    return [name for name in (LEADERBOARD, JOURNEY) if (folder / name).is_file()]
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
@@ -158,11 +159,12 @@ def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def index_page(
-    shown: Sequence[Record], records: Sequence[Record], environment: Environment, leaderboard: bool = False
+    shown: Sequence[Record], records: Sequence[Record], environment: Environment, others: Sequence[str] = ()
 ) -> str:
-    """Return the index: all suites as cards, in historical order."""
+    """Return the index: all suites as cards, in historical order, and links to the other pages by file name."""
     cards = [_card(record, records) for record in shown]
-    return render(environment, "index.html.j2", [], cards=cards, leaderboard=LEADERBOARD if leaderboard else None)
+    leaderboard, journey = (page if page in others else None for page in (LEADERBOARD, JOURNEY))
+    return render(environment, "index.html.j2", [], cards=cards, leaderboard=leaderboard, journey=journey)
 
 
 def _card(record: Record, records: Sequence[Record]) -> Card:

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from tinytorch.base.files import ABANDONED_SECONDS, atomic_write
 from tito.errors import ReportError
 
-LEADERBOARD = "leaderboard.html"  # in the folder of the reports
+LEADERBOARD, JOURNEY = "leaderboard.html", "journey.html"  # in the folder of the reports
 TEMPLATES = Path(__file__).parent / "templates"
 # Characters that could end the surrounding script element or a line of JavaScript.
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}

@@ -1,0 +1,43 @@
+"""`tito milestone list | run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tito.cli.checkpoint import journey_of, titles
+from tito.cli.console import group, project, show
+
+milestones = group("The course: six milestones of machine learning, unlocked by your modules.")
+
+
+@milestones.command("list")
+def milestone_list() -> None:
+    """List the milestones, and which of them you have unlocked."""
+    from tito.terminal.grading import list_milestones
+
+    here = project()
+    show(list_milestones(journey_of(here), titles(here)))
+
+
+@milestones.command("run", context_settings={"ignore_unknown_options": True})
+def milestone_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist")],
+    options: Annotated[list[str] | None, typer.Argument(metavar="[OPTION]...", help="As for tito suite run.")] = None,
+) -> None:
+    """Run the suite of a milestone that you have unlocked; exit code 1 if a gate is missed."""
+    from tito.cli.suite import suites
+    from tito.course.modules import find_milestone, module_number
+    from tito.errors import CourseError
+
+    milestone = find_milestone(name)
+    here = project()
+    stop = next(one for one in journey_of(here).stops if one.milestone == milestone)
+    if not stop.unlocked:
+        last = module_number(milestone.after_module)
+        raise CourseError(
+            f"milestone {milestone.suite} is locked until modules 01 to {last.key} are complete; "
+            f"tito module list shows where you stand, and tito suite run {milestone.suite} runs it on the reference"
+        )
+    typer.main.get_command(suites)(["run", milestone.suite, *(options or [])], prog_name="tito suite")

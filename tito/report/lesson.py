@@ -1,0 +1,59 @@
+"""A lesson as a page that loads nothing: reports/lessons/02_tensor.html."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from tito.course.modules import Module
+from tito.report.rendering import environment, render, write_documents
+
+FOLDER = "lessons"
+
+
+def write_lesson(module: Module, text: str, reports: Path) -> Path:
+    """Write a module's lesson as a page below the folder of the reports, and return its path.
+
+    Links to files of the checkout keep their text only, because they lead nowhere from the page.
+
+    Raises:
+        ReportError: the folder cannot be written.
+    """
+    page = render(
+        environment(),
+        "lesson.html.j2",
+        [],
+        ["lesson.css"],
+        module=module,
+        title=title_of(text) or module.title,
+        body=Markup(to_html(text)),
+    )
+    return write_documents({f"{module.key}_{module.name}.html": page}, reports / FOLDER)[0]
+
+
+def title_of(text: str) -> str | None:
+    """Return the first heading of a Markdown text.
+
+    >>> title_of("# 02 Tensor: `data`\\n\\nText")
+    '02 Tensor: data'
+    """
+    found = re.search(r"^# +(.+)$", text, re.MULTILINE)
+    return found[1].replace("`", "").strip() if found else None
+
+
+def to_html(text: str) -> str:
+    """Return Markdown as HTML. HTML inside it is shown as text, and only links to the web stay links."""
+    converter = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = converter.parse(text)
+    for token in tokens:
+        children, inside = token.children or [], False
+        for child in children:
+            if child.type == "link_open":
+                inside = not str(child.attrGet("href") or "").startswith(("https://", "http://"))
+            if inside and child.type in ("link_open", "link_close"):
+                inside = child.type == "link_open"
+                child.type, child.tag, child.content, child.nesting = "text", "", "", 0
+    return str(converter.renderer.render(tokens, converter.options, {}))
