@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # the names of `_LAZY`, for type checkers
     from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions
     from tinytorch.mixed_precision import GradScaler, autocast
     from tinytorch.optimizers import SGD, Adam, AdamW, CosineLR, LambdaLR, Optimizer, StepLR, clip_grad_norm_
+    from tinytorch.quantized.folding import fold_batch_norm
     from tinytorch.quantized.models import prepare_qat, quantize_dynamic, quantize_static
     from tinytorch.saved.reading import load_model
     from tinytorch.saved.writing import save_model
@@ -76,7 +77,6 @@ if TYPE_CHECKING:  # the names of `_LAZY`, for type checkers
         max_pool2d,
     )
     from tinytorch.surgery.channels import prune_channels
-    from tinytorch.surgery.folding import fold_batch_norm
     from tinytorch.tokenization import BPETokenizer, CharTokenizer
     from tinytorch.training import Trainer, accuracy, progress_bar
     from tinytorch.transformers import GPT, LayerNorm, TransformerBlock, next_token_loss
@@ -122,6 +122,7 @@ _LAZY = {
         "StepLR",
         "clip_grad_norm_",
     ),
+    "quantized.folding": ("fold_batch_norm",),
     "quantized.models": (
         "prepare_qat",
         "quantize_dynamic",
@@ -142,7 +143,6 @@ _LAZY = {
         "max_pool2d",
     ),
     "surgery.channels": ("prune_channels",),
-    "surgery.folding": ("fold_batch_norm",),
     "tokenization": (
         "BPETokenizer",
         "CharTokenizer",

@@ -32,10 +32,15 @@ ROWS, DEPTH = 4, 64  # size of a block: its 4 x 64 x N products fit the cache of
 Step = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 # The ladder -------------------------------------------------------------------------------------------
+#
+# Each function maps a (M, K) and b (K, N) to their product, (M, N) in the dtype of a.
 
 
 def loops(a: Array, b: Array) -> Array:
-    """Multiply with three nested Python loops, on lists: reading single elements of an array is even slower."""
+    """Multiply with three nested Python loops, on lists: reading single elements of an array is even slower.
+
+    Each sum is a Python float, and the result is converted to the dtype of a at the end.
+    """
     rows, columns = a.tolist(), b.T.tolist()
     y = [[0.0] * len(columns) for _ in rows]
     for i, row in enumerate(rows):
@@ -58,12 +63,19 @@ def inner_products(a: Array, b: Array) -> Array:
 
 
 def broadcast(a: Array, b: Array) -> Array:
-    """Multiply without Python loops: all M K N products in one array, which is far too large for a cache."""
+    """Multiply without Python loops: all M K N products in one array (M, K, N), which is far too large for a cache.
+
+    The sum over K is a second pass over this array.
+    """
     return (a[:, :, None] * b[None, :, :]).sum(1)  # (M, K, N) -> (M, N)
 
 
 def blocked(a: Array, b: Array) -> Array:
-    """Multiply as `broadcast`, in blocks that fit the cache: products are summed before they reach main memory."""
+    """Multiply as `broadcast`, in blocks that fit the cache: products are summed before they reach main memory.
+
+    A block is ROWS rows of a and DEPTH steps of K, for all N columns: its ROWS x DEPTH x N products are summed over K
+    and added to ROWS rows of the result. The last blocks may be smaller.
+    """
     y = np.zeros((len(a), b.shape[1]), a.dtype)
     for i in range(0, len(a), ROWS):
         for k in range(0, len(b), DEPTH):
@@ -168,9 +180,25 @@ class Slot:
 
 
 class Plan:
-    """The array functions of one forward pass, in order, for one input shape."""
+    """The array functions of one forward pass, in order, for one input shape.
+
+    Attributes:
+        steps: a list of (forward, inputs, attrs): the array function of an op, its inputs, and its keyword arguments.
+            Each input is an array, another operand, or a `Slot`: slot 0 is the input of the plan, and slot i the result
+            of step i - 1.
+    """
 
     def __init__(self, model: Module, example: Array) -> None:
+        """Record what `model` does with `example`.
+
+        `order` contains all recorded tensors, each one after those that it was computed from, and x is among them.
+        `node.op.forward`, `node.inputs`, and `node.attrs` of a tensor say how it was computed; x and the parameters
+        have no node. Only what depends on x becomes a step. Any other Tensor is an input that does not change: its
+        array is copied, so that the plan is a snapshot of the weights.
+
+        Raises:
+            GradientError: the output does not depend on the input.
+        """
         x = Tensor(example, requires_grad=True)
         recording = is_grad_enabled()
         set_grad_enabled(True)
@@ -194,8 +222,13 @@ class Plan:
             slots[id(tensor)] = Slot(len(self.steps))
 
     def __call__(self, x: Array) -> Array:
+        """Run the steps on another input of the same shape, and return the result of the last one.
+
+        The array function of an op returns its result, or a tuple that begins with it. Recording is disabled meanwhile,
+        because an op may then skip what only its derivative needs, and restored afterwards.
+        """
         recording = is_grad_enabled()
-        set_grad_enabled(False)  # an op may then skip what only its derivative needs
+        set_grad_enabled(False)
         try:
             values = [x]
             for forward, inputs, attrs in self.steps:
@@ -212,7 +245,7 @@ def trace(model: Module) -> Callable[[Array], Array]:
     A trace is a snapshot: each new input shape is traced once, with the weights at that time. As with
     `torch.jit.trace`, a value that is computed from the input outside the recorded operations (a branch, a comparison,
     `detach`, a random number) would stay as it was at that time. Each plan is therefore checked on a second input
-    before it is used.
+    before it is used: `checked_plan(model, x)` returns such a plan.
 
     Raises:
         GradientError: the returned function raises it if the input is not floating-point, or if the model is not a

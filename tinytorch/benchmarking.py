@@ -97,7 +97,7 @@ def measure(f: Callable[[], object], *, samples: int, warmup: int) -> Measuremen
     """Call `f` `warmup` times without measuring, then time `samples` calls, and return all samples.
 
     The first calls fill caches and let the processor speed up, so they are not measured. The garbage collector stays
-    on, because it also runs in real use.
+    on, because it also runs in real use. `_time(f)` returns the seconds of one call.
     """
     _check_counts(samples, warmup)
     for _ in range(warmup):
@@ -148,7 +148,7 @@ def bootstrap_interval(
 
     It estimates how much the statistic would vary if the experiment were repeated. Draw n samples with replacement and
     compute the statistic; repeat this RESAMPLES times. The interval extends from the (1 - confidence)/2 quantile of
-    these values to the (1 + confidence)/2 quantile.
+    these values to the (1 + confidence)/2 quantile. All draws come from one generator with the seed `seed`.
 
     Args:
         samples: (n,) independent values, or (n, k) independent rows, which are drawn as a whole.
@@ -187,8 +187,9 @@ def compare(candidate: Samples, reference: Samples, *, confidence: float = 0.95,
 
         ratio = median(reference) / median(candidate)
 
-    Candidate i and reference i ran one after the other. The bootstrap draws whole rounds, so anything that slowed the
-    machine for a while slowed both, and cancels. The verdict is "faster" or "slower" only if the interval of the ratio
+    Candidate i and reference i ran one after the other. The bootstrap draws whole rounds (`_rounds` returns them as
+    rows, `_ratio_of_medians` is the statistic), so anything that slowed the machine for a while slowed both, and
+    cancels. The verdict is "faster" or "slower" only if the interval of the ratio
     excludes 1 and the effect exceeds 2% (ratio > 1.02 or ratio < 1/1.02); otherwise it is a tie.
 
     A process is one sample, no matter how many calls it timed: calls within one process share its memory layout and
@@ -270,12 +271,14 @@ def peak_memory(f: Callable[[], object]) -> int:
 
 
 def _time(f: Callable[[], object]) -> float:
+    """Return the seconds that one call of f takes."""
     start = time.perf_counter_ns()
     f()
     return (time.perf_counter_ns() - start) * 1e-9
 
 
 def _finite(samples: Samples) -> np.ndarray:
+    """Return the samples as a float array, after checking that all of them are finite."""
     values = np.asarray(samples, dtype=float)
     if not np.isfinite(values).all():
         raise SettingError(
@@ -302,5 +305,6 @@ def _rounds(candidate: Samples, reference: Samples) -> np.ndarray:
 
 
 def _ratio_of_medians(rounds: np.ndarray, axis: int) -> np.ndarray:
+    """Return median(reference) / median(candidate) of rounds whose last dimension is (candidate, reference)."""
     medians = np.median(rounds, axis=axis)  # (..., 2): candidate, reference
     return medians[..., 1] / medians[..., 0]

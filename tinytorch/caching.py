@@ -45,7 +45,9 @@ class KVCache:
             and adds errors of about 1e-3.
 
     Attributes:
-        keys, values: (n_layer, B, H, block_size, D).
+        pairs: keys and values in one array of `dtype`, (n_layer, 2, B, H, block_size, D), so that a new token's key and
+            value are written together.
+        keys, values: its two halves as views, (n_layer, B, H, block_size, D).
         tokens: int64 (B, block_size), the tokens from which they were computed.
         start: the position in the text at which the context begins.
         length: the number of positions of the context that are filled.
@@ -64,14 +66,13 @@ class KVCache:
             np.result_type(model.transformer.wpe.weight.dtype, np.float32) if dtype is None else dtype
         )
         n_layer, *sizes = _sizes(model)
-        # one array, so that a new token's key and value are written together
         self.pairs = np.zeros((n_layer, 2, self.batch_size, *sizes), self.dtype)
         self.keys, self.values = self.pairs[:, 0], self.pairs[:, 1]
         self.tokens = np.zeros((batch_size, self.block_size), np.int64)
         self.reset()
 
     def reset(self) -> None:
-        """Clear the text. The memory stays allocated."""
+        """Clear the text: set `start` and `length` to 0. The memory stays allocated, with what is in it."""
         self.start = self.length = 0
 
     def settings(self) -> dict[str, int | str]:
@@ -147,7 +148,13 @@ class Decoder:
         return self._next(self._checked(tokens)).copy()
 
     def _next(self, new: Array) -> Array:
-        """Compute `next_logits` for checked tokens. The result is only valid until the next call."""
+        """Compute `next_logits` for checked tokens. The result is only valid until the next call.
+
+        The context of the text, including the new tokens, begins at `window_start`. If this is later than
+        `cache.start`, every token gets another position. The tokens that remain in the context, from `cache.tokens` and
+        the new ones, are then read again from position 0, and `cache.start` moves. Otherwise only the new tokens are
+        read.
+        """
         cache = self.cache
         start = window_start(cache.seen + new.shape[1], cache.block_size, cache.hop)
         if start > cache.start:  # every token gets another position: read the tokens that remain again
@@ -184,7 +191,11 @@ class Decoder:
         seed: int | None = None,
         stop: int | None = None,
     ) -> Array:
-        """Generate the text of `GPT.generate` with the cache's hop. The cache is reset first."""
+        """Generate the text of `GPT.generate` with the cache's hop. The cache is reset first.
+
+        `write` runs the loop. It passes the whole text so far; only what the cache has not read yet (`cache.seen`) is
+        read. The first piece, the prompt, is checked; nothing is recorded for a backward pass.
+        """
         self.cache.reset()
 
         def next_logits(text: Array) -> Array:
@@ -203,7 +214,12 @@ class Decoder:
         return checked_tokens(new, self.model.vocab_size)
 
     def _read(self, tokens: Array) -> Tensor:
-        """Read tokens (B, T) with the model's own modules, and return their hidden states, (B, T, C)."""
+        """Read tokens (B, T) with the model's own modules, and return their hidden states, (B, T, C), after ln_f.
+
+        They get the positions from `cache.length` on, and see the keys and values of all earlier positions (`_attend`).
+        Afterwards they are in `cache.tokens`, and `cache.length` counts them. As in the model's own forward pass,
+        x = wte + wpe, and each block adds attn.c_proj(y), with y from attn.c_attn(ln_1(x)), and then mlp(ln_2(x)).
+        """
         cache, parts = self.cache, self.model.transformer
         begin, end = cache.length, cache.length + tokens.shape[1]
         x = parts.wte(tokens) + parts.wpe.weight[begin:end]
@@ -218,7 +234,11 @@ class Decoder:
     def _attend(self, layer: int, qkv: Array, begin: int, end: int) -> Array:
         """Store the new keys and values, and attend from each new query to all keys up to its own position.
 
-        qkv (B, T, 3 C) is c_attn's output for positions begin to end - 1. The result is (B, T, C).
+            y[t] = softmax(q[t] keys[:t + 1]^T / sqrt(D)) values[:t + 1]
+
+        qkv (B, T, 3 C) is c_attn's output for positions begin to end - 1: the queries of all heads, then their keys,
+        then their values. The result has all heads side by side, (B, T, C), and the dtype of qkv, also if the cache has
+        another one; the new keys and values are read back from the cache, as the old ones are.
         """
         pairs = self.cache.pairs[layer]  # (2, B, H, block, D)
         _, b, heads, _, width = pairs.shape
@@ -244,6 +264,8 @@ def generate(
     hop: int = 1,
 ) -> Array:
     """Generate the text of `GPT.generate` faster, with a cache. The arguments are the same.
+
+    It is `Decoder.generate` with a new cache, of one row for each row of the prompt and at least one.
 
     Cached logits differ from recomputed ones by float32 rounding, about 1e-6 of their size. Two tokens whose logits
     differ by less may change places. To generate many texts with one model, keep a `Decoder`.

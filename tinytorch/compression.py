@@ -1,8 +1,9 @@
 """Module 18: compression. The same predictions from a smaller network.
 
-Magnitude pruning sets the smallest weights to zero, so that a file does not have to store them (see `saved.packing`).
-Structured pruning removes whole channels, so that arrays become smaller and the network faster (see
-`surgery.channels`). Distillation trains a small network on the outputs of a large one, not on the labels alone.
+Magnitude pruning sets the smallest weights to zero, so that a file does not have to store them (see `saved.packing`):
+one bit for each weight says whether it is there. Structured pruning removes whole channels, so that arrays become
+smaller and the network faster (see `surgery.channels`). Distillation trains a small network on the outputs of a large
+one, not on the labels alone.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ __all__ = [
     "cubic_sparsity",
     "distillation_loss",
     "magnitude_masks",
+    "pack_bitmask",
     "prunable_channels",
     "prunable_weights",
     "prune_channels",
     "sparsity_of",
+    "unpack_bitmask",
     "with_teacher",
 ]
 
@@ -50,7 +53,7 @@ def prunable_weights(model: Module) -> dict[str, Parameter]:
     """Return the weights of linear and convolutional layers by name.
 
     Biases, norms, and embeddings are excluded, and so is an output layer that shares its weight with an embedding: they
-    have few values, or each value matters.
+    have few values, or each value matters. The names are those of `named_parameters`, in its order.
     """
     chosen = {id(part.weight) for part in model.modules() if isinstance(part, (Linear, Conv2d))}
     chosen -= {id(part.weight) for part in model.modules() if isinstance(part, Embedding)}
@@ -78,10 +81,13 @@ def magnitude_masks(model: Module, sparsity: float, names: Collection[str] | Non
 
 
 def apply_masks(model: Module, masks: Masks) -> None:
-    """Set the pruned weights, those whose mask is False, to 0 in place."""
+    """Set the pruned weights, those whose mask is False, to 0 in place, in the parameter's own array.
+
+    The zeros are positive: -0.0 has a bit that is set, so a file would have to store it.
+    """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        # not a product: a negative number times 0 is -0.0, which a file would have to store
+        # not a product: a negative number times 0 is -0.0
         np.copyto(parameters[name].data, 0, where=~mask)
 
 
@@ -113,7 +119,17 @@ def _chosen_weights(model: Module, names: Collection[str] | None) -> dict[str, P
 
 
 def _smallest_pruned(weights: dict[str, Parameter], sparsity: float, before: Masks | None) -> Masks:
-    """Return masks that prune the weights with the smallest magnitudes; those that `before` prunes come first."""
+    """Return masks that prune the weights with the smallest magnitudes; those that `before` prunes come first.
+
+    Of n weights in total, exactly round(sparsity n) are pruned. All weights share one ranking. Of equal magnitudes, the
+    first is pruned first, in the order of the dict and of the elements. NaN counts as the largest magnitude.
+
+    Args:
+        weights: the weights by name. before: earlier masks with the same names, or None.
+
+    Returns:
+        By name, an array of bool of the weight's shape, True for the weights to keep. The weights are not changed.
+    """
     check_share("sparsity", sparsity)
     magnitudes = np.concatenate([np.abs(weight.data).reshape(-1) for weight in weights.values()])
     magnitudes[np.isnan(magnitudes)] = np.inf
@@ -131,7 +147,7 @@ def cubic_sparsity(step: int, steps: int, initial: float, final: float) -> float
     """Return s_t = s_f + (s_i - s_f) (1 - t / T)^3 for step t of T, with s_i = initial and s_f = final.
 
     It increases fast at first, when many weights are superfluous, and then more and more slowly. After step T it stays
-    at s_f.
+    at s_f. T is at least 1.
 
     Source: Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878, equation 1.
     """
@@ -182,6 +198,11 @@ class GradualPruning(Optimizer):
         apply_masks(model, self.masks)
 
     def step(self) -> None:
+        """Run a step of the inner optimizer, then set the pruned weights of the model to 0.
+
+        After step t (`steps_done`) of T (`steps`), if t is a multiple of `every` or T itself, the masks are first
+        extended to `cubic_sparsity` at t. After step T they stay as they are.
+        """
         self.optimizer.step()
         self.steps_done += 1
         if self.steps_done <= self.steps and (self.steps_done % self.every == 0 or self.steps_done == self.steps):
@@ -217,6 +238,9 @@ def distillation_loss(
 
     A temperature T above 1 reveals which other classes the teacher considers possible. The gradient of the first term
     decreases as 1 / T^2; the factor T^2 keeps the meaning of alpha independent of T. No gradient flows to the teacher.
+
+    KL(p || q) = sum_c p_c (log p_c - log q_c), where 0 log 0 is 0: a teacher may exclude a class with a logit of -inf.
+    log q is a log-softmax, so it stays finite where q is 0. The loss has the dtype of the logits.
 
     Shapes: logits and teacher_logits (N, C), targets (N,), result ().
     Source: Hinton, Vinyals, and Dean 2015, https://arxiv.org/abs/1503.02531, section 2.
@@ -261,7 +285,8 @@ def with_teacher(teacher: Module, transform: Transform | None = None) -> Transfo
     """Return a transform for a DataLoader that adds the teacher's logits to the labels.
 
     The teacher reads the same inputs as the student, after the random augmentation `transform`. The labels become a
-    structured array (N,) with the fields "label" and "logits", the latter of shape (C,).
+    structured array (N,) with the fields "label" and "logits", the latter of shape (C,), each with its own dtype. The
+    inputs and any further arrays of the batch stay as they are. The teacher runs in inference mode, without recording.
     """
 
     def label(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -280,3 +305,27 @@ def _check_distillation(temperature: float, alpha: float) -> None:
     if not temperature > 0 or not 0 <= alpha <= 1:
         raise SettingError(f"distillation: temperature {temperature}, alpha {alpha}: expected temperature > 0 and "
                            f"0 <= alpha <= 1")  # fmt: skip
+
+
+# Storing zeros ------------------------------------------------------------------------------------------
+
+
+def pack_bitmask(rows: Array) -> tuple[Array, Array]:
+    """Return the bytes of the elements that are not zero, and one bit for each element that says whether it is there.
+
+    An element is zero if all its bytes are zero. `rows` are the bytes of the elements, uint8 (n, itemsize).
+
+    Returns:
+        The kept rows one after the other, uint8 (kept * itemsize,), and the mask, uint8 (ceil(n / 8),): element 0 has
+        the highest bit of the first byte, and unused bits of the last byte are 0.
+    """
+    kept = rows.any(axis=1)
+    return rows[kept].reshape(-1), np.packbits(kept)
+
+
+def unpack_bitmask(values: Array, mask: Array, count: int, itemsize: int) -> Array:
+    """Return the bytes of all `count` elements, uint8 (count * itemsize,), from the two arrays of `pack_bitmask`."""
+    kept = np.unpackbits(mask, count=count).astype(bool)
+    rows = np.zeros((count, itemsize), np.uint8)
+    rows[kept] = values.reshape(-1, itemsize)
+    return rows.reshape(-1)

@@ -76,7 +76,13 @@ def _native_table(table: dict[Op, Op]) -> dict[Op, Op]:
 
 
 class _Policy:
-    """The policy that `apply` calls before it runs an op: `policy(op, inputs)` returns the op and the inputs to use."""
+    """The policy that `apply` calls before it runs an op: `policy(op, inputs)` returns the op and the inputs to use.
+
+    Attributes:
+        dtype: bfloat16 or float16.
+        table: for each op that need not run in float32, the op that replaces it.
+        rounded: for each op whose inputs are rounded before it, the op that rounds, and the indices of these inputs.
+    """
 
     def __init__(self, dtype: np.dtype, native: bool) -> None:
         self.dtype = dtype
@@ -85,6 +91,12 @@ class _Policy:
         self.rounded |= dict.fromkeys(H.CONVOLUTIONS, (H.half_images_, (0,)))
 
     def __call__(self, op: Op, inputs: tuple[Operand, ...]) -> tuple[Op, tuple[Operand, ...]]:
+        """Return the op to run instead of `op`, and its inputs.
+
+        An op that is not in `table` runs itself, with all inputs in float32 (`_full`). Any other op is replaced by its
+        entry in `table`. If it is in `rounded`, those of its inputs are rounded first (`_half`); all other inputs are
+        passed as they are. `op` and `inputs` are not changed.
+        """
         chosen = self.table.get(op)
         if chosen is None:
             return op, tuple(map(_full, inputs))
@@ -94,13 +106,23 @@ class _Policy:
         return chosen, inputs
 
     def _half(self, x: Operand, rounding: Op) -> Operand:
+        """Return x rounded to `self.dtype`.
+
+        A floating-point Tensor of another dtype is rounded by the op `rounding`, with the attribute `dtype`, so that
+        its gradient flows back. A Tensor that already has this dtype, or is not floating-point, is returned itself. Any
+        other operand is rounded by `H.narrow`, which changes floating-point arrays only.
+        """
         if isinstance(x, Tensor) and x.dtype != self.dtype and is_floating(x.dtype):
             return apply(rounding, x, dtype=self.dtype)
         return H.narrow(x, self.dtype)
 
 
 def _full(x: Operand) -> Operand:
-    """Widen a 16-bit input to float32; return any other input unchanged."""
+    """Widen a 16-bit input to float32; return any other input unchanged.
+
+    A Tensor is widened by the op `H.wide_`, so that its gradient flows back in 16 bits, and any other operand by
+    `H.widen`. `H.is_half` says whether an array has 16-bit floating-point numbers.
+    """
     if isinstance(x, Tensor):
         return apply(H.wide_, x) if H.is_half(x.data) else x
     return H.widen(x)
@@ -147,10 +169,16 @@ class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
         self._dtype, self._enabled, self._left = _half_dtype(dtype), enabled, _Left()
 
     def __enter__(self) -> None:
+        """Make the policy of this dtype the current thread's, or none with `enabled=False`.
+
+        `_policy(dtype, native)` returns the policy, where native is `backend.native(dtype)`. `set_policy` installs it
+        and returns the previous one, which is put on the thread's stack, `self._left.policies`.
+        """
         policy = _policy(self._dtype, backend.native(self._dtype)) if self._enabled else None
         self._left.policies.append(set_policy(policy))
 
     def __exit__(self, *error: object) -> None:
+        """Restore the policy that the last `__enter__` replaced in this thread. An error inside is not suppressed."""
         set_policy(self._left.policies.pop())
 
 
@@ -207,13 +235,17 @@ class GradScaler:
         return self._scale if self.enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
-        """Return the loss multiplied by the scale, in float32."""
+        """Return the loss multiplied by the scale, in float32 (`_full`), or the loss itself if not `enabled`."""
         if not self.enabled:
             return loss
         return _full(loss) * self._scale
 
     def unscale_(self, optimizer: Optimizer) -> bool:
         """Divide the optimizer's gradients by the scale, and return whether all of them are finite.
+
+        The `.grad` of each of `optimizer.parameters()` that has one is replaced by a new Tensor with the same dtype. It
+        is not written in place, because another gradient may share its array. The division is by the scale in float32,
+        and an overflow does not warn. `self._finite[optimizer]` keeps the answer.
 
         Raises:
             GradientError: `unscale_` or `step` was already called for this optimizer since the last `update`.
@@ -226,7 +258,7 @@ class GradScaler:
             raise GradientError("GradScaler: unscale_() was called twice for one optimizer since the last update()")
         finite, scale = True, np.float32(self._scale)
         for parameter in optimizer.parameters():
-            if parameter.grad is not None:  # replaced, not written in place: another gradient may share its array
+            if parameter.grad is not None:
                 with np.errstate(over="ignore"):  # overflow: float16 gradients or a scale below 1
                     unscaled = (parameter.grad.data / scale).astype(parameter.grad.dtype, copy=False)
                 parameter.grad = Tensor(unscaled)
@@ -237,7 +269,8 @@ class GradScaler:
     def step(self, optimizer: Optimizer) -> bool:
         """Run the optimizer's step unless a gradient is infinite or NaN, and return whether it ran.
 
-        The gradients are unscaled first, unless `unscale_` was called.
+        The gradients are unscaled first, unless `unscale_` was called; `self._finite` has its answer then. A scaler
+        that is `enabled` adds the optimizer to `self._stepped`, whether its step ran or not.
 
         Raises:
             GradientError: `step` was already called for this optimizer since the last `update`.
@@ -253,6 +286,11 @@ class GradScaler:
 
     def update(self) -> None:
         """Multiply the scale by `backoff_factor`, keep it, or multiply it by `growth_factor`. Call it after `step`.
+
+        If any of the optimizers in `self._finite` had a gradient that is not finite, the scale backs off, but not below
+        _SMALLEST, and `self._good_steps` starts again from 0. Otherwise it counts one step more; when it reaches
+        `growth_interval`, it starts again from 0 and the scale grows, unless the larger one would exceed _LARGEST.
+        `self._finite` and `self._stepped` are empty afterwards.
 
         Raises:
             GradientError: neither `step` nor `unscale_` was called since the last `update`.

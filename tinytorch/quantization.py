@@ -6,6 +6,8 @@ Scales are symmetric, so 0 stays 0. Each output channel of a weight has its own 
 either fixed by calibration, which observes the input of each layer (`Observer`), or computed from each row at run time
 (`quantize_rows`). `FakeQuantized` rounds during training, so that the weights adapt to the rounding.
 
+`fold` merges batch normalization into the convolution before it.
+
 The INT8 layers are in `quantized.layers`; `quantized.models` replaces the layers of a whole model.
 Source: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; per-channel weights, symmetric: Krishnamoorthi 2018,
 https://arxiv.org/abs/1806.08342.
@@ -23,7 +25,7 @@ from tinytorch.arrays.integers import LARGEST, SMALLEST_SCALE, row_scales
 from tinytorch.autograd import derivative, no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError
 from tinytorch.layers import Linear, Module, linear
-from tinytorch.spatial import Conv2d, conv2d
+from tinytorch.spatial import BatchNorm2d, Conv2d, conv2d
 from tinytorch.surgery.parts import Watcher, watched
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -36,9 +38,10 @@ MOMENTUM = 0.05  # weight of a new batch in the running range of `FakeQuantized`
 
 
 def scales_for(largest: Array | float, steps: int) -> Array:
-    """Return largest / steps, the float32 scale that maps `largest` to the integer `steps`.
+    """Return largest / steps, the float32 scale that maps `largest` to the integer `steps`; an array of its shape.
 
-    It is 1 where `largest` is 0, and at least SMALLEST_SCALE elsewhere, so that float32 represents it well.
+    The quotient is computed in float64. It is 1 where `largest` is 0, and at least SMALLEST_SCALE elsewhere, so that
+    float32 represents it well.
     """
     scale = np.asarray(largest, np.float64) / steps
     return np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1.0).astype(np.float32)
@@ -47,7 +50,8 @@ def scales_for(largest: Array | float, steps: int) -> Array:
 def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
     """Return round(x / scale) in `dtype`, saturated: uint8 to 0 to 255, int8 to -127 to 127.
 
-    Halves are rounded to the nearest even integer. NaN becomes the lowest value, because integers have no NaN.
+    x is float32, and `scale` one float32 number above 0. Halves are rounded to the nearest even integer (`np.rint`).
+    NaN becomes the lowest value, because integers have no NaN. No value of x, infinity included, causes a warning.
     """
     high = LARGEST[dtype] * float(scale)  # saturated before the division, which then cannot overflow
     low = -high if dtype == "int8" else 0.0
@@ -61,11 +65,13 @@ def quantize(x: Array, scale: Array | np.floating, dtype: str) -> Array:
 def quantize_rows(x: Array) -> tuple[Array, Array]:
     """Quantize to int8 with one scale for each index of the first axis: dynamic quantization.
 
-        scale = max(max|row| / 127, SMALLEST_SCALE),    q = round(row (1 / scale))
+        scale = max(max|row| (1 / 127), SMALLEST_SCALE),    q = round(row (1 / scale))
+
+    Everything is float32: 1 / 127 and 1 / scale are rounded to float32 before they are multiplied with, as in
+    `native.int8`, so both return the same integers. `row_scales` computes the scales of the rows of a matrix.
 
     Nothing saturates, and no row depends on another. A row that contains NaN or infinity gets a non-finite scale, so
-    every result computed from it is non-finite, too. The factor 1 / scale is rounded to float32 before the
-    multiplication, as in `native.int8`, so both return the same integers.
+    every result computed from it is non-finite, too; its integers have no meaning.
 
     Returns:
         q, int8 of x's shape, and the scales, float32 (N, 1, ..., 1).
@@ -111,7 +117,8 @@ class Observer:
     Call `see` with all batches first, and then `count` with all batches: the histogram needs the final range.
 
     Attributes:
-        low, high: the smallest and the largest value; inf and -inf before the first batch.
+        low, high: the smallest and the largest value, as floats; inf and -inf before the first batch.
+        dtype: "uint8" if no value is negative, else "int8". largest: the largest magnitude.
         counts: int64 (BINS,), the number of magnitudes in each of BINS equal bins from 0 to `largest`.
     """
 
@@ -128,7 +135,7 @@ class Observer:
         return float(max(abs(self.low), abs(self.high)))
 
     def see(self, name: str, x: Array) -> None:
-        """Extend the range to the values of x.
+        """Extend the range, `low` to `high`, to the values of x. An empty x changes nothing.
 
         Raises:
             NonFiniteError: x contains NaN or infinity. The message names the layer, `name`.
@@ -141,7 +148,11 @@ class Observer:
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def count(self, name: str, x: Array) -> None:
-        """Add the magnitudes of x to the histogram."""
+        """Add the magnitudes of x to the histogram.
+
+        The magnitude m is in bin floor(m / largest BINS), and `largest` itself in the last one, BINS - 1. If `largest`
+        is 0, nothing is counted.
+        """
         if self.largest > 0:
             bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
             self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
@@ -196,25 +207,58 @@ def _noting(observers: dict[int, Observer], look: Callable[[Observer, str, Array
     return lambda name, layer, x, y: look(observers[id(layer)], name, x.data)
 
 
+# Folding ----------------------------------------------------------------------------------------------
+
+
+def fold(conv: Conv2d, norm: BatchNorm2d) -> tuple[Array, Array]:
+    """Return the weight and the bias of one convolution that computes norm(conv(x)) in inference.
+
+        s = weight / sqrt(running_var + eps)                    of the norm, (K,)
+        s (w * x + b - mean) + bias  =  (s w) * x + (s (b - mean) + bias)
+
+    `conv` has K output channels, a weight w (K, C / groups, kh, kw), and a bias b (K,) or None. The mean is the norm's
+    `running_mean`. Both results are computed in float64 and have the dtype of w. Neither layer is changed.
+    """
+    s = norm.weight.data.astype(np.float64) / np.sqrt(norm.running_var.data.astype(np.float64) + norm.eps)
+    bias = 0.0 if conv.bias is None else conv.bias.data
+    shift = s * (bias - norm.running_mean.data) + norm.bias.data
+    dtype = conv.weight.dtype
+    weight = conv.weight.data.astype(np.float64) * s[:, None, None, None]
+    return weight.astype(dtype), shift.astype(dtype)
+
+
 # Rounding in training ---------------------------------------------------------------------------------
 
 
 def _rounding(x: Array, scale: Array, dtype: str) -> tuple[Array, Array]:
+    """Return q scale, the value that x is rounded to, and where x is not saturated: (float32, bool), both of x's shape.
+
+    q is `quantize(x, scale, dtype)`. A value is saturated outside of 0 to 255 scale (uint8) or -127 scale to 127 scale
+    (int8); the ends are inside.
+    """
     largest = scale * LARGEST[dtype]
     return quantize(x, scale, dtype) * scale, (x >= (0 if dtype == "uint8" else -largest)) & (x <= largest)
 
 
+def _straight_through(g: Array, inside: Array, x: Array, scale: Array, dtype: str) -> Array:
+    """Return dL/dx for the gradient g of the rounded values: g where x is not saturated (`inside`), 0 elsewhere.
+
+    Rounding has slope 0 almost everywhere. The straight-through estimator treats it as the identity where nothing
+    saturates (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
+    """
+    return g * inside
+
+
 def _rounding_weight(weight: Array, bits: int) -> Array:
+    """Return q scale, the value that each weight is rounded to, float32 of its shape; see `quantize_weight`."""
     q, scale = quantize_weight(weight, bits)
     return q * scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 
-# Rounding has slope 0 almost everywhere. The straight-through estimator treats it as the identity where nothing
-# saturates (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
 fake_quantize_ = Op("fake_quantize", _rounding)
 fake_quantize_weight_ = Op("fake_quantize_weight", _rounding_weight)
-derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
-derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
+derivative(fake_quantize_, _straight_through)
+derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)  # straight through; no weight saturates
 
 
 class FakeQuantized(Module):
@@ -255,6 +299,11 @@ class FakeQuantized(Module):
         return seen.dtype, seen.scale("minmax")
 
     def _follow(self, x: Array) -> None:
+        """Update `low` and `high`, the moving average of the range, with the range of a batch x.
+
+        The first batch sets them. MOMENTUM is the weight of a later one. The new `data` is a float32 array of shape ().
+        An `Observer` finds the range of a batch, and rejects NaN and infinity.
+        """
         seen = Observer()
         seen.see("a layer", x)
         for buffer, value in ((self.low, seen.low), (self.high, seen.high)):

@@ -46,6 +46,43 @@ def test_scale_cancels_in_the_update() -> None:
     assert scaler.get_scale() == 65536
 
 
+def test_scaled_loss_is_float32() -> None:
+    loss = tt.Tensor(np.array(2, np.float16), requires_grad=True)
+    scaled = GradScaler().scale(loss)  # 2 x 65536 is infinite in float16
+    assert scaled.dtype == np.float32
+    assert scaled.item() == 131072
+
+
+def test_gradients_are_divided_by_the_scale() -> None:
+    weight, optimizer = one_weight(6.0)
+    scaler = GradScaler(4.0)
+    assert scaler.unscale_(optimizer) is True
+    assert weight.grad is not None
+    assert weight.grad.data.tolist() == [0.25, 1.5]
+    _, optimizer = one_weight(np.nan)
+    assert scaler.unscale_(optimizer) is False
+
+
+def test_gradients_that_share_an_array_are_divided_once() -> None:
+    shared = np.array([8.0], np.float32)
+    weights = [Parameter(np.ones(1, np.float32)) for _ in range(3)]
+    for weight in weights[:2]:
+        weight.grad = tt.Tensor(shared)
+    GradScaler(4.0).unscale_(tt.SGD(weights, lr=0.5))
+    assert [weight.grad.item() for weight in weights[:2] if weight.grad is not None] == [2, 2]
+    assert shared.item() == 8
+    assert weights[2].grad is None
+
+
+def test_step_runs_only_with_finite_gradients() -> None:
+    weight, optimizer = one_weight(2.0)
+    assert GradScaler(4.0).step(optimizer) is True
+    assert weight.data.tolist() == [0.875, 0.75]
+    weight, optimizer = one_weight(np.inf)
+    assert GradScaler(4.0).step(optimizer) is False
+    assert weight.data.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_infinite_gradient_skips_the_step_and_halves_the_scale(bad: float) -> None:
     weight, optimizer = one_weight(bad)

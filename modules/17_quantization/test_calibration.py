@@ -11,7 +11,7 @@ import tinytorch as tt
 from tinytorch.arrays.integers import LARGEST
 from tinytorch.base.errors import NonFiniteError, SettingError
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
-from tinytorch.quantization import Observer, quantize
+from tinytorch.quantization import BINS, Observer, quantize
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.tensor import Array, Tensor
 
@@ -85,6 +85,34 @@ def test_values_beyond_the_calibrated_range_saturate_on_both_sides() -> None:
         np.testing.assert_array_equal(outputs(quantized, far), outputs(quantized, edge))
     positive = quantize_static(layer, [np.abs(x)])
     np.testing.assert_array_equal(outputs(positive, -np.abs(x)), np.zeros((64, 3), np.float32))
+
+
+def test_range_grows_with_each_batch() -> None:
+    seen = Observer()
+    for batch, low, high, dtype in (([1.0, 5.0], 1, 5, "uint8"), ([], 1, 5, "uint8"), ([[2.0], [-7.0]], -7, 5, "int8")):
+        seen.see("x", np.array(batch, np.float32))
+        assert (seen.low, seen.high) == (low, high)
+        assert seen.dtype == dtype
+    assert seen.largest == 7
+    with pytest.raises(NonFiniteError, match="the input of fc contains NaN or infinity"):
+        seen.see("fc", np.array([np.nan], np.float32))
+    assert (seen.low, seen.high) == (-7, 5)
+
+
+def test_histogram_counts_magnitudes_up_to_the_largest() -> None:
+    seen = Observer()
+    seen.low, seen.high = -4.0, 2.0
+    for batch in ([[-4.0, 4.0], [0.0, 2.0]], [-2.0, 0.001, 3.9999]):
+        seen.count("x", np.array(batch, np.float32))
+    assert seen.counts.dtype == np.int64
+    assert seen.counts.shape == (BINS,)
+    places = np.flatnonzero(seen.counts)
+    assert places.tolist() == [0, BINS // 2, BINS - 1]
+    assert seen.counts[places].tolist() == [2, 2, 3]
+    nothing = Observer()
+    nothing.low = nothing.high = 0.0
+    nothing.count("x", np.zeros(3, np.float32))
+    assert not nothing.counts.any()
 
 
 def observed(x: Array) -> Observer:

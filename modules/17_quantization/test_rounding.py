@@ -32,6 +32,16 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Ar
     return np.where(rng.random(shape) < 0.3, ends, rng.integers(low, high + 1, shape)).astype(dtype)
 
 
+@pytest.mark.parametrize("steps", [1, 7, 127, 255])
+def test_scale_maps_the_largest_value_to_the_largest_integer(steps: int) -> None:
+    assert scales_for(0.0, steps) == 1
+    scales = scales_for(np.array([3.0, 0.0, 1e-45, 2e38]), steps)
+    assert scales.dtype == np.float32
+    assert scales.shape == (4,)
+    expected = np.array([3 / steps, 1, TINY, 2e38 / steps]).astype(np.float32)
+    np.testing.assert_array_equal(scales, expected)
+
+
 @pytest.mark.parametrize("dtype", LARGEST)
 @few
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20), st.floats(TINY, 1e30))

@@ -1,4 +1,4 @@
-"""Module 18: magnitude pruning, structured pruning, distillation, and packing."""
+"""Module 18: magnitude pruning, distillation, and storing zeros as bits."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from tinytorch.compression import (
     cubic_sparsity,
     distillation_loss,
     magnitude_masks,
+    pack_bitmask,
     prunable_weights,
     sparsity_of,
+    unpack_bitmask,
     with_teacher,
 )
 from tinytorch.layers import Linear
-from tinytorch.saved.packing import pack_array
 from tinytorch.spatial import BasicBlock
 from tinytorch.tensor import Array, Tensor
 
@@ -73,6 +74,15 @@ def test_first_of_equal_weights_are_pruned() -> None:
     assert magnitude_masks(model, 0.75)["0.weight"].tolist() == [[False, False, False, True]]
 
 
+def test_masks_are_applied_in_place() -> None:
+    model = mlp(2, 2)
+    weight = model[0].weight.data  # type: ignore[attr-defined]
+    expected = weight * [[1, 0], [0, 1]]
+    apply_masks(model, {"0.weight": np.array([[True, False], [False, True]])})
+    assert model[0].weight.data is weight  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(weight, expected)
+
+
 def test_sparsity_of_zero_and_one() -> None:
     model = mlp(5, 4, 3)
     before = {name: value.data.copy() for name, value in model.state_dict().items()}
@@ -114,8 +124,16 @@ def test_biases_norms_and_embeddings_are_not_pruned() -> None:
     tied[2].weight = tied[0].weight  # type: ignore[attr-defined]
     assert set(prunable_weights(tied)) == {"1.weight"}
     block = BasicBlock(2, 4, 2)
-    assert set(prunable_weights(block)) == {"conv1.weight", "conv2.weight", "shortcut.weight"}
-    assert set(magnitude_masks(block, 0.5, ["bn1.weight"])) == {"bn1.weight"}
+    weights = prunable_weights(block)
+    assert list(weights) == ["conv1.weight", "conv2.weight", "shortcut.weight"]
+    assert weights["conv1.weight"] is block.conv1.weight
+
+
+def test_other_parameters_can_be_pruned_by_name() -> None:
+    model = mlp(3, 4, 2)
+    masks = magnitude_masks(model, 0.5, ["0.bias", "2.weight"])
+    assert {name: mask.shape for name, mask in masks.items()} == {"0.bias": (4,), "2.weight": (2, 4)}
+    assert sum((~mask).sum() for mask in masks.values()) == 6
 
 
 def test_invalid_pruning_requests_are_rejected() -> None:
@@ -319,15 +337,36 @@ def test_student_learns_from_a_teacher_in_the_trainer() -> None:
     assert (student(Tensor(x)).data.argmax(1) == teacher(Tensor(x)).data.argmax(1)).mean() > 0.9
 
 
-DTYPES = ["?", "i1", "u1", "<i2", ">i4", "i8", "u8", "f2", "f4", ">f4", ">f8", "c8", "c16"]
+def bytes_of(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize)
 
 
-arrays = st.sampled_from(DTYPES).flatmap(
-    lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, min_side=0, max_side=6))
-)
+def test_nonzero_elements_and_their_places_are_packed() -> None:
+    array = np.array([[0, 3, 0, -1, 0], [5, 0, 0, 0, 7]], "<i2")
+    values, mask = pack_bitmask(bytes_of(array))
+    assert values.dtype == mask.dtype == np.uint8
+    assert values.tolist() == [3, 0, 255, 255, 5, 0, 7, 0]
+    assert mask.tolist() == [0b01010100, 0b01000000]
 
 
-GOOD = np.array([[0, 3, 0, -1, 0], [5, 0, 0, 0, 7]], np.int16)
+def test_negative_zero_and_nan_are_not_zero() -> None:
+    array = np.array([0.0, -0.0, np.nan, 1.0, 0.0], "<f4")
+    values, mask = pack_bitmask(bytes_of(array))
+    assert mask.tolist() == [0b01110000]
+    assert values.tobytes() == array[1:4].tobytes()
 
 
-mask, deflated = pack_array(GOOD, "bitmask"), pack_array(GOOD, "deflate")
+def test_packed_bytes_are_put_back_in_their_places() -> None:
+    values, mask = np.array([3, 0, 255, 255], np.uint8), np.array([0b00000010, 0b10000000], np.uint8)
+    content = unpack_bitmask(values, mask, 9, 2)
+    assert content.dtype == np.uint8
+    assert content.tolist() == [0] * 12 + [3, 0, 0, 0, 255, 255]
+    assert unpack_bitmask(values[:0], mask[:0], 0, 2).shape == (0,)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(1, 8)), elements=st.sampled_from([0, 0, 0, 7])))
+def test_any_bytes_are_restored(rows: Array) -> None:
+    values, mask = pack_bitmask(rows)
+    assert len(values) == rows.any(axis=1).sum() * rows.shape[1]
+    assert len(mask) == -(-len(rows) // 8)
+    assert unpack_bitmask(values, mask, *rows.shape).tobytes() == rows.tobytes()

@@ -13,7 +13,7 @@ import tinytorch as tt
 from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.checks import check_cache
-from tinytorch.tensor import Array
+from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT, window_start
 
 V, BLOCK = 11, 8
@@ -36,6 +36,61 @@ def lively(
 
 def text(rows: int = 1, length: int = BLOCK, seed: int = 3) -> Array:
     return np.random.default_rng(seed).integers(0, V, (rows, length))
+
+
+def test_cache_is_allocated_for_one_block() -> None:
+    cache = KVCache(lively(), 3, 2)
+    assert cache.pairs.shape == (2, 2, 3, 2, BLOCK, 4)
+    assert cache.keys.shape == cache.values.shape == (2, 3, 2, BLOCK, 4)
+    for i, half in enumerate((cache.keys, cache.values)):
+        assert half.dtype == np.float32
+        assert np.shares_memory(half, cache.pairs)
+        half[...] = i + 1
+    assert (cache.pairs[:, 0] == 1).all()
+    assert (cache.pairs[:, 1] == 2).all()
+    assert cache.nbytes == 2 * 2 * 3 * BLOCK * 8 * 4
+    assert cache.tokens.shape == (3, BLOCK)
+    assert cache.tokens.dtype == np.int64
+    assert (cache.start, cache.length, cache.seen) == (0, 0, 0)
+    cache.start, cache.length = 4, 3
+    assert cache.seen == 7
+    cache.reset()
+    assert (cache.start, cache.length) == (0, 0)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (0, 5), (3, 4), (3, 6)])
+def test_new_queries_attend_to_the_keys_up_to_their_own(begin: int, end: int) -> None:
+    model, rng = lively(), np.random.default_rng(0)
+    decoder = Decoder(model, KVCache(model, 3))
+    old = rng.standard_normal((2, 3, 2, begin, 4)).astype(np.float32)
+    decoder.cache.pairs[1] = np.nan  # what is not written must not be read
+    decoder.cache.pairs[1, :, :, :, :begin] = old
+    qkv = rng.standard_normal((3, end - begin, 24)).astype(np.float32)
+    y = decoder._attend(1, qkv, begin, end)
+    q, k, v = (part.reshape(3, -1, 2, 4).transpose(0, 2, 1, 3) for part in np.split(qkv, 3, axis=2))
+    keys, values = np.concatenate([old[0], k], axis=2), np.concatenate([old[1], v], axis=2)
+    np.testing.assert_array_equal(decoder.cache.keys[1, :, :, :end], keys)
+    np.testing.assert_array_equal(decoder.cache.values[1, :, :, :end], values)
+    for t in range(end - begin):
+        seen = begin + t + 1
+        scores = np.exp((q[:, :, t, None] * keys[:, :, :seen]).sum(-1) / 2)  # (B, H, seen)
+        weights = scores / scores.sum(-1, keepdims=True)
+        expected = (weights[..., None] * values[:, :, :seen]).sum(axis=2).reshape(3, 8)
+        np.testing.assert_allclose(y[:, t], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pieces", [[BLOCK], [1] * BLOCK, [3, 1, 4], [2, 5]])
+def test_hidden_states_match_full_recomputation(pieces: list[int]) -> None:
+    model = lively(bias=True)
+    decoder, tokens, done = Decoder(model, KVCache(model, 2)), text(2), 0
+    whole = model.transformer(tokens).data
+    for piece in pieces:
+        states = decoder._read(tokens[:, done : done + piece])
+        assert isinstance(states, Tensor)
+        np.testing.assert_allclose(states.data, whole[:, done : done + piece], rtol=1e-4, atol=1e-4)
+        done += piece
+        assert decoder.cache.length == done
+    np.testing.assert_array_equal(decoder.cache.tokens[:, :done], tokens[:, :done])
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,7 +139,8 @@ def test_window_start_follows_the_rule() -> None:
     assert [window_start(length, 8, 8) for length in (8, 9, 16, 17)] == [0, 8, 8, 16]
 
 
-def test_one_step_equals_the_models_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.beyond
+def test_one_step_equals_the_models_own_modules() -> None:
     model = lively(bias=True)
     fast, plain = Decoder(model, KVCache(model, 3)), Decoder(model, KVCache(model, 3))
     assert fast.step is not None
@@ -153,18 +209,16 @@ def test_bad_settings_are_named(arguments: dict[str, object], problem: str) -> N
         lively().generate([1], 2, hop=9)
 
 
+@pytest.mark.beyond
 def test_memory_is_allocated_once() -> None:
     model = lively()
     cache = KVCache(model, 2, 3)
-    assert cache.keys.shape == cache.values.shape == (2, 2, 2, BLOCK, 4)
-    assert cache.nbytes == cache.keys.nbytes + cache.values.nbytes
     places = [array.__array_interface__["data"][0] for array in (cache.keys, cache.values, cache.tokens)]
     decoder = Decoder(model, cache)
     buffers = {name: id(value) for name, value in vars(decoder.step).items()}
     decoder.generate(text(2, 20), 100, seed=1)
     assert places == [array.__array_interface__["data"][0] for array in (cache.keys, cache.values, cache.tokens)]
     assert buffers == {name: id(value) for name, value in vars(decoder.step).items()}
-    assert cache.nbytes == 2 * 2 * 2 * BLOCK * 8 * 4
 
 
 def test_reset_forgets_the_previous_text() -> None:
@@ -262,6 +316,7 @@ def test_float64_model_keeps_its_precision() -> None:
         np.testing.assert_allclose(logits, model(tokens[:, : i + 1]).data[:, -1], rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.beyond
 def test_decoder_keeps_the_weights_from_its_creation() -> None:
     model = lively()
     decoder = Decoder(model, KVCache(model))

@@ -108,6 +108,29 @@ def test_bootstrap_interval_covers_the_mean_at_its_nominal_rate() -> None:
     assert 176 <= covered <= 198  # 95% of 200 is 190; the percentile bootstrap of 30 samples is a little narrow
 
 
+def test_bootstrap_interval_has_the_width_of_its_confidence() -> None:
+    samples = np.random.default_rng(8).normal(3.0, 2.0, 400)
+    error = samples.std() / 20  # of the mean of 400 samples
+    for confidence, widths in ((0.95, 1.96), (0.5, 0.674)):
+        interval = bootstrap_interval(samples, np.mean, confidence=confidence)
+        assert interval.high - samples.mean() == pytest.approx(widths * error, rel=0.1)
+        assert samples.mean() - interval.low == pytest.approx(widths * error, rel=0.1)
+
+
+def test_bootstrap_draws_whole_rows() -> None:
+    rows = np.random.default_rng(9).normal(size=(12, 1)) + np.array(
+        [0.0, 5.0]
+    )  # the first column, plus 5
+
+    def distance(drawn: np.ndarray, axis: int) -> np.ndarray:
+        means = drawn.mean(axis=axis)
+        return means[..., 1] - means[..., 0]
+
+    interval = bootstrap_interval(rows, distance)
+    assert interval.low == pytest.approx(5)
+    assert interval.high == pytest.approx(5)
+
+
 def test_bootstrap_interval_repeats_with_its_seed_and_widens_with_confidence() -> None:
     samples = np.random.default_rng(2).normal(size=40)
     narrow, wide = bootstrap_interval(samples, confidence=0.8), bootstrap_interval(samples, confidence=0.99)
@@ -138,6 +161,9 @@ def test_compare_does_not_call_a_small_or_uncertain_effect_faster() -> None:
     one_percent = compare(reference / 1.01, reference)
     assert one_percent.interval.low > 1
     assert one_percent.verdict == "tie"
+    slower = compare(reference * 1.01, reference)
+    assert slower.interval.high < 1
+    assert slower.verdict == "tie"
     noisy = rng.normal(1.0, 0.5, 6).clip(0.1)
     assert compare(noisy * 0.95, noisy[::-1]).verdict == "tie"
 

@@ -16,9 +16,9 @@ from tinytorch.base.dtypes import bfloat16, rounded
 from tinytorch.compression import prune_channels
 from tinytorch.layers import Module
 from tinytorch.quantized import prepare_qat, quantize_dynamic, quantize_static
+from tinytorch.quantized.folding import fold_batch_norm
 from tinytorch.quantized.layers import QuantizedLinear
 from tinytorch.saved import load_model
-from tinytorch.surgery.folding import fold_batch_norm
 from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
 from tito.compete.lineage import MOST_PROBLEMS, check_lineage

@@ -20,9 +20,9 @@ from tinytorch.compression import magnitude_masks, prune_channels
 from tinytorch.embeddings import SinusoidalPositions
 from tinytorch.layers import Module
 from tinytorch.quantized import convert, prepare_qat, quantize_dynamic, quantize_static
+from tinytorch.quantized.folding import fold_batch_norm
 from tinytorch.saved import load_cache, load_model, save_model, saved_bytes, table, writing
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
-from tinytorch.surgery.folding import fold_batch_norm
 from tinytorch.transformers import MLP, LayerNorm, TransformerBlock
 
 

@@ -7,7 +7,7 @@
 
 All of them return a new model and leave the original unchanged. Every Linear, Conv2d, Embedding, and LearnedPositions,
 at any depth, is replaced by its counterpart in `layers` or `tables`; the containers stay. Batch normalization is first
-folded into the convolution before it (`surgery.folding`). Module 17, `quantization`, defines scales and rounding.
+folded into the convolution before it (`quantized.folding`). Module 17, `quantization`, defines scales and rounding.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tinytorch.base.errors import SettingError
 from tinytorch.embeddings import Embedding, LearnedPositions
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
 from tinytorch.quantization import FakeQuantized, Method, observed, quantize_weight
+from tinytorch.quantized.folding import fold_batch_norm, inference_copy
 from tinytorch.quantized.layers import QuantizedConv2d, QuantizedLayer, QuantizedLinear, QuantizedMaxPool2d
 from tinytorch.quantized.tables import QuantizedEmbedding, QuantizedPositions
 from tinytorch.spatial import BasicBlock, Conv2d, MaxPool2d
-from tinytorch.surgery.folding import fold_batch_norm, inference_copy
 from tinytorch.surgery.parts import replaced
 from tinytorch.tensor import Array, Tensor
 

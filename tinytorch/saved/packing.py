@@ -1,10 +1,10 @@
 """Module 18: lossless packing of arrays into fewer bytes.
 
-There are two encodings. `bitmask` stores one bit for each element and the bytes of the nonzero elements. It is the
-smaller one from about half zeros on for one-byte elements, and from fewer zeros on for wider elements. `deflate` is
-zlib's combination of LZ77 and Huffman codes (RFC 1951). It suits arrays in which few distinct values are frequent, as
-in quantized weights. Both are exact for every dtype: an element is zero only if all its bits are zero, so -0.0 and NaN
-are preserved.
+There are two encodings. `bitmask` stores one bit for each element and the bytes of the nonzero elements
+(`compression.pack_bitmask`). It is the smaller one from about half zeros on for one-byte elements, and from fewer zeros
+on for wider elements. `deflate` is zlib's combination of LZ77 and Huffman codes (RFC 1951). It suits arrays in which
+few distinct values are frequent, as in quantized weights. Both are exact for every dtype: an element is zero only if
+all its bits are zero, so -0.0 and NaN are preserved.
 
 Packed data may come from an untrusted source: everything is checked before it is used, and unpacking never takes more
 memory than the caller allows.
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinytorch.base.errors import SettingError, StateError
+from tinytorch.compression import pack_bitmask, unpack_bitmask
 from tinytorch.tensor import Array
 
 Encoding = Literal["bitmask", "deflate"]
@@ -45,8 +46,8 @@ def pack_array(array: Array, encoding: Encoding) -> dict[str, Array]:
         raise SettingError(f"pack_array: dtype {array.dtype}: expected numbers or bool")
     rows = _rows(array)
     if encoding == "bitmask":
-        kept = rows.any(axis=1)
-        return {VALUES: rows[kept].reshape(-1), MASK: np.packbits(kept)}
+        values, mask = pack_bitmask(rows)
+        return {VALUES: values, MASK: mask}
     if encoding == "deflate":
         return {VALUES: np.frombuffer(min((_deflate(rows, s) for s in STRATEGIES), key=len), np.uint8)}
     raise SettingError(f"pack_array: encoding {encoding!r}: expected 'bitmask' or 'deflate'")
@@ -130,15 +131,13 @@ def _inflate(packed: Array, size: int) -> bytes:
 def _unmask(values: Array, mask: Array, count: int, itemsize: int) -> Array:
     if len(mask) != -(-count // 8):
         raise StateError(f"bitmask: a mask of {len(mask)} bytes for {count} elements: expected {-(-count // 8)}")
-    bits = np.unpackbits(mask).astype(bool)
-    if bits[count:].any():
+    unused = 8 * len(mask) - count  # the lowest bits of the last byte
+    if unused and mask[-1] & (2**unused - 1):
         raise StateError(f"bitmask: bits are set after the last of {count} elements")
-    kept = int(bits.sum())
+    kept = int(np.bitwise_count(mask).sum())
     if len(values) != kept * itemsize:
         raise StateError(f"bitmask: {len(values)} bytes of values for {kept} elements: expected {kept * itemsize}")
-    content = np.zeros((count, itemsize), np.uint8)
-    content[bits[:count]] = values.reshape(kept, itemsize)
-    return content.reshape(-1)
+    return unpack_bitmask(values, mask, count, itemsize)
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype:

@@ -94,7 +94,7 @@ def _step(own: Step, reference: Step, numbers: dict[str, Expected]) -> Iterator[
 
 
 def _folded(conv: Step, norm: Step) -> dict[str, Expected]:
-    """Return the numbers of a convolution that does what batch normalization did after it (see `surgery.folding`)."""
+    """Return the numbers of a convolution that does what batch normalization did after it (see `quantized.folding`)."""
     weight = conv.numbers["weight"].values.astype(np.float64)
     bias = conv.numbers["bias"].values.astype(np.float64) if "bias" in conv.numbers else np.zeros(len(weight))
     gain, shift, mean, variance = (

@@ -6,9 +6,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 
-import numpy as np
-
 from tinytorch.layers import Module, Parameter, Sequential
+from tinytorch.quantization import fold
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Tensor
 
@@ -23,11 +22,9 @@ def inference_copy(model: Module) -> Module:
 def fold_batch_norm(model: Module) -> Module:
     """Return a copy for inference, with each batch normalization folded into the convolution before it.
 
-    With s = weight / sqrt(running_var + eps):  s (w * x + b - mean) + bias = (s w) * x + (s (b - mean) + bias).
-
-    In a Sequential, MaxPool2d may be between the two if no s is negative, because then max(s y) = s max(y). If there is
-    another layer between them, or the convolution is used in several places, the norm stays. The new weight and bias
-    are computed in float64 and have the weight's dtype.
+    `quantization.fold` computes the new weight and bias. In a Sequential, MaxPool2d may be between the two if no factor
+    s of the norm is negative, because then max(s y) = s max(y). If there is another layer between them, or the
+    convolution is used in several places, the norm stays.
     """
     new = inference_copy(model)
     uses = Counter(id(part) for part in new.modules())
@@ -59,10 +56,6 @@ def _folded(layers: list[Callable[[Tensor], Tensor]], uses: Counter[int]) -> lis
 
 
 def _fold(conv: Conv2d, norm: BatchNorm2d) -> None:
-    s = norm.weight.data.astype(np.float64) / np.sqrt(norm.running_var.data.astype(np.float64) + norm.eps)
-    bias = 0.0 if conv.bias is None else conv.bias.data
-    shift = s * (bias - norm.running_mean.data) + norm.bias.data
-    dtype = conv.weight.dtype
-    weight = conv.weight.data.astype(np.float64) * s[:, None, None, None]
-    conv.weight, conv.bias = Parameter(weight), Parameter(shift)  # new: another layer may share the old ones
-    conv.weight.data, conv.bias.data = weight.astype(dtype), shift.astype(dtype)
+    weight, bias = fold(conv, norm)
+    conv.weight, conv.bias = Parameter(weight), Parameter(bias)  # new: another layer may share the old ones
+    conv.weight.data, conv.bias.data = weight, bias

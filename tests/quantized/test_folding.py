@@ -12,8 +12,8 @@ import tinytorch as tt
 from tests.models import IMAGES, error, normed_cnn, outputs, resnet, with_statistics
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.quantized import quantize_static
+from tinytorch.quantized.folding import fold_batch_norm
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d
-from tinytorch.surgery.folding import fold_batch_norm
 from tinytorch.tensor import Tensor
 
 pytestmark = pytest.mark.usefixtures("backend")
