@@ -216,10 +216,21 @@ def compete_tests(session: nox.Session, file: str, **amount: str) -> None:
 
 
 @nox.session
+def learner(session: nox.Session) -> None:
+    """Work on the course: `-- module start 02`, `-- module test 02`, and every other command of tito."""
+    session.install("-e", ".[course]")
+    session.run("tito", *session.posargs)
+
+
+@nox.session
 def course(session: nox.Session) -> None:
-    """Prove the exercises: blanks fail, each step turns tests green, mutations are caught; `-- 02 03` for some."""
+    """Prove the exercises and walk through them; `-- 02 03` proves some, `-- --milestones` runs milestones too."""
     install(session, "tests")
-    session.run("python", "-m", "tito.course.proof", *session.posargs)
+    milestones = [argument for argument in session.posargs if argument == "--milestones"]
+    chosen = [argument for argument in session.posargs if argument != "--milestones"]
+    session.run("python", "-m", "tito.course.proof", *chosen)
+    if not chosen:
+        session.run("python", "-m", "tito.course.walk", *milestones)
 
 
 @nox.session(name="compete-mutations")

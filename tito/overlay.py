@@ -92,17 +92,33 @@ def describe(plan: Plan) -> str:
 
 
 def environment(plan: Plan, folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Write a stand-in package into `folder` and return the variables with which other processes use the plan."""
+    """Write a stand-in package into `folder` and return the variables with which other processes use the plan.
+
+    Raises:
+        OSError: the folder cannot be written to, or cannot be on Python's path.
+    """
     place = Path(folder).resolve()
+    if os.pathsep in str(place):
+        raise OSError(f"{place}: a folder with {os.pathsep!r} in its name cannot be on Python's path")
     package = place / PACKAGE
     package.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").write_text(STAND_IN.format(overlay=str(Path(__file__).resolve())), encoding="utf-8")
-    before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(place)]
+    _write(package / "__init__.py", STAND_IN.format(overlay=str(Path(__file__).resolve())).encode())
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    before = [path for path in map(os.path.abspath, known) if path != str(place)]
     return {
         VARIABLE: plan.text(),
         "PYTHONPATH": os.pathsep.join([str(place), *before]),
         "PYTHONSAFEPATH": "1",
     }
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file unless it is there; another process may import it meanwhile, so it is never half-written."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def install(plan: Plan) -> None:

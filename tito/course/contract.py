@@ -58,7 +58,12 @@ def check_contract(workspace: Workspace, exercise: Exercise) -> list[ContractPro
     try:
         text = read_source(path)
     except CourseError as error:
-        return [_whole(path, _line_of(error, path), str(error), "a text in UTF-8")]
+        return [_whole(path, _line_of(error, path), str(error), "a Python file in UTF-8")]
+    return check_text(text, exercise, path)
+
+
+def check_text(text: str, exercise: Exercise, path: Path) -> list[ContractProblem]:
+    """Return what a text lacks as the learner's file of a module; `path` is how the problems name it."""
     if not text.strip():
         again = f"a Python file; tito module reset {exercise.module.key} creates it again"
         return [_whole(path, None, "the file is empty", again)]
@@ -66,7 +71,8 @@ def check_contract(workspace: Workspace, exercise: Exercise) -> list[ContractPro
         mine = Source(text, str(path))
     except CourseError as error:
         line = _line_of(error, path)
-        return [_whole(path, line, f"syntax error: {str(error).rpartition(f'{path}:{line}: ')[2]}", "valid Python")]
+        message = str(error).removeprefix(f"{path}:{line}: ").removeprefix(f"{path}: ")
+        return [_whole(path, line, f"syntax error: {message}", "valid Python")]
     expected = Source(prepared(exercise.source(), exercise), str(exercise.reference))
     return [problem for problem in _compare(mine, expected, exercise, path) if problem is not None]
 
@@ -99,7 +105,8 @@ def _compare(mine: Source, expected: Source, exercise: Exercise, path: Path) -> 
             yield _parameters(path, name, found, node, needed)
     for name in exercise.names:
         if "[" in name and mine.row(name) is None:
-            yield ContractProblem(path, None, name, "this row is missing", "a row of the table", "06 autograd")
+            needed = f"step {exercise.steps[exercise.step_of(name)].title!r}"
+            yield ContractProblem(path, None, name, "this row is missing", "a row of the table", needed)
 
 
 def _definitions(source: Source) -> Iterator[tuple[str, ast.AST]]:

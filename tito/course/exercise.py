@@ -147,6 +147,10 @@ def _check(exercise: Exercise, document: Document) -> None:
         for name in step.start:
             if name not in step.names:
                 raise CourseError(f"{path}: step {step.title!r}: from names {name}, which the step does not contain")
+    tests = [test for step in exercise.steps for test in step.tests]
+    for test in sorted(set(tests)):
+        if tests.count(test) > 1:
+            raise CourseError(f"{path}: {test} is named twice: expected each test in one step")
     known = names_of_tests(exercise.test_files)
     for step in exercise.steps:
         for test in step.tests:

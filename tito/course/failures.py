@@ -82,8 +82,7 @@ def _first_line(error: BaseException) -> str:
 
 def _why(error: BaseException) -> str:
     """Return the error in one line: its message, or the assertion that failed."""
-    example = next((note for note in getattr(error, "__notes__", ()) if "alsifying example" in note), "")
-    found = f" (for {' '.join(example.split())})" if example else ""
+    found = _example(error)
     if isinstance(error, AssertionError) and (not str(error) or str(error).startswith("assert ")):
         frames = traceback.extract_tb(error.__traceback__)
         message = frames[-1].line if frames and frames[-1].line else str(error)
@@ -92,6 +91,15 @@ def _why(error: BaseException) -> str:
     else:
         message = f"{type(error).__name__}: {_first_line(error)}".removesuffix(": ")
     return shortened(f"{message or type(error).__name__}{found}")
+
+
+def _example(error: BaseException) -> str:
+    """Return the arguments with which hypothesis made a test fail, " (for number=-1)", or nothing."""
+    for note in getattr(error, "__notes__", ()):
+        match = re.match(r"(?:Falsifying example|Failing test case): \w+\((.*)\)", str(note), re.DOTALL)
+        if match:
+            return f" (for {' '.join(match[1].split()).rstrip(',')})"
+    return ""
 
 
 def _own_line(error: BaseException, files: set[str]) -> tuple[str | None, int | None]:
@@ -111,10 +119,11 @@ def _own_line(error: BaseException, files: set[str]) -> tuple[str | None, int | 
 
 
 def last_own_frame(dump: str, files: set[str]) -> tuple[str, int] | None:
-    """Return the innermost line of a learner's file in a traceback that faulthandler wrote."""
+    """Return the innermost line of a learner's file in a traceback that faulthandler wrote, in ASCII with escapes."""
+    written = {file.encode("ascii", "backslashreplace").decode(): file for file in files}
     for file, line in re.findall(r'^  File "(.*)", line (\d+) in', dump, re.MULTILINE):
-        if file in files:
-            return file, int(line)
+        if file in written:
+            return written[file], int(line)
     return None
 
 

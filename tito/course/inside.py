@@ -9,6 +9,7 @@ the run's journal, one JSON line each, as it happens: a run that hangs or dies h
     {"event": "test", "test"}                     this test is being run
     {"event": "outcome", "test", "outcome", "failure"}
     {"event": "end", "problem"}                   the run is complete
+    {"event": "over", "why"}                      a fork has ended: "" by itself, "time", or how it died
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 
 from tito import overlay
 
+LARGEST_FILE = 2**28  # bytes
 RECURSION = 1000  # Python's own limit: a learner's file may have raised it
 CONFIGURATION = """[pytest]
 filterwarnings =
@@ -81,13 +83,21 @@ def _forked(job: Job, run: Job) -> None:
             code = 0
         os._exit(code)
     deadline = time.monotonic() + job["seconds"]
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            _kill_group(child)
-            os.waitpid(child, 0)
+    why, status = "", 0
+    while not why:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
             break
+        if time.monotonic() > deadline:
+            why = "time"
         time.sleep(0.005)
-    _kill_group(child)  # what it started and left behind
+    _kill_group(child)  # and what it started and left behind
+    if why:
+        os.waitpid(child, 0)
+    elif status:
+        why = f"exited with code {code}" if (code := os.waitstatus_to_exitcode(status)) > 0 else f"signal {-code}"
+    with open(run["journal"], "a", encoding="utf-8") as journal:  # noqa: PTH123
+        journal.write(json.dumps({"event": "over", "why": why}) + "\n")
 
 
 def _kill_group(leader: int) -> None:
@@ -103,12 +113,19 @@ def run_one(job: Job, run: Job) -> None:
     plan = overlay.Plan(run["modules"], job["reference"], run["hide_after"])
     os.environ.update(overlay.environment(plan, Path(job["folder"], "stand-in")))
     overlay.install(plan)
-    sys.setrecursionlimit(RECURSION)
+    _limit()
     with open(Path(run["journal"]).with_suffix(".stack"), "w") as stack:  # noqa: PTH123 (kept open for faulthandler)
         faulthandler.dump_traceback_later(job["seconds"] * 0.9, file=stack)
         if _import_all(plan, journal):
             journal.write(event="end", problem=_test(job, run, journal) or _misplaced(plan))
         faulthandler.cancel_dump_traceback_later()
+
+
+def _limit() -> None:
+    """Limit what a learner's file could leave behind: large files and core dumps. Its memory is limited already."""
+    sys.setrecursionlimit(RECURSION)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _import_all(plan: overlay.Plan, journal: Any) -> bool:
@@ -151,11 +168,6 @@ def _test(job: Job, run: Job, journal: Any) -> str | None:
 def _misplaced(plan: overlay.Plan) -> str | None:
     wrong = overlay.misplaced(plan)
     return f"the tests used {', '.join(wrong)} instead of the learner's file" if wrong else None
-
-
-def limits() -> dict[str, int]:
-    """Return this process's own limits in bytes, for tests."""
-    return {"data": resource.getrlimit(resource.RLIMIT_DATA)[0]}
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

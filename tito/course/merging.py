@@ -28,12 +28,20 @@ def merged(
         CourseError: the learner's file has a syntax error.
     """
     own, fresh = Source(mine, file), Source(newest)
-    answers = {name: body_of(mine, name) for name in exercise.names if _has(own, name) and not is_blank(mine, name)}
+    answers = {name: body_of(mine, name) for name in exercise.names if _written(mine, before, name)}
     text = fill(newest, answers, whole=True)
     known = _defined(fresh) | (_defined(Source(before)) if before is not None else set())
     text, added = _with_additions(text, own, known)
     dropped = [] if before is None else _changed(own, Source(before), {*exercise.names, *added})
     return text, (*answers, *added), tuple(dropped)
+
+
+def _written(mine: str, before: str | None, name: str) -> bool:
+    """Return whether the learner wrote this body; one that was handed out is not theirs."""
+    if not _has(Source(mine), name) or is_blank(mine, name):
+        return False
+    given = before is not None and _has(Source(before), name)
+    return not given or before is None or body_of(mine, name) != body_of(before, name)
 
 
 def _has(source: Source, name: str) -> bool:

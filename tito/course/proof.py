@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from tito.course.blank import answers_in, blank, fill, prepared, reference_answers
+from tito.course.contract import check_text
 from tito.course.exercise import Exercise, load_exercise
 from tito.course.matching import matches
 from tito.course.modules import MODULES, find_module
@@ -147,6 +148,7 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
     source, file = exercise.source(), str(exercise.reference)
     empty, whole = blank(source, exercise), prepared(source, exercise)
     answers = reference_answers(exercise)
+    proof.problems += [problem.text() for problem in check_text(empty, exercise, Path(exercise.module.file))]
     yield Trial("blank", "", empty)
     for name in exercise.names:
         rest = {one: text for one, text in answers.items() if one != name}
@@ -157,13 +159,14 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
         yield Trial("before", step.title, partly, wanted, stop=True)
         partly = fill(partly, {name: answers[name] for name in step.names})
         yield Trial("after", step.title, partly, wanted)
-    plain = exercise.path.with_name("plain.py")
-    if plain.is_file():
-        text = plain.read_text(encoding="utf-8")
-        answer = fill(empty, answers_in(text, exercise, str(plain)))
-        yield Trial("plain", "", _with_imports(answer, text, exercise.module.name))
+    try:
+        answer = plain_answer(exercise)
+    except CourseError as error:
+        proof.problems.append(str(error))
     else:
-        proof.problems.append(f"{plain} is missing")
+        found = check_text(answer, exercise, exercise.path.with_name("plain.py"))
+        proof.problems += [problem.text() for problem in found]
+        yield Trial("plain", "", answer)
     for mutation in read_mutations(exercise):
         proof.all_mutations += 1
         try:
@@ -174,6 +177,20 @@ def _trials(exercise: Exercise, collected: tuple[str, ...], proof: Proof) -> Ite
         subject = f"{mutation.name}: {mutation.why}"
         order = _step_first(exercise, mutation.name, collected) if mutation.name in exercise.names else collected
         yield Trial("mutation", subject, wrong, order, stop=True)
+
+
+def plain_answer(exercise: Exercise) -> str:
+    """Return the learner's file with the answers of the exercise's plain.py.
+
+    Raises:
+        CourseError: the file is missing, or lacks an answer.
+    """
+    plain = exercise.path.with_name("plain.py")
+    if not plain.is_file():
+        raise CourseError(f"{plain} is missing")
+    text = plain.read_text(encoding="utf-8")
+    answer = fill(blank(exercise.source(), exercise), answers_in(text, exercise, str(plain)))
+    return _with_imports(answer, text, exercise.module.name)
 
 
 def _with_imports(source: str, plain: str, name: str) -> str:

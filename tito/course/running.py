@@ -11,13 +11,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tito import overlay
 from tito.course.failures import last_own_frame
 from tito.course.inside import read_journal
-from tito.errors import RunError
+from tito.errors import CourseError, RunError
 from tito.process.child import Child
 from tito.process.documents import Frozen, Limits
 from tito.project import Project
@@ -116,6 +117,7 @@ def run(
         seconds: the time limit of one run.
         fork: whether each run gets a fork of the child; several runs always do.
     """
+    require_tools()
     fork = fork or len(runs) > 1
     with tempfile.TemporaryDirectory(prefix="tito-course-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
@@ -132,7 +134,21 @@ def run(
         limits = Limits(seconds=seconds * len(runs) + 30 if fork else seconds, memory_mb=2 * MEMORY_MB,
                         data_mb=MEMORY_MB)  # fmt: skip
         ended = _wait(job, limits)
-        return [_outcome(one, folder / f"{index}.jsonl", ended, seconds, fork) for index, one in enumerate(runs)]
+        return [_outcome(one, folder / f"{index}.jsonl", ended, seconds) for index, one in enumerate(runs)]
+
+
+def require_tools() -> None:
+    """Check that pytest and hypothesis are installed.
+
+    Raises:
+        CourseError: one is missing; the message says how to install it.
+    """
+    missing = [name for name in ("pytest", "hypothesis") if find_spec(name) is None]
+    if missing:
+        raise CourseError(
+            f"{' and '.join(missing)}: not installed, and grading needs it: "
+            "python -m pip install -e '.[course]' in the checkout, or nox -s learner"
+        )
 
 
 def _described(one: Run, journal: Path) -> dict[str, Any]:
@@ -160,7 +176,7 @@ def _wait(job: dict[str, Any], limits: Limits) -> RunError | None:
     return None
 
 
-def _outcome(one: Run, journal: Path, ended: RunError | None, seconds: float, fork: bool) -> Outcome:
+def _outcome(one: Run, journal: Path, ended: RunError | None, seconds: float) -> Outcome:
     """Read one run's journal."""
     found, doing, complete = Outcome(), "", False
     for entry in read_journal(journal):
@@ -178,13 +194,15 @@ def _outcome(one: Run, journal: Path, ended: RunError | None, seconds: float, fo
                 doing = entry["test"]
             case "outcome":
                 _note(found, entry)
+            case "over" if not complete:
+                ended = RunError(entry["why"] or "exited by itself", "time" if entry["why"] == "time" else "died")
             case "end":
                 complete = True
                 if entry["problem"]:
                     found.problem = Failure("", None, None, entry["problem"])
     if complete:
         return found
-    why = _why_incomplete(ended, seconds, fork)
+    why = _why_incomplete(ended, seconds)
     place = last_own_frame(_text(journal.with_suffix(".stack")), {str(file) for file in one.modules.values()})
     file, line = place or (None, None)
     if doing.startswith("importing "):
@@ -210,14 +228,12 @@ def _note(found: Outcome, entry: dict[str, Any]) -> None:
         found.passed.add(test)
 
 
-def _why_incomplete(ended: RunError | None, seconds: float, fork: bool) -> str:
+def _why_incomplete(ended: RunError | None, seconds: float) -> str:
     if ended is not None and ended.code == "time":
         return f"still running after {seconds:g} s: an endless loop?"
     if ended is not None and ended.code == "memory":
         return f"more than {MEMORY_MB} MB of memory in use"
-    if ended is not None:
-        return f"the process ended: {ended}"
-    return f"the process was killed or ended itself, after at most {seconds:g} s" if fork else "the process ended"
+    return f"the process ended: {ended}" if ended is not None else "the process ended by itself"
 
 
 def _text(path: Path) -> str:

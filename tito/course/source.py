@@ -35,6 +35,8 @@ class Source:
         except (SyntaxError, ValueError) as error:  # ValueError: null bytes
             line = getattr(error, "lineno", None)
             raise CourseError(f"{file}{f':{line}' if line else ''}: {getattr(error, 'msg', error)}") from None
+        except (RecursionError, MemoryError):
+            raise CourseError(f"{file}: an expression is nested too deeply for Python") from None
         self.lines = text.split("\n")
         self._starts = [0]
         for line in self.lines:

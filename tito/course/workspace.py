@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # tito module list reads the workspace without them
     from tito.course.exercise import Exercise
 
 VARIABLE = "TITO_WORKSPACE"
+LARGEST = 4 * 2**20  # bytes of a learner's file
 PATIENCE = 10.0  # seconds to wait for a command in another terminal
 
 
@@ -221,8 +222,10 @@ def read_source(path: Path) -> str:
     """Return the text of a learner's file.
 
     Raises:
-        CourseError: it is not UTF-8.
+        CourseError: it is not UTF-8, or too large to be a program.
     """
+    if (size := path.stat().st_size) > LARGEST:
+        raise CourseError(f"{path}: {size} bytes: expected a Python file of at most {LARGEST}")
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
