@@ -21,7 +21,6 @@ from tito.course.workspace import LARGEST, Workspace
 from tito.errors import CourseError, TitoError, printable
 from tito.project import Project, find_project
 
-
 LONGEST = 300  # characters of a message
 
 
