@@ -65,7 +65,7 @@ class OwnCode:
         if spent > LOOK_AHEAD and expected > self.limits.seconds:
             minutes, most = expected / 60, self.limits.seconds / 60
             raise RunError(
-                f"ended early: {event['done']} of {event['total']} steps took {spent:.0f} s, so the training would take "
+                f"ended early: {event['done']} of {event['total']} steps took {spent:.0f} s, so all would take "
                 f"{minutes:.0f} min, above the limit of {most:.0f} min; `--borrow` takes a module from the reference",
                 "time",
             )
