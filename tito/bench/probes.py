@@ -88,13 +88,17 @@ class MemoryProbe:
 
 
 class StackProbe:
-    """py-spy, attached to a running child for some seconds. Raises OSError if it cannot be started."""
+    """py-spy, attached to a running child for some seconds. Raises OSError if it cannot be started.
 
-    def __init__(self, executable: str, pid: int, seconds: float) -> None:
+    Args:
+        lines: whether frames are lines of code; by default they are functions.
+    """
+
+    def __init__(self, executable: str, pid: int, seconds: float, lines: bool = False) -> None:
         self._ended: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("stacks"))
         self._output = Path(self._folder.name) / "stacks.txt"
-        command = [executable, "record", "--pid", str(pid), "--format", "raw", "--function"]
+        command = [executable, "record", "--pid", str(pid), "--format", "raw", *([] if lines else ["--function"])]
         command += ["--rate", str(STACK_RATE), "--duration", str(max(1, round(seconds)))]
         self._errors = Path(self._folder.name) / "errors.txt"
         self._started = time.monotonic()

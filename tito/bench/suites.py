@@ -285,8 +285,9 @@ def _contradictions(suite: Suite) -> Iterable[str]:
         for key, seeds in (("seeds", case.seeds), ("quick.seeds", case.quick.seeds or [])):
             if len(set(seeds)) < len(seeds):
                 yield f"cases.{i}.{key}: {seeds}: a seed appears twice; expected different seeds"
-        for key in case.quick.parameters.keys() - case.parameters.keys():
-            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its parameters"
+        for where, changed in (("quick.parameters", case.quick.parameters), ("mine", case.mine)):
+            for key in changed.keys() - case.parameters.keys():
+                yield f"cases.{i}.{where}.{key}: not a parameter of the case; expected one of its parameters"
         for name in case.metrics or []:
             if name not in suite.metrics:
                 yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"

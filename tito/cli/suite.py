@@ -60,6 +60,13 @@ def suite_run(
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If the run passes, keep the trained weights in this folder.")
     ] = None,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Run it on your own modules, as far as they are complete.")
+    ] = False,
+    borrow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NN", help="With --mine: take this module from the reference; may be repeated."),
+    ] = None,
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
     from tito.bench.reference import check_reference_folder
@@ -69,6 +76,9 @@ def suite_run(
 
     here = project()
     loaded = _altered(here, name, gate or [], case or [])
+    if mine or borrow:
+        _on_own_code(here, loaded, quick, borrow or [], keep_models, keep_weights, backend, mine)
+        return
     chosen = _backend(backend)
     Store(here.reports).check_writable()
     if keep_weights is not None:
@@ -88,6 +98,31 @@ def suite_run(
         say(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def _on_own_code(
+    here: Project,
+    loaded: LoadedSuite,
+    quick: bool,
+    borrow: list[str],
+    keep_models: Path | None,
+    keep_weights: Path | None,
+    backend: str | None,
+    mine: bool,
+) -> None:
+    """Run the suite with `--mine`, after refusing what does not go with it."""
+    from tito.cli.mine import run_mine
+
+    if not mine:
+        raise typer.BadParameter("--borrow: goes with --mine")
+    if keep_models or keep_weights:
+        raise typer.BadParameter("--keep-models and --keep-weights keep the reference's models; without --mine")
+    if backend not in (None, "numpy"):
+        raise typer.BadParameter(f"--backend {backend}: your own modules run on numpy")
+    words = ["tito", "suite", "run", loaded.suite.name, "--mine", *(["--quick"] if quick else [])]
+    for module in borrow:
+        words += ["--borrow", module]
+    run_mine(here, loaded, quick, borrow, shlex.join(words))
 
 
 def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> LoadedSuite:

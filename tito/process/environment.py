@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinytorch.environment import tuned_environment, usable_cores
+from tito import overlay
 
 SETTINGS_OF_LIBRARIES = (
     *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
@@ -43,6 +44,8 @@ def recorded_environment() -> dict[str, str]:
 
 
 def _kept(key: str) -> bool:
+    if key == overlay.VARIABLE:
+        return False  # a job says whose modules it runs; what measures the reference never sees a learner's
     if key.startswith("PYTHON"):
         return key in SETTINGS_OF_PYTHON_KEPT
     return not key.startswith(SETTINGS_OF_LIBRARIES)

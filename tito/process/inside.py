@@ -33,6 +33,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tito import overlay
 from tito.process.orphan import end_with_parent
 
 PROGRESS_INTERVAL = 0.1  # seconds: however often a workload reports, the pipe carries ten lines a second
@@ -89,7 +90,10 @@ def main() -> None:
         reporter = Reporter(pipe)
         job: Job = json.loads(sys.stdin.readline())
         try:
-            run = importlib.import_module(module).prepare(job)
+            do = importlib.import_module(module)
+            if job.get("mine"):  # from here on, what imports tinytorch gets the learner's modules
+                overlay.replace(overlay.Plan(**job["mine"]["plan"]), job["mine"]["folder"])
+            run = do.prepare(job)
             limit_data(job.get("data_mb"))
             reporter.send("ready")
             sys.stdin.readline()
