@@ -26,7 +26,7 @@ def milestone_run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist")],
     options: Annotated[list[str] | None, typer.Argument(metavar="[OPTION]...", help="As for tito suite run.")] = None,
 ) -> None:
-    """Run the suite of a milestone that you have unlocked; exit code 1 if a gate is missed."""
+    """Run a milestone that you have unlocked on your own modules; exit code 1 if a gate is missed."""
     from tito.cli.suite import suites
     from tito.course.modules import find_milestone, module_number
     from tito.errors import CourseError
@@ -40,4 +40,4 @@ def milestone_run(
             f"milestone {milestone.suite} is locked until modules 01 to {last.key} are complete; "
             f"tito module list shows where you stand, and tito suite run {milestone.suite} runs it on the reference"
         )
-    typer.main.get_command(suites)(["run", milestone.suite, *(options or [])], prog_name="tito suite")
+    typer.main.get_command(suites)(["run", milestone.suite, "--mine", *(options or [])], prog_name="tito suite")
