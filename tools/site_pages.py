@@ -289,7 +289,15 @@ def navigation(pages: dict[str, Made]) -> list[Any]:
     lessons = [uri for uri in sorted(pages) if uri.startswith("lessons/") and uri != "lessons/index.md"]
     packages = [{room.name: [f"api/{room.name}/index.md", *entries(modules_of(room))]} for room in rooms()]
     start = ["examples.md", "changelog.md", "contributing.md", "security.md", "license.md"]
-    guides = ["course.md", "command-line.md", "measuring.md", "writing-a-suite.md", "competition.md", "architecture.md", "tito.md"]
+    guides = [
+        "course.md",
+        "command-line.md",
+        "measuring.md",
+        "writing-a-suite.md",
+        "competition.md",
+        "architecture.md",
+        "tito.md",
+    ]
     return [
         {"Start": ["index.md", *map(entry, start)]},
         {"Guides": [*map(entry, guides)]},

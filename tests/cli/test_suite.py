@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.running import Run, make_root, records, tito, unread
 from tests.report.sample import make_record
@@ -222,3 +223,22 @@ def test_a_failed_run_whose_reader_leaves_early_still_ends_with_1(root: Path) ->
     assert code == 1
     assert said.splitlines()[-1].startswith("tito: tiny: gate missed: ")
     assert [record.status for record in records(root)] == ["gate missed"]
+
+
+def test_own_code_without_a_complete_module_says_how_to_begin(root: Path) -> None:
+    assert "tiny runs none of the course's modules" in tito(root, "suite", "run", "tiny", "--mine").stderr
+    file = root / "suites" / "2001_tiny" / "suite.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"modules": [2, 4]}))
+    done = tito(root, "suite", "run", "tiny", "--mine")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tito: none of the modules that tiny needs is complete in ")
+    assert "tito module start" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert records(root) == []
+
+
+@pytest.mark.parametrize(
+    "words", [["--borrow", "04"], ["--mine", "--backend", "onednn"], ["--mine", "--keep-weights", "kept"]]
+)
+def test_options_that_do_not_go_with_own_code_are_refused(root: Path, words: list[str]) -> None:
+    assert tito(root, "suite", "run", "tiny", *words).returncode == 2

@@ -120,13 +120,11 @@ def run_suite(
     """Run a suite: every case with its seeds, then the profile.
 
     Args:
-        loaded: the suite.
         seeds: how many seeds of each case to run, from the first on; None for all.
         quick: use each case's `quick` seeds and parameters, one repetition, and the fewest queries.
         command: the command that repeats the run, for the record.
         blas: the kernel that OpenBLAS uses in the children.
         backend: the kernel backend that tinytorch uses in the children.
-        report: called with each event.
         weights: a file to keep the weights of the profiled case's first seed in.
         models: a folder to keep the model of each case's first seed in, as it was judged.
         own: a learner's modules to run it on; by default the reference's.
@@ -135,8 +133,7 @@ def run_suite(
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
     _check_options(seeds, models, loaded.suite.cases)
-    created, started = datetime.now(UTC), time.perf_counter()
-    suite = loaded.suite
+    created, started, suite = datetime.now(UTC), time.perf_counter(), loaded.suite
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
     chosen = selection.part_of(suite, left_out)
@@ -155,9 +152,8 @@ def run_suite(
         profile = _profile(run)
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
-    seconds = time.perf_counter() - started
     facts = {"quick": quick, "altered": altered, "provenance": origin, "mine": own.facts if own else None}
-    return _record(run, outcome, profile, created, seconds, **facts)
+    return _record(run, outcome, profile, created, time.perf_counter() - started, **facts)
 
 
 def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:

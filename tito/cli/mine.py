@@ -10,7 +10,7 @@ import typer
 from tito.cli.console import console, say, show, show_path, write
 
 if TYPE_CHECKING:
-    from tito.bench.mine import MineRun
+    from tito.bench.mine import MineRun, StepTime
     from tito.bench.suite import LoadedSuite, Suite
     from tito.overlay import Plan
     from tito.project import Project
@@ -59,6 +59,8 @@ def own_modules(here: Project, suite: Suite, borrow: Sequence[str]) -> tuple[Pla
     lent = {find_module(text).number for text in borrow}
     needed = [module_number(number) for number in suite.modules]
     mine = [module for module in needed if module.number in complete and module.number not in lent]
+    if not needed:
+        raise CourseError(f"{suite.name} runs none of the course's modules, so it cannot run on yours")
     if not mine:
         first = needed[0]
         raise CourseError(
@@ -96,7 +98,8 @@ def _measure(loaded: LoadedSuite, plan: Plan, quick: bool, command: str) -> Mine
                                report=bar.report, own=own)  # fmt: skip
         with out.status("  the same on the reference"):
             reference, problem = measure_reference(loaded, case, pinned)
-        steps, why = [], "the run failed"
+        steps: list[StepTime] = []
+        why = "the run failed"
         if record.status != "failed":
             with out.status("  timing steps") as status:
                 steps, why = measure_steps(loaded, case, own, pinned, quick, lambda text: status.update(f"  {text}"))

@@ -76,8 +76,8 @@ def _beside(run: MineRun, case: CaseResult, name: str) -> Tiles:
         tiles.append(Tile(metric.title, units.quantity(case.summary[name].mean, metric.unit), f"reference: {theirs}"))
     if case.runs:
         mine = case.runs[0].metrics["train_seconds"]
-        theirs = other.get("train_seconds")
-        note = f"reference: {units.seconds(theirs)}; yours takes {_times(mine / theirs)} as long" if theirs else ""
+        base = other.get("train_seconds")
+        note = f"reference: {units.seconds(base)}; yours takes {_times(mine / base)} as long" if base else ""
         tiles.append(Tile("Training time", units.seconds(mine), note))
     memory = run.record.profile.memory if run.record.profile else None
     if memory:

@@ -188,6 +188,14 @@ def _leave_a_thread(parameters: Parameters) -> None:
     threading.Thread(target=time.sleep, args=(60,)).start()
 
 
+def _name_the_files(parameters: Parameters) -> None:
+    import tinytorch.activations
+    import tinytorch.tensor
+
+    modules = (tinytorch.activations, tinytorch.tensor)
+    Path(parameters["place"]).write_text("\n".join(str(module.__file__) for module in modules))
+
+
 def _refuse(parameters: Parameters) -> None:
     raise CheckError("answers", "the clouds differ from the model's")
 
@@ -222,6 +230,7 @@ MISDEEDS: dict[str, Callable[[Parameters], Any]] = {
     "turned clocks": _turn_back_the_clocks,
     "question": _ask_the_user,
     "thread": _leave_a_thread,
+    "files": _name_the_files,
     "raise": _raise,
     "exit": lambda parameters: sys.exit(0),
     "leave": lambda parameters: os._exit(0),
