@@ -66,7 +66,12 @@ class BlasInfo:
 
 
 def machine() -> MachineInfo:
-    """Return the properties of this machine that affect timings.
+    """Return the properties of this machine that affect timings (see `MachineInfo`).
+
+    CPU, flags, and memory are read by `_read_cpu`. `features` has the names in FEATURES, in that order, that are among
+    the flags; `system` is the names of the system and of the processor type, from `platform`: "Linux x86_64". The
+    fingerprint is the same in every process on this machine. The memory enters it rounded to GiB (2^30 bytes), because
+    a kernel update changes the exact figure by a few megabytes.
 
     This never raises: a value that the system does not report is "unknown", 0, or ().
 
@@ -84,7 +89,12 @@ def machine() -> MachineInfo:
 
 
 def usable_cores() -> int:
-    """Return the number of cores this process may use: its CPU affinity, limited by a container's quota.
+    """Return the number of cores this process may use: its CPU affinity, limited by a container's quota; at least 1.
+
+    On Linux, `os.sched_getaffinity(0)` is the set of cores, and the file /sys/fs/cgroup/cpu.max, read by `_read`, has
+    the quota: "150000 100000" allows 150,000 µs of computing in every 100,000 µs, which are 1.5 cores and count as 2.
+    "max 100000", or a file that cannot be read (""), is no limit. On other systems, it is `os.cpu_count()`, which may
+    be None.
 
     More threads than this only wait for each other.
     """
@@ -118,7 +128,13 @@ def _read_linux() -> tuple[str, set[str], int]:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, set[str]]:
-    """Return (model, feature names) from the text of /proc/cpuinfo, on x86 ("flags") or ARM ("Features")."""
+    """Return (model, feature names) from the text of /proc/cpuinfo, on x86 ("flags") or ARM ("Features").
+
+    Each line is `key : value`, with tabs or spaces around the colon; a block of lines for each core. The first core's
+    values count. The names are separated by spaces. The model is the value of "model name". ARM has none: there, it is
+    "CPU implementer 0x41 CPU part 0xd40", with those of the two keys that exist. Without either of them, it is
+    `platform.processor()`, or UNKNOWN if that is empty.
+    """
     lines = re.findall(r"^([^:\n]+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
     facts = dict(reversed(lines))  # the first core's values
     flags = set(f"{facts.get('flags', '')} {facts.get('Features', '')}".split())
@@ -201,23 +217,24 @@ def blas() -> BlasInfo:
 def tuned_environment(cores: int) -> dict[str, str]:
     """Return the variables to set before NumPy is imported, for a process that may use `cores` cores.
 
-    - Thread count: one thread for each usable core, in every BLAS and OpenMP library.
-    - OpenBLAS's spin time: an idle worker waits for the next product by spinning, for 2^26 cycles by default, and
-      keeps other threads off its core. With 2^20 cycles, a training step of a convolutional network, whose copies run
-      in separate threads, was 1.5 times as fast. The steps of an MLP and a GPT were as fast as before, and slower with
-      fewer than 2^20 cycles.
-    - OpenMP's spin time (GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a core that
-      OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by 512 x 784,
-      two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of 2,000, it took
-      0.14 to 0.24 ms in the median and 0.31 to 0.64 ms in the mean. oneDNN alone stayed at 17 µs; without any spinning,
-      it took twice as long.
-    - glibc's allocator (Linux): by default, a large array gets its own pages from the kernel, which are returned as
-      soon as the array is freed. The first access to each page is a page fault, and a training step frees and allocates
-      the same megabytes over and over: measured at 20% of a convolutional network's step. With higher thresholds
-      (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its pages. In return,
-      its memory does not shrink.
+    - Thread count: one thread for each usable core, in every BLAS and OpenMP library: OPENBLAS_NUM_THREADS,
+      OMP_NUM_THREADS, MKL_NUM_THREADS, NUMEXPR_NUM_THREADS, and VECLIB_MAXIMUM_THREADS (Apple's Accelerate).
+    - OpenBLAS's spin time (OPENBLAS_THREAD_TIMEOUT, as an exponent of 2): an idle worker waits for the next product by
+      spinning, for 2^26 cycles by default, and keeps other threads off its core. With 2^20 cycles, a training step of a
+      convolutional network, whose copies run in separate threads, was 1.5 times as fast. The steps of an MLP and a GPT
+      were as fast as before, and slower with fewer than 2^20 cycles.
+    - OpenMP's spin time (GOMP_SPINCOUNT; GCC's runtime, which oneDNN uses): an idle worker spins for about 10 ms on a
+      core that OpenBLAS needs next. For alternating float32 products by BLAS and int8 products by oneDNN (16 rows by
+      512 x 784, two cores), a pair took 0.53 ms in the median and 2.2 to 3.4 ms in the mean. With a spin count of
+      2,000, it took 0.14 to 0.24 ms in the median and 0.31 to 0.64 ms in the mean. oneDNN alone stayed at 17 µs;
+      without any spinning, it took twice as long.
+    - glibc's allocator (only on Linux; `_ALLOCATOR`): by default, a large array gets its own pages from the kernel,
+      which are returned as soon as the array is freed. The first access to each page is a page fault, and a training
+      step frees and allocates the same megabytes over and over: measured at 20% of a convolutional network's step. With
+      higher thresholds (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its
+      pages. In return, its memory does not shrink.
 
-    Raises SettingError if `cores` is less than 1.
+    All values are strings. Raises SettingError if `cores` is less than 1.
 
     >>> tuned_environment(2)["OPENBLAS_NUM_THREADS"]
     '2'

@@ -14,8 +14,8 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
 
     With s = label_smoothing, the loss is the mean over n of
         -(1 - s) log p[n, target n] - s/C sum_c log p[n, c].
-    It is an array of shape () in the dtype of the logits. The derivative needs only p, (N, C) in the same dtype, so p is
-    kept. log p is finite even where p is 0: no exponential may overflow, and no logarithm may be that of 0 (see
+    It is an array of shape () in the dtype of the logits. The derivative needs only p, (N, C) in the same dtype, so p
+    is kept. log p is finite even where p is 0: no exponential may overflow, and no logarithm may be that of 0 (see
     `_log_softmax` in module 03). The logits are not written into.
     """
     if logits.ndim != 2 or targets.shape != logits.shape[:1]:

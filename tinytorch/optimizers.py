@@ -44,7 +44,15 @@ class Optimizer:
         return {}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
-        """Update one parameter in place."""
+        """Update one parameter in place.
+
+        Args:
+            data: the parameter's array, which is changed.
+            g: the gradient, which is not: another tensor may share it.
+            state: the arrays of `new_state`, which are changed, too.
+            scratch: an array like `data` for intermediate results; its content is arbitrary before and after.
+            group: the settings, by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define update()")
 
     def _check_groups(self, known: set[str]) -> None:
@@ -66,7 +74,10 @@ class Optimizer:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Call `update` for every parameter that has a gradient, with its arrays and its group.
+
+        `state` and `_scratch` have one entry for each parameter of all groups, in order, with and without a gradient.
+        """
         i = 0
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -122,6 +133,11 @@ class SGD(Optimizer):
         return {"velocity": np.zeros_like(data)} if group["momentum"] else {}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
+        """Update one parameter by the formula of the class; arguments are as in `Optimizer.update`.
+
+        The settings are `lr`, `weight_decay`, `momentum`, and `nesterov`. state["velocity"] is v, which is 0 before the
+        first step; without momentum, there is no such array, and v = g.
+        """
         if group["weight_decay"]:
             np.multiply(data, group["weight_decay"], out=scratch)
             scratch += g
@@ -164,6 +180,12 @@ class Adam(Optimizer):
         return {"mean": np.zeros_like(data), "square": np.zeros_like(data), "step": np.zeros((), np.int64)}
 
     def update(self, data: Array, g: Array, state: dict[str, Array], scratch: Array, group: ParameterGroup) -> None:
+        """Update one parameter by the formula of the class; arguments are as in `Optimizer.update`.
+
+        The settings are `lr`, `betas` (b1, b2), `eps`, and `weight_decay`. t = state["step"], an array of shape (),
+        counts the updates of this parameter and is 1 in the first one. If `self.decoupled` is true, p shrinks by the
+        factor 1 - lr weight_decay before the step; otherwise, weight_decay p is added to the gradient.
+        """
         (beta1, beta2), lr = group["betas"], group["lr"]
         state["step"] += 1  # counted per parameter: one that had no gradient until now starts at step 1
         t = int(state["step"])
@@ -240,6 +262,7 @@ class StepLR(LambdaLR):
     """Step decay: lr * gamma^floor(t / step_size) at step t."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        """Pass `LambdaLR` the factor of step t: gamma^floor(t / step_size)."""
         super().__init__(optimizer, lambda t: gamma ** (t // step_size))
 
 
@@ -252,6 +275,14 @@ class CosineLR(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0) -> None:
+        """Pass `LambdaLR` the factor of step t.
+
+        It is (t + 1) / (warmup + 1) for t < warmup, and then final + (1 - final) (1 + cos(pi q)) / 2, with the progress
+        q = (t - warmup) / (total - warmup), at most 1.
+
+        Raises:
+            SettingError: the warmup is negative, or no steps are left after it.
+        """
         if not 0 <= warmup < total:
             raise SettingError(f"CosineLR: warmup {warmup} of {total} steps: expected 0 <= warmup < total")
 
@@ -266,6 +297,11 @@ class CosineLR(LambdaLR):
 
 def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients by one factor so that their total norm is at most max_norm; return the norm before scaling.
+
+    The norm is the square root of the sum of the squares of all elements of all gradients. Squares can overflow float32
+    even if the gradients do not: the norm is finite then, too. If it is at most max_norm, nothing changes. Otherwise,
+    each gradient is multiplied by max_norm / norm and keeps its dtype. Gradients may be shared with other tensors, so
+    they are replaced by new Tensors, not written into. Parameters without a gradient are skipped.
 
     Source: Pascanu et al. 2013, https://arxiv.org/abs/1211.5063.
 

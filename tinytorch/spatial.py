@@ -89,7 +89,12 @@ COLUMN_BYTES = 2**20  # size of one block's columns, which must stay in the L2 c
 
 
 def im2col(x: Array, window: Window, groups: int) -> Array:
-    """Copy each window into a row: (groups, N*OH*OW, kh*kw*C/groups)."""
+    """Copy each window of images x (N, H, W, C) into a row: (groups, N*OH*OW, kh*kw*C/groups), in the dtype of x.
+
+    Rows are in the order of (sample, i, j), the window's position. A row has the window's pixels in the order of
+    (u, v), the place within the window, and for each pixel its channels. With groups, matrix k has the k-th share of
+    the channels. Outside the image (see `pad`), x is 0.
+    """
     seen = windows(pad(x, window.padding), window)
     rows, taps = seen.shape[0] * seen.shape[1] * seen.shape[2], seen.shape[3] * seen.shape[4]
     if groups == 1:
@@ -99,7 +104,11 @@ def im2col(x: Array, window: Window, groups: int) -> Array:
 
 
 def col2im(columns: Array, shape: tuple[int, ...], window: Window) -> Array:
-    """Add each window's row to the pixels it was copied from; the adjoint of `im2col`."""
+    """Add each window's row to the pixels it was copied from; the adjoint of `im2col`.
+
+    `columns` has the shape of im2col's result, and the result the `shape` of its images, (N, H, W, C). A pixel in
+    several windows gets the sum of its values in their rows. What was copied from the padding is dropped.
+    """
     (n, height, width, channels), (ph, pw) = shape, window.padding
     (kh, kw), (sh, sw), (dh, dw), (oh, ow) = window.kernel, window.stride, window.dilation, window.positions
     taps = columns.transpose(1, 0, 2).reshape(n, oh, ow, len(columns), kh, kw, -1)  # (N, OH, OW, G, kh, kw, C/G)
@@ -131,7 +140,12 @@ def _column_block(x: Array, window: Window) -> int:
 
 
 def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> Array:
-    """Compute y = columns @ matrix + b, block by block; `matrix` is the result of `weight_columns`."""
+    """Compute y = columns @ matrix + b for images x (N, H, W, C), with the columns of `im2col`: (N, OH, OW, K).
+
+    `matrix` is the result of `weight_columns`, (groups, kh*kw*C/groups, K/groups): each group of the columns is
+    multiplied by its own matrix, and yields K/groups channels, which come one group after the other. b is (K,) or None.
+    To save memory, compute it for one block of samples at a time; `_column_block` is a good size.
+    """
     n, groups, k, step = len(x), len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
     y = np.empty((n, *window.positions, k), x.dtype)
 
@@ -147,9 +161,10 @@ def im2col_forward(x: Array, matrix: Array, b: Array | None, window: Window) -> 
 
 
 def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gradient: bool) -> Gradients:
-    """Return dx = col2im(g matrix^T), dmatrix = columns^T g, and dbias = sum g over pixels.
+    """Return dx = col2im(g matrix^T), dmatrix = columns^T g, and dbias = sum g over pixels, for g (N, OH, OW, K).
 
-    The columns are computed again, because keeping them would take too much memory.
+    The products are those of each group, and the results have the shapes of x, matrix, and b. dx is None if
+    `input_gradient` is false. The columns are computed again, because keeping them would take too much memory.
     """
     groups, k, step = len(matrix), len(matrix) * matrix.shape[2], _column_block(x, window)
     dx = np.empty(x.shape, g.dtype) if input_gradient else None
@@ -291,6 +306,10 @@ class Conv2d(Module):
 
 
 def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array] | Array]:
+    """Return the pair (y, kept) for images x (N, C, H, W): y (N, C, OH, OW) has the largest value of each window.
+
+    The padding is -inf. `kept` is whatever `_max_pool2d_x` needs, for instance y.
+    """
     images = channels_last(x)
     if pooling.side_by_side(window):
         y, sides = pooling.max_pairs_forward(images, is_grad_enabled())
@@ -300,6 +319,11 @@ def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array]
 
 
 def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, *, window: Window) -> Array:
+    """Return dL/dx (N, C, H, W), given g = dL/dy (N, C, OH, OW): a window's gradient goes to its largest value.
+
+    If several values in a window are equal to the largest, exactly one of them gets the gradient. A value that is the
+    largest of several windows gets the sum of their gradients.
+    """
     if isinstance(kept, tuple):
         shape = (x.shape[0], *x.shape[2:], x.shape[1])
         return channels_first(pooling.max_pairs_backward(channels_last(g), shape, *kept))
@@ -307,10 +331,18 @@ def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, *, wind
 
 
 def _avg_pool2d(x: Array, *, window: Window) -> tuple[Array, None]:
+    """Return the pair (y, None): y (N, C, OH, OW) has the mean of each window, with the zeros of the padding.
+
+    The derivative needs nothing that the forward pass computes.
+    """
     return channels_first(pooling.mean_forward(channels_last(x), window)), None
 
 
 def _avg_pool2d_x(g: Array, kept: None, x: Array, *, window: Window) -> Array:
+    """Return dL/dx (N, C, H, W): each of the kh kw values in a window gets an equal share of its gradient.
+
+    A value in several windows gets the sum of its shares. The shares of the padding are dropped.
+    """
     n, c, height, width = x.shape
     return channels_first(pooling.mean_backward(channels_last(g), (n, height, width, c), window))
 
@@ -492,11 +524,13 @@ class BasicBlock(Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        """Set conv1, bn1, conv2, bn2, and shortcut, in this order. conv1 and conv2 are 3x3, with padding 1."""
         self.conv1, self.bn1 = Conv2d(in_channels, out_channels, 3, stride, 1), BatchNorm2d(out_channels)
         self.conv2, self.bn2 = Conv2d(out_channels, out_channels, 3, 1, 1), BatchNorm2d(out_channels)
         same = stride == 1 and in_channels == out_channels
         self.shortcut = Sequential() if same else Conv2d(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))."""
         y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
         return relu(y + self.shortcut(x))

@@ -98,11 +98,11 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
 
     Tensors are unwrapped; arrays and Python numbers are passed unchanged and treated as constants.
 
-    The op's forward function returns the result, or a pair of the result and what the derivative needs (`kept`). Without
-    a pair, the result itself is kept. The returned tensor holds the result as an array, also if it is a single number,
-    in the result's dtype. It requires a gradient if recording is on and any input is a Tensor that requires one. Only
-    then does it get a node, `Node(op, inputs, attrs, kept)`, with the inputs as they are now: tensors stay tensors.
-    Otherwise `node` is None. Its `grad` is None in any case.
+    The op's forward function returns the result, or a pair of the result and what the derivative needs (`kept`).
+    Without a pair, the result itself is kept. The returned tensor holds the result as an array in the result's dtype,
+    also if it is a single number. It requires a gradient if recording is on and any input is a Tensor that requires
+    one. Only then does it get a node, `Node(op, inputs, attrs, kept)`, with the inputs as they are now: tensors stay
+    tensors. Otherwise `node` is None. Its `grad` is None in any case.
 
     Raises:
         ShapeError: the inputs' shapes are not valid for the op; the message states all of them.

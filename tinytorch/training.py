@@ -67,7 +67,7 @@ class Report(Protocol):
 
 
 def accuracy(logits: Array, targets: Array) -> float:
-    """Return the fraction of rows whose largest logit is the target's. Shapes: (N, C), (N,)."""
+    """Return the fraction of rows whose largest logit is the target's, as a Python float. Shapes: (N, C), (N,)."""
     return float((logits.argmax(axis=1) == targets).mean())
 
 
@@ -167,7 +167,22 @@ class Trainer:
             )
 
     def train_batch(self, batch: tuple[Array, ...], group: int = 1) -> float:
-        """Run one forward and backward pass, and an optimizer step once `group` batches have been accumulated."""
+        """Run one forward and backward pass, and an optimizer step once `group` batches have been accumulated.
+
+        1. In training mode, and within `self.autocast()`, compute the loss of the model's output for Tensor(inputs).
+        2. Differentiate loss / group, or `self.scaler.scale` of it if there is a scaler: gradients accumulate.
+        3. Count: `batch` and `gathered` grow by 1, `samples` by N = len(targets), and `loss_sum` by loss N.
+        4. If `gathered` is now `group`, set it to 0 and update the weights. A scaler first divides the gradients again
+           (`unscale_(optimizer)`), and returns whether all are finite. If they are, and there is a `clip_norm`, clip
+           them. Then comes `optimizer.step()`, or with a scaler `step(optimizer)` and `update()`. Last, reset the
+           gradients, and step the schedule, if there is one.
+
+        Returns the loss of the batch as a Python float, not divided by `group`.
+
+        Raises:
+            NonFiniteError: the loss is NaN or infinite, and nothing has been differentiated or counted. The message is
+                "the loss is nan in epoch 2, batch 1: ...", both counted from 1.
+        """
         inputs, targets = batch
         self.model.train()
         with self.autocast():
@@ -198,7 +213,12 @@ class Trainer:
         return value
 
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
-        """Return the mean loss (as `val_loss`, named after the split) and metrics over a loader, in inference mode."""
+        """Return the mean loss (as `val_loss`, named after the split) and metrics over a loader, in inference mode.
+
+        The batches are those of the loader's epoch 0. The model and the loss run within `self.autocast()`, and nothing
+        is recorded. A metric gets two arrays, the outputs and the targets. Each mean is over samples: a batch counts in
+        proportion to its size. All values are Python floats.
+        """
         self.model.eval()
         sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
@@ -263,6 +283,12 @@ class Trainer:
             self.scaler.load_state_dict(progress["scaler"])
 
     def _finish_epoch(self, validation: Batches | None, split: str) -> None:
+        """Count the epoch in `self.epoch`, append its record to `self.history`, and reset the counts of its batches.
+
+        The record has `epoch` (the first is 1), `train_loss` (the mean over the samples: loss_sum / samples), `lr` (of
+        the first parameter group, as a Python float), `seconds`, and, if there is a validation loader, the figures of
+        `evaluate(validation, split)`. Then `batch` and `samples` are 0 and `loss_sum` is 0.0.
+        """
         self.epoch += 1
         record = {
             "epoch": self.epoch,
@@ -274,6 +300,11 @@ class Trainer:
         self.history.append(record | (self.evaluate(validation, split) if validation is not None else {}))
 
     def _out_of_patience(self) -> bool:
+        """Return whether the last `patience` epochs with a `val_loss` have not improved on the best one before them.
+
+        An equal loss is no improvement. Records without a `val_loss` do not count. Without `patience`, or as long as no
+        record has a `val_loss`, the answer is False.
+        """
         losses = [record["val_loss"] for record in self.history if "val_loss" in record]
         if self.patience is None or not losses:
             return False

@@ -6,7 +6,7 @@
     README.md                    index.md              start page
     examples/                    examples.md           the programs with their code
     `tito ... --help`            tito.md               reference of the command line
-    modules/NN_name/lesson.md    lessons/NN_name.md    lessons, and a list of the 20 modules
+    modules/NN_name/lesson.md    lessons/NN_name.md    lessons with their drawings, and a list of the 20 modules
     tinytorch/**/*.py            api/*.md              API reference, one line for mkdocstrings each
     CHANGELOG.md, ...            changelog.md, ...
 
@@ -137,20 +137,19 @@ def module_file(folder: Path) -> str:
 
 
 def lesson_pages() -> Iterator[Made]:
-    """Yield the list of the modules, and each lesson that is written."""
+    """Yield the list of the modules, and their lessons."""
     rows = ["| module | file | lesson |", "|---|---|---|"]
     for folder in module_folders():
         lesson, stem = folder / "lesson.md", module_file(folder)
         name = folder.name[3:].replace("_", " ").capitalize()
         # relative to modules/, because the source of this page is given as modules/README.md
-        there = f"[{title_of(lesson)}]({folder.name}/lesson.md)" if lesson.is_file() else ""
+        there = f"[{title_of(lesson)}]({folder.name}/lesson.md)"
         rows.append(f"| {folder.name[:2]} {name} | [`{stem}.py`](../tinytorch/{stem}.py) | {there} |")
-        if lesson.is_file():
-            source = lesson.relative_to(ROOT).as_posix()
-            yield Made(f"lessons/{folder.name}.md", source, lesson.read_text("utf-8"), f"{folder.name[:2]} {name}")
+        source = lesson.relative_to(ROOT).as_posix()
+        yield Made(f"lessons/{folder.name}.md", source, lesson.read_text("utf-8"), f"{folder.name[:2]} {name}")
     text = (
         "# The course\n\nTwenty modules build the framework. Each one is a file that imports only files of earlier "
-        "modules. Some lessons are not written yet.\n\n"
+        "modules, and has a lesson.\n\n"
     )
     yield Made("lessons/index.md", "modules/README.md", text + "\n".join(rows) + "\n", "Modules")
 
@@ -242,6 +241,8 @@ def page_of(path: str, homes: dict[str, str]) -> str | None:
         return homes.get(path) or folders[path]
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.startswith("modules/") and path.endswith(".svg"):
+        return path.replace("modules/", "lessons/", 1)
     if path.startswith("examples/"):  # a program, or the folder of the suite: its first file
         for file in example_files():
             if file.relative_to(ROOT).as_posix().startswith(path):
@@ -308,6 +309,10 @@ def write(folder: Path) -> None:
     made = {page.uri: page for page in [*pages, command_page()]}
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.md"))
+    for drawing in (ROOT / "modules").glob("*/*.svg"):
+        copy = folder / "lessons" / drawing.relative_to(ROOT / "modules")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(drawing, copy)
     for page in made.values():
         path = folder / page.uri
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from tinytorch.base.errors import GradientError, SettingError, ShapeError
 from tinytorch.base.random import get_rng_state, manual_seed, set_rng_state
-from tinytorch.tensor import Array, Op, Tensor, apply, cat, ones, rand, randn, set_grad_enabled, stack, where, zeros
+from tinytorch.tensor import Op, Tensor, apply, cat, ones, rand, randn, set_grad_enabled, stack, where, zeros
 
 A = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
 B = np.array([[3.0], [-1.0]], np.float32)

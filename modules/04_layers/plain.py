@@ -7,13 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from tinytorch import layers
 from tinytorch.base.random import default_generator
+from tinytorch.layers import Module as Given
 from tinytorch.layers import Parameter, linear
 from tinytorch.tensor import Array, Tensor, apply
 
 
-class Module(layers.Module):
+class Module(Given):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         for name, value in vars(self).items():
             if isinstance(value, Module):

@@ -371,6 +371,14 @@ def test_gradients_accumulate_over_calls_and_only_leaves_keep_them() -> None:
     assert middle.grad is None
 
 
+def test_gradients_that_share_an_array_do_not_change_each_other() -> None:
+    for order in (lambda total, more: total + more, lambda total, more: more + total):
+        x, w = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True)
+        order(x + w, x * 3).backward(np.ones(2))  # the rule of add returns g itself, for both of its inputs
+        assert gradient(x).tolist() == [4, 4]
+        assert gradient(w).tolist() == [1, 1]
+
+
 def test_gradient_of_a_single_number_is_one() -> None:
     x = Tensor([3.0], requires_grad=True)
     backward(x * x)
@@ -644,7 +652,7 @@ def test_no_grad_affects_only_its_thread() -> None:
     assert seen == [True]
 
 
-def test_check_grads_accepts_right_and_detects_wrong_derivatives() -> None:
+def test_check_grads_accepts_correct_and_rejects_wrong_derivatives() -> None:
     check_grads(lambda a, b: a * b + a.exp(), normal(2, 3), normal(3))
     wrong = Op("wrong", lambda x: x * x)
     derivative(wrong, lambda g, y, x: 3 * g * x)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinytorch import spatial
-from tinytorch.arrays import convolution, windows
-from tinytorch.arrays.windows import Pair
+from tinytorch.arrays import convolution
+from tinytorch.arrays.windows import Pair, Window, pad
 from tinytorch.autograd import check_grads, no_grad
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import manual_seed
@@ -80,6 +80,95 @@ def naive_pool(
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
+# Windows, columns, and back; images are (N, H, W, C) ------------------------------------------------------
+
+WINDOWS: dict[str, tuple[tuple[int, int, int, int], Window]] = {  # images, window
+    "plain": ((2, 5, 6, 3), Window((3, 3), (1, 1), (0, 0), (1, 1), (3, 4))),
+    "single pixels": ((2, 4, 3, 2), Window((1, 1), (1, 1), (0, 0), (1, 1), (4, 3))),
+    "side by side": ((2, 4, 6, 2), Window((2, 2), (2, 2), (0, 0), (1, 1), (2, 3))),
+    "stride": ((2, 7, 6, 2), Window((3, 2), (2, 3), (0, 0), (1, 1), (3, 2))),
+    "dilation": ((2, 7, 8, 2), Window((3, 2), (1, 1), (0, 0), (2, 3), (3, 5))),
+    "padding": ((2, 3, 4, 2), Window((3, 3), (1, 1), (1, 2), (1, 1), (3, 6))),
+    "all, uneven": ((3, 9, 8, 4), Window((3, 2), (2, 1), (1, 2), (2, 1), (4, 11))),
+}
+
+
+def by_loops(x: Array, window: Window) -> Array:
+    """Return every window of unpadded images, (N, OH, OW, kh, kw, C), with loops over all positions and places."""
+    padded = np.pad(x, [(0, 0), *((p, p) for p in window.padding), (0, 0)])
+    found = np.empty((len(x), *window.positions, *window.kernel, x.shape[3]), x.dtype)
+    for i, j in np.ndindex(window.positions):
+        for u, v in np.ndindex(window.kernel):
+            top, left = i * window.stride[0] + u * window.dilation[0], j * window.stride[1] + v * window.dilation[1]
+            found[:, i, j, u, v] = padded[:, top, left]
+    return found
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_have_the_pixels_at_their_positions(name: str) -> None:
+    shape, window = WINDOWS[name]
+    x = rng().standard_normal(shape)
+    found = spatial.windows(pad(x, window.padding), window)
+    assert found.shape == (shape[0], *window.positions, *window.kernel, shape[3])
+    np.testing.assert_array_equal(found, by_loops(x, window))
+
+
+def test_windows_are_a_view() -> None:
+    shape, window = WINDOWS["plain"]
+    x = rng().standard_normal(shape).astype(np.float32)
+    found = spatial.windows(x, window)
+    assert np.shares_memory(found, x)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("name", ["side by side", "stride", "padding", "all, uneven"])
+def test_columns_are_the_windows_as_rows(name: str, groups: int) -> None:
+    shape, window = WINDOWS[name]
+    x = rng().standard_normal(shape)
+    share = shape[3] // groups
+    seen = by_loops(x, window)
+    columns = spatial.im2col(x, window, groups)
+    assert columns.shape == (groups, seen[..., 0, 0, 0].size, window.kernel[0] * window.kernel[1] * share)
+    for k in range(groups):
+        expected = seen[..., k * share : (k + 1) * share].reshape(columns.shape[1:])
+        np.testing.assert_array_equal(columns[k], expected, err_msg=f"group {k}")
+
+
+def test_columns_keep_the_dtype() -> None:
+    shape, window = WINDOWS["padding"]
+    for dtype in (np.float32, np.int8):
+        assert spatial.im2col(np.ones(shape, dtype), window, 1).dtype == dtype
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_pixels_get_the_sum_of_all_windows_that_contain_them(name: str) -> None:
+    shape, window = WINDOWS[name]
+    rows = by_loops(np.ones(shape), window)[..., 0, 0, 0].size
+    columns = np.ones((1, rows, window.kernel[0] * window.kernel[1] * shape[3]), np.float32)
+    counts = spatial.col2im(columns, shape, window)
+    assert (counts.shape, counts.dtype) == (shape, np.float32)
+    expected = np.zeros((shape[1] + 2 * window.padding[0], shape[2] + 2 * window.padding[1]))
+    for i, j in np.ndindex(window.positions):
+        for u, v in np.ndindex(window.kernel):
+            expected[i * window.stride[0] + u * window.dilation[0], j * window.stride[1] + v * window.dilation[1]] += 1
+    (ph, pw), (_, height, width, _) = window.padding, shape
+    np.testing.assert_array_equal(counts[0, :, :, 0], expected[ph : ph + height, pw : pw + width])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("name", ["side by side", "stride", "padding", "all, uneven"])
+def test_col2im_is_the_adjoint_of_im2col(name: str, groups: int) -> None:
+    shape, window = WINDOWS[name]
+    x = rng().standard_normal(shape)
+    columns = spatial.im2col(x, window, groups)
+    other = np.random.default_rng(1).standard_normal(columns.shape)
+    back = spatial.col2im(other, shape, window)
+    np.testing.assert_allclose((x * back).sum(), (columns * other).sum(), rtol=1e-10)
+
+
+# Convolution --------------------------------------------------------------------------------------------
+
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), pairs, pairs, pairs, pairs,
@@ -132,12 +221,13 @@ def test_gradients_of_conv2d_match_numerical_ones(name: str) -> None:
     check_grads(lambda x, w: conv2d(x, w, **settings_), *arrays[:2])
 
 
+@pytest.mark.beyond
 @pytest.mark.parametrize("padding", [0, 1, 2, (1, 0)])
 @pytest.mark.parametrize("size", [(4, 4), (8, 8), (3, 7), (5, 6)])
 def test_winograd_equals_im2col_forward_and_backward(size: Pair, padding: PairLike) -> None:
     x, w, b = (rng().standard_normal(shape) for shape in ((9, *size, 17), (16, 17, 3, 3), (16,)))
     ph, pw = (padding, padding) if isinstance(padding, int) else padding
-    window = windows.Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
+    window = Window((3, 3), (1, 1), (ph, pw), (1, 1), (size[0] + 2 * ph - 2, size[1] + 2 * pw - 2))
     if min(window.positions) < 1:
         pytest.skip("no window fits")
     kernels, matrix = convolution.weight_tiles(w), spatial.weight_columns(w, 1)
@@ -155,6 +245,7 @@ def test_winograd_equals_im2col_forward_and_backward(size: Pair, padding: PairLi
     np.testing.assert_allclose(db, expected[2], atol=1e-10)
 
 
+@pytest.mark.beyond
 def test_wide_3x3_layers_of_stride_1_use_winograd() -> None:
     def path(layer: Conv2d) -> str:
         return layer(Tensor(rng().standard_normal((2, layer.weight.shape[1] * layer.groups, 6, 6)))).node.op.name
@@ -167,11 +258,16 @@ def test_wide_3x3_layers_of_stride_1_use_winograd() -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_gradients_through_winograd_match_numerical_ones(padding: int) -> None:
+def test_wide_3x3_convolution_equals_the_loop(padding: int) -> None:
     x, w, b = rng().standard_normal((1, 16, 4, 5)), rng().standard_normal((16, 16, 3, 3)), rng().standard_normal(16)
     y = conv2d(Tensor(x), Tensor(w), Tensor(b), padding=padding)
     expected = naive_conv2d(x, w, b, (1, 1), (padding, padding), (1, 1), 1)
     np.testing.assert_allclose(y.data, expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_gradients_of_a_wide_3x3_convolution_match_numerical_ones(padding: int) -> None:
+    x, w, b = rng().standard_normal((1, 16, 4, 5)), rng().standard_normal((16, 16, 3, 3)), rng().standard_normal(16)
     check_grads(lambda x: conv2d(x, Tensor(w), Tensor(b), padding=padding), x)
     check_grads(lambda b: conv2d(Tensor(x), Tensor(w), b, padding=padding), b)
 
@@ -199,6 +295,22 @@ def test_float32_is_within_1e_4_of_float64_forward_and_backward(
         assert np.abs(single - double).max() <= 1e-4 * np.abs(double).max()
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_in_blocks_equal_those_of_the_whole_batch(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, window = WINDOWS["padding"]
+    x, matrix = rng().standard_normal(shape), rng().standard_normal((groups, 9 * 2 // groups, 3))
+    g = rng().standard_normal((shape[0], *window.positions, 3 * groups))
+    dx, dmatrix, dbias = spatial.im2col_backward(g, x, matrix, window, True)
+    assert dx is not None
+    assert (dx.shape, dmatrix.shape) == (x.shape, matrix.shape)
+    np.testing.assert_allclose(dbias, g.sum((0, 1, 2)), rtol=1e-10)
+    monkeypatch.setattr(spatial, "COLUMN_BYTES", 1)
+    for one, other in zip(spatial.im2col_backward(g, x, matrix, window, True), (dx, dmatrix, dbias), strict=True):
+        assert one is not None
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+    assert spatial.im2col_backward(g, x, matrix, window, False)[0] is None
+
+
 def test_input_without_requires_grad_gets_no_gradient() -> None:
     layer, x = Conv2d(2, 3, 3), Tensor(rng().standard_normal((2, 2, 5, 5)).astype(np.float32))
     layer(x).sum().backward()
@@ -210,6 +322,7 @@ def test_input_without_requires_grad_gets_no_gradient() -> None:
     np.testing.assert_allclose(layer.bias.grad.data, 2 * 9)
 
 
+@pytest.mark.beyond
 def test_channels_last_layout_is_kept_from_layer_to_layer() -> None:
     net = Sequential(Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), MaxPool2d(2), AvgPool2d(2))
     y = net(Tensor(rng().standard_normal((2, 3, 8, 8)).astype(np.float32)))
@@ -227,23 +340,25 @@ def test_convolution_in_blocks_limits_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "message"),
+    ("make", "shape", "message"),
     [
-        (Conv2d(3, 4, 5), (2, 3, 4, 4), r"5 x 5 is larger than the padded image of 4 x 4"),
-        (Conv2d(3, 4, 3, dilation=3), (2, 3, 6, 6), r"7 x 7 is larger than the padded image of 6 x 6"),
-        (Conv2d(3, 4, 3), (2, 2, 8, 8), r"input of shape \(2, 2, 8, 8\).*expected \(N, 3, H, W\)"),
-        (Conv2d(4, 4, 3, groups=2), (2, 6, 8, 8), r"expected \(N, 4, H, W\)"),
-        (Conv2d(3, 4, 3), (3, 8, 8), r"\(3, 8, 8\): expected \(N, C, H, W\)"),
-        (MaxPool2d(4), (1, 1, 3, 8), r"4 x 4 is larger than the padded image of 3 x 8"),
-        (AvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
-        (AdaptiveAvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
-        (BatchNorm2d(3), (2, 4, 5, 5), r"expected \(N, 3, H, W\)"),
-        (BatchNorm2d(3), (1, 3, 1, 1), r"more than one value per channel"),
+        (lambda: Conv2d(3, 4, 5), (2, 3, 4, 4), r"5 x 5 is larger than the padded image of 4 x 4"),
+        (lambda: Conv2d(3, 4, 3, dilation=3), (2, 3, 6, 6), r"7 x 7 is larger than the padded image of 6 x 6"),
+        (lambda: Conv2d(3, 4, 3), (2, 2, 8, 8), r"input of shape \(2, 2, 8, 8\).*expected \(N, 3, H, W\)"),
+        (lambda: Conv2d(4, 4, 3, groups=2), (2, 6, 8, 8), r"expected \(N, 4, H, W\)"),
+        (lambda: Conv2d(3, 4, 3), (3, 8, 8), r"\(3, 8, 8\): expected \(N, C, H, W\)"),
+        (lambda: MaxPool2d(4), (1, 1, 3, 8), r"4 x 4 is larger than the padded image of 3 x 8"),
+        (lambda: AvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
+        (lambda: AdaptiveAvgPool2d(2), (4, 4), r"expected \(N, C, H, W\)"),
+        (lambda: BatchNorm2d(3), (2, 4, 5, 5), r"expected \(N, 3, H, W\)"),
+        (lambda: BatchNorm2d(3), (1, 3, 1, 1), r"more than one value per channel"),
     ],
 )
-def test_mismatched_shapes_are_rejected_with_both_shapes(layer: Module, shape: tuple[int, ...], message: str) -> None:
+def test_mismatched_shapes_are_rejected_with_both_shapes(
+    make: Callable[[], Module], shape: tuple[int, ...], message: str
+) -> None:
     with pytest.raises(ShapeError, match=message):
-        layer(Tensor(np.zeros(shape, np.float32)))
+        make()(Tensor(np.zeros(shape, np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -274,10 +389,14 @@ def test_numpy_integers_are_valid_settings() -> None:
     assert Conv2d(3, 4, three, padding=(one, 0)).padding == (1, 0)
 
 
-@pytest.mark.parametrize("layer", [Conv2d(3, 4, 3), Conv2d(3, 4, 1), MaxPool2d(2), AvgPool2d(2), BatchNorm2d(3)])
-def test_integer_images_are_rejected(layer: Module) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Conv2d(3, 4, 3), lambda: Conv2d(3, 4, 1), lambda: MaxPool2d(2), lambda: AvgPool2d(2),
+     lambda: BatchNorm2d(3)],
+)  # fmt: skip
+def test_integer_images_are_rejected(make: Callable[[], Module]) -> None:
     with pytest.raises(SettingError, match="images of dtype uint8: expected floating point; convert them first"):
-        layer(Tensor(np.zeros((2, 3, 4, 4), np.uint8)))
+        make()(Tensor(np.zeros((2, 3, 4, 4), np.uint8)))
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -293,25 +412,57 @@ def test_bias_and_weight_shapes_are_checked() -> None:
         conv2d(x, Tensor(np.zeros((3, 2, 3))))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4))
-def test_any_pooling_equals_the_loop(
+# Pooling ------------------------------------------------------------------------------------------------
+
+pools = st.tuples(
+    st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4)
+)
+
+
+def pool_case(
     n: int, c: int, kernel: Pair, stride: Pair, padded: bool, more_h: int, more_w: int
-) -> None:
+) -> tuple[Array, tuple[Pair, Pair, Pair]]:
     padding = (kernel[0] // 2, kernel[1] // 2) if padded else (0, 0)
-    x = rng().standard_normal((n, c, kernel[0] + more_h, kernel[1] + more_w))
-    largest = naive_pool(x, kernel, stride, padding, lambda seen: seen.max((2, 3)), -np.inf)
-    mean = naive_pool(x, kernel, stride, padding, lambda seen: seen.mean((2, 3)), 0.0)
-    np.testing.assert_array_equal(max_pool2d(Tensor(x), kernel, stride, padding).data, largest)
-    np.testing.assert_allclose(avg_pool2d(Tensor(x), kernel, stride, padding).data, mean, atol=1e-14)
+    return rng().standard_normal((n, c, kernel[0] + more_h, kernel[1] + more_w)), (kernel, stride, padding)
 
 
-@pytest.mark.parametrize("settings_", [(2,), (2, 1), (3, 2, 1), ((2, 3), (1, 2)), (3,)])
-@pytest.mark.parametrize("shape", [(2, 2, 6, 6), (1, 2, 5, 7), (9, 1, 4, 4)])
-def test_gradients_of_pooling_match_numerical_ones(shape: tuple[int, ...], settings_: tuple[Any, ...]) -> None:
+@settings(max_examples=60, deadline=None)
+@given(pools)
+def test_any_max_pooling_equals_the_loop(case: tuple[Any, ...]) -> None:
+    x, settings_ = pool_case(*case)
+    expected = naive_pool(x, *settings_, lambda seen: seen.max((2, 3)), -np.inf)
+    np.testing.assert_array_equal(max_pool2d(Tensor(x), *settings_).data, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools)
+def test_any_mean_pooling_equals_the_loop(case: tuple[Any, ...]) -> None:
+    x, settings_ = pool_case(*case)
+    expected = naive_pool(x, *settings_, lambda seen: seen.mean((2, 3)), 0.0)
+    np.testing.assert_allclose(avg_pool2d(Tensor(x), *settings_).data, expected, atol=1e-14)
+
+
+def test_pooling_keeps_float32() -> None:
+    x = Tensor(np.ones((1, 2, 4, 4), np.float32), requires_grad=True)
+    for y in (max_pool2d(x, 2), max_pool2d(x, 3, 1, 1), avg_pool2d(x, 2), avg_pool2d(x, 3, 1, 1)):
+        assert y.dtype == np.float32
+
+
+POOL_SETTINGS: list[tuple[Any, ...]] = [(2,), (2, 1), (3, 2, 1), ((2, 3), (1, 2)), (3,)]
+POOL_SHAPES = [(2, 2, 6, 6), (1, 2, 5, 7), (9, 1, 4, 4)]
+
+
+@pytest.mark.parametrize("settings_", POOL_SETTINGS)
+@pytest.mark.parametrize("shape", POOL_SHAPES)
+def test_gradients_of_max_pooling_match_numerical_ones(shape: tuple[int, ...], settings_: tuple[Any, ...]) -> None:
     x = rng().permutation(np.prod(shape)).reshape(shape) / 10  # no ties, so that the maximum has a derivative
     check_grads(lambda x: max_pool2d(x, *settings_), x)
-    check_grads(lambda x: avg_pool2d(x, *settings_), x)
+
+
+@pytest.mark.parametrize("settings_", POOL_SETTINGS)
+@pytest.mark.parametrize("shape", POOL_SHAPES)
+def test_gradients_of_mean_pooling_match_numerical_ones(shape: tuple[int, ...], settings_: tuple[Any, ...]) -> None:
+    check_grads(lambda x: avg_pool2d(x, *settings_), rng().standard_normal(shape))
 
 
 @pytest.mark.parametrize("settings_", [(2,), (2, 1)])
@@ -341,6 +492,36 @@ def test_adaptive_average_pooling_uses_pytorchs_windows(size: PairLike) -> None:
         expected[:, :, i, j] = x[:, :, rows, columns].mean((2, 3))
     np.testing.assert_allclose(AdaptiveAvgPool2d(size)(Tensor(x)).data, expected, atol=1e-14)
     check_grads(lambda x: adaptive_avg_pool2d(x, size), x[:1])
+
+
+# Batch normalization ------------------------------------------------------------------------------------
+
+
+def test_channel_statistics_are_mean_and_biased_variance() -> None:
+    for shape in ((4, 5, 6, 3), (1, 1, 2, 4), (2, 3, 1, 1)):
+        x = rng().normal(3, 2, shape)
+        mean, var = spatial.channel_statistics(x)
+        np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-10)
+        np.testing.assert_allclose(var, x.var((0, 1, 2)), rtol=1e-10)
+        assert {value.dtype for value in spatial.channel_statistics(x.astype(np.float32))} == {np.dtype(np.float32)}
+
+
+def test_channel_statistics_of_a_small_variance_around_a_large_mean() -> None:
+    x = (rng().standard_normal((16, 8, 8, 2)) * 0.01 + 1000).astype(np.float32)
+    mean, var = spatial.channel_statistics(x)
+    np.testing.assert_allclose(mean, x.mean((0, 1, 2), dtype=np.float64), rtol=1e-7)
+    np.testing.assert_allclose(var, x.var((0, 1, 2), dtype=np.float64), rtol=1e-2)
+
+
+def test_gradients_of_normalized_values_follow_their_formula() -> None:
+    g, x = rng().standard_normal((2, 3, 4, 5, 2))
+    weight, mean, inv_std = np.array([0.5, -2.0]), x.mean((0, 1, 2)), 1 / x.std((0, 1, 2))
+    dx, dweight, dbias = spatial.normalized_gradients(g, x, weight, mean, inv_std)
+    z = (x - mean) * inv_std
+    np.testing.assert_allclose(dbias, g.sum((0, 1, 2)), rtol=1e-10)
+    np.testing.assert_allclose(dweight, (g * z).sum((0, 1, 2)), rtol=1e-10)
+    expected = weight * inv_std * (g - g.mean((0, 1, 2)) - z * (g * z).mean((0, 1, 2)))
+    np.testing.assert_allclose(dx, expected, rtol=1e-8, atol=1e-12)
 
 
 def formula(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:

@@ -51,6 +51,7 @@ LINKS = {
     "[a](docs/guide.md#part)": "[a](../guide.md#part)",
     "[a](tinytorch/tensor.py)": "[a](../api/tensor.md)",
     "![a](docs/report.png)": "![a](../report.png)",
+    "![a](modules/03_activations/activations.svg)": "![a](../lessons/03_activations/activations.svg)",
     "[a](#here) [b](https://example.org/x.md)": "[a](#here) [b](https://example.org/x.md)",
     "```python\n[a](docs/guide.md)\n```": "```python\n[a](docs/guide.md)\n```",
 }
