@@ -147,7 +147,8 @@ def test_pixels_get_the_sum_of_all_windows_that_contain_them(name: str) -> None:
     rows = by_loops(np.ones(shape), window)[..., 0, 0, 0].size
     columns = np.ones((1, rows, window.kernel[0] * window.kernel[1] * shape[3]), np.float32)
     counts = spatial.col2im(columns, shape, window)
-    assert (counts.shape, counts.dtype) == (shape, np.float32)
+    assert counts.shape == shape
+    assert counts.dtype == np.float32
     expected = np.zeros((shape[1] + 2 * window.padding[0], shape[2] + 2 * window.padding[1]))
     for i, j in np.ndindex(window.positions):
         for u, v in np.ndindex(window.kernel):

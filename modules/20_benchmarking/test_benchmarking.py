@@ -133,6 +133,7 @@ def test_bootstrap_interval_repeats_with_its_seed_and_widens_with_confidence() -
     samples = np.random.default_rng(2).normal(size=40)
     narrow, wide = bootstrap_interval(samples, confidence=0.8), bootstrap_interval(samples, confidence=0.99)
     assert narrow == bootstrap_interval(samples, confidence=0.8)
+    assert bootstrap_interval(samples, np.mean) == bootstrap_interval(samples, np.mean)  # a median repeats by chance
     assert bootstrap_interval(samples, np.mean, seed=1) != bootstrap_interval(samples, np.mean, seed=2)
     assert wide.low < narrow.low < narrow.high < wide.high
 

@@ -28,7 +28,7 @@ from tito.process.documents import Frozen
 
 FOLDER = "mine"  # in the folder of the reports
 MOST_BYTES = 200_000_000
-ROUNDS, QUICK_ROUNDS = 7, 3  # processes that time the steps of each choice of modules
+ROUNDS, QUICK_ROUNDS = 7, 5  # processes that time the steps of each choice of modules
 WARM_STEPS = 2  # the first steps allocate
 STEP_SECONDS = 1.5  # of training in each of these processes
 HOTTEST = 12  # lines
