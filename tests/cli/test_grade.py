@@ -83,8 +83,7 @@ def test_a_second_run_grades_only_what_has_changed(school: Path) -> None:
     for student in document["students"]:
         student["grades"]["03"]["message"] = "kept"
     path.write_text(json.dumps(document))
-    file = school / "class" / "ben" / "03_activations.py"
-    file.write_text(file.read_text().replace("np.abs(x)", "np.maximum(x, 0)"))
+    shutil.copy(school / "class" / "anna" / "03_activations.py", school / "class" / "ben")
     tito(school, "grade", "class", "--modules", "3")
     rows = table(school)
     assert {name: row["03 message"] for name, row in rows.items()} == {"anna": "kept", "çağla öz": "kept", "ben": ""}

@@ -51,7 +51,7 @@ def test_the_place_is_inside_the_axis(complete):
 
 def test_a_narrow_list_says_how_many_steps_pass_and_what_changed():
     text = printed(Timeline(make_journey(made_progress(6, stale=True))), 60)
-    assert "› 07 Optimizers         3 of 7 steps, changed since then" in text
+    assert "› 07 Optimizers         3 of 7 steps, test again" in text
     assert "◇ mnist  after 08" in text
 
 

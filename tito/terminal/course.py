@@ -156,7 +156,7 @@ def _milestone(stop: Stop, signs: dict[str, str]) -> Text:
 def _steps(one: ModuleProgress) -> str:
     if one.state != "started":
         return "not started"
-    changed = ", changed since then" if one.stale else ""
+    changed = ", test again" if one.stale else ""
     return f"{one.passed} of {one.total} steps{changed}"
 
 
