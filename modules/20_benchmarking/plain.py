@@ -73,8 +73,8 @@ def bootstrap_interval(
         raise SettingError(f"an interval needs at least 2 samples, but there are {len(values)}")
     if not 0 < confidence < 1:
         raise SettingError(f"confidence {confidence:g}: expected a number between 0 and 1, both excluded")
-    n = len(values)
     rng = np.random.default_rng(seed)
+    n = len(values)
     drawn = values[rng.choice(n, (RESAMPLES, n))]
     ordered = np.sort(statistic(drawn, axis=1))
     tail = (1 - confidence) / 2

@@ -138,7 +138,7 @@ def test_an_odd_width_is_ignored(root: Path, columns: str) -> None:
         (["run", "tiny"], "Did you mean `tito suite run`?"),
         (["fetch", "mnist"], "Did you mean `tito data fetch`?"),
         (["data", "fetch", "mnits"], "did you mean mnist?"),
-        (["suite", "run", "tiny", "--gate", "acuracy=0.5"], "did you mean accuracy?"),
+        (["suite", "run", "tiny", "--gate", "accurcy=0.5"], "did you mean accuracy?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
