@@ -173,7 +173,8 @@ def test_gelu_keeps_the_hyperbolic_tangent() -> None:
     np.testing.assert_allclose(t, T, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(y, X / 2 * (1 + T), rtol=1e-12, atol=1e-15)
     y, t = kept_by("gelu", X.astype(np.float32))
-    assert (y.dtype, t.dtype) == (np.float32, np.float32)
+    assert y.dtype == np.float32
+    assert t.dtype == np.float32
     assert not np.shares_memory(y, t)
 
 

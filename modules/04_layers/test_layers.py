@@ -183,7 +183,8 @@ def test_initial_weights_are_uniform_within_their_bound() -> None:
     weight = kaiming_uniform((300, 400), 100)
     assert isinstance(weight, Parameter)
     assert weight.requires_grad
-    assert (weight.shape, weight.dtype) == ((300, 400), np.float32)
+    assert weight.shape == (300, 400)
+    assert weight.dtype == np.float32
     assert -0.1 <= weight.data.min() < -0.0999
     assert 0.0999 < weight.data.max() <= 0.1
     np.testing.assert_allclose(weight.data.std(), 0.1 / 3**0.5, rtol=0.02)
@@ -207,7 +208,8 @@ def test_linear_op_accepts_any_leading_dimensions(leading: tuple[int, ...]) -> N
     x, weight, bias = normal(*leading, 3), normal(2, 3), normal(2)
     before = x.copy()
     y = apply(linear, Tensor(x), Tensor(weight), Tensor(bias))
-    assert (y.shape, y.dtype) == ((*leading, 2), np.float32)
+    assert y.shape == (*leading, 2)
+    assert y.dtype == np.float32
     np.testing.assert_allclose(y.data, np.inner(x, weight) + bias, rtol=1e-5, atol=1e-6)
     without = apply(linear, Tensor(x), Tensor(weight))
     np.testing.assert_allclose(without.data, np.inner(x, weight), rtol=1e-5, atol=1e-6)

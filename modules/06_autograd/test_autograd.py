@@ -652,7 +652,7 @@ def test_no_grad_affects_only_its_thread() -> None:
     assert seen == [True]
 
 
-def test_check_grads_accepts_right_and_detects_wrong_derivatives() -> None:
+def test_check_grads_accepts_correct_and_rejects_wrong_derivatives() -> None:
     check_grads(lambda a, b: a * b + a.exp(), normal(2, 3), normal(3))
     wrong = Op("wrong", lambda x: x * x)
     derivative(wrong, lambda g, y, x: 3 * g * x)

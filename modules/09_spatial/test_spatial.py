@@ -147,7 +147,8 @@ def test_pixels_get_the_sum_of_all_windows_that_contain_them(name: str) -> None:
     rows = by_loops(np.ones(shape), window)[..., 0, 0, 0].size
     columns = np.ones((1, rows, window.kernel[0] * window.kernel[1] * shape[3]), np.float32)
     counts = spatial.col2im(columns, shape, window)
-    assert (counts.shape, counts.dtype) == (shape, np.float32)
+    assert counts.shape == shape
+    assert counts.dtype == np.float32
     expected = np.zeros((shape[1] + 2 * window.padding[0], shape[2] + 2 * window.padding[1]))
     for i, j in np.ndindex(window.positions):
         for u, v in np.ndindex(window.kernel):
@@ -414,7 +415,9 @@ def test_bias_and_weight_shapes_are_checked() -> None:
 
 # Pooling ------------------------------------------------------------------------------------------------
 
-pools = (st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4))
+pools = st.tuples(
+    st.integers(1, 3), st.integers(1, 3), pairs, pairs, st.booleans(), st.integers(0, 4), st.integers(0, 4)
+)
 
 
 def pool_case(
@@ -425,16 +428,16 @@ def pool_case(
 
 
 @settings(max_examples=60, deadline=None)
-@given(*pools)
-def test_any_max_pooling_equals_the_loop(*case: Any) -> None:
+@given(pools)
+def test_any_max_pooling_equals_the_loop(case: tuple[Any, ...]) -> None:
     x, settings_ = pool_case(*case)
     expected = naive_pool(x, *settings_, lambda seen: seen.max((2, 3)), -np.inf)
     np.testing.assert_array_equal(max_pool2d(Tensor(x), *settings_).data, expected)
 
 
 @settings(max_examples=60, deadline=None)
-@given(*pools)
-def test_any_mean_pooling_equals_the_loop(*case: Any) -> None:
+@given(pools)
+def test_any_mean_pooling_equals_the_loop(case: tuple[Any, ...]) -> None:
     x, settings_ = pool_case(*case)
     expected = naive_pool(x, *settings_, lambda seen: seen.mean((2, 3)), 0.0)
     np.testing.assert_allclose(avg_pool2d(Tensor(x), *settings_).data, expected, atol=1e-14)
