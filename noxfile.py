@@ -254,6 +254,16 @@ def compete_kills(session: nox.Session) -> None:
     compete_tests(session, "test_leaderboard_kills.py", TITO_KILLS="50")
 
 
+@nox.session(name="compete-cluster")
+def compete_cluster(session: nox.Session) -> None:
+    """Verify six entries on three Dask workers of this host, one of which is killed in the middle."""
+    install(session, "tests", native=True)
+    session.install(".[cluster]")
+    session.run(
+        "python", "-m", "pytest", "-rP", "tests/compete/test_cluster.py", *session.posargs, env={"TITO_CLUSTER": "1"}
+    )
+
+
 @nox.session(name="compete-walkthrough")
 def compete_walkthrough(session: nox.Session) -> None:
     """Run the commands of submissions/README.md in a copy of the checkout: nine entries, verified and ranked."""

@@ -5,6 +5,7 @@ This module prints nothing itself. `tinytorch.datasets` defines the data sets.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ def fetch(name: str, report: Callable[[str], None]) -> Path:
         DataError: no source is left, or the folder cannot be written.
     """
     if name not in CATALOGUE:
-        raise TitoError(f"no data set is named {name!r}; available: {', '.join(CATALOGUE)}")
+        close = difflib.get_close_matches(name.lower(), CATALOGUE, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise TitoError(f"no data set is named {name!r}; available: {', '.join(CATALOGUE)}{hint}")
     return fetch_files(CATALOGUE[name], report=report)
 
 

@@ -11,6 +11,7 @@ TitoError
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 
 class TitoError(Exception):
@@ -51,6 +52,17 @@ def printable(text: str, keep: str = "") -> str:
         sign if sign.isprintable() or unicodedata.category(sign) == "Zs" or sign in keep else _escaped(sign)
         for sign in text
     )
+
+
+def all_printable(value: Any, keep: str = "") -> Any:
+    """Return a value of lists, dicts, and texts, with every text made printable."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value, keep)
+    if isinstance(value, list):
+        return [all_printable(item, keep) for item in value]
+    if isinstance(value, dict):
+        return {all_printable(key, keep): all_printable(item, keep) for key, item in value.items()}
+    return value
 
 
 def _escaped(sign: str) -> str:

@@ -133,6 +133,21 @@ def install(plan: Plan) -> None:
     sys.meta_path.insert(0, Finder(plan))
 
 
+def replace(plan: Plan, folder: str | os.PathLike[str]) -> None:
+    """Use the plan from now on, in this process and in those that it starts, although tinytorch was imported.
+
+    Whoever imported it keeps the reference, such as the harness with its clock; later imports follow the plan.
+
+    Args:
+        plan: the plan.
+        folder: where the stand-in package is written.
+    """
+    for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
+        del sys.modules[name]
+    os.environ.update(environment(plan, folder))
+    install(plan)
+
+
 def uninstall() -> None:
     """Remove the overlay from this process; modules that are already imported stay."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tito.errors import TitoError
+from tito.files import user_path
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def find_project(start: Path | None = None) -> Project:
     """
     named = os.environ.get("TITO_ROOT")
     if named:
-        root = Path(named).expanduser().resolve()
+        root = user_path(named).resolve()
         if not (root / "suites").is_dir():
             raise TitoError(f"TITO_ROOT={named}: it has no folder suites/; name the root of a checkout")
         return _project(root)

@@ -9,7 +9,7 @@ from tinytorch.tensor import Array
 
 
 def _relu(x: Array) -> Array:
-    return np.where(x > 0, x, x.dtype.type(0))
+    return np.maximum(x, 0)
 
 
 def _sigmoid(x: Array) -> Array:

@@ -89,7 +89,12 @@ def test_values_beyond_the_calibrated_range_saturate_on_both_sides() -> None:
 
 def test_range_grows_with_each_batch() -> None:
     seen = Observer()
-    for batch, low, high, dtype in (([1.0, 5.0], 1, 5, "uint8"), ([], 1, 5, "uint8"), ([[2.0], [-7.0]], -7, 5, "int8")):
+    for batch, low, high, dtype in (
+        ([1.0, 5.0], 1, 5, "uint8"),
+        ([], 1, 5, "uint8"),
+        ([[2.0], [-7.0]], -7, 5, "int8"),
+        ([3.0], -7, 5, "int8"),
+    ):
         seen.see("x", np.array(batch, np.float32))
         assert (seen.low, seen.high) == (low, high)
         assert seen.dtype == dtype

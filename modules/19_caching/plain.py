@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -94,7 +93,7 @@ class Decoder:
             for t in range(end - begin):
                 k = keys[:, h, : begin + t + 1].astype(qkv.dtype)
                 v = values[:, h, : begin + t + 1].astype(qkv.dtype)
-                scores = (k @ q[:, t, :, None])[:, :, 0] / math.sqrt(width)
+                scores = (k @ q[:, t, :, None])[:, :, 0] / width**0.5
                 weights = np.exp(scores - scores.max(axis=1, keepdims=True))
                 weights = weights / weights.sum(axis=1, keepdims=True)
                 y[:, t, part] = (weights[:, None, :] @ v)[:, 0]

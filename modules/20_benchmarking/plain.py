@@ -75,7 +75,7 @@ def bootstrap_interval(
         raise SettingError(f"confidence {confidence:g}: expected a number between 0 and 1, both excluded")
     n = len(values)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([values[rng.integers(0, n, n)] for _ in range(RESAMPLES)])
+    drawn = values[rng.choice(n, (RESAMPLES, n))]
     ordered = np.sort(statistic(drawn, axis=1))
     tail = (1 - confidence) / 2
     low = ordered[int(tail * (RESAMPLES - 1))]

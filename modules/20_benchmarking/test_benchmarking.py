@@ -103,9 +103,9 @@ def test_tail_percentile_needs_enough_samples() -> None:
 
 def test_bootstrap_interval_covers_the_mean_at_its_nominal_rate() -> None:
     rng = np.random.default_rng(1)
-    draws = [rng.normal(5.0, 1.0, 30) for _ in range(200)]
+    draws = [rng.normal(5.0, 1.0, 30) for _ in range(100)]
     covered = sum(5.0 in bootstrap_interval(draw, np.mean) for draw in draws)
-    assert 176 <= covered <= 198  # 95% of 200 is 190; the percentile bootstrap of 30 samples is a little narrow
+    assert 87 <= covered <= 99  # 95% of 100 is 95; the percentile bootstrap of 30 samples is a little narrow
 
 
 def test_bootstrap_interval_has_the_width_of_its_confidence() -> None:
@@ -118,9 +118,7 @@ def test_bootstrap_interval_has_the_width_of_its_confidence() -> None:
 
 
 def test_bootstrap_draws_whole_rows() -> None:
-    rows = np.random.default_rng(9).normal(size=(12, 1)) + np.array(
-        [0.0, 5.0]
-    )  # the first column, plus 5
+    rows = np.random.default_rng(9).normal(size=(12, 1)) + np.array([0.0, 5.0])  # the first column, plus 5
 
     def distance(drawn: np.ndarray, axis: int) -> np.ndarray:
         means = drawn.mean(axis=axis)
@@ -135,6 +133,7 @@ def test_bootstrap_interval_repeats_with_its_seed_and_widens_with_confidence() -
     samples = np.random.default_rng(2).normal(size=40)
     narrow, wide = bootstrap_interval(samples, confidence=0.8), bootstrap_interval(samples, confidence=0.99)
     assert narrow == bootstrap_interval(samples, confidence=0.8)
+    assert bootstrap_interval(samples, np.mean) == bootstrap_interval(samples, np.mean)  # a median repeats by chance
     assert bootstrap_interval(samples, np.mean, seed=1) != bootstrap_interval(samples, np.mean, seed=2)
     assert wide.low < narrow.low < narrow.high < wide.high
 
@@ -170,8 +169,8 @@ def test_compare_does_not_call_a_small_or_uncertain_effect_faster() -> None:
 
 def test_comparison_of_equal_candidates_is_almost_always_a_tie() -> None:
     rng = np.random.default_rng(5)
-    verdicts = [compare(*rng.lognormal(0, 0.05, (2, 11))).verdict for _ in range(100)]
-    assert verdicts.count("tie") >= 90
+    verdicts = [compare(*rng.lognormal(0, 0.05, (2, 11))).verdict for _ in range(50)]
+    assert verdicts.count("tie") >= 45
 
 
 def test_compare_cancels_slowdowns_of_both_candidates() -> None:
@@ -227,7 +226,7 @@ def test_measure_interleaved_never_runs_a_function_twice_in_a_row(monkeypatch: p
 
         return call
 
-    monkeypatch.setattr(benchmarking.time, "perf_counter_ns", lambda: now[0])
+    monkeypatch.setattr(benchmarking, "perf_counter_ns", lambda: now[0])
     for warmup in (0, 1, 4):
         last[0] = ""
         for measured in measure_interleaved(with_cache("a"), with_cache("b"), samples=50, warmup=warmup):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -280,7 +281,7 @@ def test_another_suites_workload_runs(suite_folder, run_quick):
 
 
 def test_ctrl_c_goes_up_and_leaves_no_folder(run_quick, monkeypatch, tmp_path):
-    monkeypatch.setattr(runner.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def interrupt(event):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ import tinytorch as tt
 from tests.models import BLOCK, V, lively, text
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.caching import Decoder, KVCache, generate
-from tinytorch.checks import check_cache, check_text
+from tinytorch.checks import check_cache, check_text, most_dependent
 from tinytorch.inference.gpt_step import Step
 from tinytorch.tensor import Array
 from tinytorch.transformers import GPT
@@ -103,11 +103,39 @@ def test_check_reports_when_it_cannot_decide() -> None:
         block.attn.c_proj.weight.data[...] = 0  # no attention: earlier tokens have no influence
     with pytest.raises(SettingError, match="another first token moves the model's own logits by 0"):
         check_cache(model, honest(model), text())
+    assert check_cache(model, honest(model), text(), must_depend=False).problems == ()
     for shape in ((1, 3), (1, 9), (8,)):
         with pytest.raises(ShapeError, match="expected"):
             check_cache(model, honest(model), np.ones(shape, np.int64))
     with pytest.raises(ShapeError, match="logits of shape"):
         check_cache(lively(), lambda: lambda piece: np.zeros((1, V - 1)), text())
+
+
+def test_what_need_not_depend_on_the_past_must_still_be_the_models_own() -> None:
+    model, other = lively(), lively(1)
+    for part in (model, other):
+        for block in part.transformer.h:
+            block.attn.c_proj.weight.data[...] = 0
+    (problem,) = check_cache(model, honest(other), text(), must_depend=False).problems
+    assert problem.startswith("cached logits differ from recomputed ones")
+
+
+def test_the_text_is_chosen_whose_logits_depend_most_on_its_first_token() -> None:
+    model = lively()
+    texts = np.concatenate([text(seed=seed) for seed in range(6)])
+    influence = [check_cache(model, honest(model), row[None]).expected_influence for row in texts]
+    chosen = most_dependent(model, texts)
+    assert chosen.shape == (1, texts.shape[1])
+    later = [np.abs(a - b).max() for a, b in (later_logits(model, row[None]) for row in texts)]
+    assert np.array_equal(chosen[0], texts[int(np.argmax(later))])
+    assert min(influence) < max(influence)
+
+
+def later_logits(model: GPT, tokens: Array) -> tuple[Array, Array]:
+    other = tokens.copy()
+    other[:, 0] = (other[:, 0] + 1) % V
+    half = tokens.shape[1] // 2
+    return model(tokens).data[:, half:], model(other).data[:, half:]
 
 
 def test_generated_text_is_checked_by_its_tokens() -> None:

@@ -32,12 +32,14 @@ def test_a_borrowed_module_comes_from_the_reference(root: Path) -> None:
 
 
 def test_a_file_with_arguments_and_its_children_run_on_the_learners_file(root: Path) -> None:
-    (root / "random.py").write_text("raise RuntimeError('this is not the library')\n")
-    program = root / "program.py"
+    folder = root / "programs"
+    folder.mkdir()
+    (folder / "random.py").write_text("raise RuntimeError('this is not the library')\n")
+    program = folder / "program.py"
     program.write_text(
         f"import subprocess, sys\nprint(sys.argv[1:])\nsubprocess.run([sys.executable, '-c', {CODE!r}])\n"
     )
-    done = tito(root, "python", "program.py", "--lr", "0.1")
+    done = tito(root, "python", "programs/program.py", "--lr", "0.1")
     assert (done.returncode, done.stderr) == (0, LINE)
     assert sorted(done.stdout.splitlines()) == ["['--lr', '0.1']", "[1.0, 2.0]"]
 

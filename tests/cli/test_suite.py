@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Run, make_root, records, tito, unread
+from tests.report.sample import make_record
+from tito.cli.suite import _keep_weights
 
 
 def test_suites_are_listed_and_shown(root: Path) -> None:
@@ -127,13 +129,23 @@ def test_kept_weights_say_where_they_came_from_and_are_the_records(root: Path) -
     assert origin["record"] in done.stdout
 
 
-def test_weights_that_cannot_be_kept_cost_neither_the_record_nor_the_answer(root: Path) -> None:
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_weights_that_cannot_be_kept_end_a_run_before_it_begins(root: Path, below: str) -> None:
     (root / "kept").write_text("in the way")
-    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(root / "kept"))
-    assert done.returncode == 1
-    assert "latency" in done.stdout
-    assert len(records(root)) == 1
-    assert done.stderr.splitlines()[-1].startswith(f"tito: {root / 'kept'}: the weights cannot be written there (")
+    folder = root / "kept" / below
+    done = tito(root, "suite", "run", "tiny", "--quick", "--keep-weights", str(folder))
+    assert (done.returncode, done.stdout, records(root)) == (1, "", [])
+    assert done.stderr == f"tito: --keep-weights {folder}: cannot be written: {root / 'kept'} is not a folder\n"
+
+
+def test_weights_whose_folder_is_lost_during_the_run_cost_neither_the_record_nor_the_answer(root: Path) -> None:
+    record = make_record()
+    folder = root / "kept"
+    folder.write_text("in the way since")
+    weights = root / "model.safetensors"
+    weights.write_bytes(b"weights")
+    (problem,) = _keep_weights(folder, weights, record)
+    assert problem.startswith(f"{folder}: the weights cannot be written there (")
 
 
 def test_a_run_that_fails_its_gate_keeps_no_weights(root: Path) -> None:

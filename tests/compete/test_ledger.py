@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.compete.measuring import Organizer, organizer_at
 from tests.compete.sample import make_receipt
-from tito.compete.ledger import entries_of, files_of, sealed_receipts
+from tito.compete.ledger import entries_of, files_of, holders_of, sealed_receipts
 from tito.compete.receipt import Receipt
 from tito.compete.seal import receipt_text, seal
 
@@ -107,3 +109,19 @@ def test_entries_are_listed_for_the_ranking(organizer: Organizer) -> None:
     assert (found["alice/a"].division, found["alice/a"].title) == ("open", "A small one")
     assert found["eve/e"].problem
     assert [entry.id for entry in entries_of(organizer.shared, ["bob/b"])] == ["bob/b"]
+
+
+def test_the_first_holder_of_a_model_is_who_was_verified_first_whatever_the_folders_say(organizer: Organizer) -> None:
+    path = organizer.enter("alice/first", seed=3)
+    files = files_of(organizer.shared, "alice/first")
+    made = make_receipt("alice/first").model_copy(
+        update={"model_sha256": files.model_sha256, "manifest_sha256": files.manifest_sha256}
+    )
+    copy = organizer.enter("eve/copy", seed=3)
+    os.utime(copy, (1, 1))  # older than everything, it says
+    assert set(holders_of(organizer.shared, []).values()) == {"eve/copy"}
+    assert holders_of(organizer.shared, [made]) == {files.model_sha256: "alice/first"}
+    refused = made.model_copy(update={"status": "refused"})
+    assert set(holders_of(organizer.shared, [refused]).values()) == {"eve/copy"}
+    shutil.rmtree(path)  # an entry that is gone holds nothing
+    assert set(holders_of(organizer.shared, [made]).values()) == {"eve/copy"}

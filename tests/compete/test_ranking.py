@@ -185,6 +185,7 @@ def test_each_difference_of_two_grounds_is_named() -> None:
         "NumPy 2.4.0, now other",
         "tinytorch changed",
         "the rules changed",
+        "another host of this kind, whose anchor does not tie",
     ]
     assert differences(GROUND, GROUND) == []
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.compete.measuring import Organizer, organizer_at
-from tests.compete.sample import make_ground
+from tests.compete.sample import START, make_ground
 from tito.compete.ledger import files_of, sealed_receipts
 from tito.compete.outcome import Outcome
 from tito.compete.problems import Problem
 from tito.compete.seal import is_sealed_by
-from tito.compete.writing import ReceiptWriter
+from tito.compete.writing import ReceiptWriter, Span
 
 KEY = b"k" * 32
 PROBLEM = Problem("answers", "mnist_times, round 1", "", "other outputs", "a measurement")
@@ -27,7 +27,7 @@ def test_a_receipt_holds_who_it_is_by_and_what_came_out(organizer: Organizer) ->
     organizer.enter("alice/a", "some recipe", authors=["Alice", "Bob"], licence="CC0")
     writer = ReceiptWriter(organizer.shared, KEY, make_ground())
     files = files_of(organizer.shared, "alice/a")
-    receipt = writer.write("alice/a", files, Outcome(file_bytes=7), shown=["int8"], seconds=1.234)
+    receipt = writer.write("alice/a", files, Outcome(file_bytes=7), shown=["int8"], span=Span(START, 1.234))
     assert (receipt.authors, receipt.licence, receipt.recipe) == (["Alice", "Bob"], "CC0", "some recipe")
     assert (receipt.file_bytes, receipt.techniques_checked, receipt.seconds) == (7, ["int8"], 1.2)
     assert (receipt.status, receipt.problems) == ("verified", [])

@@ -39,6 +39,7 @@ def bare(x: int) -> int:
 
 async def later(x: int) -> int:
     """Return x."""
+
     return x
 
 

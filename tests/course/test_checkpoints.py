@@ -6,13 +6,11 @@ import pytest
 
 from tests.cli.course import RELU, file_of, make_course, solve
 from tests.cli.running import tito
-from tito.course.checkpoints import checkpoint_states, own_files, test_checkpoint, test_file
+from tito.course import checkpoints  # not its names: pytest would collect test_checkpoint
 from tito.course.modules import CHECKPOINTS, find_module
 from tito.course.workspace import Workspace
 from tito.errors import CourseError
 from tito.project import Project
-
-test_checkpoint.__test__ = test_file.__test__ = False  # type: ignore[attr-defined]  # they are no tests of pytest's
 
 
 def project_of(root):
@@ -23,33 +21,33 @@ def test_a_checkpoint_runs_on_the_learners_file_and_is_remembered(tmp_path):
     root = make_course(tmp_path)
     tito(root, "module", "start", "3")
     project, workspace = project_of(root), Workspace(root / "workspace")
-    assert checkpoint_states(project, workspace) == {}
+    assert checkpoints.checkpoint_states(project, workspace) == {}
     solve(root, "_relu", "    return np.abs(x)\n")
-    result = test_checkpoint(project, workspace, CHECKPOINTS[2])
+    result = checkpoints.test_checkpoint(project, workspace, CHECKPOINTS[2])
     assert (result.ok, result.passed, result.total) == (False, 0, 1)
     assert result.failure is not None
     assert (result.failure.expected, result.failure.got) == ("[0.0, 2.0]", "[1.0, 2.0]")
-    assert checkpoint_states(project, workspace) == {2: "failed"}
+    assert checkpoints.checkpoint_states(project, workspace) == {2: "failed"}
     file_of(root).write_text(file_of(root).read_text().replace("    return np.abs(x)\n", RELU))
-    assert checkpoint_states(project, workspace) == {2: "changed"}
-    assert test_checkpoint(project, workspace, CHECKPOINTS[2]).ok
-    assert checkpoint_states(project, workspace) == {2: "passed"}
-    test = test_file(project, CHECKPOINTS[2])
+    assert checkpoints.checkpoint_states(project, workspace) == {2: "changed"}
+    assert checkpoints.test_checkpoint(project, workspace, CHECKPOINTS[2]).ok
+    assert checkpoints.checkpoint_states(project, workspace) == {2: "passed"}
+    test = checkpoints.test_file(project, CHECKPOINTS[2])
     test.write_text(test.read_text() + "\n")
-    assert checkpoint_states(project, workspace) == {2: "changed"}
+    assert checkpoints.checkpoint_states(project, workspace) == {2: "changed"}
 
 
 def test_a_checkpoint_needs_its_own_modules(tmp_path):
     workspace = Workspace(tmp_path)
     with pytest.raises(CourseError, match="module 03 activations is not started"):
-        own_files(workspace, CHECKPOINTS[2])
+        checkpoints.own_files(workspace, CHECKPOINTS[2])
     for number in (3, 16):
         workspace.file(find_module(str(number))).write_text("")
-    assert list(own_files(workspace, CHECKPOINTS[2])) == ["activations"]
+    assert list(checkpoints.own_files(workspace, CHECKPOINTS[2])) == ["activations"]
     with pytest.raises(CourseError, match="module 15 mixed_precision is not started"):
-        own_files(workspace, CHECKPOINTS[14])
+        checkpoints.own_files(workspace, CHECKPOINTS[14])
 
 
 def test_a_checkout_without_the_test_is_an_error(tmp_path):
     with pytest.raises(CourseError, match="checkpoint 02 has no test in this checkout"):
-        test_file(project_of(tmp_path), CHECKPOINTS[2])
+        checkpoints.test_file(project_of(tmp_path), CHECKPOINTS[2])

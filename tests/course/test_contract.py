@@ -35,7 +35,7 @@ def test_blank_file_meets_the_contract(course: Project, workspace: Workspace) ->
             "parameter dim is",
         ),
         ("def cat(tensors: Sequence[Tensor], dim: int = 0)", "def cat(dim, tensors)", "cat", "parameter tensors is at"),
-        ("dim: int = 0) -> Tensor:", "dim: int) -> Tensor:", "cat", "parameter dim has no default"),
+        ("def cat(tensors: Sequence[Tensor], dim: int = 0)", "def cat(tensors, dim)", "cat", "parameter dim has no"),
         ("def cat(tensors", "def cat(tensors, more", "cat", "parameter dim is at another position"),
         ("(self, start_dim: int = 0)", "(self)", "Tensor.flatten", "parameter start_dim is missing"),
         ("def numel(self)", "def numel(self, *, unit)", "Tensor.numel", "parameter unit is new and has no default"),

@@ -33,7 +33,7 @@ def test_exercise_is_read_with_its_tests(course: Project) -> None:
         (
             '"test_flatten", "test',
             '"test_flatten", "test_flatten", "test',
-            "test_flatten is named twice: expected each",
+            "test_flatten is named twice: expected",
         ),
         ("file", "file = [", "not a TOML file in UTF-8"),
     ],

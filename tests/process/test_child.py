@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -254,3 +255,53 @@ def test_a_module_that_does_not_exist_is_one_line():
     with pytest.raises(RunError, match=r"^ModuleNotFoundError: No module named 'tito.nothing'"):  # noqa: SIM117
         with Child("tito.nothing", job, None, PINNED, limits) as child:
             follow(child)
+
+
+def test_the_harness_keeps_its_own_clocks():
+    with start("turned clocks") as child:
+        events = follow(child)
+    phases = [event for event in events if event["event"] == "phase"]
+    assert all(event["end"] >= event["start"] > 0 for event in phases)
+    assert all(0 <= events[-1]["metrics"][f"{name}_seconds"] < 10 for name in ("load", "train", "evaluate"))
+
+
+def test_a_question_is_answered_by_an_error_and_not_by_the_time_limit():
+    with start("question") as child, pytest.raises(RunError, match="EOFError"):
+        follow(child)
+
+
+def test_a_thread_that_is_left_does_not_keep_the_result():
+    began = time.monotonic()
+    with start("thread") as child:
+        assert follow(child)[-1]["event"] == "result"
+    assert time.monotonic() - began < 15
+
+
+def test_no_exhibits_are_none():
+    with start("no exhibits") as child:
+        assert follow(child)[-1]["exhibits"] == []
+
+
+def test_a_result_of_50_mb_is_read_in_linear_time(monkeypatch):
+    """Twice as much takes twice as long: no byte is copied again for each chunk that comes after it."""
+    line = b"x" * 50_000_000
+    copied = []
+    read = os.read
+    with start() as child:
+        monkeypatch.setattr(
+            "tito.process.child.decode", lambda content, result: copied.append(len(content)) or {"event": "ready"}
+        )
+        source, sink = os.pipe()
+        child._events.close()
+        child._events = os.fdopen(source, "rb", buffering=0)
+
+        def write() -> None:
+            with os.fdopen(sink, "wb") as file:
+                file.write(line + b"\n")
+
+        threading.Thread(target=write).start()
+        steps = iter(child.events(tick=0.05))
+        while not copied:
+            next(steps)
+    assert copied == [len(line)]
+    assert os.read is read

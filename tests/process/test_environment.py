@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from tito.process import environment
-from tito.process.environment import child_environment, pinned_environment
+from tito.process.environment import child_environment, pinned_environment, recorded_environment
 
 
 def test_examples_in_docstrings_are_true() -> None:
@@ -28,3 +28,13 @@ def test_inherited_settings_of_the_libraries_are_dropped_and_the_rest_is_kept(mo
     assert "OPENBLAS_CORETYPE" not in found
     assert (found["OMP_NUM_THREADS"], found["SOMETHING_ELSE"]) == ("2", "kept")
     assert found["PYTHONPATH"].endswith("one")
+
+
+def test_settings_that_change_a_figure_do_not_reach_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    changing = ("GLIBC_TUNABLES", "PYTHONTRACEMALLOC", "PYTHONMALLOC", "PYTHONDEVMODE", "NPY_DISABLE_CPU_FEATURES")
+    for name in (*changing, "PYTHONPATH", "PYTHONUTF8", "LD_LIBRARY_PATH", "HOME"):
+        monkeypatch.setenv(name, "1")
+    given = child_environment({})
+    assert not set(changing) & given.keys()
+    assert {"PYTHONPATH", "PYTHONUTF8", "LD_LIBRARY_PATH", "HOME"} <= given.keys()
+    assert recorded_environment() == {"LD_LIBRARY_PATH": "1"}

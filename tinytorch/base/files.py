@@ -22,12 +22,13 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write `content` to `path` so that a reader sees either the old file or the complete new one.
 
     The bytes are written to a temporary file in the same folder, synced to disk, and renamed. If the process is killed
-    or the disk is full, an existing file stays intact.
+    or the disk is full, an existing file stays intact. A link at `path` is replaced: its target does not change.
 
     Raises:
         OSError: as raised by the system (no space, no permission); the temporary file is removed.
     """
-    path = Path(path).resolve()  # follows a link to the file itself
+    path = Path(path)
+    path = path.parent.resolve() / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
@@ -36,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
+        if path.exists() and not path.is_symlink():
             temporary.chmod(path.stat().st_mode)
         temporary.replace(path)
     except BaseException:

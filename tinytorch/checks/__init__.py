@@ -5,12 +5,13 @@
     check_answers(model, predict, ...)     a predictor returns what its model returns, alone and in batches
     slowed(f, share)                       a function slower by a known share, which a comparison must find
     check_cache, check_text                a cached generation agrees with full recomputation
+    most_dependent(model, texts)           the text that shows best whether a cache keeps the past
 
 Imports modules up to 19, `quantized` and `saved`. Changed by maintainers of the benchmarks.
 """
 
 from tinytorch.checks.answers import check_answers, check_causal, check_same, outputs_of
-from tinytorch.checks.cache import check_cache, check_text
+from tinytorch.checks.cache import check_cache, check_text, most_dependent
 from tinytorch.checks.int8 import inexact_layers, verify_quantized
 from tinytorch.checks.slowed import slowed
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_same",
     "check_text",
     "inexact_layers",
+    "most_dependent",
     "outputs_of",
     "slowed",
     "verify_quantized",

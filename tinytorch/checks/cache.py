@@ -34,7 +34,11 @@ class CacheReport:
 
 
 def check_cache(
-    model: GPT, fresh: Callable[[], Callable[[Array], Array]], tokens: Array, tolerance: float = 1e-3
+    model: GPT,
+    fresh: Callable[[], Callable[[Array], Array]],
+    tokens: Array,
+    tolerance: float = 1e-3,
+    must_depend: bool = True,
 ) -> CacheReport:
     """Check that cached logits agree with recomputed ones, and that they depend on the past.
 
@@ -43,16 +47,17 @@ def check_cache(
             token after them (B, V), as `Decoder.next_logits` with an empty cache does.
         tokens: (B, L) with 4 <= L <= block_size. The first half is read at once, the rest one by one.
         tolerance: the largest accepted difference, relative to the largest recomputed logit.
+        must_depend: whether the model's own logits must depend on the first token by more than twice the tolerance.
+            Otherwise, where they depend on it less, only the difference is checked: a cache that ignores so little
+            is within the tolerance.
 
     Raises:
         ShapeError: the text is too short or longer than the block, or the logits have another shape.
-        SettingError: the model's own logits do not depend on the first token by more than twice the tolerance.
+        SettingError: `must_depend`, and the logits do not depend on the first token by that much.
     """
     if tokens.ndim != 2 or not 4 <= tokens.shape[1] <= model.block_size:
         raise ShapeError(f"check_cache: tokens of shape {tokens.shape}: expected (B, 4 to {model.block_size})")
-    other = tokens.copy()
-    other[:, 0] = (other[:, 0] + 1) % model.vocab_size
-    half = tokens.shape[1] // 2
+    other, half = _another_first(model, tokens), tokens.shape[1] // 2
     with evaluating(model), no_grad():
         truth = np.stack([model(text).data[:, half - 1 :] for text in (tokens, other)])  # (2, B, L - half + 1, V)
         found = np.stack([_piecewise(fresh(), text, half) for text in (tokens, other)])
@@ -61,7 +66,8 @@ def check_cache(
     size = np.abs(truth).max()
     off = np.abs(found - truth).max(axis=(0, 1, 3)) / size  # by position
     influence, expected = (float(np.abs(logits[0] - logits[1])[:, 1:].max() / size) for logits in (found, truth))
-    if not expected > 2 * tolerance:
+    depends = expected > 2 * tolerance
+    if must_depend and not depends:
         raise SettingError(f"check_cache: another first token moves the model's own logits by {expected:.1e} of their "
                            f"size: expected more than twice the tolerance, {tolerance:g}")  # fmt: skip
     problems = []
@@ -69,10 +75,29 @@ def check_cache(
         place = half - 1 + int(np.argmax(~(off <= tolerance)))
         problems.append(f"cached logits differ from recomputed ones by up to {off.max():.1e} of their size, "
                         f"first after token {place}")  # fmt: skip
-    if not influence >= expected / 2:
+    if depends and not influence >= expected / 2:
         problems.append(f"another first token moves cached logits by {influence:.1e} of their size, "
                         f"recomputed ones by {expected:.1e}: the past is ignored")  # fmt: skip
     return CacheReport(float(off.max()), influence, expected, tuple(problems))
+
+
+def most_dependent(model: GPT, tokens: Array) -> Array:
+    """Return the text (1, L) of those in `tokens` (B, L) whose later logits depend most on its first token.
+
+    Texts differ in this: of 50 windows of Shakespeare, another first token moves TinyGPT's later logits by 0.3% to 7%.
+    """
+    half = tokens.shape[1] // 2
+    with evaluating(model), no_grad():
+        truth, other = (model(text).data[:, half:] for text in (tokens, _another_first(model, tokens)))
+    chosen = int(np.argmax(np.abs(truth - other).max(axis=(1, 2))))
+    return tokens[chosen : chosen + 1]
+
+
+def _another_first(model: GPT, tokens: Array) -> Array:
+    """Return the texts with another first token."""
+    other = tokens.copy()
+    other[:, 0] = (other[:, 0] + 1) % model.vocab_size
+    return other
 
 
 def _piecewise(read: Callable[[Array], Array], text: Array, half: int) -> Array:

@@ -33,7 +33,10 @@ def cache_folder(root: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of all data sets: `root`, else TINYTORCH_DATA, else the system's cache folder."""
     chosen = root or os.environ.get("TINYTORCH_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise DataError(f"TINYTORCH_DATA={chosen}: no such user") from None
     try:
         from platformdirs import user_cache_dir
     except ImportError:

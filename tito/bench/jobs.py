@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter  # bound here: a workload may replace those of `time`
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         parameter_count = sum(array(value).size for value in model.parameters())
     if job.get("models"):
         _keep_model(_optional(workload, "save"), model, Path(job["models"]))
-    figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits", [])}
+    figures = {"metrics": metrics, "curve": curve, "exhibits": answer.get("exhibits") or []}
     return {**figures, "parameter_count": parameter_count, "raw": raw, "conditions": conditions}
 
 
@@ -142,11 +143,45 @@ def run_stacks(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
             workload.train(model, data, parameters, job["seed"], reporter.progress)
 
 
+def run_steps(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Train again and again until the parent, which has seen enough steps, kills this process.
+
+    The progress counts the steps of all trainings, and its figure `harness_seconds` says when.
+    """
+    parameters = job["parameters"]
+    with reporter.phase("load"):
+        data = workload.load(parameters)
+    with reporter.phase("train"):
+        steps = _Steps(reporter)
+        while True:
+            model = workload.build(parameters, job["seed"])
+            workload.train(model, data, parameters, job["seed"], steps.report)
+            steps.next_training()
+
+
+class _Steps:
+    """Counts the steps of one training after another."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._before = self._done = 0  # steps of earlier trainings, and of this one
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        self._done = int(done)
+        self._reporter.progress(self._before + self._done, self._before + int(total), harness_seconds=perf_counter())
+
+    def next_training(self) -> None:
+        if self._done == 0:
+            raise WorkloadError("the training reports no progress, so its steps cannot be timed")
+        self._before, self._done = self._before + self._done, 0
+
+
 JOBS: dict[str, Callable[[Any, Job, Reporter], dict[str, Any]]] = {
     "quality": run_quality,
     "profile": run_profile,
     "stacks": run_stacks,
     "prepare": run_prepare,
+    "steps": run_steps,
 }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from tito.bench.record import MemorySample, MemoryTrace, Phase, Stacks
+from tito.files import scratch_prefix
 
 # The training that is observed counts as a training time like the others, so observing it must cost nothing: measured
 # on a process of 500 MB, 11 µs for RSS and 440 µs for USS (which walks the page tables), together 0.06% of one core.
@@ -87,13 +88,17 @@ class MemoryProbe:
 
 
 class StackProbe:
-    """py-spy, attached to a running child for some seconds. Raises OSError if it cannot be started."""
+    """py-spy, attached to a running child for some seconds. Raises OSError if it cannot be started.
 
-    def __init__(self, executable: str, pid: int, seconds: float) -> None:
+    Args:
+        lines: whether frames are lines of code; by default they are functions.
+    """
+
+    def __init__(self, executable: str, pid: int, seconds: float, lines: bool = False) -> None:
         self._ended: float | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="tito-")
+        self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("stacks"))
         self._output = Path(self._folder.name) / "stacks.txt"
-        command = [executable, "record", "--pid", str(pid), "--format", "raw", "--function"]
+        command = [executable, "record", "--pid", str(pid), "--format", "raw", *([] if lines else ["--function"])]
         command += ["--rate", str(STACK_RATE), "--duration", str(max(1, round(seconds)))]
         self._errors = Path(self._folder.name) / "errors.txt"
         self._started = time.monotonic()

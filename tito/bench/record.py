@@ -115,6 +115,13 @@ Exhibit = Annotated[
 ]
 
 
+class Mine(Frozen):
+    """Whose modules ran, in a run of a learner's own code."""
+
+    modules: dict[str, str]  # SHA-256 of each file of the learner's, by module
+    borrowed: list[str]  # modules of the suite that were the reference's
+
+
 class SeedRun(Frozen):
     """One training in one fresh process."""
 
@@ -247,12 +254,13 @@ class Record(Frozen):
     cases: list[CaseResult]
     profile: Profile | None
     omitted: list[Omission]
+    mine: Mine | None = None  # None: the reference ran
     provenance: Provenance
 
     @property
     def full(self) -> bool:
         """Whether the suite ran without any change to its suite.yaml; only such runs are compared."""
-        return not self.quick and not self.altered
+        return not self.quick and not self.altered and self.mine is None
 
 
 Lines.model_rebuild()

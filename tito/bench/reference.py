@@ -9,11 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 
 from tinytorch.base.files import atomic_write
 from tito.bench.record import Record
 from tito.errors import RecordError
+
+
+def check_reference_folder(folder: Path) -> None:
+    """Check before a long run that its weights can be kept.
+
+    Raises:
+        RecordError: the folder, or where it would be created, cannot be written.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        if not there.is_dir():
+            raise RecordError(f"--keep-weights {folder}: cannot be written: {there} is not a folder")
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RecordError(f"--keep-weights {folder}: cannot be written: {error.strerror or error}") from None
 
 
 def keep_reference(folder: Path, weights: Path, record: Record) -> None:

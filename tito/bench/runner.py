@@ -10,7 +10,6 @@ measured until then, the reason, and the status "failed".
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, Literal
 from tinytorch.base.errors import how_to_install
 from tito.bench import probes, rounds, selection
 from tito.bench.judge import missed_gates
+from tito.bench.owncode import OwnCode
 from tito.bench.record import (
     CaseResult,
     LatencyRun,
@@ -35,6 +35,7 @@ from tito.bench.record import (
 from tito.bench.rounds import QUIET_TICK
 from tito.bench.suite import Case, LoadedSuite, ProfilePlan
 from tito.errors import RunError
+from tito.files import scratch
 from tito.process import events
 from tito.process.backend import BackendChoice, pinned_backend
 from tito.process.blas import KernelChoice
@@ -85,6 +86,7 @@ class _Run:
     report: Report
     weights: Path
     models: Path | None = None
+    own: OwnCode | None = None
     cases: list[CaseResult] = field(default_factory=list)
     trained: _Trained | None = None
     latency: list[LatencyRun] = field(default_factory=list)
@@ -94,7 +96,9 @@ class _Run:
 
     def start(self, kind: str, case: Case, seed: int, **more: Any) -> Child:
         """Start a child with its job; it waits for `go`."""
-        return rounds.start(self.loaded, kind, case, seed, self.pinned, **more)
+        if self.own is None:
+            return rounds.start(self.loaded, kind, case, seed, self.pinned, **more)
+        return rounds.start(self.loaded, kind, case, seed, self.pinned, self.own.limits, mine=self.own.job(), **more)
 
     def progress(self, case: Case, seed: int, event: events.Event) -> None:
         self.report(Event(event["phase"], case.name, seed, event["done"], event["total"], event["figures"]))
@@ -111,6 +115,7 @@ def run_suite(
     report: Report,
     weights: Path | None = None,
     models: Path | None = None,
+    own: OwnCode | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds, then the profile.
 
@@ -124,6 +129,7 @@ def run_suite(
         report: called with each event.
         weights: a file to keep the weights of the profiled case's first seed in.
         models: a folder to keep the model of each case's first seed in, as it was judged.
+        own: a learner's modules to run it on; by default the reference's.
 
     Raises:
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
@@ -134,22 +140,24 @@ def run_suite(
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
     chosen = selection.part_of(suite, left_out)
-    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
+    with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
             plan=selection.quick_plan(suite.profile) if quick else suite.profile,
             pinned=pinned,
             report=report,
-            weights=weights or Path(folder) / "model.safetensors",
+            weights=weights or folder / "model.safetensors",
             models=models.resolve() if models else None,
+            own=own,
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
-        outcome = _run_all(run, [selection.as_run(case, seeds, quick) for case in chosen])
+        outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
         profile = _profile(run)
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
     seconds = time.perf_counter() - started
-    return _record(run, outcome, profile, created, seconds, quick=quick, altered=altered, provenance=origin)
+    facts = {"quick": quick, "altered": altered, "provenance": origin, "mine": own.facts if own else None}
+    return _record(run, outcome, profile, created, seconds, **facts)
 
 
 def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:
@@ -252,6 +260,8 @@ def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
                 memory.phase(event["name"], event["start"], event["end"], event["peak"])
             elif event and kind == "progress":
                 run.progress(case, seed, event)
+                if run.own:
+                    run.own.look_ahead(event)
             elif event and kind == "result":
                 result = event
     seed_run = rounds.seed_run(run.loaded.suite.metrics_of(case), seed, result)
@@ -311,7 +321,8 @@ def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
                     child.go()
                 training = event is not None and event.get("phase") == "train"
                 if training and spy is None:
-                    spy = probes.StackProbe(executable, child.pid, run.plan.stack_seconds)
+                    lines = run.own is not None  # a learner wants to see the very line
+                    spy = probes.StackProbe(executable, child.pid, run.plan.stack_seconds, lines)
                 if spy is not None and not spy.running():
                     break
         if spy is None:

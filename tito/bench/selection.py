@@ -27,11 +27,14 @@ def part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:
     return [case for case in suite.cases if case.name not in left_out]
 
 
-def as_run(case: Case, seeds: int | None, quick: bool) -> Case:
-    """Return a case with the seeds and parameters of this run."""
+def as_run(case: Case, seeds: int | None, quick: bool, mine: bool = False) -> Case:
+    """Return a case with the seeds and parameters of this run; `mine`: on a learner's own modules."""
+    if mine:
+        case = case.model_copy(update={"parameters": {**case.parameters, **case.mine}, "seeds": case.seeds[:1]})
     if quick:
         parameters = {**case.parameters, **case.quick.parameters}
-        case = case.model_copy(update={"seeds": case.quick.seeds or case.seeds, "parameters": parameters})
+        chosen = case.seeds if mine else case.quick.seeds or case.seeds
+        case = case.model_copy(update={"seeds": chosen, "parameters": parameters})
     return case.model_copy(update={"seeds": case.seeds[:seeds]})
 
 

@@ -12,7 +12,10 @@ from pydantic import ValidationError
 
 from tinytorch.base.files import atomic_write
 from tito.bench.record import SCHEMA_VERSION, Record
-from tito.errors import RecordError
+from tito.errors import RecordError, all_printable
+from tito.files import read_plain
+
+MOST_BYTES = 200_000_000  # of a record; one with 100 seeds and pictures has 5 MB
 
 
 class Store:
@@ -78,11 +81,11 @@ def read_record(path: Path) -> Record:
         RecordError: one line that names the file and says whether it is incomplete, foreign, or too new.
     """
     try:
-        text = path.read_bytes()
+        text = read_plain(path, MOST_BYTES)
         document = json.loads(text)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, OverflowError):
         raise RecordError(f"{path}: not complete JSON: cut short or damaged") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int or version < 1:  # True would pass for 1
@@ -91,7 +94,8 @@ def read_record(path: Path) -> Record:
         newer = f"schema {version}; this tito reads {SCHEMA_VERSION}"
         raise RecordError(f"{path}: written by a newer tito ({newer}): update tito")
     try:
-        return Record.model_validate_json(text)
+        cleaned = all_printable(document, keep="\n\t")  # whoever wrote it, its texts are shown in a terminal
+        return Record.model_validate_json(text if cleaned == document else json.dumps(cleaned))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

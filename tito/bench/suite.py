@@ -98,6 +98,7 @@ class Case(Frozen):
         default=None, min_length=1
     )  # those of the suite's metrics that it measures; default: all
     note: str = ""  # e.g. why this case is expected to fail; shown next to its figures
+    mine: Parameters = Field(default={})  # lighter ones for a learner's own modules, which have no fast paths
     # A work of tito.versus: the case measures it against PyTorch, one round for each seed
     rival: str = Field(default="", pattern=r"^[a-z0-9_]*$")
     quick: Quick = Quick()

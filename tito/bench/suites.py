@@ -18,8 +18,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tito.bench.suite import ENGINE_METRICS, LoadedSuite, Overview, Suite
-from tito.errors import SuiteError
+from tito.errors import SuiteError, printable
+from tito.files import read_plain, user_path
 from tito.versus.contest import RIVAL_METRICS, WORKS
+
+MOST_BYTES = 10_000_000  # of a suite.yaml, or of a file of its code
 
 
 def load_suite(folder: Path) -> LoadedSuite:
@@ -31,7 +34,10 @@ def load_suite(folder: Path) -> LoadedSuite:
     file = folder / "suite.yaml"
     content = _read(file)
     try:
-        suite = Suite.model_validate(_parse(file, content), strict=True)
+        document = _parse(file, content)
+        for problem in _unprintable(document, ""):
+            raise SuiteError(f"{file}: {problem}")
+        suite = Suite.model_validate(document, strict=True)
     except ValidationError as error:
         raise SuiteError(_first_line(file, error)) from None
     for problem in _contradictions(suite):
@@ -44,11 +50,27 @@ def load_suite(folder: Path) -> LoadedSuite:
 
 
 def find_suites(suites_folder: Path) -> list[LoadedSuite]:
-    """Return every suite in a folder of suites, by folder name and so by year."""
-    folders = _suite_folders(suites_folder)
+    """Return every suite in a folder of suites, by folder name and so by year.
+
+    Raises:
+        SuiteError: one of them cannot be run as written.
+    """
+    found, problems = usable_suites(suites_folder)
+    for problem in problems:
+        raise SuiteError(problem)
+    return found
+
+
+def usable_suites(suites_folder: Path) -> tuple[list[LoadedSuite], list[str]]:
+    """Return the suites that can be run, by folder name and so by year, and one line for each other folder."""
+    folders, found, problems = _suite_folders(suites_folder), [], []
     for folder in folders:
-        _only_one(folders, folder.name.partition("_")[2])
-    return [load_suite(folder) for folder in folders]
+        try:
+            _only_one(folders, folder.name.partition("_")[2])
+            found.append(load_suite(folder))
+        except SuiteError as error:
+            problems.append(str(error))
+    return found, problems
 
 
 def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
@@ -58,12 +80,18 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
         if name in (folder.name, folder.name.partition("_")[2]):
             _only_one(folders, folder.name.partition("_")[2])
             return load_suite(folder)
-    if (Path(name) / "suite.yaml").is_file():
-        return load_suite(Path(name))
+    if "\0" not in name and (user_path(name) / "suite.yaml").is_file():
+        return load_suite(user_path(name))
     names = [folder.name.partition("_")[2] or folder.name for folder in folders]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    by_year = [folder.name.partition("_")[2] for folder in folders if folder.name.partition("_")[0] == name]
+    hint = _hint(name, names, by_year)
     raise SuiteError(f"no suite {name!r} in {suites_folder}; available: {', '.join(names) or 'none'}{hint}")
+
+
+def _hint(name: str, names: Sequence[str], also: Sequence[str] = ()) -> str:
+    """Return which of the names was probably meant, if any."""
+    close = list(also) or difflib.get_close_matches(name.lower(), names, n=1)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
@@ -89,8 +117,9 @@ def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
     gates = [(case.name, gate) for case in suite.cases for gate in case.gates]
     chosen = [(case, gate) for case, gate in gates if gate.metric == metric and only in ("", case)]
     if not chosen:
-        known = {name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")}
-        raise SuiteError(f"{suite.name} has no gate on {target!r}; available: {', '.join(sorted(known))}")
+        known = sorted({name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")})
+        hint = _hint(target, known)
+        raise SuiteError(f"{suite.name} has no gate on {target!r}; available: {', '.join(known)}{hint}")
     if not only and len({gate.direction for _, gate in chosen}) > 1:
         each = " or ".join(f"{case}.{metric}=VALUE" for case, _ in chosen)
         raise SuiteError(f"{override!r}: the gates on {metric} point in both directions; use {each}")
@@ -119,9 +148,7 @@ def with_cases(loaded: LoadedSuite, names: Sequence[str]) -> LoadedSuite:
     known = [case.name for case in suite.cases]
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise SuiteError(f"{suite.name} has no case {name!r}{hint}; there are: {', '.join(known)}")
+            raise SuiteError(f"{suite.name} has no case {name!r}{_hint(name, known)}; there are: {', '.join(known)}")
     cases = [case for case in suite.cases if case.name in names]
     altered = [*loaded.altered, f"only {', '.join(case.name for case in cases)}"]
     return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})
@@ -139,7 +166,9 @@ class _NoDuplicates(yaml.SafeLoader):
 
 
 def _suite_folders(suites_folder: Path) -> list[Path]:
-    return sorted(file.parent for file in suites_folder.glob("*/suite.yaml"))
+    """Return the folders with a suite.yaml. Hidden ones are copies that editors and notebooks keep."""
+    found = (file.parent for file in suites_folder.glob("*/suite.yaml"))
+    return sorted(folder for folder in found if not folder.name.startswith("."))
 
 
 def _only_one(folders: Iterable[Path], name: str) -> None:
@@ -169,7 +198,7 @@ def _code(workload: Path) -> bytes:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_plain(file, MOST_BYTES)
     except OSError as error:
         expected = "a suite folder contains suite.yaml and workload.py"
         raise SuiteError(f"{file}: {error.strerror or error}; {expected}") from None
@@ -183,6 +212,8 @@ def _parse(file: Path, content: bytes) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        if isinstance(error, yaml.constructor.ConstructorError):
+            raise SuiteError(f"{where}: a tag or merge key of YAML: expected plain values, lists, and keys") from None
         raise SuiteError(f"{where}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise SuiteError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
@@ -201,9 +232,26 @@ def _first_line(file: Path, error: ValidationError) -> str:
     return f"{file}: {path}: {_in_words(first)}{more}"
 
 
+def _unprintable(value: object, path: str) -> Iterable[str]:
+    """Yield a problem for each text with control characters, which a terminal would obey, or that cannot be stored."""
+    if isinstance(value, str) and value != printable(value, keep="\n\t"):
+        yield f"{path or 'the whole file'}: {_shown(printable(value))}: expected characters that can be printed"
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _unprintable(item, f"{path}.{i}".lstrip("."))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unprintable(key, f"{path}.(a key)".lstrip("."))
+            yield from _unprintable(item, f"{path}.{key}".lstrip("."))
+
+
 def _in_words(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "missing"
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{_shown(problem['input'])}: expected keys with values"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{_shown(problem['input'])}: expected lower-case letters, digits, and underscores"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_keys_at(problem["loc"][:-1]))
         return f"unknown key; expected one of {known}"
@@ -237,8 +285,9 @@ def _contradictions(suite: Suite) -> Iterable[str]:
         for key, seeds in (("seeds", case.seeds), ("quick.seeds", case.quick.seeds or [])):
             if len(set(seeds)) < len(seeds):
                 yield f"cases.{i}.{key}: {seeds}: a seed appears twice; expected different seeds"
-        for key in case.quick.parameters.keys() - case.parameters.keys():
-            yield f"cases.{i}.quick.parameters.{key}: not a parameter of the case; expected one of its parameters"
+        for where, changed in (("quick.parameters", case.quick.parameters), ("mine", case.mine)):
+            for key in changed.keys() - case.parameters.keys():
+                yield f"cases.{i}.{where}.{key}: not a parameter of the case; expected one of its parameters"
         for name in case.metrics or []:
             if name not in suite.metrics:
                 yield f"cases.{i}.metrics: {name!r}: expected some of {', '.join(suite.metrics)}"

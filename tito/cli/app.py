@@ -38,6 +38,7 @@ app.add_typer(competition)  # without a name of its own: tito submit, tito check
 
 def main() -> None:
     """Run the console script; an error that is meant for users is printed as one line."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of an old encoding
     _clean_up_when_ended()
@@ -50,12 +51,22 @@ def main() -> None:
         sys.exit(_exit_code(error))
 
 
+def _open_closed_streams() -> None:
+    """Give a process that was started without stdout or stderr (`>&-`) a place to write to."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(handle, number)  # else a file that is opened later would get the number, and the output
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
 def _clean_up_when_ended() -> None:
     """Let SIGTERM and a closed terminal end the command as Ctrl-C does, including its children and temporary files."""
 
     def leave(number: int, frame: object) -> None:
         sys.exit(128 + number)
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would hide how children ended
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, leave)

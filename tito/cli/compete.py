@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, say, show, write
+from tito.files import user_path
 
 if TYPE_CHECKING:
     from tito.compete.folder import SharedFolder
     from tito.compete.problems import Problem
     from tito.compete.ranking import Standing
     from tito.compete.rules import Rules
+    from tito.compete.verify import Summary
     from tito.project import Project
 
 competition = group("Submit optimized models, verify them, and rank them.")
@@ -92,8 +94,10 @@ def check(
     """
     from tito.compete.check import check_entry
     from tito.compete.folder import SharedFolder
+    from tito.compete.ledger import holders_of, sealed_receipts
     from tito.compete.manifest import manifest_schema
     from tito.compete.rules import load_rules
+    from tito.compete.seal import organizer_key
 
     if schema:
         write(json.dumps(manifest_schema(), indent=2))
@@ -101,7 +105,8 @@ def check(
     here = project()
     rules, shared = load_rules(here), SharedFolder(_folder(here, folder))
     chosen, problems = _chosen(shared, paths)
-    others = shared.models() if chosen else {}
+    receipts, _ = sealed_receipts(shared, organizer_key(shared.path, make=False)) if chosen else ([], [])
+    others = holders_of(shared, receipts) if chosen else {}
     for problem in problems:
         write(problem)
     refused = len(problems)
@@ -129,6 +134,9 @@ def verify(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also entries that have a receipt of this ground.")] = False,
     self_test: Annotated[bool, typer.Option("--self-test", help="Only test the measurement itself.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread the entries over the workers of this Dask scheduler.")
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Measure entries and write receipts.
@@ -136,7 +144,6 @@ def verify(
     Each entry without a receipt of this ground is measured, between two self-tests of the measurement. If a self-test
     fails, there is no receipt, and the exit code is 1.
     """
-    from tito.compete.selftest import describe
     from tito.compete.verify import self_tests_alone
     from tito.compete.verify import verify as run
     from tito.terminal.verifying import VerifyProgress
@@ -144,20 +151,64 @@ def verify(
     here = project()
     place, part = _folder(here, folder), _shard(shard)
     ids = [_id(place, entry) for entry in entries] if entries else None
+    if scheduler is not None:
+        if self_test:
+            raise typer.BadParameter("--self-test with --scheduler: run it on each host")
+        _verify_on_cluster(scheduler, place, ids, part, _options(rounds, again))
+        return
     _fetch_data(here)
     with VerifyProgress(console(stderr=True)) as progress:
         if self_test:
             summary = self_tests_alone(here, rounds=rounds, report=progress.report)
         else:
             summary = run(here, place, ids, rounds=rounds, again=again, shard=part, report=progress.report)
+    _show_summary(summary, self_test)
+    if not summary.passed:
+        raise typer.Exit(1)
+
+
+def _show_summary(summary: Summary, self_test: bool) -> None:
+    """Print what came out: why entries are refused, or how the self-tests ended, and the counts."""
+    from tito.compete.selftest import describe
+    from tito.terminal.ranking import anchor_line
+
     _say_some(summary.problems)
     if self_test:
         for name, test in summary.self_tests.items():
             write(f"{name}: {describe(test)}")
     else:
         _show_refused(summary.receipts)
+        for anchor in summary.anchors:
+            write(anchor_line(anchor))
     write(summary)
-    if not summary.passed:
+
+
+def _options(rounds: int | None, again: bool) -> list[str]:
+    """Return the options of `tito verify` that its processes on other hosts get as well."""
+    return [*(["--rounds", str(rounds)] if rounds else []), *(["--again"] if again else [])]
+
+
+def _verify_on_cluster(
+    scheduler: str, place: Path, ids: list[str] | None, shard: tuple[int, int] | None, options: list[str]
+) -> None:
+    from tito.compete.cluster import verify_on_cluster
+    from tito.compete.folder import SharedFolder
+    from tito.compete.verify import choose
+    from tito.terminal.verifying import VerifyProgress
+
+    chosen, problems = choose(SharedFolder(place), ids, shard)
+    with VerifyProgress(console(stderr=True)) as progress:
+        outcomes = verify_on_cluster(scheduler, place, chosen, options, progress.report)
+    _say_some(problems)
+    for id, reason in outcomes.failed.items():
+        say(f"{id}: {reason}")
+    for done in outcomes.done:
+        if done.code:
+            said = done.said[-1] if done.said else "nothing"
+            say(f"{', '.join(done.task.ids)}: exit code {done.code} on {done.worker}; it said: {said}")
+    _show_refused(outcomes.receipts)
+    write(outcomes)
+    if not outcomes.passed:
         raise typer.Exit(1)
 
 
@@ -208,12 +259,12 @@ def _one_of(what: str, value: str, expected: Iterable[str]) -> None:
 
 def _folder(here: Project, chosen: Path | None) -> Path:
     """Return the shared folder: the option or TITO_SUBMISSIONS, else the checkout's."""
-    return (chosen or here.submissions).expanduser().resolve()
+    return user_path(chosen or here.submissions).resolve()
 
 
 def _id(place: Path, entry: str) -> str:
     """Return the id of an entry of the shared folder, which is given as an id or as a path."""
-    path = Path(entry).expanduser().absolute()
+    path = user_path(entry).absolute()
     return path.relative_to(place).as_posix() if path.is_relative_to(place) else entry
 
 
@@ -227,7 +278,7 @@ def _chosen(shared: SharedFolder, paths: list[str] | None) -> tuple[list[tuple[P
         return [(entry.path, entry.id) for entry in found], problems
     chosen: list[tuple[Path, str | None]] = []
     for text in paths:
-        path, id = Path(text).expanduser(), _id(shared.path, text)
+        path, id = user_path(text), _id(shared.path, text)
         if id != text or not path.exists():
             chosen.append((shared.entry_path(id), id))
         else:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from tito.errors import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from tito.bench.record import Record
     from tito.bench.store import Store
@@ -31,6 +35,17 @@ class _Commands(TyperGroup):
         """List groups first: they are used most."""
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: not isinstance(self.commands[name], TyperGroup))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command; for one of another group, say what to type."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:  # a usage error, of a class that Typer does not publish
+            groups = {name: one for name, one in self.commands.items() if isinstance(one, TyperGroup)}
+            found = [f"tito {name} {args[0]}" for name, one in groups.items() if args[0] in one.commands]
+            if found and isinstance(vars(error).get("message"), str):
+                error.message = f"{error.message.rstrip('.')}. Did you mean `{'` or `'.join(found)}`?"  # type: ignore[attr-defined]
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -55,7 +70,7 @@ def group(help: str) -> typer.Typer:
 def say(message: str) -> None:
     """Write one message to stderr."""
     try:
-        print(f"tito: {message}", file=sys.stderr)  # noqa: T201 (the terminal is this file's business)
+        print(printable(f"tito: {message}", keep="\n"), file=sys.stderr)  # noqa: T201 (the terminal is this file's business)
     except BrokenPipeError:
         _ignore(sys.stderr)
 
@@ -63,7 +78,7 @@ def say(message: str) -> None:
 def write(text: object) -> None:
     """Write lines to stdout as they are, without wrapping them to the terminal's width."""
     try:
-        typer.echo(text)
+        typer.echo(printable(str(text), keep="\n\t"))
     except BrokenPipeError:
         _ignore(sys.stdout)
 
@@ -71,9 +86,9 @@ def write(text: object) -> None:
 def show(content: RenderableType) -> None:
     """Print one result. In a pipe or a file, it is not cut to the terminal's width."""
     out = console()
-    if not out.is_terminal and "COLUMNS" not in os.environ:
+    if not out.is_terminal and not _columns():
         out.width = WIDTH
-    out.print(content)
+    out.print(_Printable(content))
 
 
 def show_path(page: Path | None) -> None:
@@ -86,12 +101,35 @@ def console(stderr: bool = False) -> Console:
     """Return a console that prints text as it is and survives a closed pipe; Rich handles NO_COLOR and plain files."""
     from rich.console import Console
 
+    if "COLUMNS" in os.environ and not _columns():
+        del os.environ["COLUMNS"]  # 0, or no number: Rich would print nothing
+
     class Surviving(Console):
         def on_broken_pipe(self) -> None:
             self.quiet = True
             _ignore(sys.stderr if stderr else sys.stdout)
 
     return Surviving(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def _columns() -> int:
+    """Return the width that the environment asks for; 0 without one."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+class _Printable:
+    """Content for a terminal without the control characters that are in its texts."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for segment in console.render(self._content, options):
+            text = segment.text if segment.control else printable(segment.text, keep="\n")
+            yield Segment(text, segment.style, segment.control)
 
 
 def project() -> Project:

@@ -22,10 +22,13 @@ suites = group("Benchmarks: list, show, run.")
 @suites.command("list")
 def suite_list() -> None:
     """List the suites."""
-    from tito.bench.suites import find_suites
+    from tito.bench.suites import usable_suites
     from tito.terminal.suite import list_suites
 
-    show(list_suites(find_suites(project().suites)))
+    found, problems = usable_suites(project().suites)
+    for problem in problems:
+        say(f"skipped {problem}")
+    show(list_suites(found))
 
 
 @suites.command("show")
@@ -57,20 +60,32 @@ def suite_run(
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If the run passes, keep the trained weights in this folder.")
     ] = None,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Run it on your own modules, as far as they are complete.")
+    ] = False,
+    borrow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NN", help="With --mine: take this module from the reference; may be repeated."),
+    ] = None,
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
-    import tempfile
-
+    from tito.bench.reference import check_reference_folder
     from tito.bench.store import Store
+    from tito.files import scratch
     from tito.terminal.record import show_record
 
     here = project()
     loaded = _altered(here, name, gate or [], case or [])
+    if mine or borrow:
+        _on_own_code(here, loaded, quick, borrow or [], keep_models, keep_weights, backend, mine)
+        return
     chosen = _backend(backend)
     Store(here.reports).check_writable()
+    if keep_weights is not None:
+        check_reference_folder(keep_weights)
     command = _command(name, seeds, quick, gate or [], backend, case or [])
-    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
-        weights = Path(folder) / "model.safetensors"
+    with scratch("weights") as folder:
+        weights = folder / "model.safetensors"
         record = _run(loaded, seeds, quick, command, chosen, weights, keep_models)
         page, problems = _keep(here, record)
         if keep_weights is not None and record.status == "passed":
@@ -83,6 +98,31 @@ def suite_run(
         say(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def _on_own_code(
+    here: Project,
+    loaded: LoadedSuite,
+    quick: bool,
+    borrow: list[str],
+    keep_models: Path | None,
+    keep_weights: Path | None,
+    backend: str | None,
+    mine: bool,
+) -> None:
+    """Run the suite with `--mine`, after refusing what does not go with it."""
+    from tito.cli.mine import run_mine
+
+    if not mine:
+        raise typer.BadParameter("--borrow: goes with --mine")
+    if keep_models or keep_weights:
+        raise typer.BadParameter("--keep-models and --keep-weights keep the reference's models; without --mine")
+    if backend not in (None, "numpy"):
+        raise typer.BadParameter(f"--backend {backend}: your own modules run on numpy")
+    words = ["tito", "suite", "run", loaded.suite.name, "--mine", *(["--quick"] if quick else [])]
+    for module in borrow:
+        words += ["--borrow", module]
+    run_mine(here, loaded, quick, borrow, shlex.join(words))
 
 
 def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> LoadedSuite:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from tinytorch.base.files import atomic_write
 from tito.bench.record import SeedRun
 from tito.errors import TitoError
+from tito.files import user_path
 
 VARIABLE = "TITO_STATE"
 
@@ -27,7 +28,7 @@ VARIABLE = "TITO_STATE"
 def state_folder() -> Path:
     """Return where this host keeps rounds: the folder in TITO_STATE, or the user's folder for state."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_state_path("tinytorch")
+    return user_path(named) if named else platformdirs.user_state_path("tinytorch")
 
 
 @dataclass(frozen=True)

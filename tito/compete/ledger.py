@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tito.compete.folder import SharedFolder
@@ -51,6 +51,24 @@ def sealed_receipts(shared: SharedFolder, key: bytes | None) -> tuple[list[Recei
         else:
             found[receipt.id] = receipt
     return sorted(found.values(), key=lambda receipt: (receipt.created, receipt.id)), problems
+
+
+def holders_of(shared: SharedFolder, receipts: Sequence[Receipt]) -> dict[str, str]:
+    """Return the entry that counts as the first one to hold each model, by the model's hash.
+
+    That is the entry with the oldest receipt, of any ground, that verified it and is of its present files. The age of a
+    folder, by which entries without receipts are ordered, is what anybody who writes the folder says it is.
+    """
+    holders = shared.models()
+    present = {entry.id for entry in shared.entries()}
+    found: dict[str, str] = {}
+    for receipt in sorted(receipts, key=lambda receipt: (receipt.created, receipt.id)):
+        sha256 = receipt.model_sha256
+        if receipt.status != "verified" or sha256 in found or receipt.entry not in present:
+            continue
+        if holders.get(sha256) == receipt.entry or files_of(shared, receipt.entry).are_those_of(receipt):
+            found[sha256] = receipt.entry
+    return holders | found
 
 
 def files_of(shared: SharedFolder, id: str) -> Files:

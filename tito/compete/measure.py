@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -28,6 +27,7 @@ from tito.compete.problems import CODES, Problem
 from tito.compete.receipt import LEVELS, Child, Ground, Quality, Ratio, Times, pack_items
 from tito.compete.rules import Rules, Track
 from tito.errors import RunError
+from tito.files import scratch
 from tito.process.backend import BackendChoice, pinned_backend
 from tito.process.blas import KernelChoice
 from tito.process.environment import pinned_environment
@@ -69,10 +69,10 @@ def host_for(rules: Rules, tracks: Sequence[str], kernel: KernelChoice, backend:
     """
     pinned = pinned_environment(kernel.environment | pinned_backend(backend))
     ground = ground_of(rules, kernel, backend)
-    with TemporaryDirectory(prefix="tito-verify-") as folder:
+    with scratch("verify") as folder:
         data = {}
         for track in tracks:
-            file = Path(folder) / f"{track}.safetensors"
+            file = folder / f"{track}.safetensors"
             case = rules.loaded.suite.case(rules.tracks[track].quality_case)
             data[track] = file, prepare_data(rules.loaded, case, file, pinned)
         yield Host(rules, pinned, ground, this_machine(), data)

@@ -155,6 +155,7 @@ def differences(old: Ground, new: Ground) -> list[str]:
         "machine": "another machine",
         "tinytorch_sha256": "tinytorch changed",
         "rules_sha256": "the rules changed",
+        "host": "another host of this kind, whose anchor does not tie",
     }
     reasons = []
     for name in Ground.model_fields:

@@ -36,6 +36,7 @@ class Ground(Frozen):
     numpy: str
     tinytorch_sha256: str
     rules_sha256: str
+    host: str = ""  # only for a host whose figures differ from those of others of its kind (see `anchor`)
 
     @property
     def id(self) -> str:
@@ -145,6 +146,17 @@ class SelfTest(Frozen):
         return self.same.verdict == "tie" and self.slowed.verdict == "slower"
 
 
+class Anchor(Frozen):
+    """An entry that other hosts of the ground had measured, and that was measured here before the others."""
+
+    entry: str
+    receipt: str  # the id of the receipt that it is compared with
+    host: str  # where that receipt was written
+    theirs: PositiveFloat  # ratio of latencies there, reference to entry
+    here: PositiveFloat
+    ties: bool
+
+
 class Layer(Frozen):
     """One layer of the entry's model, as its files show it."""
 
@@ -177,6 +189,9 @@ class Receipt(Frozen):
     manifest_sha256: str = ""  # of submission.json
     ground: Ground
     machine: Machine
+    host: str = ""  # which of several machines of this kind
+    anchors: list[Anchor] = Field(default=[])  # why this host's figures compare, or do not, with those of other hosts
+    began: AwareDatetime | None = None  # when its measurement, or its check if that refused it, began
     created: AwareDatetime
     seconds: NonNegativeFloat  # what verifying the entry took
     status: Literal["verified", "refused"]

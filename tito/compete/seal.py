@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from tito.compete.receipt import SCHEMA_VERSION, Receipt
 from tito.errors import RecordError, TitoError, printable
+from tito.files import user_path
 
 VARIABLE = "TITO_KEY"
 KEY_BYTES = 32
@@ -95,7 +96,7 @@ def organizer_key(apart_from: Path, make: bool = True) -> bytes | None:
 def key_file() -> Path:
     """Return where the organizer's key is, or will be."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_config_path("tinytorch") / "organizer.key"
+    return user_path(named) if named else platformdirs.user_config_path("tinytorch") / "organizer.key"
 
 
 def _make(path: Path) -> None:

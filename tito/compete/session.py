@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from datetime import UTC, datetime
 
 from tito.compete.folder import SharedFolder
 from tito.compete.journal import Journal
@@ -21,7 +20,8 @@ from tito.compete.outcome import Outcome, outcome_of
 from tito.compete.problems import Problem, RefusedError
 from tito.compete.receipt import Layer
 from tito.compete.selftest import Tester
-from tito.compete.writing import ReceiptWriter
+from tito.compete.writing import ReceiptWriter, Span
+from tito.files import scratch
 
 BATCH = 24  # entries between two self-tests, which take as long as three to four entries
 
@@ -76,27 +76,27 @@ class Session:
         for work in batch:
             test = self.tester.passed.get(work.track)
             if test and work.id in outcomes:
-                outcome, seconds = outcomes[work.id]
-                self.writer.write(work.id, work.files, outcome, test, work.layers, work.shown, seconds)
+                outcome, span = outcomes[work.id]
+                self.writer.write(work.id, work.files, outcome, test, work.layers, work.shown, span)
             self._journal(work).remove()  # also if it was measured on a host that failed its test
 
-    def _outcome(self, work: Work) -> tuple[Outcome, float]:
-        """Measure one entry from a private copy; return what came out, and the seconds that it took."""
-        began, progress = time.monotonic(), self.tester.progress
+    def _outcome(self, work: Work) -> tuple[Outcome, Span]:
+        """Measure one entry from a private copy; return what came out, and when."""
+        began, start, progress = datetime.now(UTC), time.monotonic(), self.tester.progress
         journal = self._journal(work)
         if self.again:
             journal.remove()
         done = progress.begin(work.track, work.id, work.track, self._rounds(work.track))
-        with TemporaryDirectory(prefix="tito-entry-") as private:
+        with scratch("entry") as private:
             try:
-                copy = self.shared.private_copy(work.id, Path(private) / "entry", work.files.model_sha256)
+                copy = self.shared.private_copy(work.id, private / "entry", work.files.model_sha256)
                 if copy.manifest != work.files.manifest:
                     raise RefusedError([Problem("changed", MANIFEST, "", "another one", "the one that was checked")])
                 outcome = outcome_of(self.host, work.track, copy.path, self.tester.rounds, journal, done)
             except RefusedError as error:
                 outcome = Outcome(list(error.problems))
         progress.finish()
-        return outcome, time.monotonic() - began
+        return outcome, Span(began, time.monotonic() - start)
 
     def _journal(self, work: Work) -> Journal:
         return Journal.of(self.host.ground.id, work.id, work.files.model_sha256)

@@ -6,7 +6,6 @@ model folder -> stage -> private folder -> check_entry -> preview -> SharedFolde
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from tito.compete.plain import opened
 from tito.compete.problems import Problem, RefusedError
 from tito.compete.rules import Rules
 from tito.errors import TitoError
+from tito.files import scratch
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def submit(
     """
     if problem := id_problem(fields.id):
         raise RefusedError([problem])
-    with tempfile.TemporaryDirectory(prefix="tito-submit-") as folder:
-        staged = stage(model_folder, fields, Path(folder) / "entry", rules)
+    with scratch("submit") as folder:
+        staged = stage(model_folder, fields, folder / "entry", rules)
         sha256 = model_sha256(*read_model(staged))
         problems = check_entry(staged, fields.id, rules, shared.models(new=sha256))
         if shared.entry_path(fields.id).is_symlink() or shared.entry_path(fields.id).exists():

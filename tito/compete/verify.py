@@ -12,27 +12,30 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from tito.compete.anchor import anchors_of, compare_anchors, known_ground, must_compare
 from tito.compete.check import inspect
 from tito.compete.folder import SharedFolder
 from tito.compete.journal import Journal
-from tito.compete.ledger import Files, files_of, sealed_receipts
-from tito.compete.measure import ground_of, host_for
+from tito.compete.ledger import Files, files_of, holders_of, sealed_receipts
+from tito.compete.measure import Host, ground_of, host_for
 from tito.compete.outcome import Outcome, layers_of
 from tito.compete.problems import Problem, RefusedError
 from tito.compete.progress import Progress, Report, Rounds
-from tito.compete.receipt import SelfTest
+from tito.compete.receipt import Anchor, Receipt, SelfTest
 from tito.compete.rules import Rules, load_rules
 from tito.compete.seal import organizer_key
 from tito.compete.selftest import Tester
 from tito.compete.session import Session, Work, tracks_of
-from tito.compete.writing import ReceiptWriter
+from tito.compete.writing import ReceiptWriter, Span
 from tito.errors import TitoError
+from tito.files import scratch
 from tito.process.backend import BackendChoice, choose_backend
 from tito.process.blas import KernelChoice, choose_kernel
+from tito.process.provenance import this_host
 from tito.process.turn import turn
 from tito.project import Project
 
@@ -48,6 +51,7 @@ class Summary:
         failed: why tracks have no receipts, by track.
         receipts: the files that were written.
         problems: what is at the place of an entry or a receipt and is none.
+        anchors: entries of other hosts that were measured here, to see whether the figures compare.
     """
 
     verified: int = 0
@@ -56,6 +60,7 @@ class Summary:
     failed: Mapping[str, str] = field(default_factory=dict)
     receipts: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
+    anchors: Sequence[Anchor] = ()
 
     @property
     def passed(self) -> bool:
@@ -102,11 +107,14 @@ def verify(
     what = f"tito verify {chosen[0]}" if len(chosen) == 1 else f"tito verify, {len(chosen)} entries"
     with turn(what, lambda holder: report(Progress("waiting", f"for {holder}"))):
         kernel, backend = kernel or choose_kernel(), backend or choose_backend()
-        writer = ReceiptWriter(shared, key, ground_of(rules, kernel, backend))
-        run = Verification(rules, shared, writer, kernel, backend, rounds, again, report)
-        due, foreign = run.due(chosen)
-        tests, failed = run.measure(run.check(due))
-    return Summary(writer.verified, writer.refused, tests, failed, writer.written, (*problems, *foreign))
+        receipts, foreign = sealed_receipts(shared, key)
+        ground = known_ground(ground_of(rules, kernel, backend), this_host(), receipts)
+        writer = ReceiptWriter(shared, key, ground)
+        run = Verification(rules, shared, writer, receipts, kernel, backend, rounds, again, report)
+        tests, failed = run.measure(run.check(run.due(chosen)))
+    return Summary(
+        writer.verified, writer.refused, tests, failed, writer.written, (*problems, *foreign), writer.anchors
+    )
 
 
 def self_tests_alone(
@@ -164,38 +172,38 @@ class Verification:
     rules: Rules
     shared: SharedFolder
     writer: ReceiptWriter
+    receipts: Sequence[Receipt]  # those that this organizer sealed, oldest first
     kernel: KernelChoice
     backend: BackendChoice
     rounds: int | None
     again: bool
     report: Report
 
-    def due(self, ids: Sequence[str]) -> tuple[dict[str, Files], list[Problem]]:
-        """Return the entries without a receipt of this ground for their present files, and the receipts of others."""
-        receipts, foreign = sealed_receipts(self.shared, self.writer.key)
-        newest = {receipt.entry: receipt for receipt in receipts if receipt.ground == self.writer.ground}
+    def due(self, ids: Sequence[str]) -> dict[str, Files]:
+        """Return the entries without a receipt of this ground for their present files."""
+        newest = {receipt.entry: receipt for receipt in self.receipts if receipt.ground == self.writer.ground}
         files = {id: files_of(self.shared, id) for id in ids}
         done = {id for id in ids if id in newest and files[id].are_those_of(newest[id])}
         for id in done:  # killed between its receipt and the end of its journal
             Journal.of(self.writer.ground.id, id, files[id].model_sha256).remove()
-        return {id: files[id] for id in ids if self.again or id not in done}, foreign
+        return {id: files[id] for id in ids if self.again or id not in done}
 
     def check(self, due: Mapping[str, Files]) -> list[Work]:
         """Check the entries; write the receipts of those that are refused, and return the others."""
-        others = self.shared.models() if due else {}
+        others = holders_of(self.shared, self.receipts) if due else {}
         works = []
         for number, (id, files) in enumerate(due.items(), 1):
             self.report(Progress(id, f"checking, {number} of {len(due)}"))
-            began = time.monotonic()
-            with TemporaryDirectory(prefix="tito-check-") as private:
+            began, start = datetime.now(UTC), time.monotonic()
+            with scratch("check") as private:
                 try:
-                    copy = self.shared.private_copy(id, Path(private) / "entry", files.model_sha256)
+                    copy = self.shared.private_copy(id, private / "entry", files.model_sha256)
                     checked = inspect(copy.path, id, self.rules, others)
                     problems = checked.problems
                 except RefusedError as error:
                     problems = list(error.problems)
             if problems:
-                self.writer.write(id, files, Outcome(problems), seconds=time.monotonic() - began)
+                self.writer.write(id, files, Outcome(problems), span=Span(began, time.monotonic() - start))
             else:
                 assert checked.model is not None
                 works.append(Work(id, files, layers_of(checked.model), checked.shown))
@@ -208,6 +216,16 @@ class Verification:
             return {}, {}
         self.report(Progress("self-test", f"preparing the data of {', '.join(tracks)}"))
         with host_for(self.rules, tracks, self.kernel, self.backend) as host:
+            host = self._on_its_ground(host, tracks)
             tester = Tester(host, self.rounds, Rounds(self.report))
             Session(host, self.shared, self.writer, tester, self.again).run(works)
         return tester.passed, tester.failed
+
+    def _on_its_ground(self, host: Host, tracks: Sequence[str]) -> Host:
+        """Return the host on the ground that its receipts will be of."""
+        host, name = replace(host, ground=self.writer.ground), this_host()
+        if must_compare(host.ground, name, self.receipts):
+            anchors = anchors_of(host.ground, self.shared, self.receipts, tracks)
+            host, self.writer.anchors = compare_anchors(host, name, self.shared, anchors, self.report)
+            self.writer.ground = host.ground
+        return host

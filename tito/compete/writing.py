@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,17 @@ from tito.compete.folder import SharedFolder
 from tito.compete.ledger import Files
 from tito.compete.outcome import Outcome
 from tito.compete.problems import Problem
-from tito.compete.receipt import Ground, Layer, ProblemText, Receipt, SelfTest
+from tito.compete.receipt import Anchor, Ground, Layer, ProblemText, Receipt, SelfTest
 from tito.compete.seal import receipt_text, seal
-from tito.process.provenance import this_machine
+from tito.process.provenance import this_host, this_machine
+
+
+@dataclass(frozen=True)
+class Span:
+    """When measuring an entry began, and how long it took."""
+
+    began: datetime
+    seconds: float
 
 
 class ReceiptWriter:
@@ -22,6 +31,7 @@ class ReceiptWriter:
         self.shared, self.key, self.ground = shared, key, ground
         self.verified = self.refused = 0
         self.written: list[Path] = []
+        self.anchors: list[Anchor] = []
 
     def write(
         self,
@@ -31,7 +41,7 @@ class ReceiptWriter:
         self_test: SelfTest | None = None,
         layers: list[Layer] | None = None,
         shown: list[str] | None = None,
-        seconds: float = 0.0,
+        span: Span | None = None,
     ) -> Receipt:
         """Write the receipt of an entry.
 
@@ -51,8 +61,11 @@ class ReceiptWriter:
                 "manifest_sha256": files.manifest_sha256,
                 "ground": self.ground,
                 "machine": this_machine(),
+                "host": this_host(),
+                "anchors": self.anchors,
+                "began": span.began if span else created,
                 "created": created,
-                "seconds": round(seconds, 1),
+                "seconds": round(span.seconds, 1) if span else 0.0,
                 "status": "refused" if outcome.problems else "verified",
                 "problems": [_text(problem) for problem in outcome.problems],
                 "techniques_checked": shown or [],

@@ -34,7 +34,7 @@ def prepared(source: str, exercise: Exercise) -> str:
             raise CourseError(f"{exercise.path}: edit: {edit.find[:60]!r} occurs {count} times: expected once")
         source = source.replace(edit.find, edit.replace)
     for given in exercise.given:
-        source = _put(Source(source, str(exercise.reference)), given.name, given.body, whole=True)
+        source = _put(Source(source, str(exercise.reference)), given.name, given.body.lstrip("\n"), whole=True)
     return source
 
 
@@ -143,7 +143,7 @@ def _put(text: Source, name: str, answer: str, whole: bool) -> str:
 
 def _reindented(answer: str, indentation: str) -> str:
     """Return a body with this indentation; the lines within texts of several lines stay as they are."""
-    answer = answer.strip("\n") + "\n"
+    answer = answer.rstrip("\n") + "\n"
     lines = answer.splitlines(keepends=True)
     code = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
     own = code[: len(code) - len(code.lstrip())]

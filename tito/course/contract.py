@@ -166,13 +166,13 @@ def _parameters(path: Path, name: str, found: Function, node: Function, needed: 
         problem = f"parameter {missing[0]} is missing"
     elif moved and not mine.vararg:
         problem = f"parameter {moved[0]} is at another position"
+    elif (theirs.vararg and not mine.vararg) or (theirs.kwarg and not mine.kwarg):
+        star = f"*{theirs.vararg.arg}" if theirs.vararg and not mine.vararg else f"**{theirs.kwarg.arg}"  # type: ignore[union-attr]
+        problem = f"parameter {star} is missing"
     elif extra:
         problem = f"parameter {extra[0]} is new and has no default"
     elif without:
         problem = f"parameter {without[0]} has no default"
-    elif (theirs.vararg and not mine.vararg) or (theirs.kwarg and not mine.kwarg):
-        star = f"*{theirs.vararg.arg}" if theirs.vararg and not mine.vararg else f"**{theirs.kwarg.arg}"  # type: ignore[union-attr]
-        problem = f"parameter {star} is missing"
     else:
         return None
     return ContractProblem(path, found.lineno, name, problem, f"({ast.unparse(theirs)})", needed)
@@ -217,5 +217,5 @@ def _users_of(module: str, tinytorch: Path, tests: tuple[Path, ...]) -> _Users:
     packages = {f"tinytorch/{file.parent.name}": file for file in sorted(tinytorch.glob("*/*.py"))}
     files |= {label: file for label, file in packages.items() if f"tinytorch.{module}" in file.read_text("utf-8")}
     files |= {f"the tests in {file.name}": file for file in tests}
-    files["import tinytorch"] = tinytorch / "__init__.py"
+    files["tinytorch/__init__.py"] = tinytorch / "__init__.py"
     return _Users(module, files)

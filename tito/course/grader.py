@@ -17,11 +17,10 @@ from tito.course.exercise import Exercise, load_exercise
 from tito.course.grading import Result, grade
 from tito.course.modules import MODULES, Module
 from tito.course.source import Function, Source
-from tito.course.workspace import Workspace
+from tito.course.workspace import LARGEST, Workspace
 from tito.errors import CourseError, TitoError, printable
 from tito.project import Project, find_project
 
-LARGEST = 1 << 20  # bytes of a file
 LONGEST = 300  # characters of a message
 
 

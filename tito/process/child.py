@@ -98,7 +98,8 @@ class Child:
             RunError: the child failed, crashed, sent no "result" event, or exceeded a limit (it is then killed first).
         """
         assert self._process.stdout is not None
-        buffer, finished = b"", False
+        parts: list[bytes] = []  # of a line that is not complete: joined once, since a result may have 50 MB
+        finished = False
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
             selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -109,11 +110,13 @@ class Child:
                     if not chunk:
                         selector.unregister(key.fileobj)
                     elif key.fileobj is self._events:
-                        *lines, buffer = (buffer + chunk).split(b"\n")
-                        for line in lines:
-                            event = decode(line, self._result)
+                        *ends, rest = chunk.split(b"\n")
+                        for end in ends:
+                            event = decode(b"".join([*parts, end]), self._result)
+                            parts.clear()
                             finished = finished or event["event"] == "result"
                             yield event
+                        parts.append(rest)
                         ended = False  # read on: there may be more in the pipe
                     else:
                         self._tail = (self._tail + chunk)[-TAIL:]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import resource
-import time
 from pathlib import Path
+from time import perf_counter
 
 STAT = Path("/proc/stat")  # Linux: "cpu  user nice system idle iowait irq softirq steal ..."
 STEAL = 7
@@ -23,7 +23,7 @@ class Watch:
         self.load_average = os.getloadavg()[0]  # over one minute
         self._ticks = _ticks()
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._began = time.perf_counter()
+        self._began = perf_counter()
 
     def read(self) -> dict[str, float]:
         """Return what was counted so far; without "steal" where the system does not state it.
@@ -31,7 +31,7 @@ class Watch:
         load_average: when the watch began. steal: share of the machine's time that the hypervisor took away.
         context_switches: involuntary ones of this process. cpu_per_wall: CPU time of all threads per elapsed time.
         """
-        usage, seconds = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - self._began
+        usage, seconds = resource.getrusage(resource.RUSAGE_SELF), perf_counter() - self._began
         cpu = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
         found = {
             "load_average": self.load_average,

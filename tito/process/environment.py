@@ -8,10 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinytorch.environment import tuned_environment, usable_cores
+from tito import overlay
 
 SETTINGS_OF_LIBRARIES = (
     *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
+    *("GLIBC_", "NPY_", "LD_BIND_", "LD_DEBUG", "LD_PROFILE"),
 )
+# Of Python's own variables, those that say where its files are. Others, such as PYTHONTRACEMALLOC and PYTHONMALLOC,
+# change its speed.
+SETTINGS_OF_PYTHON_KEPT = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE", "PYTHONUTF8")
+# They can change what is measured, but removing them could keep a library from loading: a record states them.
+RECORDED = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT")
 
 
 def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
@@ -25,10 +32,23 @@ def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
 
 def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with the pinned settings, without inherited settings of those libraries."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS_OF_LIBRARIES)}
+    inherited = {key: value for key, value in os.environ.items() if _kept(key)}
     home = str(Path(__file__).parents[2])  # the folder that holds tito and tinytorch, installed or not
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return inherited | dict(pinned) | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def recorded_environment() -> dict[str, str]:
+    """Return the variables that children inherit although they can change what is measured."""
+    return {key: os.environ[key] for key in RECORDED if os.environ.get(key)}
+
+
+def _kept(key: str) -> bool:
+    if key == overlay.VARIABLE:
+        return False  # a job says whose modules it runs; what measures the reference never sees a learner's
+    if key.startswith("PYTHON"):
+        return key in SETTINGS_OF_PYTHON_KEPT
+    return not key.startswith(SETTINGS_OF_LIBRARIES)
 
 
 def signal_name(number: int) -> str:

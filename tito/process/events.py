@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt
 
-from tito.errors import RunError, printable
+from tito.errors import RunError, all_printable, printable
 from tito.process.documents import Frozen
 
 Event = dict[str, Any]
@@ -57,7 +57,7 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
         RunError: the line is not an event, or it is "failed", whose reason is then the message.
     """
     try:
-        event = _clean(json.loads(line))
+        event = all_printable(json.loads(line), keep="\n\t")
         fields = {key: value for key, value in event.items() if key != "event"}
         kinds = EVENTS | ({"result": result} if result else {})
         kinds[event["event"]].model_validate(fields)
@@ -66,14 +66,3 @@ def decode(line: bytes, result: type[Frozen] | None) -> Event:
     if event["event"] == "failed":
         raise RunError(printable(event["reason"]), event.get("code", ""))
     return event
-
-
-def _clean(value: Any) -> Any:
-    """Return a value with every text made printable, except for newlines and tabs."""
-    if isinstance(value, str):
-        return value if value.isprintable() else printable(value, keep="\n\t")
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return value

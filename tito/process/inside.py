@@ -25,14 +25,15 @@ import math
 import os
 import resource
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, perf_counter  # bound here: a workload may replace those of `time`
 from typing import Any, TextIO
 
 import numpy as np
 
+from tito import overlay
 from tito.process.orphan import end_with_parent
 
 PROGRESS_INTERVAL = 0.1  # seconds: however often a workload reports, the pipe carries ten lines a second
@@ -63,15 +64,15 @@ class Reporter:
         """Time a phase and report when it ran."""
         self._phase, self._next = name, 0.0
         self.progress(0, 1)
-        start, clock = time.monotonic(), time.perf_counter()
+        start, clock = monotonic(), perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - clock
+        self.seconds[name] = perf_counter() - clock
         # The peak so far: memory used for saving and sending from here on is the harness's, not the workload's.
-        self.send("phase", name=name, start=start, end=time.monotonic(), peak=_peak_memory())
+        self.send("phase", name=name, start=start, end=monotonic(), peak=_peak_memory())
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """Report progress within a phase; this is the `report` that a workload's train is called with."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._next or done == total:
             self._next = now + PROGRESS_INTERVAL
             numbers = {
@@ -89,13 +90,24 @@ def main() -> None:
         reporter = Reporter(pipe)
         job: Job = json.loads(sys.stdin.readline())
         try:
-            run = importlib.import_module(module).prepare(job)
+            do = importlib.import_module(module)
+            if job.get("mine"):  # from here on, what imports tinytorch gets the learner's modules
+                overlay.replace(overlay.Plan(**job["mine"]["plan"]), job["mine"]["folder"])
+            run = do.prepare(job)
             limit_data(job.get("data_mb"))
             reporter.send("ready")
             sys.stdin.readline()
+            _close_stdin()
             reporter.send("result", **run(reporter))
         except (Exception, SystemExit) as error:
             reporter.send("failed", reason=reason(error, job["workload"]), code=code_of(error))
+
+
+def _close_stdin() -> None:
+    """Let `input()` in a workload fail at once, instead of waiting for the time limit."""
+    handle = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(handle, 0)
+    os.close(handle)
 
 
 def reason(error: BaseException, workload: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -18,6 +19,7 @@ from tinytorch.environment import machine
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice
 from tito.process.documents import Frozen
+from tito.process.environment import recorded_environment
 
 
 class Machine(Frozen):
@@ -58,7 +60,7 @@ def provenance(
         machine=this_machine(),
         blas=blas,
         backend=backend,
-        environment=dict(pinned) | _affinity(),
+        environment=dict(pinned) | recorded_environment() | _affinity(),
         command=command,
     )
 
@@ -66,6 +68,18 @@ def provenance(
 def this_machine() -> Machine:
     """Return the machine that this process runs on."""
     return Machine(**asdict(machine()) | {"features": list(machine().features)})
+
+
+def this_host() -> str:
+    """Return what tells this host from others of the same kind: 12 hexadecimal digits.
+
+    The SHA-256 of its name and its machine-id (machine-id(5)), which itself must not be published.
+    """
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        identity = ""  # not systemd; the name has to do
+    return hashlib.sha256(f"tinytorch {platform.node()} {identity}".encode()).hexdigest()[:12]
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:

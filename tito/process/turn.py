@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tito.errors import TitoError, printable
+from tito.files import user_path
 
 VARIABLE = "TITO_TURN"
 WAIT = 0.2  # seconds between attempts
@@ -58,7 +59,7 @@ def turn_file() -> Path:
     then take turns in two places.
     """
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else Path(f"/tmp/tinytorch-{os.getuid()}") / "measuring.lock"
+    return user_path(named) if named else Path(f"/tmp/tinytorch-{os.getuid()}") / "measuring.lock"
 
 
 def _own_folder(folder: Path) -> None:

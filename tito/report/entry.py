@@ -183,9 +183,19 @@ def _facts(receipt: Receipt) -> list[tuple[str, str]]:
         ("Model SHA-256", receipt.model_sha256),
         ("Parent SHA-256", receipt.parent or "none stated"),
         ("Verified", f"{receipt.created:%Y-%m-%d %H:%M:%S} UTC, took {units.seconds(receipt.seconds)}"),
+        ("Host", _host(receipt)),
         ("Self-test", _self_test(receipt)),
         ("Seal", receipt.seal or NONE),
     ]
+
+
+def _host(receipt: Receipt) -> str:
+    """Which machine of its kind, and the anchors by which its figures compare with those of others."""
+    anchors = (
+        f"anchor {one.entry} {'ties' if one.ties else 'differs'}: {one.theirs:.3f} on {one.host}, {one.here:.3f} here"
+        for one in receipt.anchors
+    )
+    return "; ".join([receipt.host or NONE, *anchors])
 
 
 def _self_test(receipt: Receipt) -> str:

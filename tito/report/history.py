@@ -22,6 +22,11 @@ def primary(record: Record) -> tuple[CaseResult, str] | None:
     return (case, gates[0].criterion.metric) if gates else None
 
 
+def backend_of(record: Record) -> str:
+    """Return the kernel backend of a record; older ones, which name none, used NumPy."""
+    return record.provenance.backend.name if record.provenance.backend else "numpy"
+
+
 def table(records: Sequence[Record], case: str, metric: str) -> pd.DataFrame:
     """Return one row for each record, oldest first, with the figures of one metric of one case.
 
@@ -34,13 +39,26 @@ def table(records: Sequence[Record], case: str, metric: str) -> pd.DataFrame:
             "suite": record.suite,
             "version": record.provenance.suite_sha256,
             "machine": record.provenance.machine.fingerprint,
+            "backend": backend_of(record),
             "full": record.full,
             "status": record.status,
             **_figures(record, case, metric),
         }
         for record in records
     ]
-    columns = ["id", "created", "suite", "version", "machine", "full", "status", "metric", "p50_us", "train_seconds"]
+    columns = [
+        "id",
+        "created",
+        "suite",
+        "version",
+        "machine",
+        "backend",
+        "full",
+        "status",
+        "metric",
+        "p50_us",
+        "train_seconds",
+    ]
     frame = pd.DataFrame(rows, columns=columns)
     frame["created"] = pd.to_datetime(frame["created"], utc=True)
     return frame.sort_values("created", kind="stable", ignore_index=True)
@@ -60,11 +78,12 @@ def _figures(record: Record, name: str, metric: str) -> dict[str, float | None]:
 def comparable(records: Sequence[Record], shown: Record) -> tuple[pd.DataFrame, int]:
     """Return the rows comparable with the shown record, and how many were left out for another version of its suite.
 
-    Comparable are full runs of its suite on its machine that did not fail.
+    Comparable are full runs of its suite on its machine, with its kernel backend, that did not fail.
     """
     case, metric = primary(shown) or (None, "")
     frame = table(records, case.name if case else "", metric)
     same = (frame["suite"] == shown.suite) & (frame["machine"] == shown.provenance.machine.fingerprint)
+    same &= frame["backend"] == backend_of(shown)
     runs = frame[same & frame["full"].astype(bool) & (frame["status"] != "failed")]
     rows = runs[runs["version"] == shown.provenance.suite_sha256]
     return rows, len(runs) - len(rows)

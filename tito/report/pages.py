@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jinja2 import Environment
@@ -73,9 +74,13 @@ def _others(folder: Path) -> list[str]:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Return each suite's newest full run, or its newest other run if there is none, in historical order."""
+    """Return each suite's newest full run, or its newest other run if there is none, in historical order.
+
+    A run from a clock that was set to the future does not hide those after it.
+    """
+    now = datetime.now(UTC) + timedelta(days=1)
     best: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: (record.full, record.created)):
+    for record in sorted(records, key=lambda record: (record.full, record.created < now, record.created)):
         best[record.suite] = record
     return sorted(best.values(), key=lambda record: (record.year, record.suite))
 

@@ -30,8 +30,8 @@ UNWRITTEN = ": yours to write"  # the end of the message that a blank body raise
 ANSWERS: Mapping[CheckpointState, str] = {
     "passed": "yes",
     "failed": "not yet",
-    "changed": "changed since the last test",
-    "ready": "ready to test",
+    "changed": "test again",
+    "ready": "ready",
     "locked": "later",
 }
 ANSWER_STYLE = {"passed": "green", "failed": "red", "changed": "yellow", "ready": "bold", "locked": "dim"}
@@ -52,7 +52,7 @@ def state_of(one: ModuleProgress) -> str:
     if one.state == "locked":
         return "later"
     if one.state == "started" and one.stale:
-        return "changed since the last test"
+        return "test again"
     return one.state
 
 
@@ -176,7 +176,8 @@ def _begun(progress: Progress) -> Iterator[RenderableType]:
 
 def list_checkpoints(journey: Journey) -> RenderableType:
     """Return one line for each checkpoint: its question, and the answer."""
-    made = table("checkpoint", "", "", "")
+    made = table("", "checkpoint", "", "")
+    made.padding = (0, 2, 0, 0)  # so that a line fits 60 columns
     for one, state in journey.checkpoints:
         made.add_row(one.key, one.name, one.question, Text(ANSWERS[state], style=ANSWER_STYLE[state]))
     return made

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from tito.compete.ranking import Board, Row, Standing, Unranked
-from tito.compete.receipt import ProblemText, QualityMetric, Receipt
+from tito.compete.receipt import Anchor, ProblemText, QualityMetric, Receipt
 from tito.errors import printable
 from tito.report import standings, units
 from tito.report.entry import ratio_text
@@ -230,6 +230,12 @@ def problem_line(problem: ProblemText) -> str:
     """Return a problem as `tito check` prints it: code file: field: found X, expected Y."""
     where = f"{problem.file}: {problem.field}" if problem.field else problem.file
     return printable(f"{problem.code} {where}: found {problem.found}, expected {problem.expected}")
+
+
+def anchor_line(anchor: Anchor) -> str:
+    """Return what measuring another host's entry here showed."""
+    verdict = "ties, so both hosts share a ground" if anchor.ties else "differs, so this host has a ground of its own"
+    return printable(f"anchor {anchor.entry}: {anchor.theirs:.3f}x there, {anchor.here:.3f}x here: {verdict}")
 
 
 def _why(one: Unranked) -> str:

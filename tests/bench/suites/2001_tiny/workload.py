@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -97,7 +98,11 @@ def evaluate(model: Model, data: Data, parameters: Parameters) -> Any:
     exhibit = {"kind": "confusion", "title": "Clouds", "classes": ["a", "b"], "counts": counts}
     good = {"metrics": {"accuracy": accuracy}, "exhibits": [exhibit]}
     raw = {"correct": ((data["x"] @ model.weight > 0) == data["label"]).astype(float).tolist()}
-    answers |= {"raw": good | {"raw": raw}, "raw text": good | {"raw": {"correct": ["yes"]}}}
+    answers |= {
+        "no exhibits": good | {"exhibits": None},
+        "raw": good | {"raw": raw},
+        "raw text": good | {"raw": {"correct": ["yes"]}},
+    }
     return answers.get(parameters["behaviour"], good)
 
 
@@ -170,6 +175,19 @@ def _ask_for_100_gb(parameters: Parameters) -> None:
     np.ones(100 * 2**30, np.uint8)
 
 
+def _turn_back_the_clocks(parameters: Parameters) -> None:
+    for name in ("perf_counter", "perf_counter_ns", "monotonic"):
+        setattr(time, name, lambda: -3000)
+
+
+def _ask_the_user(parameters: Parameters) -> None:
+    input("continue? ")
+
+
+def _leave_a_thread(parameters: Parameters) -> None:
+    threading.Thread(target=time.sleep, args=(60,)).start()
+
+
 def _refuse(parameters: Parameters) -> None:
     raise CheckError("answers", "the clouds differ from the model's")
 
@@ -201,6 +219,9 @@ def _forge(parameters: Parameters) -> None:
 
 
 MISDEEDS: dict[str, Callable[[Parameters], Any]] = {
+    "turned clocks": _turn_back_the_clocks,
+    "question": _ask_the_user,
+    "thread": _leave_a_thread,
     "raise": _raise,
     "exit": lambda parameters: sys.exit(0),
     "leave": lambda parameters: os._exit(0),
