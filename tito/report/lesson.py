@@ -19,8 +19,8 @@ FOLDER = "lessons"
 def write_lesson(module: Module, text: str, reports: Path, drawings: Path) -> Path:
     """Write a module's lesson as a page below the folder of the reports, and return its path.
 
-    Links to files of the checkout keep their text only, because they lead nowhere from the page. The drawings, which are
-    SVG files in the folder `drawings`, are embedded in it.
+    Links to files of the checkout keep their text only, because they lead nowhere from the page. The drawings are SVG
+    files in the folder `drawings` and are embedded in the page.
 
     Raises:
         ReportError: the folder cannot be written.
