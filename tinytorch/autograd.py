@@ -8,7 +8,7 @@ first, applies its rules, and accumulates the gradients that flow to each tensor
 
 Here, g = dL/dy, `kept` is what the forward pass kept (y itself unless the op returns something else to keep), and the
 rest are the op's own inputs and settings. If broadcasting expanded an input, `backward` reduces the gradient to the
-input's shape, so no rule has to. Gradient arrays may be shared or may be views, so never write into one.
+input's shape, so no rule has to. Gradient arrays may be shared or may be views, so a rule never writes into one.
 
 Later modules use `derivative` to register their rules next to their ops.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.tensor import Array, Node, Op, Tensor
 
@@ -171,6 +173,8 @@ def joint_derivative(op: Op, rule: Rule) -> None:
 
 _FREED = Node(Op("freed", lambda: None), (), {}, None)
 
+HOOKS: dict[int, Callable[[Array], Array]] = {}  # id of a tensor -> a function of its gradient; see `ops.hooks`
+
 
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
     """Add d(output)/d(leaf) to `.grad` of every leaf that requires a gradient.
@@ -188,19 +192,31 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
         raise GradientError("backward: this tensor depends on nothing that requires a gradient")
     gradients = {id(output): _initial_gradient(output, gradient)}
     order = topological_order(output)
+    taken: set[int] = set()
     while order:  # popping frees each intermediate tensor and its gradient as soon as they have been used
         tensor = order.pop()
         g = gradients.pop(id(tensor), None)
         if g is None:  # reached only through rules that are None
             continue
+        if HOOKS and id(tensor) in HOOKS:
+            g = HOOKS[id(tensor)](g)
         if tensor.node is None:
-            tensor.grad = Tensor(g if tensor.grad is None else tensor.grad.data + g)
+            tensor.grad = Tensor(_own(g, taken) if tensor.grad is None else tensor.grad.data + g)
             continue
         for x, gx in input_gradients(tensor.node, g):
             key = id(x)
             gradients[key] = _sum(gradients[key], gx) if key in gradients else gx
         if not retain_graph:
             tensor.node = _FREED
+
+
+def _own(g: Array, taken: set[int]) -> Array:
+    """Return g, or a copy if another leaf's gradient uses the same memory or g cannot be written into."""
+    owner = id(g if g.base is None else g.base)
+    if owner in taken or not g.flags.writeable:
+        return g.copy()
+    taken.add(owner)
+    return g
 
 
 def _sum(a: Array, b: Array) -> Array:
@@ -228,8 +244,22 @@ def topological_order(output: Tensor) -> list[Tensor]:
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None:
-                stack.extend((x, False) for x in tensor.node.inputs if isinstance(x, Tensor) and x.requires_grad)
+                stack.extend((x, False) for x in inputs_of(tensor.node) if isinstance(x, Tensor) and x.requires_grad)
     return order
+
+
+def inputs_of(node: Node) -> tuple[Any, ...]:
+    """Return the node's inputs as they were when it was recorded: `x += y` may have moved x since then."""
+    return tuple(changes.at(x, node.time) for x in node.inputs) if changes.moved else node.inputs
+
+
+def _check_unchanged(node: Node) -> None:
+    for i, x in enumerate(inputs_of(node)):
+        if isinstance(x, Tensor) and changes.changed_since(x.data, node.time):
+            raise GradientError(
+                f"backward: input {i} of '{node.op.name}', {type(x).__name__} of shape {x.shape}, was changed in place "
+                f"after the forward pass, as by an optimizer's step; call backward() first, or compute the loss again"
+            )
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
@@ -239,9 +269,12 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     rules = DERIVATIVES.get(node.op)
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
-    arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+    if changes.clock != node.time:
+        _check_unchanged(node)
+    inputs = inputs_of(node)
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
-    for i, x in enumerate(node.inputs):
+    for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:
             continue
         if joint is not None:
@@ -340,3 +373,10 @@ def check_grads(f: Callable[..., Tensor], *inputs: Array, eps: float = 1e-6, tol
 
 
 T.use_differentiator(backward)
+
+
+def __getattr__(name: str) -> Any:
+    """Return `grad` and PyTorch's other names that the course does not teach; see `ops.hooks`."""
+    if name in ("enable_grad", "grad", "inference_mode", "set_grad_enabled"):
+        return getattr(import_module("tinytorch.ops.hooks"), name)
+    raise AttributeError(f"module 'tinytorch.autograd' has no attribute {name!r}")

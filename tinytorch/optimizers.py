@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
@@ -71,6 +72,7 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
+                    changes.note(parameter.data)
                     self.update(parameter.data, parameter.grad.data, self.state[i], self._scratch[i], group)
                 i += 1
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.extension import TensorExtension
 from tinytorch.base.random import default_generator
 
 if TYPE_CHECKING:
@@ -41,12 +43,16 @@ class Op:
 
 
 class Node:
-    """The record of how a tensor was computed: the op, its inputs, its settings, and what the forward pass kept."""
+    """The record of how a tensor was computed: the op, its inputs, its settings, what the forward pass kept, and when.
 
-    __slots__ = ("attrs", "inputs", "kept", "op")
+    The time is the clock of `base.changes`, which counts changes in place.
+    """
+
+    __slots__ = ("attrs", "inputs", "kept", "op", "time")
 
     def __init__(self, op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any], kept: Any) -> None:
         self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
+        self.time = changes.clock
 
 
 Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
@@ -137,7 +143,7 @@ def use_differentiator(differentiate: Callable[..., None]) -> None:
     _differentiate = differentiate
 
 
-class Tensor:
+class Tensor(TensorExtension):
     """An n-dimensional array with a gradient.
 
     Args:
@@ -158,7 +164,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
-    __array_ufunc__ = None  # `array + tensor` calls Tensor.__radd__, not NumPy
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         self.data: Array = _as_array(data, dtype)
