@@ -204,7 +204,7 @@ _OBJECTS = {"backends": "ops.platform", "cuda": "ops.platform"}
 _DTYPES = (
     "bfloat16 bool double float float16 float32 float64 half int int16 int32 int64 int8 long short uint16 uint32 "
     "uint64 uint8"
-).split()
+)
 _NUMBERS = {"inf": float("inf"), "nan": float("nan"), "pi": 3.141592653589793}
 
 
@@ -224,7 +224,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"tinytorch.{name}")
     if name in _OBJECTS:
         return getattr(import_module(f"tinytorch.{_OBJECTS[name]}"), name)
-    if name in _DTYPES:
+    if name in _DTYPES.split():
         return import_module("tinytorch.base.devices").as_dtype(name)
     if name in _NUMBERS:
         return _NUMBERS[name]
@@ -235,7 +235,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, *_PACKAGES, *_OBJECTS, *_DTYPES, *_NUMBERS})
+    return sorted({*globals(), *_MODULE_OF, *_PACKAGES, *_OBJECTS, *_DTYPES.split(), *_NUMBERS})
 
 
 __all__ = [

@@ -278,5 +278,5 @@ NAMES = (
     "Generator arange as_tensor bernoulli empty eye finfo from_numpy full full_like iinfo is_floating_point is_tensor "
     "linspace logspace multinomial normal ones ones_like rand rand_like randint randn randn_like randperm tensor "
     "zeros zeros_like"
-).split()
+)
 METHODS: dict[str, Any] = {"bernoulli": bernoulli, "multinomial": multinomial}

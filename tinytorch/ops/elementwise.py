@@ -435,9 +435,9 @@ NAMES = (
     "clamp_min cos cosh div eq erf erfc exp exp2 expm1 floor floor_divide fmod frac ge gt isfinite isinf isnan le lerp "
     "log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor lt maximum minimum mul ne neg pow "
     "reciprocal remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
-).split()
+)
 METHODS: dict[str, Any] = {
-    **{name: globals()[name] for name in [*NAMES, "relu", "sigmoid", "tanh", "softmax", "log_softmax"]},
+    **{name: globals()[name] for name in [*NAMES.split(), "relu", "sigmoid", "tanh", "softmax", "log_softmax"]},
     "clip": clamp,
     "divide": div,
     "multiply": mul,

@@ -189,8 +189,8 @@ def searchsorted(sequence: Any, values: Any, *, right: bool = False) -> Tensor:
 NAMES = (
     "gather index_add index_copy index_fill index_select isin masked_fill masked_select scatter scatter_add "
     "searchsorted take take_along_dim"
-).split()
+)
 METHODS: dict[str, Any] = {
-    **{name: globals()[name] for name in NAMES},
+    **{name: globals()[name] for name in NAMES.split()},
     "where": lambda x, condition, other: T.where(condition, x, as_tensor(other)),
 }

@@ -277,12 +277,12 @@ def _reshaper(function: Callable[..., Tensor]) -> Change:
 _FUNCTIONS = (
     "abs addcdiv addcmul clamp clamp_max clamp_min cos exp floor lerp log neg pow reciprocal relu round rsqrt sigmoid sin "
     "sqrt square tanh"
-).split()
-_INDEXED = "index_add index_copy index_fill masked_fill scatter scatter_add".split()
+)
+_INDEXED = "index_add index_copy index_fill masked_fill scatter scatter_add"
 
 METHODS: dict[str, Any] = {
-    **{f"{name}_": _changer(f"{name}_", elementwise.METHODS[name]) for name in _FUNCTIONS},
-    **{f"{name}_": _changer(f"{name}_", getattr(indexing, name)) for name in _INDEXED},
+    **{f"{name}_": _changer(f"{name}_", elementwise.METHODS[name]) for name in _FUNCTIONS.split()},
+    **{f"{name}_": _changer(f"{name}_", getattr(indexing, name)) for name in _INDEXED.split()},
     **{f"{name}_": _changer(f"{name}_", getattr(elementwise, name)) for name in ("add", "sub", "mul", "div")},
     "__iadd__": add, "__isub__": sub, "__imul__": mul, "__itruediv__": div, "__ipow__": power, "__setitem__": setitem,
     "zero_": zero_, "fill_": fill_, "uniform_": uniform_, "normal_": normal_, "copy_": copy_,

@@ -153,5 +153,5 @@ def einsum(equation: str, *tensors: Any) -> Tensor:
     return apply(einsum_, *map(as_tensor, given), terms=terms, result=result)
 
 
-NAMES = "addmm baddbmm bmm cdist dot einsum inner matmul mm mv outer trace".split()
-METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES if name != "einsum"}
+NAMES = "addmm baddbmm bmm cdist dot einsum inner matmul mm mv outer trace"
+METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES.split() if name != "einsum"}

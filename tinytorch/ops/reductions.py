@@ -305,5 +305,5 @@ def numel(x: Tensor) -> int:
 NAMES = (
     "all allclose amax amin any argmax argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
     "logsumexp max mean median min nansum nonzero norm numel prod sort std sum topk unique var"
-).split()
-METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES}
+)
+METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES.split()}

@@ -355,9 +355,9 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 NAMES = (
     "broadcast_to chunk clone diag diagonal flatten flip movedim narrow permute ravel repeat_interleave reshape roll "
     "select split squeeze t tensor_split tile transpose tril triu unbind unflatten unsqueeze"
-).split()
+)
 METHODS: dict[str, Any] = {
-    **{name: globals()[name] for name in NAMES},
+    **{name: globals()[name] for name in NAMES.split()},
     "contiguous": contiguous, "dim": dim, "expand_as": expand_as, "is_contiguous": is_contiguous, "repeat": repeat,
     "reshape_as": view_as, "size": size, "stride": stride, "unfold": unfold, "view": view, "view_as": view_as,
     "new_empty": new_zeros, "new_full": new_full, "new_ones": new_ones, "new_tensor": new_tensor,
