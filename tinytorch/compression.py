@@ -14,6 +14,7 @@ import numpy as np
 from tinytorch.activations import log_softmax, softmax
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.numbers import python_number
 from tinytorch.dataloader import Batch, Transform
 from tinytorch.embeddings import Embedding
 from tinytorch.layers import Linear, Module, Parameter
@@ -169,6 +170,7 @@ class GradualPruning(Optimizer):
         names: Collection[str] | None = None,
     ) -> None:
         check_share("sparsity", sparsity)
+        steps, every = python_number(steps), python_number(every)
         if not 0 <= initial <= sparsity:
             raise SettingError(f"GradualPruning: initial sparsity {initial}: expected 0 <= initial <= {sparsity}")
         if steps < 1 or every < 1:

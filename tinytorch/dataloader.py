@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.numbers import python_number
 from tinytorch.tensor import Array
 
 Batch = tuple[Array, ...]
@@ -72,6 +73,7 @@ class DataLoader:
         seed: int = 0,
         transform: Transform | None = None,
     ) -> None:
+        batch_size = python_number(batch_size)
         if batch_size < 1:
             raise SettingError(f"DataLoader: batch_size {batch_size}: expected at least 1")
         if len(dataset) == 0:

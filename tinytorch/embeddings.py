@@ -63,7 +63,9 @@ class Embedding(Module):
 
 
 def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
-    """Return the tokens as an array, after checking that all of them are in the vocabulary.
+    """Return the tokens as an array of NumPy's index dtype, after checking that all of them are in the vocabulary.
+
+    Products such as token * width would overflow in the 16 bits of a token file.
 
     Raises:
         SettingError: a token is not an integer from 0 to vocabulary - 1. The message states the token and its position.
@@ -75,7 +77,7 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
         wrong = np.argwhere((array < 0) | (array >= vocabulary))[0]
         place = ", ".join(str(i) for i in wrong)
         raise SettingError(f"token {array[tuple(wrong)]} at ({place}): expected 0 to {vocabulary - 1}")
-    return array
+    return array.astype(np.intp, copy=False)
 
 
 class LearnedPositions(Module):

@@ -1,8 +1,9 @@
 """Module 04: layers. A layer consists of its parameters, set in `__init__`, and one expression in `forward`.
 
 `Module` finds its parameters, buffers, and submodules by walking its own attributes, in the order in which they were
-set. A `Parameter` is trained, any other `Tensor` is a buffer (saved, but not trained), and a `Module` or a list of
-modules holds submodules. Names and layouts follow PyTorch, so weights saved from PyTorch load unchanged.
+set, and the lists, tuples, and dicts in them, at any depth. A `Parameter` is trained. Any other `Tensor` that
+`__init__` sets is a buffer (saved, but not trained); one that `forward` keeps is neither. Names and layouts follow
+PyTorch, so weights saved from PyTorch load unchanged.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -32,10 +34,39 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
+def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
+    """Return an `__init__` that calls `note_buffers` at its end, unless a subclass's `__init__` called it."""
+
+    @wraps(init)
+    def __init__(self: Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807 (the name in tracebacks)
+        init(self, *args, **kwargs)
+        if type(self).__init__ is __init__:
+            self.note_buffers()
+
+    return __init__
+
+
 class Module:
     """Base class of all layers and networks."""
 
+    __slots__ = ("__dict__", "__weakref__", "_buffers")  # not in `vars(module)`, which is what `__init__` set
+
     training: bool = True
+    _buffers: dict[str, bool]  # name -> whether the tensor belongs to the state_dict
+
+    @_noting_buffers
+    def __init__(self) -> None:
+        pass
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = _noting_buffers(cls.__init__)  # type: ignore[method-assign]
+
+    def note_buffers(self) -> None:
+        """Make the tensors in the attributes buffers. Runs at the end of `__init__`: later ones are not buffers."""
+        chosen = getattr(self, "_buffers", {})
+        self._buffers = {name: True for name, value in self._held() if isinstance(value, Tensor)} | chosen
 
     def forward(self, *args: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -43,13 +74,19 @@ class Module:
     def __call__(self, *args: Any) -> Any:
         return self.forward(*args)
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the direct submodules, including those in lists (named `list.0`, `list.1`, ...)."""
+    def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+            yield from held_in(name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set an attribute to a tensor that is saved but not trained, or with `persistent=False` not saved either."""
+        self._buffers = getattr(self, "_buffers", {}) | {name: persistent}
+        setattr(self, name, tensor)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the direct submodules, including those in lists and dicts (`list.0`, `dict.key`, `list.0.key`, ...)."""
+        yield from ((name, part) for name, part in self._held() if isinstance(part, Module))
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all its submodules, recursively."""
@@ -71,11 +108,12 @@ class Module:
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yield parameters and buffers with their full names; a shared one is yielded under each of its names."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+        buffers = getattr(self, "_buffers", None)  # None while __init__ runs: every tensor counts
+        for name, value in self._held():
+            if isinstance(value, Parameter) or (
+                isinstance(value, Tensor) and (buffers is None or buffers.get(name, False))
+            ):
                 yield prefix + name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{prefix}{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor))
         for name, child in self.named_children():
             yield from child.named_tensors(f"{prefix}{name}.")
 
@@ -107,8 +145,16 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers by name, with PyTorch's names and layouts."""
-        return dict(self.named_tensors())
+        """Return all parameters and buffers by name, with PyTorch's names and layouts.
+
+        Raises:
+            SettingError: two tensors have one name, as those of {1: ..., "1": ...} would.
+        """
+        state: dict[str, Tensor] = {}
+        for name, value in self.named_tensors():
+            if state.setdefault(name, value) is not value:
+                raise SettingError(f"{type(self).__name__}: two tensors are named {name}: rename a key of a dict")
+        return state
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """Copy values into the parameters and buffers, keeping each one's dtype.
@@ -145,7 +191,7 @@ class Module:
         from tinytorch.base.files import save_arrays  # here: pathlib would cost `import tinytorch` a tenth of its time
 
         once: dict[int, tuple[str, Tensor]] = {}
-        for name, value in self.named_tensors():
+        for name, value in self.state_dict().items():
             once.setdefault(id(value), (name, value))
         return save_arrays(path, {name: value.data for name, value in once.values()})
 
@@ -162,6 +208,31 @@ class Module:
             self.load_state_dict(arrays)
         except StateError as error:
             raise StateError(f"{path}: {error}") from None
+
+
+CONTAINERS = (list, tuple, dict, set, frozenset)
+HELD = (Module, Tensor, *CONTAINERS)
+
+
+def held_in(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
+    """Yield (name, value) if the value is a module or tensor, and those in a list, tuple, or dict at any depth.
+
+    The entries of `blocks = [a, {"key": b}]` are named `blocks.0` and `blocks.1.key`. `above` holds the ids of the
+    containers around the value: one that contains itself is searched once.
+
+    Raises:
+        SettingError: a set holds a module or tensor. It has no order, so a name would mean another one in each run.
+    """
+    if isinstance(value, (Module, Tensor)):
+        yield name, value
+    elif isinstance(value, (set, frozenset)):
+        if any(isinstance(part, (Module, Tensor)) for part in value):
+            raise SettingError(f"{name}: a set of modules or tensors: expected a list, tuple, or dict, with an order")
+    elif isinstance(value, CONTAINERS) and id(value) not in above:
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in entries:
+            if isinstance(part, HELD):
+                yield from held_in(f"{name}.{key}", part, (*above, id(value)))
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:

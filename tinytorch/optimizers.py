@@ -14,6 +14,7 @@ import numpy as np
 
 from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, SettingError, StateError
+from tinytorch.base.numbers import python_number
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
 
@@ -242,7 +243,8 @@ class StepLR(LambdaLR):
     """Step decay: lr * gamma^floor(t / step_size) at step t."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        super().__init__(optimizer, lambda t: gamma ** (t // step_size))
+        steps = python_number(step_size)
+        super().__init__(optimizer, lambda t: gamma ** (t // steps))
 
 
 class CosineLR(LambdaLR):
@@ -254,6 +256,7 @@ class CosineLR(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0) -> None:
+        total, warmup = python_number(total), python_number(warmup)
         if not 0 <= warmup < total:
             raise SettingError(f"CosineLR: warmup {warmup} of {total} steps: expected 0 <= warmup < total")
 

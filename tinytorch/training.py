@@ -24,6 +24,7 @@ import numpy as np
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError, StateError
 from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.base.numbers import python_number
 from tinytorch.base.random import get_rng_state, set_rng_state
 from tinytorch.layers import Module
 from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
@@ -104,6 +105,7 @@ class Trainer:
         autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
         scaler: Scaler | None = None,
     ) -> None:
+        accumulate, patience = python_number(accumulate), python_number(patience)
         if accumulate < 1:
             raise SettingError(f"Trainer: accumulate {accumulate}: expected at least 1")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
@@ -134,6 +136,7 @@ class Trainer:
 
         Ctrl-C finishes the current step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
         """
+        epochs = python_number(epochs)
         self._check_loaders(loader, validation)
         report = report or _default_report()
         length = self.epoch_length = len(loader)

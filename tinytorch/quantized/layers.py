@@ -72,9 +72,9 @@ class QuantizedLayer(Module):
         self.output_scale = Tensor(np.ones((), np.float32)) if output_dtype else None
         self._prepared: tuple[tuple[object, ...], Any] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Leave out the prepared kernel, whose native memory cannot be copied. A copy prepares its weights again."""
-        return {**vars(self), "_prepared": None}
+        return {**vars(self), "_prepared": None}, {"_buffers": self._buffers}
 
     def forward(self, x: Tensor) -> Tensor:
         return apply(Op(type(self).__name__, self.outputs), x)

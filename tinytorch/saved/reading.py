@@ -152,4 +152,6 @@ def _build(node: PlannedLayer, tensors: Mapping[str, Tensor]) -> Any:
     layer: Any = object.__new__(kind.make)
     for name in kind.attributes:
         setattr(layer, name, values[name])
+    if isinstance(layer, Module):
+        layer.note_buffers()
     return layer
