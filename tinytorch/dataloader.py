@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.extension import LoaderExtension
 from tinytorch.base.numbers import python_number
 from tinytorch.tensor import Array
 
@@ -48,7 +49,7 @@ class TensorDataset:
         return tuple(array[indices] for array in self.arrays)
 
 
-class DataLoader:
+class DataLoader(LoaderExtension):
     """Iterates over a data set in batches.
 
     Args:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.extension import ModuleExtension
 from tinytorch.base.random import default_generator
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -46,7 +47,7 @@ def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
-class Module:
+class Module(ModuleExtension):
     """Base class of all layers and networks."""
 
     __slots__ = ("__dict__", "__weakref__", "_buffers")  # not in `vars(module)`, which is what `__init__` set
@@ -68,11 +69,13 @@ class Module:
         chosen = getattr(self, "_buffers", {})
         self._buffers = {name: True for name, value in self._held() if isinstance(value, Tensor)} | chosen
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
-    def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks is not None:
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
 
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
@@ -325,8 +328,8 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Callable[[Tensor], Tensor]:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Callable[[Tensor], Tensor]:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, SettingError, StateError
+from tinytorch.base.extension import OptimizerExtension
 from tinytorch.base.numbers import python_number
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
@@ -21,7 +22,7 @@ from tinytorch.tensor import Array, Tensor
 ParameterGroup = dict[str, Any]
 
 
-class Optimizer:
+class Optimizer(OptimizerExtension):
     """Base class of all optimizers: parameter groups with their own settings, and state arrays for each parameter.
 
     Args:

@@ -4,8 +4,8 @@ The course's `Tensor` and `Module` inherit from two classes of this file. Their 
 imports the file that defines the function and puts it in the placeholder's place. So `import tinytorch` pays for none
 of them, and a file of the course contains only what it teaches.
 
-The course's own methods also accept NumPy's names `axis` and `keepdims`, and PyTorch's longer signatures: see
-`LONGER`.
+The course's own methods also accept NumPy's names `axis` and `keepdims`, and PyTorch's longer signatures: see the end
+of this file.
 """
 
 from __future__ import annotations
@@ -58,11 +58,14 @@ TENSOR_METHODS = {
 # The methods of modules, by the file of `tinytorch.nn` that defines them
 MODULE_METHODS = {
     "modules": (
-        "__repr__ add_module apply bfloat16 buffers children cpu cuda double extra_repr float get_buffer "
-        "get_parameter get_submodule half named_buffers register_buffer register_forward_hook "
+        "__repr__ _call_with_hooks add_module apply bfloat16 buffers children cpu cuda double extra_repr float get_buffer "
+        "get_parameter get_submodule half named_buffers register_forward_hook "
         "register_forward_pre_hook register_module register_parameter requires_grad_ to type"
     ),
 }
+
+
+Method = Callable[..., Any]
 
 
 class Later:
@@ -82,11 +85,9 @@ class TensorExtension:
 
     __slots__ = ()
 
-    def __init_subclass__(cls) -> None:
-        for name, lengthen in LONGER.items():
-            if name in cls.__dict__:
-                original = cls.__dict__[name]
-                setattr(cls, name, update_wrapper(lengthen(original), original))
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, TENSOR_LONGER)
 
     if TYPE_CHECKING:
 
@@ -106,11 +107,48 @@ class TensorExtension:
 
 
 class ModuleExtension:
-    """Base class of `Module`: the methods of `MODULE_METHODS`."""
+    """Base class of `Module`: the methods of `MODULE_METHODS`, and longer signatures, as for tensors."""
+
+    __slots__ = ()
+    _hooks: dict[str, list[Any]] | None = None  # what to call before and after forward
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, MODULE_LONGER)
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+class OptimizerExtension:
+    """Base class of `Optimizer`: its text and `add_param_group`, and longer signatures."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, OPTIMIZER_LONGER)
+        if OptimizerExtension in cls.__bases__:
+            _lengthen(cls, {"__init__": _keep_defaults})
+
+    if TYPE_CHECKING:
+
+        def add_param_group(self, group: dict[str, Any]) -> None: ...
+
+
+class LoaderExtension:
+    """Base class of `DataLoader`: its text."""
+
+    __slots__ = ()
+
+
+def _lengthen(cls: type, longer: dict[str, Callable[[Method], Method]]) -> None:
+    """Replace the methods that the class defines itself by ones with longer signatures, which call them."""
+    for name, lengthen in longer.items():
+        if name in vars(cls):
+            original = vars(cls)[name]
+            setattr(cls, name, update_wrapper(lengthen(original), original))
 
 
 def _lend(owner: type, package: str, methods: dict[str, str]) -> None:
@@ -121,11 +159,11 @@ def _lend(owner: type, package: str, methods: dict[str, str]) -> None:
 
 _lend(TensorExtension, "ops", TENSOR_METHODS)
 _lend(ModuleExtension, "nn", MODULE_METHODS)
+_lend(OptimizerExtension, "optim", {"groups": "__repr__ add_param_group"})
+_lend(LoaderExtension, "utils", {"text": "__repr__"})
 
 
 # Longer signatures ------------------------------------------------------------------------------------
-
-Method = Callable[..., Any]
 
 
 def _reduction(original: Method) -> Method:
@@ -227,7 +265,97 @@ def _to(original: Method) -> Method:
     return method
 
 
-LONGER: dict[str, Callable[[Method], Method]] = {
+def _zero_grad(original: Method) -> Method:
+    """Accept PyTorch's set_to_none; False sets the gradients to zero instead."""
+
+    def method(self: Any, set_to_none: bool = True) -> None:
+        if set_to_none:
+            original(self)
+        else:
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = type(parameter.grad)(parameter.grad.data * 0)
+
+    return method
+
+
+def _step(original: Method) -> Method:
+    """Accept a closure that computes the loss again, and return its result."""
+
+    def method(self: Any, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None if closure is None else closure()
+        original(self)
+        return loss
+
+    return method
+
+
+def _keep_defaults(original: Method) -> Method:
+    """Keep the defaults of the settings, which a group that is added later gets, too."""
+
+    def method(self: Any, parameters: Any, **defaults: Any) -> None:
+        self.defaults = defaults
+        original(self, parameters, **defaults)
+
+    return method
+
+
+def _load_state_dict(original: Method) -> Method:
+    """Accept PyTorch's `strict`, and the prefixes and buffers of `nn.loading`; return the names that did not fit."""
+
+    def method(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
+        from importlib import import_module
+
+        prepared = import_module("tinytorch.nn.loading").prepared(self, state, strict)
+        original(self, prepared.state)
+        return prepared.keys
+
+    return method
+
+
+class Parameters(list[Any]):
+    """The parameters of a module: a list, of which `next()` returns one after the other, as of PyTorch's iterator."""
+
+    place = 0
+
+    def __next__(self) -> Any:
+        if self.place >= len(self):
+            raise StopIteration
+        self.place += 1
+        return self[self.place - 1]
+
+
+def _parameters(original: Method) -> Method:
+    """Accept PyTorch's `recurse`: False returns only the module's own parameters."""
+
+    def method(self: Any, recurse: bool = True) -> Any:
+        if recurse:
+            return Parameters(original(self))
+        return Parameters(value for _, value in self._held() if getattr(value, "requires_grad", False))
+
+    return method
+
+
+def _named_parameters(original: Method) -> Method:
+    """Accept PyTorch's `prefix` and `recurse`."""
+
+    def method(self: Any, prefix: str = "", recurse: bool = True) -> Any:
+        own = None if recurse else {id(p) for p in self.parameters(recurse=False)}
+        for name, value in original(self):
+            if own is None or id(value) in own:
+                yield f"{prefix}.{name}" if prefix else name, value
+
+    return method
+
+
+MODULE_LONGER: dict[str, Callable[[Method], Method]] = {
+    "zero_grad": _zero_grad,
+    "load_state_dict": _load_state_dict,
+    "named_parameters": _named_parameters,
+    "parameters": _parameters,
+}
+OPTIMIZER_LONGER: dict[str, Callable[[Method], Method]] = {"zero_grad": _zero_grad, "step": _step}
+TENSOR_LONGER: dict[str, Callable[[Method], Method]] = {
     **dict.fromkeys(("sum", "mean", "max", "min"), _reduction),
     "var": _var,
     "argmax": _argmax,

@@ -35,7 +35,9 @@ def _exact_gelu_x(g: Array, share: Array, x: Array) -> Array:
 
 def _softplus(x: Array, beta: float, threshold: float) -> Array:
     z = beta * x
-    return np.where(z > threshold, x, (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta).astype(x.dtype, copy=False)
+    return np.where(z > threshold, x, (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta).astype(
+        x.dtype, copy=False
+    )
 
 
 def _softplus_x(g: Array, y: Array, x: Array, beta: float, threshold: float) -> Array:
@@ -245,7 +247,9 @@ class _Function(Module):
         names = list(self.settings)
         named.pop("inplace", None)
         if len(given) > len(names) + 1 or named.keys() - self.settings.keys():
-            raise SettingError(f"{type(self).__name__}: settings {given} {named}: expected {', '.join(names) or 'none'}")
+            raise SettingError(
+                f"{type(self).__name__}: settings {given} {named}: expected {', '.join(names) or 'none'}"
+            )
         for name, value in (self.settings | dict(zip(names, given, strict=False)) | named).items():
             setattr(self, name, value)
 

@@ -8,6 +8,7 @@ from typing import Any
 from tinytorch import layers
 from tinytorch.base.errors import SettingError
 from tinytorch.layers import Module, Parameter
+from tinytorch.base.course import Longer
 from tinytorch.tensor import Tensor
 
 
@@ -145,8 +146,15 @@ class Identity(Module):
         return x
 
 
-class Flatten(layers.Flatten):
+class Flatten(layers.Flatten, metaclass=Longer):
     """Flattens the dimensions from start_dim to end_dim: (N, C, H, W) -> (N, C*H*W)."""
+
+    course = layers.Flatten
+
+    @staticmethod
+    def plain(start_dim: int = 1, end_dim: int = -1) -> Any:
+        """Return the arguments for the course's layer, or None if it lacks a setting."""
+        return ((), {}) if (start_dim, end_dim) == (1, -1) else None
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -165,8 +173,15 @@ class Unflatten(Module):
         return x.unflatten(self.dim, self.unflattened_size)
 
 
-class Dropout(layers.Dropout):
+class Dropout(layers.Dropout, metaclass=Longer):
     """The course's Dropout, with p up to 1; `inplace` has no effect."""
+
+    course = layers.Dropout
+
+    @staticmethod
+    def plain(p: float = 0.5, inplace: bool = False) -> Any:
+        """Return the arguments for the course's layer, or None if it lacks a setting."""
+        return None if p == 1 else ((p,), {})
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         if not 0 <= p <= 1:

@@ -16,6 +16,7 @@ from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module, kaiming_uniform
+from tinytorch.base.course import Longer
 from tinytorch.ops.shapes import flip
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -43,7 +44,9 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
         SettingError: the mode is none of these, or there are too many widths.
     """
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
-        raise SettingError(f"pad: {tuple(pad)} for shape {x.shape}: expected two widths per dimension, from the last one on")
+        raise SettingError(
+            f"pad: {tuple(pad)} for shape {x.shape}: expected two widths per dimension, from the last one on"
+        )
     pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
     widths = tuple([(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1])
     if mode == "constant":
@@ -107,7 +110,9 @@ def conv1d(
 ) -> Tensor:  # fmt: skip
     """Convolve sequences (N, C, L) or (C, L) with weight (K, C/groups, k), as images of height 1."""
     if weight.ndim != 3 or input.ndim not in (2, 3):
-        raise ShapeError(f"conv1d: input {input.shape} and weight {weight.shape}: expected (N, C, L) and (K, C/groups, k)")
+        raise ShapeError(
+            f"conv1d: input {input.shape} and weight {weight.shape}: expected (N, C, L) and (K, C/groups, k)"
+        )
     if input.ndim == 2:
         return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     s, d = (_many(f"conv1d: {name}", value, 1)[0] for name, value in (("stride", stride), ("dilation", dilation)))
@@ -211,8 +216,16 @@ class Conv1d(_Convolution):
         return conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class Conv2d(spatial.Conv2d):
+class Conv2d(spatial.Conv2d, metaclass=Longer):
     """The course's Conv2d, with padding "same" or "valid", and modes of padding."""
+
+    course = spatial.Conv2d
+
+    @staticmethod
+    def plain(*given: Any, padding_mode: str = "zeros", **named: Any) -> Any:
+        """Return the arguments for the course's layer, or None if it lacks a setting."""
+        padding = given[4] if len(given) > 4 else named.get("padding", 0)
+        return None if isinstance(padding, str) or padding_mode != "zeros" or len(given) > 8 else (given, named)
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Any = 0,

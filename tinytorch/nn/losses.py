@@ -87,7 +87,9 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return -input[target], for log-probabilities (N, C, ...) or (C,): `cross_entropy` without the softmax."""
-    return _picked(input, target if isinstance(target, Tensor) else Tensor(target), weight, ignore_index, reduction, 0.0)
+    return _picked(
+        input, target if isinstance(target, Tensor) else Tensor(target), weight, ignore_index, reduction, 0.0
+    )
 
 
 def _factors(weight: Tensor | None, classes: int, dtype: Any) -> Array:
@@ -212,7 +214,9 @@ def poisson_nll_loss(input: Tensor, target: Any, log_input: bool = True, reducti
 # Distances ----------------------------------------------------------------------------------------------
 
 
-def mse_loss(input: Tensor, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Tensor, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean"
+) -> Tensor:
     """Return (input - target)^2."""
     if reduction == "mean":
         return L.mse_loss(input, target)
@@ -284,11 +288,15 @@ class _Loss(Module):
         names = list(self.settings)
         unknown = named.keys() - self.settings.keys()
         if unknown or len(given) > len(names):
-            raise SettingError(f"{type(self).__name__}: {', '.join(sorted(unknown)) or given}: expected {', '.join(names)}")
+            raise SettingError(
+                f"{type(self).__name__}: {', '.join(sorted(unknown)) or given}: expected {', '.join(names)}"
+            )
         for name, value in (self.settings | dict(zip(names, given, strict=False)) | named).items():
             setattr(self, name, value)
         if self.settings.get("reduction") and self.reduction not in ("mean", "sum", "none", "batchmean"):
-            raise SettingError(f"{type(self).__name__}: reduction {self.reduction!r}: expected 'mean', 'sum', or 'none'")
+            raise SettingError(
+                f"{type(self).__name__}: reduction {self.reduction!r}: expected 'mean', 'sum', or 'none'"
+            )
 
     def forward(self, *inputs: Any) -> Tensor:
         return type(self).function(*inputs, **{name: getattr(self, name) for name in self.settings})

@@ -58,7 +58,9 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"), _convolution),
     "Embedding": _embedding,
     "Flatten": lambda x: f"start_dim={getattr(x, 'start_dim', 1)}, end_dim={getattr(x, 'end_dim', -1)}",
-    "LayerNorm": lambda x: f"{getattr(x, 'normalized_shape', x.weight.shape if x.weight is not None else ())}, eps={x.eps}",
+    "LayerNorm": lambda x: (
+        f"{getattr(x, 'normalized_shape', x.weight.shape if x.weight is not None else ())}, eps={x.eps}"
+    ),
 }
 
 
@@ -75,9 +77,9 @@ def _lines(module: Module, known: set[int]) -> list[str]:
     """Return the text of a module and its parts; a shared one is shown each time, but not within itself."""
     name = type(module).__name__
     children = [] if id(module) in known else list(module.named_children())
-    inner = module.extra_repr()
     if not children:
-        return [f"{name}({inner})"]
+        return [f"{name}({module.extra_repr()})"]
+    inner = "" if type(module).extra_repr is extra_repr else module.extra_repr()
     lines = [f"{name}({inner}"]
     for key, child in children:
         first, *rest = _lines(child, known | {id(module)})
@@ -156,11 +158,6 @@ def register_parameter(self: Module, name: str, parameter: Parameter | None) -> 
     if parameter is not None and not isinstance(parameter, Parameter):
         raise SettingError(f"register_parameter: {name} is a {type(parameter).__name__}: expected a Parameter or None")
     setattr(self, name, parameter)
-
-
-def register_buffer(self: Module, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-    """Set an attribute to a tensor that is saved but not trained."""
-    setattr(self, name, tensor)
 
 
 def requires_grad_(self: Module, requires_grad: bool = True) -> Module:
@@ -245,7 +242,7 @@ METHODS: dict[str, Any] = {
     "double": lambda self: cast(self, np.float64), "extra_repr": extra_repr,
     "float": lambda self: cast(self, np.float32), "get_buffer": get_parameter, "get_parameter": get_parameter,
     "get_submodule": get_submodule, "half": lambda self: cast(self, np.float16), "named_buffers": named_buffers,
-    "register_buffer": register_buffer, "register_forward_hook": register_forward_hook,
+    "register_forward_hook": register_forward_hook,
     "register_forward_pre_hook": register_forward_pre_hook, "register_module": add_module,
     "register_parameter": register_parameter, "requires_grad_": requires_grad_, "to": to, "type": cast,
 }  # fmt: skip

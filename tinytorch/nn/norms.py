@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import transformers
+from tinytorch import spatial, transformers
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter
+from tinytorch.base.course import Longer
 from tinytorch.tensor import Tensor, apply, is_floating
 
 
@@ -51,7 +52,9 @@ def group_norm(
         ShapeError: the number of channels is not a multiple of the groups.
     """
     if x.ndim < 2 or x.shape[1] % num_groups:
-        raise ShapeError(f"group_norm: input of shape {x.shape}: expected (N, C, ...), with C a multiple of {num_groups}")
+        raise ShapeError(
+            f"group_norm: input of shape {x.shape}: expected (N, C, ...), with C a multiple of {num_groups}"
+        )
     grouped = x.reshape(x.shape[0], num_groups, -1)
     y = layer_norm(grouped, grouped.shape[-1], eps=eps).reshape(x.shape)
     return _channels(y, weight, bias)
@@ -125,11 +128,19 @@ def batch_norm(
 # Modules ------------------------------------------------------------------------------------------------
 
 
-class LayerNorm(transformers.LayerNorm):
+class LayerNorm(transformers.LayerNorm, metaclass=Longer):
     """Layer normalization over the last dimension, or several; weight and bias have their shape.
 
     Source: Ba et al. 2016, https://arxiv.org/abs/1607.06450.
     """
+
+    course = transformers.LayerNorm
+
+    @staticmethod
+    def plain(normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True) -> Any:
+        """Return the arguments for the course's layer, or None if it lacks a setting."""
+        sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        return ((sizes[0], eps, bias), {}) if len(sizes) == 1 and elementwise_affine else None
 
     def __init__(
         self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
@@ -203,13 +214,29 @@ class _BatchNorm(Module):
             if momentum is None:  # a plain average of all batches
                 momentum = 1 / float(self.num_batches_tracked.data)
         training = self.training or self.running_mean is None
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training, momentum or 0.0, self.eps)
+        return batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training, momentum or 0.0, self.eps
+        )
 
 
 class BatchNorm1d(_BatchNorm):
     """Batch normalization of (N, C) or (N, C, L). Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167."""
 
     dims = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm, spatial.BatchNorm2d, metaclass=Longer):
+    """Batch normalization of (N, C, H, W): the course's layer, unless it lacks a setting."""
+
+    dims = (4,)
+    course = spatial.BatchNorm2d
+
+    @staticmethod
+    def plain(num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+              track_running_stats: bool = True) -> Any:  # fmt: skip
+        """Return the arguments for the course's layer, or None if it lacks a setting."""
+        usual = affine and track_running_stats and momentum is not None
+        return ((num_features, eps, momentum), {}) if usual else None
 
 
 class InstanceNorm2d(Module):
