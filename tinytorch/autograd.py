@@ -26,7 +26,9 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
+from tinytorch.base import versions
 from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
 
 Rule = Callable[..., Any]
@@ -42,7 +44,7 @@ def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
 
 
 def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Return 1 where x is the maximum and 0 elsewhere; k equal maxima get 1/k each."""
+    """Return 1 where x is y, the maximum or minimum, and 0 elsewhere; k equal ones get 1/k each."""
     largest = x == _spread(y, x, dim, keepdim)
     return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
 
@@ -133,6 +135,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
     T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
     T.amax:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
+    T.amin:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
     T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),
@@ -169,7 +172,7 @@ def joint_derivative(op: Op, rule: Rule) -> None:
 
 # The backward pass ----------------------------------------------------------------------------------
 
-_FREED = Node(Op("freed", lambda: None), (), {}, None)
+_FREED = Node(Op("freed", lambda: None), (), [], {}, None)
 
 
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
@@ -239,7 +242,9 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     rules = DERIVATIVES.get(node.op)
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
-    arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+    if node.changes != versions.count:
+        check_unchanged(node)
+    arrays = node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
     for i, x in enumerate(node.inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:
@@ -251,7 +256,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
             if rule is None:
                 raise GradientError(f"backward: op '{node.op.name}' has no derivative for its input {i}")
             gx = rule(g, node.kept, *arrays, **node.attrs)
-        yield x, unbroadcast(gx, x.data)
+        yield x, unbroadcast(gx, arrays[i])
 
 
 def unbroadcast(g: Array, x: Array) -> Array:

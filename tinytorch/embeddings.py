@@ -12,6 +12,7 @@ import numpy as np
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import default_generator
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, linear
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -38,6 +39,7 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
 
 embedding = Op("embedding", lambda weight, tokens: weight.take(tokens, axis=0))
 derivative(embedding, _embedding_weight, None)
+reads(embedding, (1,))
 
 
 class Embedding(Module):

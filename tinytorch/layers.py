@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained. `name` is its full name in the module that listed it last, for messages."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
+        self.name: str | None = None
 
 
 def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
@@ -123,6 +124,7 @@ class Module:
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
                 seen.add(id(value))
+                value.name = name
                 yield name, value
 
     def parameters(self) -> list[Parameter]:

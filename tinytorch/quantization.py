@@ -22,6 +22,7 @@ import numpy as np
 from tinytorch.arrays.integers import LARGEST, SMALLEST_SCALE, row_scales
 from tinytorch.autograd import derivative, no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Linear, Module, linear
 from tinytorch.spatial import Conv2d, conv2d
 from tinytorch.surgery.parts import Watcher, watched
@@ -143,6 +144,7 @@ class Observer:
     def count(self, name: str, x: Array) -> None:
         """Add the magnitudes of x to the histogram."""
         if self.largest > 0:
+            x = x.astype(np.float64) if x.dtype.kind in "iu" else x  # the magnitude of int8(-128) is not an int8
             bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
             self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
@@ -215,6 +217,8 @@ fake_quantize_ = Op("fake_quantize", _rounding)
 fake_quantize_weight_ = Op("fake_quantize_weight", _rounding_weight)
 derivative(fake_quantize_, lambda g, inside, x, scale, dtype: g * inside)
 derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)
+reads(fake_quantize_, ())
+reads(fake_quantize_weight_, ())
 
 
 class FakeQuantized(Module):

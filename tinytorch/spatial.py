@@ -33,6 +33,7 @@ from tinytorch.arrays.windows import (
 )
 from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enabled
 
@@ -177,6 +178,8 @@ weight_columns_ = Op("weight_columns", weight_columns)
 weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
 derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
 derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
+reads(weight_columns_, ())
+reads(weight_tiles_, ())
 
 
 def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
@@ -208,6 +211,8 @@ pointwise_ = Op("conv2d (pointwise)", _forward(cv.pointwise_forward))
 joint_derivative(im2col_, _gradients(im2col_backward))
 joint_derivative(winograd_, _gradients(cv.winograd_backward))
 joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
+for _op in (im2col_, winograd_, pointwise_):
+    reads(_op, (1,), (0,), ())
 
 
 def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
@@ -319,6 +324,7 @@ max_pool2d_ = Op("max_pool2d", _max_pool2d)
 avg_pool2d_ = Op("avg_pool2d", _avg_pool2d)
 derivative(max_pool2d_, _max_pool2d_x)
 derivative(avg_pool2d_, _avg_pool2d_x)
+reads(avg_pool2d_, ())
 
 
 def max_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
@@ -434,6 +440,8 @@ batch_norm_ = Op("batch_norm", _batch_norm)
 scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
 joint_derivative(scale_, _scale_gradients)
+reads(batch_norm_, (0, 1), (0,), ())
+reads(scale_, (1,), (0,), ())
 
 
 class BatchNorm2d(Module):

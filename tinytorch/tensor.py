@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
+from tinytorch.base import versions
 from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
 from tinytorch.base.random import default_generator
 
@@ -41,12 +42,17 @@ class Op:
 
 
 class Node:
-    """The record of how a tensor was computed: the op, its inputs, its settings, and what the forward pass kept."""
+    """The record of how a tensor was computed: the op, its inputs, their arrays, its settings, and what the forward
+    pass kept. `changes` is the number of changes in place until then, so that the backward pass notices later ones.
+    """
 
-    __slots__ = ("attrs", "inputs", "kept", "op")
+    __slots__ = ("arrays", "attrs", "changes", "inputs", "kept", "op")
 
-    def __init__(self, op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any], kept: Any) -> None:
-        self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
+    def __init__(
+        self, op: Op, inputs: tuple[Operand, ...], arrays: list[Any], attrs: dict[str, Any], kept: Any
+    ) -> None:
+        self.op, self.inputs, self.arrays, self.attrs, self.kept = op, inputs, arrays, attrs, kept
+        self.changes = versions.count
 
 
 Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
@@ -123,7 +129,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         for x in inputs:
             if isinstance(x, Tensor) and x.requires_grad:
                 out.requires_grad = True
-                out.node = Node(op, inputs, attrs, kept)
+                out.node = Node(op, inputs, arrays, attrs, kept)
                 break
     return out
 
@@ -320,7 +326,8 @@ class Tensor:
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
     def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        return -(-self).max(dim, keepdim)
+        """Return the smallest value; if several elements are equal to it, they share the gradient equally."""
+        return apply(amin, self, dim=dim, keepdim=keepdim)
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """Return the variance, sum((x - mean)^2) / (n - correction)."""
@@ -397,6 +404,22 @@ def _power(x: Array, exponent: float) -> Array:
     return x**exponent
 
 
+def _neg(x: Array) -> Array:
+    if x.dtype == bool:
+        raise SettingError("neg: a boolean tensor has no negative; write x == False for its opposite")
+    return np.negative(x)
+
+
+def _sum(x: Array, dim: Axis, keepdim: bool) -> Array:
+    # NumPy would add unsigned integers as uint64, in which 5 - 10 is not -5
+    return x.sum(axis=dim, dtype=np.int64 if x.dtype.kind == "u" else None, keepdims=keepdim)
+
+
+def _mean(x: Array, dim: Axis, keepdim: bool) -> Array:
+    y = x.mean(axis=dim, keepdims=keepdim)
+    return y.astype(np.float32) if x.dtype.kind in "iub" else y
+
+
 def _matmul(a: Array, b: Array) -> Array:
     if np.ndim(a) == 0 or np.ndim(b) == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} are incompatible: "
@@ -415,7 +438,7 @@ add = Op("add", np.add)
 sub = Op("sub", np.subtract)
 mul = Op("mul", np.multiply)
 div = Op("div", np.true_divide)
-neg = Op("neg", np.negative)
+neg = Op("neg", _neg)
 power = Op("power", _power)
 matmul = Op("matmul", _matmul)
 exp = Op("exp", np.exp)
@@ -423,9 +446,10 @@ log = Op("log", np.log)
 absolute = Op("abs", np.abs)
 maximum = Op("maximum", np.maximum)
 where_ = Op("where", np.where)
-sum_ = Op("sum", lambda x, dim, keepdim: x.sum(axis=dim, keepdims=keepdim))
-mean = Op("mean", lambda x, dim, keepdim: x.mean(axis=dim, keepdims=keepdim))
+sum_ = Op("sum", _sum)
+mean = Op("mean", _mean)
 amax = Op("max", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+amin = Op("min", lambda x, dim, keepdim: x.min(axis=dim, keepdims=keepdim))
 reshape = Op("reshape", lambda x, shape: x.reshape(shape))
 permute = Op("permute", lambda x, dims: x.transpose(dims))
 expand = Op("expand", lambda x, shape: np.broadcast_to(x, shape))

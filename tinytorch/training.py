@@ -33,7 +33,7 @@ from tinytorch.tensor import Array, Tensor
 History = list[dict[str, float]]
 Loss = Callable[[Tensor, Array], Tensor]
 Measure = Callable[[Array, Array], float]
-CHECKPOINT_VERSION = "1"
+CHECKPOINT_VERSION = "2"
 PROGRESS = ("epoch", "batch", "loss_sum", "samples", "gathered", "epoch_length", "seconds", "history")
 
 
@@ -189,7 +189,7 @@ class Trainer:
             self.gathered = 0
             finite = self.scaler is None or self.scaler.unscale_(self.optimizer)
             if self.clip_norm is not None and finite:
-                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm, error_if_nonfinite=True)
             if self.scaler is None:
                 self.optimizer.step()
             else:
@@ -220,12 +220,15 @@ class Trainer:
         if self.checkpoint is None:
             return
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
+        state = self.optimizer.state_dict()
+        settings = {name: state.pop(name) for name in ("optimizer", "param_groups")}
+        arrays |= {f"optimizer.{name}": value for name, value in state.items()}
         arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
         progress = {name: getattr(self, name) for name in PROGRESS}
         progress |= {"rng": get_rng_state(), "schedule": self.schedule.step_count if self.schedule else None}
         progress |= {"scaler": self.scaler.state_dict()} if self.scaler else {}
-        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
+        metadata = {"progress": json.dumps(progress), "optimizer": json.dumps(settings)}
+        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION} | metadata)
 
     def resume(self) -> bool:
         """Continue from the checkpoint, if the file exists; return whether it does.
@@ -238,7 +241,7 @@ class Trainer:
         if self.checkpoint is None or not Path(self.checkpoint).exists():
             return False
         arrays, metadata = load_arrays(self.checkpoint)
-        if metadata.get("checkpoint") != CHECKPOINT_VERSION or "progress" not in metadata:
+        if metadata.get("checkpoint") != CHECKPOINT_VERSION or not {"progress", "optimizer"} <= metadata.keys():
             raise StateError(f"{self.checkpoint}: not a checkpoint of this version of the Trainer")
         parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "gradient": {}}
         for name, array in arrays.items():
@@ -247,7 +250,7 @@ class Trainer:
         before = {name: value.data.copy() for name, value in self.model.state_dict().items()}
         try:
             self.model.load_state_dict(parts["model"])
-            self.optimizer.load_state_dict(parts["optimizer"])
+            self.optimizer.load_state_dict(parts["optimizer"] | json.loads(metadata["optimizer"]))
         except StateError as error:
             self.model.load_state_dict(before)  # a rejected checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None
