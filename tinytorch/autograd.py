@@ -26,7 +26,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
-from tinytorch.base import versions
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
@@ -58,6 +58,16 @@ def _scatter(g: Array, x: Array, index: Any) -> Array:
     else:
         np.add.at(out, index, g)
     return out
+
+
+def _pow_a(g: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where b is 0, a^b is constant
+        return np.where(b == 0, 0, g * b * T.pow_.forward(a, b - 1))
+
+
+def _pow_b(g: Array, y: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where a is 0 and b >= 0, as in PyTorch
+        return np.where((a == 0) & (b >= 0), 0, g * y * np.log(a))
 
 
 def _matmul_a(g: Array, a: Array, b: Array) -> Array:
@@ -122,6 +132,8 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
                     lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
     T.power:       (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
+    T.pow_:        (lambda g, y, a, b: _pow_a(g, a, b),
+                    lambda g, y, a, b: _pow_b(g, y, a, b)),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
                     lambda g, y, a, b: _matmul_b(g, a, b)),
     T.exp:         (lambda g, y, x: g * y,),
@@ -242,7 +254,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     rules = DERIVATIVES.get(node.op)
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
-    if node.changes != versions.count:
+    if changes.clock != node.time:
         check_unchanged(node)
     arrays = node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)

@@ -14,12 +14,12 @@ import numpy as np
 
 from tinytorch.activations import log_softmax, softmax
 from tinytorch.autograd import no_grad
+from tinytorch.base import changes
 from tinytorch.base.errors import SettingError, ShapeError, StateError
 from tinytorch.base.numbers import python_number
-from tinytorch.base.versions import note_change
 from tinytorch.dataloader import Batch, Transform
 from tinytorch.embeddings import Embedding
-from tinytorch.layers import Linear, Module, Parameter
+from tinytorch.layers import Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.optimizers import Optimizer
 from tinytorch.quantized.layers import QuantizedLayer
@@ -84,7 +84,7 @@ def apply_masks(model: Module, masks: Masks) -> None:
     """Set the pruned weights, those whose mask is False, to 0 in place."""
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        note_change(parameters[name].data)
+        changes.note(parameters[name].data)
         # not a product: a negative number times 0 is -0.0, which a file would have to store
         np.copyto(parameters[name].data, 0, where=~mask)
 
@@ -271,8 +271,7 @@ def with_teacher(teacher: Module, transform: Transform | None = None) -> Transfo
 
     def label(batch: Batch, rng: np.random.Generator) -> Batch:
         inputs, labels, *rest = batch if transform is None else transform(batch, rng)
-        teacher.eval()
-        with no_grad():
+        with no_grad(), evaluating(teacher):
             logits = teacher(Tensor(inputs)).data
         records = np.empty(len(labels), [("label", labels.dtype), ("logits", logits.dtype, logits.shape[1:])])
         records["label"], records["logits"] = labels, logits

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, StateError
 from tinytorch.base.numbers import python_number
-from tinytorch.base.versions import note_change
 from tinytorch.inputs.parameters import leaf_parameters, listed, loaded_group, paired_groups, plain, tensors
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
@@ -82,7 +82,7 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    note_change(parameter.data)
+                    changes.note(parameter.data)
                     self.update(parameter.data, parameter.grad.data, self.state[i], self._scratch[i], group)
                 i += 1
 

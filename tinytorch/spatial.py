@@ -35,7 +35,7 @@ from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
-from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enabled
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, is_floating, is_grad_enabled
 
 PairLike = int | Pair
 
@@ -246,6 +246,7 @@ def conv2d(
         ShapeError: the channels or groups do not match, or the kernel is larger than the padded image.
         SettingError: a stride, padding, or dilation is out of range.
     """
+    x = as_tensor(x)
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight of shape {weight.shape}: expected (K, C/groups, kh, kw)")
     window = slide("conv2d", x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
@@ -359,6 +360,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
     Window i covers floor(i H/OH) to ceil((i + 1) H/OH). The means are computed as two products with averaging matrices,
     one for each direction. Shapes: (N, C, H, W) -> (N, C, OH, OW).
     """
+    x = as_tensor(x)
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d: input of shape {x.shape}: expected (N, C, H, W)")
     oh, ow = _pair("adaptive_avg_pool2d: output_size", output_size, 1)
@@ -471,6 +473,7 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = Tensor(np.array(0))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
         _check_floating("BatchNorm2d", x)

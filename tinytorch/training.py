@@ -26,7 +26,7 @@ from tinytorch.base.errors import NonFiniteError, SettingError, StateError
 from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.base.numbers import python_number
 from tinytorch.base.random import get_rng_state, set_rng_state
-from tinytorch.layers import Module
+from tinytorch.layers import Module, evaluating, mode_kept
 from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
 from tinytorch.tensor import Array, Tensor
 
@@ -135,12 +135,14 @@ class Trainer:
         monitored. The test split chooses nothing: patience does not apply to it.
 
         Ctrl-C finishes the current step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
+
+        Afterwards, each module is in the mode in which it was before, training or inference.
         """
         epochs = python_number(epochs)
         self._check_loaders(loader, validation)
         report = report or _default_report()
         length = self.epoch_length = len(loader)
-        with _deferred_interrupt() as interrupted:
+        with mode_kept(self.model), _deferred_interrupt() as interrupted:
             while self.epoch < epochs and not self._out_of_patience():
                 began = time.perf_counter()
                 for batch in loader.batches(self.epoch, start=self.batch):
@@ -202,10 +204,9 @@ class Trainer:
 
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
         """Return the mean loss (as `val_loss`, named after the split) and metrics over a loader, in inference mode."""
-        self.model.eval()
         sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
-        with no_grad():
+        with no_grad(), evaluating(self.model):
             for inputs, targets in loader.batches(0):
                 with self.autocast():
                     outputs = self.model(Tensor(inputs))

@@ -26,7 +26,7 @@ arrays = st.sampled_from(INTEGERS).flatmap(
 def test_extremes_of_integers_are_exact(x: Array, data: st.DataObject) -> None:
     dim = data.draw(st.sampled_from([None, *range(x.ndim)]))
     for name in ("min", "max"):
-        y = getattr(Tensor(x), name)(dim)
+        y = getattr(Tensor(x), f"a{name}")(dim)
         exact = getattr(x.astype(object), name)(axis=dim)
         assert y.dtype == x.dtype
         np.testing.assert_array_equal(y.data.astype(object), exact)
@@ -74,8 +74,8 @@ def test_signs_and_sums_are_pytorchs(dtype: str) -> None:
 
 def test_booleans_have_extremes_a_mean_and_a_sum_but_no_negative() -> None:
     x = Tensor(np.array([[True, False], [True, True]]))
-    assert x.min(0).data.tolist() == [True, False]
-    assert x.max(1).data.tolist() == [True, True]
+    assert x.amin(0).data.tolist() == [True, False]
+    assert x.amax(1).data.tolist() == [True, True]
     assert (x.min().item(), x.max().item(), x.sum().item(), x.mean().item()) == (False, True, 3, 0.75)
     assert (x.min().dtype, x.sum().dtype, x.mean().dtype) == (bool, np.int64, np.float32)
     with pytest.raises(SettingError, match="neg: a boolean tensor has no negative"):
@@ -85,9 +85,9 @@ def test_booleans_have_extremes_a_mean_and_a_sum_but_no_negative() -> None:
 @pytest.mark.parametrize("dim", [None, 0, 1, (0, 1), -1])
 @pytest.mark.parametrize("name", ["min", "max"])
 def test_gradient_of_an_extreme_is_shared_by_equal_elements(name: str, dim: Any) -> None:
-    check_grads(lambda x: getattr(x, name)(dim), np.random.default_rng(0).permutation(12.0).reshape(3, 4))
+    check_grads(lambda x: getattr(x, f"a{name}")(dim), np.random.default_rng(0).permutation(12.0).reshape(3, 4))
     x = Tensor(np.array([[1.0, 1.0], [1.0, 1.0]]), requires_grad=True)
-    getattr(x, name)(dim).sum().backward()
+    getattr(x, f"a{name}")(dim).sum().backward()
     assert x.grad is not None
     np.testing.assert_allclose(x.grad.data.sum(), 1 if dim in (None, (0, 1)) else 2)
     assert len(np.unique(x.grad.data)) == 1
@@ -96,7 +96,7 @@ def test_gradient_of_an_extreme_is_shared_by_equal_elements(name: str, dim: Any)
 def test_minimum_runs_in_mixed_precision() -> None:
     x = tt.randn(4, 3, requires_grad=True)
     with tt.autocast():
-        y = (x.to("float16") * 1).min(1)
+        y = (x.to("float16") * 1).amin(1)
     assert y.dtype == np.float16
     y.sum().backward()
     assert x.grad is not None

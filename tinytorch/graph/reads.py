@@ -14,7 +14,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
-from tinytorch.base import versions
+from tinytorch.base import changes
 from tinytorch.base.errors import GradientError
 from tinytorch.tensor import Array, Node, Op, Tensor
 
@@ -55,7 +55,7 @@ def check_unchanged(node: Node) -> None:
             continue
         for place in places[min(i, len(places) - 1)]:
             arrays = _arrays(node.kept if place == KEPT else node.arrays[place])
-            if any(versions.changed_since(array, node.changes) for array in arrays):
+            if any(changes.changed_since(array, node.time) for array in arrays):
                 raise GradientError(f"backward: {_described(node, place)} has been changed in place, for example by "
                                     f"an optimizer's step, since the forward pass that used it: call backward() "
                                     f"before the step, or compute the loss again after it")  # fmt: skip
@@ -74,7 +74,7 @@ def _described(node: Node, place: int) -> str:
     x: Any = None if place == KEPT else node.inputs[place]
     if not isinstance(x, Tensor):
         return f"{'the result' if place == KEPT else 'an input'} of '{node.op.name}'"
-    memory = versions.owner(node.arrays[place])
+    memory = changes.owner(node.arrays[place])
     while x.node is not None and x.node.arrays and _memory(x.node.arrays[0]) is memory:
         x = x.node.inputs[0]
     if not isinstance(x, L.Parameter):
@@ -84,4 +84,4 @@ def _described(node: Node, place: int) -> str:
 
 
 def _memory(value: Any) -> Array | None:
-    return versions.owner(value) if isinstance(value, Array) else None
+    return changes.owner(value) if isinstance(value, Array) else None
