@@ -29,6 +29,7 @@ from tinytorch import losses as S
 from tinytorch import tensor as T
 from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
 
 Rule = Callable[..., Any]
@@ -44,7 +45,7 @@ def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
 
 
 def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Return 1 where x is the maximum and 0 elsewhere; k equal maxima get 1/k each."""
+    """Return 1 where x is y, the maximum or minimum, and 0 elsewhere; k equal ones get 1/k each."""
     largest = x == _spread(y, x, dim, keepdim)
     return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
 
@@ -58,6 +59,16 @@ def _scatter(g: Array, x: Array, index: Any) -> Array:
     else:
         np.add.at(out, index, g)
     return out
+
+
+def _pow_a(g: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where b is 0, a^b is constant
+        return np.where(b == 0, 0, g * b * T.pow_.forward(a, b - 1))
+
+
+def _pow_b(g: Array, y: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where a is 0 and b >= 0, as in PyTorch
+        return np.where((a == 0) & (b >= 0), 0, g * y * np.log(a))
 
 
 def _matmul_a(g: Array, a: Array, b: Array) -> Array:
@@ -122,6 +133,8 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
                     lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
     T.power:       (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
+    T.pow_:        (lambda g, y, a, b: _pow_a(g, a, b),
+                    lambda g, y, a, b: _pow_b(g, y, a, b)),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
                     lambda g, y, a, b: _matmul_b(g, a, b)),
     T.exp:         (lambda g, y, x: g * y,),
@@ -135,6 +148,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
     T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
     T.amax:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
+    T.amin:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
     T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),
@@ -171,7 +185,7 @@ def joint_derivative(op: Op, rule: Rule) -> None:
 
 # The backward pass ----------------------------------------------------------------------------------
 
-_FREED = Node(Op("freed", lambda: None), (), {}, None)
+_FREED = Node(Op("freed", lambda: None), (), [], {}, None)
 
 HOOKS: dict[int, Callable[[Array], Array]] = {}  # id of a tensor -> a function of its gradient; see `ops.hooks`
 
@@ -253,15 +267,6 @@ def inputs_of(node: Node) -> tuple[Any, ...]:
     return tuple(changes.at(x, node.time) for x in node.inputs) if changes.moved else node.inputs
 
 
-def _check_unchanged(node: Node) -> None:
-    for i, x in enumerate(inputs_of(node)):
-        if isinstance(x, Tensor) and changes.changed_since(x.data, node.time):
-            raise GradientError(
-                f"backward: input {i} of '{node.op.name}', {type(x).__name__} of shape {x.shape}, was changed in place "
-                f"after the forward pass, as by an optimizer's step; call backward() first, or compute the loss again"
-            )
-
-
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     """Yield (input, gradient) for each input that requires one, given the gradient g of the node's result."""
     if node is _FREED:
@@ -270,9 +275,8 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
     if changes.clock != node.time:
-        _check_unchanged(node)
-    inputs = inputs_of(node)
-    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        check_unchanged(node)
+    inputs, arrays = inputs_of(node), node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:
@@ -284,7 +288,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
             if rule is None:
                 raise GradientError(f"backward: op '{node.op.name}' has no derivative for its input {i}")
             gx = rule(g, node.kept, *arrays, **node.attrs)
-        yield x, unbroadcast(gx, x.data)
+        yield x, unbroadcast(gx, arrays[i])
 
 
 def unbroadcast(g: Array, x: Array) -> Array:

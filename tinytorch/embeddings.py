@@ -12,8 +12,9 @@ import numpy as np
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import default_generator
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, linear
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
 
 SMALL_VOCABULARY = 256  # up to this size, a one-hot product is the faster gradient
 
@@ -38,6 +39,7 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
 
 embedding = Op("embedding", lambda weight, tokens: weight.take(tokens, axis=0))
 derivative(embedding, _embedding_weight, None)
+reads(embedding, (1,))
 
 
 class Embedding(Module):
@@ -94,6 +96,7 @@ class LearnedPositions(Module):
         self.weight = Parameter(default_generator().standard_normal((max_length, embedding_dim), np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         return x + self.weight[: _length(x, self.max_length, "LearnedPositions")]
 
 
@@ -110,6 +113,7 @@ class SinusoidalPositions(Module):
         return Tensor(self._table)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         return x + self._table[: _length(x, self.max_length, "SinusoidalPositions")].astype(x.dtype, copy=False)
 
 

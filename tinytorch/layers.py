@@ -20,19 +20,20 @@ import numpy as np
 from tinytorch.base.errors import SettingError, ShapeError, StateError
 from tinytorch.base.extension import ModuleExtension
 from tinytorch.base.random import default_generator
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained. `name` is its full name in the module that listed it last, for messages."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
+        self.name: str | None = None
 
 
 def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
@@ -45,6 +46,9 @@ def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
             self.note_buffers()
 
     return __init__
+
+
+PLAIN.add(Parameter)
 
 
 class Module(ModuleExtension):
@@ -126,6 +130,7 @@ class Module(ModuleExtension):
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
                 seen.add(id(value))
+                value.name = name
                 yield name, value
 
     def parameters(self) -> list[Parameter]:
@@ -177,7 +182,7 @@ class Module(ModuleExtension):
                 continue
             if arrays[name].shape != value.shape:
                 problems.append(f"{name} has shape {arrays[name].shape}, expected {value.shape}")
-            elif not np.array_equal(arrays[chosen.setdefault(id(value), name)], arrays[name], equal_nan=True):
+            elif (first := chosen.setdefault(id(value), name)) != name and not _equal(arrays[first], arrays[name]):
                 problems.append(f"{name} and {chosen[id(value)]} are one tensor but differ")
         given = {id(own[name]) for name in arrays if name in own}
         problems += [f"missing {name}" for name, value in own.items() if id(value) not in given]
@@ -288,7 +293,7 @@ class Flatten(Module):
     """Flattens all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return as_tensor(x).flatten(1)
 
 
 class Dropout(Module):
@@ -303,6 +308,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
@@ -332,11 +338,24 @@ class Sequential(Module):
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
 
+def _equal(a: Array, b: Array) -> bool:
+    """Return whether two arrays are equal, where NaN equals NaN, also in bfloat16."""
+    wide = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in (a, b)]
+    return np.array_equal(*wide, equal_nan=True)
+
+
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Put the model in inference mode; on exit, restore each module's previous mode."""
+    with mode_kept(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def mode_kept(model: Module) -> Iterator[None]:
+    """Restore each module's mode, training or inference, on exit."""
     were_training = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
 
 
 def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
@@ -65,6 +65,7 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) ->
 
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
+    prediction = as_tensor(prediction)
     if not isinstance(target, Tensor):
         target = np.asarray(target).astype(prediction.dtype, copy=False)
     _same_shape("mse_loss", prediction, target)

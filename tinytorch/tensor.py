@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from tinytorch.base import changes
+from tinytorch.base.dtypes import numpy_dtype
 from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
 from tinytorch.base.extension import TensorExtension
 from tinytorch.base.random import default_generator
@@ -43,15 +44,16 @@ class Op:
 
 
 class Node:
-    """The record of how a tensor was computed: the op, its inputs, its settings, what the forward pass kept, and when.
-
-    The time is the clock of `base.changes`, which counts changes in place.
+    """The record of how a tensor was computed: the op, its inputs, their arrays, its settings, and what the forward
+    pass kept. `time` is that of the clock in `base.changes`, so that the backward pass notices later changes in place.
     """
 
-    __slots__ = ("attrs", "inputs", "kept", "op", "time")
+    __slots__ = ("arrays", "attrs", "inputs", "kept", "op", "time")
 
-    def __init__(self, op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any], kept: Any) -> None:
-        self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
+    def __init__(
+        self, op: Op, inputs: tuple[Operand, ...], arrays: list[Any], attrs: dict[str, Any], kept: Any
+    ) -> None:
+        self.op, self.inputs, self.arrays, self.attrs, self.kept = op, inputs, arrays, attrs, kept
         self.time = changes.clock
 
 
@@ -110,8 +112,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     recording, policy = _mode.recording_and_policy
     if policy is not None:
         op, inputs = policy(op, inputs)
-    # a NumPy scalar could change the tensor's dtype; a Python number does not
-    arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    arrays = [x.data if type(x) in PLAIN else operand(x) if isinstance(x, (Tensor, np.generic)) else x for x in inputs]
     try:
         result = op.forward(*arrays, **attrs)
     except TinyTorchError:
@@ -129,10 +130,20 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         for x in inputs:
             if isinstance(x, Tensor) and x.requires_grad:
                 out.requires_grad = True
-                out.node = Node(op, inputs, attrs, kept)
+                out.node = Node(op, inputs, arrays, attrs, kept)
                 break
     return out
 
+
+def operand(x: Tensor | np.generic) -> Any:
+    """Return what an operation computes with: the array of a Tensor, or a NumPy scalar as a Python number.
+
+    A NumPy scalar could change the dtype of the result; a Python number does not.
+    """
+    return x.operand() if isinstance(x, Tensor) else x.item()
+
+
+PLAIN: set[type] = set()  # the classes of tensors whose `operand()` is `data`: it is read without a call (30 ns)
 
 _differentiate: Callable[..., None] | None = None
 
@@ -204,9 +215,13 @@ class Tensor(TensorExtension):
         """Return the value of a one-element tensor as a Python number."""
         return self.data.item()
 
+    def operand(self) -> Array:
+        """Return the array that operations compute with. A subclass may store other values, e.g. quantized ones."""
+        return self.data
+
     def detach(self) -> Tensor:
         """Return a tensor that shares the data but not the record of how it was computed."""
-        return Tensor(self.data)
+        return Tensor(self.operand())
 
     def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient. See `autograd.backward`."""
@@ -247,8 +262,10 @@ class Tensor(TensorExtension):
     def __neg__(self) -> Tensor:
         return apply(neg, self)
 
-    def __pow__(self, exponent: float) -> Tensor:
-        return apply(power, self, exponent=exponent)
+    def __pow__(self, exponent: Operand) -> Tensor:
+        if isinstance(exponent, (Tensor, np.ndarray)):
+            return apply(pow_, self, exponent)
+        return apply(power, self, exponent=exponent.item() if isinstance(exponent, np.generic) else exponent)
 
     def __matmul__(self, other: Operand) -> Tensor:
         return apply(matmul, self, other)
@@ -320,12 +337,21 @@ class Tensor(TensorExtension):
     def mean(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
-    def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """Return the largest value; if several elements are equal to it, they share the gradient equally."""
+    def amax(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the largest value along one or more dimensions; equal ones share the gradient equally."""
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
+    def amin(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the smallest value along one or more dimensions; equal ones share the gradient equally."""
+        return apply(amin, self, dim=dim, keepdim=keepdim)
+
+    def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the largest value; if several elements are equal to it, they share the gradient equally."""
+        return self.amax(dim, keepdim)
+
     def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        return -(-self).max(dim, keepdim)
+        """Return the smallest value; if several elements are equal to it, they share the gradient equally."""
+        return self.amin(dim, keepdim)
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """Return the variance, sum((x - mean)^2) / (n - correction)."""
@@ -384,10 +410,13 @@ class Tensor(TensorExtension):
 
     def to(self, dtype: DTypeLike) -> Tensor:
         """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
-        if not is_floating(np.dtype(dtype)):
+        dtype = numpy_dtype(dtype)
+        if not is_floating(dtype):
             return Tensor(self.data.astype(dtype))
-        return apply(cast, self, dtype=np.dtype(dtype))
+        return apply(cast, self, dtype=dtype)
 
+
+PLAIN.add(Tensor)
 
 # The operations, each a name and a forward function ------------------------------------------------
 
@@ -400,6 +429,28 @@ def _power(x: Array, exponent: float) -> Array:
     if exponent == -1:
         return 1 / x
     return x**exponent
+
+
+def _pow(x: Array, exponent: Array) -> Array:
+    if is_floating(x.dtype) and not is_floating(exponent.dtype):
+        exponent = exponent.astype(x.dtype)
+    return np.power(x, exponent)
+
+
+def _neg(x: Array) -> Array:
+    if x.dtype == bool:
+        raise SettingError("neg: a boolean tensor has no negative; write x == False for its opposite")
+    return np.negative(x)
+
+
+def _sum(x: Array, dim: Axis, keepdim: bool) -> Array:
+    # NumPy would add unsigned integers as uint64, in which 5 - 10 is not -5
+    return x.sum(axis=dim, dtype=np.int64 if x.dtype.kind == "u" else None, keepdims=keepdim)
+
+
+def _mean(x: Array, dim: Axis, keepdim: bool) -> Array:
+    y = x.mean(axis=dim, keepdims=keepdim)
+    return y.astype(np.float32) if x.dtype.kind in "iub" else y
 
 
 def _matmul(a: Array, b: Array) -> Array:
@@ -420,23 +471,30 @@ add = Op("add", np.add)
 sub = Op("sub", np.subtract)
 mul = Op("mul", np.multiply)
 div = Op("div", np.true_divide)
-neg = Op("neg", np.negative)
-power = Op("power", _power)
+neg = Op("neg", _neg)
+power = Op("power", _power)  # the exponent is a number
+pow_ = Op("pow", _pow)
 matmul = Op("matmul", _matmul)
 exp = Op("exp", np.exp)
 log = Op("log", np.log)
 absolute = Op("abs", np.abs)
 maximum = Op("maximum", np.maximum)
 where_ = Op("where", np.where)
-sum_ = Op("sum", lambda x, dim, keepdim: x.sum(axis=dim, keepdims=keepdim))
-mean = Op("mean", lambda x, dim, keepdim: x.mean(axis=dim, keepdims=keepdim))
-amax = Op("max", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+sum_ = Op("sum", _sum)
+mean = Op("mean", _mean)
+amax = Op("amax", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+amin = Op("amin", lambda x, dim, keepdim: x.min(axis=dim, keepdims=keepdim))
 reshape = Op("reshape", lambda x, shape: x.reshape(shape))
 permute = Op("permute", lambda x, dims: x.transpose(dims))
 expand = Op("expand", lambda x, shape: np.broadcast_to(x, shape))
 getitem = Op("getitem", _getitem)
 cast = Op("cast", lambda x, dtype: x.astype(dtype))
 concatenate = Op("cat", lambda *arrays, dim: np.concatenate(arrays, axis=dim))
+
+
+def as_tensor(x: Any) -> Tensor:
+    """Return a Tensor itself, and an array or numbers as a new Tensor; see `Tensor`."""
+    return x if isinstance(x, Tensor) else Tensor(x)
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
@@ -451,18 +509,18 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Stack tensors along a new dimension."""
-    return cat([t.unsqueeze(dim) for t in tensors], dim)
+    return cat([as_tensor(t).unsqueeze(dim) for t in tensors], dim)
 
 
 # Creating tensors ----------------------------------------------------------------------------------
 
 
 def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.zeros(shape, dtype), requires_grad)
+    return Tensor(np.zeros(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.ones(shape, dtype), requires_grad)
+    return Tensor(np.ones(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
@@ -479,6 +537,7 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     if isinstance(data, Tensor):
         data = data.data
     given = isinstance(data, (np.ndarray, np.generic))
+    dtype = None if dtype is None else numpy_dtype(dtype)
     try:
         array = np.asarray(data, dtype)
     except ValueError as error:

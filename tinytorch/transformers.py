@@ -22,6 +22,7 @@ from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, Stat
 from tinytorch.base.numbers import python_number
 from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -69,6 +70,7 @@ def _layer_norm_back(
 
 layer_norm = Op("layer_norm", _layer_norm)
 joint_derivative(layer_norm, _layer_norm_back)
+reads(layer_norm, (1,), ())
 
 
 class LayerNorm(Module):

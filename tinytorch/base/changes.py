@@ -10,6 +10,7 @@ Memory is identified by the array that owns it, so a change through a view count
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -18,32 +19,33 @@ import numpy as np
 Array = np.ndarray
 
 clock = 0
+_lock = threading.Lock()
 _changed: dict[int, tuple[weakref.ref[Array], int]] = {}  # id of the owner -> (the owner, time of its last change)
 
 
-def _owner(array: Array) -> Array:
-    base = array.base
-    return base if type(base) is np.ndarray else array
+def owner(array: Array) -> Array:
+    """Return the array whose memory this one uses: itself, or the array that it is a view of."""
+    while isinstance(array.base, Array):
+        array = array.base
+    return array
 
 
 def note(array: Array) -> None:
     """Record that the array's memory is being changed in place."""
     global clock
-    clock += 1
-    owner = _owner(array)
-    key = id(owner)
+    array = owner(array)
+    key = id(array)
     known = _changed.get(key)
-    if known is not None and known[0]() is owner:
-        _changed[key] = known[0], clock
-    else:
-        _changed[key] = weakref.ref(owner, lambda _: _changed.pop(key, None)), clock
+    reference = known[0] if known else weakref.ref(array, lambda _: _changed.pop(key, None))
+    with _lock:  # two threads must not turn the clock back
+        clock += 1
+        _changed[key] = reference, clock
 
 
 def changed_since(array: Array, time: int) -> bool:
     """Return whether the array's memory was changed in place after `time`."""
-    owner = _owner(array)
-    known = _changed.get(id(owner))
-    return known is not None and known[1] > time and known[0]() is owner
+    known = _changed.get(id(owner(array)))
+    return known is not None and known[1] > time
 
 
 # Tensors that took another place in the graph ----------------------------------------------------------
@@ -57,8 +59,9 @@ moved: dict[int, list[tuple[int, Any]]] = {}  # id of a tensor -> (time, the sta
 def move(tensor: Any, stand_in: Any) -> None:
     """Record that `tensor` becomes a new result, and `stand_in` keeps its old place in the graph."""
     global clock
-    clock += 1
     key = id(tensor)
+    with _lock:
+        clock += 1
     if key not in moved:
         moved[key] = []
         weakref.finalize(tensor, moved.pop, key, None).atexit = False
