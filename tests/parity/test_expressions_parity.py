@@ -17,7 +17,7 @@ import tinytorch.nn.functional as functional
 from tests import torch_style as S
 from tinytorch.tensor import Tensor
 
-TABLES = (S.ELEMENTWISE, S.SHAPES, S.REDUCTIONS, S.INDEXING, S.PRODUCTS, S.FUNCTIONAL, S.LOSSES)
+TABLES = (S.ELEMENTWISE, S.SHAPES, S.REDUCTIONS, S.INDEXING, S.PRODUCTS, S.FUNCTIONAL, S.LOSSES, S.NOT_THE_DERIVATIVE)
 
 
 @pytest.mark.parametrize("expression", [line for table in TABLES for line in S.lines(table)])

@@ -9,6 +9,7 @@ import numpy as np
 from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.graph.reads import reads
 from tinytorch.ops.common import as_tensor, axis_of, raw
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -97,6 +98,8 @@ put_ = Op("setitem", _put)  # x with `value` at x[index]
 put_added_ = Op("index_add", _put_added)
 derivative(put_, _put_x, _put_value)
 derivative(put_added_, lambda g, y, x, value, index: g, lambda g, y, x, value, index: g[index])
+reads(put_, ())
+reads(put_added_, ())
 
 
 def put(x: Tensor, index: Any, value: Any) -> Tensor:

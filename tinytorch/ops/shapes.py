@@ -12,6 +12,7 @@ from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.devices import as_dtype
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.graph.reads import reads
 from tinytorch.ops.common import as_tensor, axis_of, dims_of, sizes_of
 from tinytorch.tensor import Op, Tensor, apply
 
@@ -89,6 +90,8 @@ contiguous_ = Op("contiguous", np.ascontiguousarray)
 clone_ = Op("clone", lambda x: x.copy())
 derivative(contiguous_, lambda g, y, x: g)
 derivative(clone_, lambda g, y, x: g)
+reads(contiguous_, ())
+reads(clone_, ())
 
 
 def ravel(x: Tensor) -> Tensor:
@@ -247,6 +250,8 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
 roll_ = Op("roll", lambda x, shifts, dims: np.roll(x, shifts, dims))
 derivative(roll_, lambda g, y, x, shifts, dims: np.roll(g, tuple(-s for s in shifts) if dims else -shifts, dims))
 
+reads(roll_, ())
+
 
 def roll(x: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """Shift the elements along the given dimensions; those that leave at one end enter at the other."""
@@ -270,6 +275,8 @@ tril_ = Op("tril", np.tril)
 triu_ = Op("triu", np.triu)
 derivative(tril_, lambda g, y, x, k: np.tril(g, k))
 derivative(triu_, lambda g, y, x, k: np.triu(g, k))
+reads(tril_, ())
+reads(triu_, ())
 
 
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:

@@ -54,6 +54,10 @@ class LambdaLR(_Schedule):
             raise SettingError(f"LambdaLR: {len(self.factors)} functions for {count} groups: expected one for each")
         super().__init__(optimizer, last_epoch)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and the initial rates; the functions are left out."""
+        return {name: value for name, value in super().state_dict().items() if name != "factors"}
+
     def _apply(self) -> None:
         rates = zip(self.optimizer.param_groups, self.base_rates, self.factors, strict=False)
         for group, base, factor in rates:
@@ -180,7 +184,7 @@ class OneCycleLR(_Schedule):
         # the last step of each phase, and the factors of max_lr and the momentum at its ends
         first, floor = 1 / div_factor, 1 / div_factor / final_div_factor
         if three_phase:
-            phases = [(up, first, 1.0, high, low), (2 * up + 1 - 1 + 0, 1.0, first, low, high)]
+            phases = [(up, first, 1.0, high, low), (2 * up, 1.0, first, low, high)]
             phases.append((total_steps - 1, first, floor, high, high))
         else:
             phases = [(up, first, 1.0, high, low), (total_steps - 1, 1.0, floor, low, high)]
