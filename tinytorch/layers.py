@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.promotion import promoted
 from tinytorch.base.random import default_generator
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,6 +183,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if x.ndim > 2:  # one large matrix product instead of many small ones
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
+    if x.dtype is not weight.dtype:
+        x, weight = promoted(x, weight)
     y = x @ weight.T
     if bias is not None:
         y += bias
@@ -232,6 +235,8 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
+        if not is_floating(x.dtype):
+            return x * kept * (1 / (1 - self.p))
         return x * (kept * x.dtype.type(1 / (1 - self.p)))
 
 

@@ -13,11 +13,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
 from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.promotion import in_floating_point, is_half, like, promoted, promoting, sum_of
 from tinytorch.base.random import default_generator
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Tensor:
         return apply(neg, self)
 
     def __pow__(self, exponent: float) -> Tensor:
-        return apply(power, self, exponent=exponent)
+        return apply(power, self, exponent=exponent.item() if isinstance(exponent, np.generic) else exponent)
 
     def __matmul__(self, other: Operand) -> Tensor:
         return apply(matmul, self, other)
@@ -315,18 +316,48 @@ class Tensor:
     def mean(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
-    def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        """Return the largest value; if several elements are equal to it, they share the gradient equally."""
+    def amax(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the largest value along one or more dimensions; equal ones share the gradient equally."""
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
-    def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        return -(-self).max(dim, keepdim)
+    def amin(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the smallest value along one or more dimensions; equal ones share the gradient equally."""
+        return apply(amin, self, dim=dim, keepdim=keepdim)
+
+    @overload
+    def max(self) -> Tensor: ...
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> Extremes: ...
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremes:
+        """Return the largest value of all, as `amax` does, or with `dim` the pair (values, indices) along it.
+
+        The first of several equal elements is the one that is found, and gets the whole gradient.
+        """
+        return self.amax() if dim is None else self._extremes(max_along, np.argmax, dim, keepdim)
+
+    @overload
+    def min(self) -> Tensor: ...
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> Extremes: ...
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremes:
+        """Return the smallest value of all, or with `dim` the pair (values, indices) along it; see `max`."""
+        return self.amin() if dim is None else self._extremes(min_along, np.argmin, dim, keepdim)
+
+    def _extremes(self, op: Op, find: Callable[..., Any], dim: int, keepdim: bool) -> Extremes:
+        if not isinstance(dim, (int, np.integer)):
+            raise SettingError(f"{op.name}: dim {dim}: expected one dimension; for several, use a{op.name}")
+        axis = self._dim(dim, self.ndim)
+        values = apply(op, self, dim=axis, keepdim=keepdim)
+        return Extremes(values, Tensor(np.asarray(find(self.data, axis=axis, keepdims=keepdim))))
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """Return the variance, sum((x - mean)^2) / (n - correction)."""
+        if is_half(self.dtype):
+            return self.to(np.float32).var(dim, correction, keepdim).to(self.dtype)
         mean = self.mean(dim, keepdim=True)
         n = self.numel() // max(1, mean.numel())
-        return ((self - mean) ** 2).sum(dim, keepdim) / (n - correction)
+        with np.errstate(divide="ignore", invalid="ignore"):  # as in PyTorch: NaN or infinity with too few values
+            return ((self - mean) ** 2).sum(dim, keepdim) / max(0, n - correction)
 
     # Shape: views where NumPy returns views ------------------------------------------------------------
 
@@ -384,10 +415,19 @@ class Tensor:
         return apply(cast, self, dtype=np.dtype(dtype))
 
 
+class Extremes(NamedTuple):
+    """The largest or smallest elements along one dimension, and their indices (int64) in it."""
+
+    values: Tensor
+    indices: Tensor
+
+
 # The operations, each a name and a forward function ------------------------------------------------
 
 
 def _power(x: Array, exponent: float) -> Array:
+    if x.dtype.kind != "f":
+        x, exponent = _power_operands(x, exponent)
     if exponent == 2:
         return x * x
     if exponent == 0.5:
@@ -397,10 +437,20 @@ def _power(x: Array, exponent: float) -> Array:
     return x**exponent
 
 
+def _power_operands(x: Array, exponent: float) -> tuple[Array, Any]:
+    """Return integers in float32 if the exponent is a float, and bfloat16 with an exponent that keeps its dtype."""
+    if x.dtype.kind in "iub" and type(exponent) is int and exponent < 0:
+        raise SettingError(f"power: {x.dtype} to the power {exponent} is not an integer: "
+                           f"use x.to(np.float32) ** {exponent}")  # fmt: skip
+    return promoted(x, exponent)
+
+
 def _matmul(a: Array, b: Array) -> Array:
     if np.ndim(a) == 0 or np.ndim(b) == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} are incompatible: "
                          f"the last dimension of the first must equal the last but one of the second")  # fmt: skip
+    if a.dtype is not b.dtype:
+        a, b = promoted(a, b)
     return a @ b
 
 
@@ -411,27 +461,51 @@ def _getitem(x: Array, index: Any) -> Array:
         raise ShapeError(f"getitem: index {index} is not valid for shape {x.shape} ({error})") from None
 
 
-add = Op("add", np.add)
-sub = Op("sub", np.subtract)
-mul = Op("mul", np.multiply)
-div = Op("div", np.true_divide)
+def _max_along(x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    """Return the largest values, and their indices with the dimension kept."""
+    return _along(x, x.argmax(axis=dim, keepdims=True), dim, keepdim)
+
+
+def _min_along(x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    return _along(x, x.argmin(axis=dim, keepdims=True), dim, keepdim)
+
+
+def _along(x: Array, indices: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    values = np.take_along_axis(x, indices, dim)
+    return values if keepdim else np.squeeze(values, dim), indices
+
+
+def _mean(x: Array, dim: Axis, keepdim: bool) -> Array:
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        return x.mean(axis=dim, keepdims=keepdim)
+    return like(np.asarray(x.mean(axis=dim, keepdims=keepdim, dtype=np.float64), np.float32), x)
+
+
+# The values are computed in the dtype that PyTorch's table of result types gives: see `base.promotion`
+add = Op("add", promoting(np.add))
+sub = Op("sub", promoting(np.subtract))
+mul = Op("mul", promoting(np.multiply))
+div = Op("div", promoting(np.true_divide, floating=True))
 neg = Op("neg", np.negative)
 power = Op("power", _power)
 matmul = Op("matmul", _matmul)
-exp = Op("exp", np.exp)
-log = Op("log", np.log)
+exp = Op("exp", lambda x: np.exp(in_floating_point(x)))
+log = Op("log", lambda x: np.log(in_floating_point(x)))
 absolute = Op("abs", np.abs)
-maximum = Op("maximum", np.maximum)
-where_ = Op("where", np.where)
-sum_ = Op("sum", lambda x, dim, keepdim: x.sum(axis=dim, keepdims=keepdim))
-mean = Op("mean", lambda x, dim, keepdim: x.mean(axis=dim, keepdims=keepdim))
-amax = Op("max", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+maximum = Op("maximum", promoting(np.maximum))
+where_ = Op("where", lambda condition, a, b: np.where(condition, *promoted(a, b)))
+sum_ = Op("sum", lambda x, dim, keepdim: sum_of(x, axis=dim, keepdims=keepdim))
+mean = Op("mean", _mean)
+amax = Op("amax", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+amin = Op("amin", lambda x, dim, keepdim: x.min(axis=dim, keepdims=keepdim))
+max_along = Op("max", _max_along)
+min_along = Op("min", _min_along)
 reshape = Op("reshape", lambda x, shape: x.reshape(shape))
 permute = Op("permute", lambda x, dims: x.transpose(dims))
 expand = Op("expand", lambda x, shape: np.broadcast_to(x, shape))
 getitem = Op("getitem", _getitem)
 cast = Op("cast", lambda x, dtype: x.astype(dtype))
-concatenate = Op("cat", lambda *arrays, dim: np.concatenate(arrays, axis=dim))
+concatenate = Op("cat", lambda *arrays, dim: np.concatenate(promoted(*arrays), axis=dim))
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
