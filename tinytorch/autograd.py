@@ -175,6 +175,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     L.linear:       (lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
                      lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),
                      lambda g, y, x, w, b: g),
+    L.dropout:      (lambda g, y, x, kept, scale: masked(g * g.dtype.type(scale), kept),),
 
     S.cross_entropy_:   (lambda g, p, x, t, label_smoothing: _cross_entropy_x(g, p, t, label_smoothing),),
     S.bce_with_logits_: (lambda g, y, x, t: g / x.size * (A.sigmoid_.forward(x) - t),),
@@ -212,6 +213,7 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
     if not output.requires_grad:
         raise GradientError("backward: this tensor depends on nothing that requires a gradient")
     gradients = {id(output): _initial_gradient(output, gradient)}
+    stored: set[int] = set()
     order = topological_order(output)
     while order:  # popping frees each intermediate tensor and its gradient as soon as they have been used
         tensor = order.pop()
@@ -219,7 +221,12 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
         if g is None:  # reached only through rules that are None
             continue
         if tensor.node is None:
-            tensor.grad = Tensor(g if tensor.grad is None else tensor.grad.data + g)
+            if tensor.grad is not None:
+                g = tensor.grad.data + g
+            elif getattr(g, "base", None) is not None or id(g) in stored:
+                g = g.copy()  # a view, or also another leaf's gradient: each leaf may write into its own
+            stored.add(id(g))
+            tensor.grad = Tensor(g)
             continue
         for x, gx in input_gradients(tensor.node, g):
             key = id(x)

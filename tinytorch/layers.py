@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tinytorch.base.errors import SettingError, ShapeError, StateError
-from tinytorch.base.promotion import promoted
+from tinytorch.arrays.masks import masked
+from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
+from tinytorch.base.promotion import in_floating_point, promoted
 from tinytorch.base.random import default_generator
-from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
+from tinytorch.base.words import RAW, described, explained, in_words
+from tinytorch.tensor import Array, Op, Tensor, apply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +40,22 @@ class Module:
 
     training: bool = True
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Give the constructor errors in words for arguments of the wrong type; see `base.words`."""
+        super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = in_words(cls.__init__)  # type: ignore[method-assign]
+
     def forward(self, *args: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
     def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+        try:
+            return self.forward(*args)
+        except TinyTorchError:
+            raise
+        except RAW as error:
+            raise explained(self.forward, args, {}) or error from None
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the direct submodules, including those in lists (named `list.0`, `list.1`, ...)."""
@@ -121,7 +134,7 @@ class Module:
                 different values. The message lists all problems, and nothing is changed.
         """
         own = self.state_dict()
-        arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
+        arrays = {name: _array(name, value) for name, value in state.items()}
         problems = [f"unknown {name}" for name in arrays if name not in own]
         chosen: dict[int, str] = {}  # the name that supplies each tensor's values
         for name, value in own.items():
@@ -129,7 +142,7 @@ class Module:
                 continue
             if arrays[name].shape != value.shape:
                 problems.append(f"{name} has shape {arrays[name].shape}, expected {value.shape}")
-            elif not np.array_equal(arrays[chosen.setdefault(id(value), name)], arrays[name], equal_nan=True):
+            elif not _equal(arrays[chosen.setdefault(id(value), name)], arrays[name]):
                 problems.append(f"{name} and {chosen[id(value)]} are one tensor but differ")
         given = {id(own[name]) for name in arrays if name in own}
         problems += [f"missing {name}" for name, value in own.items() if id(value) not in given]
@@ -163,6 +176,25 @@ class Module:
             self.load_state_dict(arrays)
         except StateError as error:
             raise StateError(f"{path}: {error}") from None
+
+
+def _array(name: str, value: Any) -> Array:
+    """Return a value of a state_dict as an array: also one of PyTorch's, for which NumPy lacks bfloat16."""
+    if isinstance(value, (Tensor, Array)):
+        return value.data if isinstance(value, Tensor) else value
+    try:
+        return np.asarray(value.detach().float() if hasattr(value, "detach") else value)
+    except RAW:
+        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array") from None
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Return whether two arrays are equal; NaN equals NaN."""
+    if a is b:
+        return True
+    if "bfloat16" in (a.dtype.name, b.dtype.name):  # ml_dtypes supports only a part of NumPy's functions
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -220,6 +252,14 @@ class Flatten(Module):
         return x.flatten(1)
 
 
+def _dropout(x: Array, kept: Array, scale: float) -> Array:
+    x = in_floating_point(x)
+    return masked(x * x.dtype.type(scale), kept)
+
+
+dropout = Op("dropout", _dropout)
+
+
 class Dropout(Module):
     """In training, zeroes each element with probability p and scales the rest by 1/(1-p); otherwise returns x.
 
@@ -235,9 +275,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
-        if not is_floating(x.dtype):
-            return x * kept * (1 / (1 - self.p))
-        return x * (kept * x.dtype.type(1 / (1 - self.p)))
+        return apply(dropout, x, kept, scale=1 / (1 - self.p))
 
 
 class Sequential(Module):

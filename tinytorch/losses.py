@@ -61,7 +61,7 @@ def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: floa
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
     """Return the mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))) for logits x and targets t of one shape."""
-    targets = _constant(targets).astype(logits.dtype if is_floating(logits.dtype) else np.float32, copy=False)
+    targets = _constant(targets).astype(_float_dtype(logits), copy=False)
     _same_shape("binary_cross_entropy_with_logits", logits, targets)
     return apply(bce_with_logits_, logits, targets)
 
@@ -69,8 +69,7 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) ->
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
     if not isinstance(target, Tensor):
-        target = np.asarray(target)
-        target = target.astype(prediction.dtype if is_floating(prediction.dtype) else target.dtype, copy=False)
+        target = np.asarray(target).astype(_float_dtype(prediction), copy=False)
     _same_shape("mse_loss", prediction, target)
     return ((prediction - target) ** 2).mean()
 
@@ -99,6 +98,10 @@ class MSELoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor | Array) -> Tensor:
         return mse_loss(prediction, target)
+
+
+def _float_dtype(x: Tensor) -> np.dtype:
+    return x.dtype if is_floating(x.dtype) else np.dtype(np.float32)
 
 
 def _constant(x: Tensor | Array) -> Array:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
-from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.dtypes import numpy_dtype
+from tinytorch.base.errors import GradientError, InputTypeError, SettingError, ShapeError, TinyTorchError
 from tinytorch.base.promotion import in_floating_point, is_half, like, promoted, promoting, sum_of
 from tinytorch.base.random import default_generator
+from tinytorch.base.words import described
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -115,6 +117,8 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         shapes = " and ".join(str(np.shape(a)) for a in arrays)
         settings = "".join(f", {name}={value}" for name, value in attrs.items())
         raise ShapeError(f"{op.name}: shapes {shapes}{settings} are incompatible ({error})") from None
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        raise _wrong_types(op, inputs, attrs) from error
     data, kept = result if type(result) is tuple else (result, result)
     out = Tensor.__new__(Tensor)
     out.data = data if type(data) is Array else np.asarray(data)
@@ -127,6 +131,17 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
                 out.node = Node(op, inputs, attrs, kept)
                 break
     return out
+
+
+def _wrong_types(op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any]) -> InputTypeError:
+    """Return the error for inputs that are not numbers, or of dtypes that the op is not defined for."""
+    for x in inputs:
+        if not isinstance(x, (Tensor, Array, np.generic, bool, int, float)):
+            return InputTypeError(f"{op.name}: {described(x)} as an input: expected a Tensor, an array, or a number")
+    given = [f"a tensor of {x.dtype}" if isinstance(x, (Tensor, Array)) else described(x) for x in inputs]
+    settings = "".join(f", {name}={described(value)}" for name, value in attrs.items())
+    return InputTypeError(f"{op.name}: not defined for {' and '.join(given)}{settings}: "
+                          f"convert a dtype with .to(...), and give dimensions as integers")  # fmt: skip
 
 
 _differentiate: Callable[..., None] | None = None
@@ -198,6 +213,9 @@ class Tensor:
 
     def item(self) -> float:
         """Return the value of a one-element tensor as a Python number."""
+        if self.data.size != 1:
+            raise ShapeError(f"item: a tensor of shape {self.shape} has {self.data.size} elements: expected one; "
+                             f"for all of them, use .numpy()")  # fmt: skip
         return self.data.item()
 
     def detach(self) -> Tensor:
@@ -216,19 +234,26 @@ class Tensor:
         return f"Tensor({body}, dtype={self.dtype}{grad})"
 
     def __len__(self) -> int:
+        if not self.ndim:
+            raise ShapeError("len: a tensor without dimensions is one number: for its value, use .item()")
         return len(self.data)
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise ShapeError("iteration over a tensor without dimensions: for its value, use .item()")
         return (self[i] for i in range(len(self.data)))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype, copy=copy)
 
     def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ShapeError(f"bool: a tensor of shape {self.shape} is neither true nor false: "
+                             f"expected one element; use .numpy().any() or .numpy().all()")  # fmt: skip
         return bool(self.data)
 
     def __float__(self) -> float:
-        return float(self.data.item())
+        return float(self.item())
 
     __hash__ = object.__hash__
 
@@ -401,6 +426,8 @@ class Tensor:
 
     def _dim(self, dim: int, count: int) -> int:
         """Return `dim` counted from the front; -1 is the last dimension."""
+        if not isinstance(dim, (int, np.integer)):
+            raise InputTypeError(f"dim is {described(dim)}: expected an integer")
         if not -count <= dim < count:
             raise ShapeError(f"dimension {dim} for shape {self.shape}: expected {-count} to {count - 1}")
         return dim % count
@@ -410,9 +437,10 @@ class Tensor:
 
     def to(self, dtype: DTypeLike) -> Tensor:
         """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
-        if not is_floating(np.dtype(dtype)):
+        dtype = _known_dtype(dtype)
+        if not is_floating(dtype):
             return Tensor(self.data.astype(dtype))
-        return apply(cast, self, dtype=np.dtype(dtype))
+        return apply(cast, self, dtype=dtype)
 
 
 class Extremes(NamedTuple):
@@ -434,6 +462,8 @@ def _power(x: Array, exponent: float) -> Array:
         return np.sqrt(x)
     if exponent == -1:
         return 1 / x
+    if exponent == -0.5:
+        return 1 / np.sqrt(x)  # as in PyTorch: -infinity at -0
     return x**exponent
 
 
@@ -510,16 +540,22 @@ concatenate = Op("cat", lambda *arrays, dim: np.concatenate(promoted(*arrays), a
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     """Return `a` where the condition is true and `b` elsewhere."""
+    if condition is None:
+        raise InputTypeError("where: condition is None: expected booleans")
     return apply(where_, _raw(condition), a, b)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Concatenate tensors along an existing dimension."""
+    if not len(tensors):
+        raise ShapeError("cat: no tensors: expected a list of at least one")
     return apply(concatenate, *tensors, dim=dim)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Stack tensors along a new dimension."""
+    if not len(tensors):
+        raise ShapeError("stack: no tensors: expected a list of at least one")
     return cat([t.unsqueeze(dim) for t in tensors], dim)
 
 
@@ -549,14 +585,23 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
         data = data.data
     given = isinstance(data, (np.ndarray, np.generic))
     try:
-        array = np.asarray(data, dtype)
+        array = np.asarray(data, None if dtype is None else _known_dtype(dtype))
     except ValueError as error:
-        raise ShapeError(f"Tensor: rows of different lengths ({error})") from None
+        raise ShapeError(f"Tensor: rows of different lengths, or not numbers ({error})") from None
+    except TypeError:
+        raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists, or an array") from None
     if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
     if dtype is None and not given and array.dtype == np.float64:
         return array.astype(np.float32)  # Python floats; an array keeps its dtype
     return array
+
+
+def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        return numpy_dtype(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+    except TypeError:
+        raise InputTypeError(f"dtype is {described(dtype)}: expected a dtype such as np.float32 or 'bfloat16'") from None
 
 
 def _raw(x: Any) -> Any:

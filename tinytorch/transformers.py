@@ -277,7 +277,12 @@ def write(
     Args:
         next_logits: maps the whole text so far, (B, T), to the logits of its next token, (B, V).
     """
-    prompt = np.asarray(tokens)
+    try:
+        prompt = np.asarray(tokens)
+    except ValueError:
+        lengths = [len(row) if hasattr(row, "__len__") else 1 for row in tokens]
+        raise ShapeError(f"generate: prompts of lengths {lengths}: expected one length; "
+                         f"generate from each one separately") from None  # fmt: skip
     if not prompt.size:
         raise SettingError("generate: the prompt is empty; expected at least one token")
     if prompt.ndim not in (1, 2):

@@ -7,7 +7,8 @@ TinyTorchError
 ├── StateError (ValueError)        a state_dict, checkpoint, or file that does not match the model
 ├── DataError (RuntimeError)       a data set that is missing, truncated, or corrupt
 ├── CheckError (ValueError)        a result that a check refuses; `code` says which check
-└── SettingError (ValueError)      an argument that is out of range
+├── SettingError (ValueError)      an argument that is out of range
+└── InputTypeError (TypeError)     an argument of the wrong type
 """
 
 
@@ -57,3 +58,7 @@ class CheckError(TinyTorchError, ValueError):
 
 class SettingError(TinyTorchError, ValueError):
     """An argument that is not allowed."""
+
+
+class InputTypeError(TinyTorchError, TypeError):
+    """An argument of the wrong type."""
