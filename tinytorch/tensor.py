@@ -164,8 +164,8 @@ class Tensor:
 
     Attributes:
         data: the NumPy array.
-        grad: a Tensor of the same shape, or None; only leaves that require a gradient get one. Its array may be shared
-            with another tensor's gradient, so replace it (`t.grad = ...`) and never write into it.
+        grad: a Tensor of the same shape, or None; only leaves that require a gradient get one. Its array belongs to it
+            alone: no other tensor shares it.
         node: the record of how the tensor was computed; None for a leaf.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
