@@ -22,6 +22,7 @@ import numpy as np
 from tinytorch.activations import softmax
 from tinytorch.autograd import joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.numbers import python_number
 from tinytorch.base.promotion import in_float32, like
 from tinytorch.layers import Dropout, Linear, Module
 from tinytorch.tensor import Array, Op, Tensor, apply, where
@@ -226,6 +227,7 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, n_embd: int, n_head: int, causal: bool = True, dropout: float = 0.0, bias: bool = True) -> None:
+        n_embd, n_head = python_number(n_embd), python_number(n_head)
         if n_head < 1 or n_embd % n_head:
             raise SettingError(f"MultiHeadAttention: width {n_embd}, {n_head} heads: "
                                f"expected a width divisible by the number of heads")  # fmt: skip

@@ -26,9 +26,11 @@ from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
 from tinytorch.arrays.masks import masked
+from tinytorch.base import changes
 from tinytorch.base.contexts import Scope
 from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.base.promotion import in_float32, is_half
+from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
 
 Rule = Callable[..., Any]
@@ -77,6 +79,16 @@ def _scatter(g: Array, x: Array, index: Any) -> Array:
     else:
         np.add.at(out, index, g)
     return out
+
+
+def _pow_a(g: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where b is 0, a^b is constant
+        return np.where(b == 0, 0, g * b * T.pow_.forward(a, b - 1))
+
+
+def _pow_b(g: Array, y: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where a is 0 and b >= 0, as in PyTorch
+        return np.where((a == 0) & (b >= 0), 0, g * y * np.log(a))
 
 
 def _matmul_a(g: Array, a: Array, b: Array) -> Array:
@@ -142,6 +154,8 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
                     lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
     T.power:       (lambda g, y, x, exponent: _power_x(g, x, exponent),),
+    T.pow_:        (lambda g, y, a, b: _pow_a(g, a, b),
+                    lambda g, y, a, b: _pow_b(g, y, a, b)),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
                     lambda g, y, a, b: _matmul_b(g, a, b)),
     T.exp:         (lambda g, y, x: g * y,),
@@ -195,7 +209,7 @@ def joint_derivative(op: Op, rule: Rule) -> None:
 
 # The backward pass ----------------------------------------------------------------------------------
 
-_FREED = Node(Op("freed", lambda: None), (), {}, None)
+_FREED = Node(Op("freed", lambda: None), (), [], {}, None)
 
 
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
@@ -271,7 +285,9 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     rules = DERIVATIVES.get(node.op)
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
-    arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+    if changes.clock != node.time:
+        check_unchanged(node)
+    arrays = node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
     for i, x in enumerate(node.inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:
@@ -283,7 +299,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
             if rule is None:
                 raise GradientError(f"backward: op '{node.op.name}' has no derivative for its input {i}")
             gx = rule(g, node.kept, *arrays, **node.attrs)
-        yield x, unbroadcast(gx, x.data)
+        yield x, unbroadcast(gx, arrays[i])
 
 
 def unbroadcast(g: Array, x: Array) -> Array:

@@ -13,8 +13,9 @@ from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32
 from tinytorch.base.random import default_generator
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, linear
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
 
 SMALL_VOCABULARY = 256  # up to this size, a one-hot product is the faster gradient
 
@@ -39,6 +40,7 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
 
 embedding = Op("embedding", lambda weight, tokens: weight.take(tokens, axis=0))
 derivative(embedding, _embedding_weight, None)
+reads(embedding, (1,))
 
 
 class Embedding(Module):
@@ -64,7 +66,9 @@ class Embedding(Module):
 
 
 def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
-    """Return the tokens as an array, after checking that all of them are in the vocabulary.
+    """Return the tokens as an array of NumPy's index dtype, after checking that all of them are in the vocabulary.
+
+    Products such as token * width would overflow in the 16 bits of a token file.
 
     Raises:
         SettingError: a token is not an integer from 0 to vocabulary - 1. The message states the token and its position.
@@ -76,7 +80,7 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
         wrong = np.argwhere((array < 0) | (array >= vocabulary))[0]
         place = ", ".join(str(i) for i in wrong)
         raise SettingError(f"token {array[tuple(wrong)]} at ({place}): expected 0 to {vocabulary - 1}")
-    return array
+    return array.astype(np.intp, copy=False)
 
 
 class LearnedPositions(Module):
@@ -93,6 +97,7 @@ class LearnedPositions(Module):
         self.weight = Parameter(default_generator().standard_normal((max_length, embedding_dim), np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         return x + self.weight[: _length(x, self.max_length, "LearnedPositions")]
 
 
@@ -109,6 +114,7 @@ class SinusoidalPositions(Module):
         return Tensor(self._table)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         return x + self._table[: _length(x, self.max_length, "SinusoidalPositions")].astype(x.dtype, copy=False)
 
 

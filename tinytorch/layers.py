@@ -1,8 +1,9 @@
 """Module 04: layers. A layer consists of its parameters, set in `__init__`, and one expression in `forward`.
 
 `Module` finds its parameters, buffers, and submodules by walking its own attributes, in the order in which they were
-set. A `Parameter` is trained, any other `Tensor` is a buffer (saved, but not trained), and a `Module` or a list of
-modules holds submodules. Names and layouts follow PyTorch, so weights saved from PyTorch load unchanged.
+set, and the lists, tuples, and dicts in them, at any depth. A `Parameter` is trained. Any other `Tensor` that
+`__init__` sets is a buffer (saved, but not trained); one that `forward` keeps is neither. Names and layouts follow
+PyTorch, so weights saved from PyTorch load unchanged.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,31 +22,58 @@ from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorc
 from tinytorch.base.promotion import in_floating_point, promoted
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, described, explained, in_words
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained. `name` is its full name in the module that listed it last, for messages."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
+        self.name: str | None = None
+
+
+def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
+    """Return an `__init__` that calls `note_buffers` at its end, unless a subclass's `__init__` called it."""
+
+    @wraps(init)
+    def __init__(self: Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807 (the name in tracebacks)
+        init(self, *args, **kwargs)
+        if type(self).__init__ is __init__:
+            self.note_buffers()
+
+    return __init__
+
+
+PLAIN.add(Parameter)
 
 
 class Module:
     """Base class of all layers and networks."""
 
+    __slots__ = ("__dict__", "__weakref__", "_buffers")  # not in `vars(module)`, which is what `__init__` set
+
     training: bool = True
+    _buffers: dict[str, bool]  # name -> whether the tensor belongs to the state_dict
+
+    @_noting_buffers
+    def __init__(self) -> None:
+        pass
 
     def __init_subclass__(cls, **settings: Any) -> None:
-        """Give the constructor errors in words for arguments of the wrong type; see `base.words`."""
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):
-            cls.__init__ = in_words(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _noting_buffers(in_words(cls.__init__))  # type: ignore[method-assign]
+
+    def note_buffers(self) -> None:
+        """Make the tensors in the attributes buffers. Runs at the end of `__init__`: later ones are not buffers."""
+        chosen = getattr(self, "_buffers", {})
+        self._buffers = {name: True for name, value in self._held() if isinstance(value, Tensor)} | chosen
 
     def forward(self, *args: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -57,13 +86,19 @@ class Module:
         except RAW as error:
             raise explained(self.forward, args, {}) or error from None
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield the direct submodules, including those in lists (named `list.0`, `list.1`, ...)."""
+    def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+            yield from held_in(name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set an attribute to a tensor that is saved but not trained, or with `persistent=False` not saved either."""
+        self._buffers = getattr(self, "_buffers", {}) | {name: persistent}
+        setattr(self, name, tensor)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the direct submodules, including those in lists and dicts (`list.0`, `dict.key`, `list.0.key`, ...)."""
+        yield from ((name, part) for name, part in self._held() if isinstance(part, Module))
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all its submodules, recursively."""
@@ -85,11 +120,12 @@ class Module:
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yield parameters and buffers with their full names; a shared one is yielded under each of its names."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+        buffers = getattr(self, "_buffers", None)  # None while __init__ runs: every tensor counts
+        for name, value in self._held():
+            if isinstance(value, Parameter) or (
+                isinstance(value, Tensor) and (buffers is None or buffers.get(name, False))
+            ):
                 yield prefix + name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{prefix}{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor))
         for name, child in self.named_children():
             yield from child.named_tensors(f"{prefix}{name}.")
 
@@ -99,6 +135,7 @@ class Module:
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
                 seen.add(id(value))
+                value.name = name
                 yield name, value
 
     def parameters(self) -> list[Parameter]:
@@ -121,8 +158,16 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers by name, with PyTorch's names and layouts."""
-        return dict(self.named_tensors())
+        """Return all parameters and buffers by name, with PyTorch's names and layouts.
+
+        Raises:
+            SettingError: two tensors have one name, as those of {1: ..., "1": ...} would.
+        """
+        state: dict[str, Tensor] = {}
+        for name, value in self.named_tensors():
+            if state.setdefault(name, value) is not value:
+                raise SettingError(f"{type(self).__name__}: two tensors are named {name}: rename a key of a dict")
+        return state
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """Copy values into the parameters and buffers, keeping each one's dtype.
@@ -142,7 +187,7 @@ class Module:
                 continue
             if arrays[name].shape != value.shape:
                 problems.append(f"{name} has shape {arrays[name].shape}, expected {value.shape}")
-            elif not _equal(arrays[chosen.setdefault(id(value), name)], arrays[name]):
+            elif (first := chosen.setdefault(id(value), name)) != name and not _equal(arrays[first], arrays[name]):
                 problems.append(f"{name} and {chosen[id(value)]} are one tensor but differ")
         given = {id(own[name]) for name in arrays if name in own}
         problems += [f"missing {name}" for name, value in own.items() if id(value) not in given]
@@ -159,7 +204,7 @@ class Module:
         from tinytorch.base.files import save_arrays  # here: pathlib would cost `import tinytorch` a tenth of its time
 
         once: dict[int, tuple[str, Tensor]] = {}
-        for name, value in self.named_tensors():
+        for name, value in self.state_dict().items():
             once.setdefault(id(value), (name, value))
         return save_arrays(path, {name: value.data for name, value in once.values()})
 
@@ -188,13 +233,31 @@ def _array(name: str, value: Any) -> Array:
         raise StateError(f"{name} is {described(value)}: expected a Tensor or an array") from None
 
 
-def _equal(a: Array, b: Array) -> bool:
-    """Return whether two arrays are equal; NaN equals NaN."""
-    if a is b:
-        return True
-    if "bfloat16" in (a.dtype.name, b.dtype.name):  # ml_dtypes supports only a part of NumPy's functions
-        a, b = a.astype(np.float64), b.astype(np.float64)
-    return np.array_equal(a, b, equal_nan=True)
+CONTAINERS = (list, tuple, dict, set, frozenset)
+HELD = (Module, Tensor, *CONTAINERS)
+
+
+def held_in(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
+    """Yield (name, value) if the value is a module or tensor, and those in a list, tuple, or dict at any depth.
+
+    The entries of `blocks = [a, {"key": b}]` are named `blocks.0` and `blocks.1.key`. `above` holds the ids of the
+    containers around the value: one that contains itself is searched once.
+
+    Raises:
+        SettingError: a set holds a module or tensor. It has no order, so a name would mean another one in each run.
+    """
+    if isinstance(value, (Module, Tensor)):
+        yield name, value
+    elif isinstance(value, (set, frozenset)):
+        if any(isinstance(part, (Module, Tensor)) for part in value):
+            raise SettingError(f"{name}: a set of modules or tensors: expected a list, tuple, or dict, with an order")
+    elif isinstance(value, CONTAINERS) and id(value) not in above:
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in entries:
+            if isinstance(part, HELD):
+                yield from held_in(f"{name}.{key}", part, (*above, id(value)))
+
+
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -249,7 +312,7 @@ class Flatten(Module):
     """Flattens all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return as_tensor(x).flatten(1)
 
 
 def _dropout(x: Array, kept: Array, scale: float) -> Array:
@@ -272,6 +335,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
@@ -301,11 +365,24 @@ class Sequential(Module):
         return self.layers[index]
 
 
+def _equal(a: Array, b: Array) -> bool:
+    """Return whether two arrays are equal, where NaN equals NaN, also in bfloat16."""
+    wide = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in (a, b)]
+    return np.array_equal(*wide, equal_nan=True)
+
+
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Put the model in inference mode; on exit, restore each module's previous mode."""
+    with mode_kept(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def mode_kept(model: Module) -> Iterator[None]:
+    """Restore each module's mode, training or inference, on exit."""
     were_training = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:

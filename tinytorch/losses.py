@@ -7,7 +7,7 @@ import numpy as np
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32, like
 from tinytorch.layers import Module
-from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, is_floating
 
 
 def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
@@ -68,6 +68,7 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) ->
 
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
+    prediction = as_tensor(prediction)
     if not isinstance(target, Tensor):
         target = np.asarray(target).astype(_float_dtype(prediction), copy=False)
     _same_shape("mse_loss", prediction, target)

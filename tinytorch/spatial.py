@@ -34,8 +34,9 @@ from tinytorch.arrays.windows import (
 from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32, like
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
-from tinytorch.tensor import Array, Op, Tensor, apply, cat, is_floating, is_grad_enabled
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, cat, is_floating, is_grad_enabled
 
 PairLike = int | Pair
 
@@ -178,6 +179,8 @@ weight_columns_ = Op("weight_columns", weight_columns)
 weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
 derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
 derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
+reads(weight_columns_, ())
+reads(weight_tiles_, ())
 
 
 def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
@@ -211,6 +214,8 @@ pointwise_ = Op("conv2d (pointwise)", _forward(cv.pointwise_forward))
 joint_derivative(im2col_, _gradients(im2col_backward))
 joint_derivative(winograd_, _gradients(cv.winograd_backward))
 joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
+for _op in (im2col_, winograd_, pointwise_):
+    reads(_op, (1,), (0,), ())
 
 
 def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
@@ -244,6 +249,7 @@ def conv2d(
         ShapeError: the channels or groups do not match, or the kernel is larger than the padded image.
         SettingError: a stride, padding, or dilation is out of range.
     """
+    x = as_tensor(x)
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight of shape {weight.shape}: expected (K, C/groups, kh, kw)")
     window = slide("conv2d", x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
@@ -322,6 +328,7 @@ max_pool2d_ = Op("max_pool2d", _max_pool2d)
 avg_pool2d_ = Op("avg_pool2d", _avg_pool2d)
 derivative(max_pool2d_, _max_pool2d_x)
 derivative(avg_pool2d_, _avg_pool2d_x)
+reads(avg_pool2d_, ())
 
 
 def max_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
@@ -357,6 +364,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
     products with averaging matrices, one infinite pixel would reach every window, as infinity times 0.)
     Shapes: (N, C, H, W) -> (N, C, OH, OW).
     """
+    x = as_tensor(x)
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d: input of shape {x.shape}: expected (N, C, H, W)")
     oh, ow = _pair("adaptive_avg_pool2d: output_size", output_size, 1)
@@ -440,6 +448,8 @@ batch_norm_ = Op("batch_norm", _batch_norm)
 scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
 joint_derivative(scale_, _scale_gradients)
+reads(batch_norm_, (0, 1), (0,), ())
+reads(scale_, (1,), (0,), ())
 
 
 class BatchNorm2d(Module):
@@ -469,6 +479,7 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = Tensor(np.array(0))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
         _check_floating("BatchNorm2d", x)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
+from tinytorch.base import changes
 from tinytorch.base.dtypes import numpy_dtype
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, ShapeError, TinyTorchError
 from tinytorch.base.promotion import in_floating_point, is_half, like, promoted, promoting, sum_of
@@ -44,12 +45,17 @@ class Op:
 
 
 class Node:
-    """The record of how a tensor was computed: the op, its inputs, its settings, and what the forward pass kept."""
+    """The record of how a tensor was computed: the op, its inputs, their arrays, its settings, and what the forward
+    pass kept. `time` is that of the clock in `base.changes`, so that the backward pass notices later changes in place.
+    """
 
-    __slots__ = ("attrs", "inputs", "kept", "op")
+    __slots__ = ("arrays", "attrs", "inputs", "kept", "op", "time")
 
-    def __init__(self, op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any], kept: Any) -> None:
-        self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
+    def __init__(
+        self, op: Op, inputs: tuple[Operand, ...], arrays: list[Any], attrs: dict[str, Any], kept: Any
+    ) -> None:
+        self.op, self.inputs, self.arrays, self.attrs, self.kept = op, inputs, arrays, attrs, kept
+        self.time = changes.clock
 
 
 Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
@@ -107,8 +113,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     recording, policy = _mode.recording_and_policy
     if policy is not None:
         op, inputs = policy(op, inputs)
-    # a NumPy scalar could change the tensor's dtype; a Python number does not
-    arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    arrays = [x.data if type(x) in PLAIN else operand(x) if isinstance(x, (Tensor, np.generic)) else x for x in inputs]
     try:
         result = op.forward(*arrays, **attrs)
     except TinyTorchError:
@@ -128,7 +133,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         for x in inputs:
             if isinstance(x, Tensor) and x.requires_grad:
                 out.requires_grad = True
-                out.node = Node(op, inputs, attrs, kept)
+                out.node = Node(op, inputs, arrays, attrs, kept)
                 break
     return out
 
@@ -143,6 +148,16 @@ def _wrong_types(op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any]) -> 
     return InputTypeError(f"{op.name}: not defined for {' and '.join(given)}{settings}: "
                           f"convert a dtype with .to(...), and give dimensions as integers")  # fmt: skip
 
+
+def operand(x: Tensor | np.generic) -> Any:
+    """Return what an operation computes with: the array of a Tensor, or a NumPy scalar as a Python number.
+
+    A NumPy scalar could change the dtype of the result; a Python number does not.
+    """
+    return x.operand() if isinstance(x, Tensor) else x.item()
+
+
+PLAIN: set[type] = set()  # the classes of tensors whose `operand()` is `data`: it is read without a call (30 ns)
 
 _differentiate: Callable[..., None] | None = None
 
@@ -218,9 +233,13 @@ class Tensor:
                              f"for all of them, use .numpy()")  # fmt: skip
         return self.data.item()
 
+    def operand(self) -> Array:
+        """Return the array that operations compute with. A subclass may store other values, e.g. quantized ones."""
+        return self.data
+
     def detach(self) -> Tensor:
         """Return a tensor that shares the data but not the record of how it was computed."""
-        return Tensor(self.data)
+        return Tensor(self.operand())
 
     def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient. See `autograd.backward`."""
@@ -268,7 +287,9 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return apply(neg, self)
 
-    def __pow__(self, exponent: float) -> Tensor:
+    def __pow__(self, exponent: Operand) -> Tensor:
+        if isinstance(exponent, (Tensor, np.ndarray)):
+            return apply(pow_, self, exponent)
         return apply(power, self, exponent=exponent.item() if isinstance(exponent, np.generic) else exponent)
 
     def __matmul__(self, other: Operand) -> Tensor:
@@ -450,6 +471,8 @@ class Extremes(NamedTuple):
     indices: Tensor
 
 
+PLAIN.add(Tensor)
+
 # The operations, each a name and a forward function ------------------------------------------------
 
 
@@ -473,6 +496,18 @@ def _power_operands(x: Array, exponent: float) -> tuple[Array, Any]:
         raise SettingError(f"power: {x.dtype} to the power {exponent} is not an integer: "
                            f"use x.to(np.float32) ** {exponent}")  # fmt: skip
     return promoted(x, exponent)
+
+
+def _pow(x: Array, exponent: Array) -> Array:
+    if x.dtype.kind in "iub" and exponent.dtype.kind in "iub" and np.any(exponent < 0):
+        raise SettingError(f"power: {x.dtype} to a negative power is not an integer: use x.to(np.float32) first")
+    return np.power(x, exponent)
+
+
+def _neg(x: Array) -> Array:
+    if x.dtype == bool:
+        raise SettingError("neg: a boolean tensor has no negative; write x == False for its opposite")
+    return np.negative(x)
 
 
 def _matmul(a: Array, b: Array) -> Array:
@@ -511,13 +546,19 @@ def _mean(x: Array, dim: Axis, keepdim: bool) -> Array:
     return like(np.asarray(x.mean(axis=dim, keepdims=keepdim, dtype=np.float64), np.float32), x)
 
 
+def _cat(*arrays: Array, dim: int) -> Array:
+    same = all(x.dtype is arrays[0].dtype for x in arrays)
+    return np.concatenate(arrays if same else promoted(*arrays), axis=dim)
+
+
 # The values are computed in the dtype that PyTorch's table of result types gives: see `base.promotion`
 add = Op("add", promoting(np.add))
 sub = Op("sub", promoting(np.subtract))
 mul = Op("mul", promoting(np.multiply))
 div = Op("div", promoting(np.true_divide, floating=True))
-neg = Op("neg", np.negative)
-power = Op("power", _power)
+neg = Op("neg", _neg)
+power = Op("power", _power)  # the exponent is a number
+pow_ = Op("pow", promoting(_pow))
 matmul = Op("matmul", _matmul)
 exp = Op("exp", lambda x: np.exp(in_floating_point(x)))
 log = Op("log", lambda x: np.log(in_floating_point(x)))
@@ -535,7 +576,12 @@ permute = Op("permute", lambda x, dims: x.transpose(dims))
 expand = Op("expand", lambda x, shape: np.broadcast_to(x, shape))
 getitem = Op("getitem", _getitem)
 cast = Op("cast", lambda x, dtype: x.astype(dtype))
-concatenate = Op("cat", lambda *arrays, dim: np.concatenate(promoted(*arrays), axis=dim))
+concatenate = Op("cat", _cat)
+
+
+def as_tensor(x: Any) -> Tensor:
+    """Return a Tensor itself, and an array or numbers as a new Tensor; see `Tensor`."""
+    return x if isinstance(x, Tensor) else Tensor(x)
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
@@ -556,18 +602,18 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Stack tensors along a new dimension."""
     if not len(tensors):
         raise ShapeError("stack: no tensors: expected a list of at least one")
-    return cat([t.unsqueeze(dim) for t in tensors], dim)
+    return cat([as_tensor(t).unsqueeze(dim) for t in tensors], dim)
 
 
 # Creating tensors ----------------------------------------------------------------------------------
 
 
 def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.zeros(shape, dtype), requires_grad)
+    return Tensor(np.zeros(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.ones(shape, dtype), requires_grad)
+    return Tensor(np.ones(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
@@ -584,8 +630,9 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     if isinstance(data, Tensor):
         data = data.data
     given = isinstance(data, (np.ndarray, np.generic))
+    dtype = None if dtype is None else _known_dtype(dtype)
     try:
-        array = np.asarray(data, None if dtype is None else _known_dtype(dtype))
+        array = np.asarray(data, dtype)
     except ValueError as error:
         raise ShapeError(f"Tensor: rows of different lengths, or not numbers ({error})") from None
     except TypeError:
@@ -599,7 +646,7 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
 
 def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
-        return numpy_dtype(dtype) if isinstance(dtype, str) else np.dtype(dtype)
+        return numpy_dtype(dtype)
     except TypeError:
         raise InputTypeError(f"dtype is {described(dtype)}: expected a dtype such as np.float32 or 'bfloat16'") from None
 

@@ -25,15 +25,16 @@ import numpy as np
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError, StateError
 from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.base.numbers import python_number
 from tinytorch.base.random import get_rng_state, set_rng_state
-from tinytorch.layers import Module
+from tinytorch.layers import Module, evaluating, mode_kept
 from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
 from tinytorch.tensor import Array, Tensor
 
 History = list[dict[str, float]]
 Loss = Callable[[Tensor, Array], Tensor]
 Measure = Callable[[Array, Array], float]
-CHECKPOINT_VERSION = "1"
+CHECKPOINT_VERSION = "2"
 PROGRESS = ("epoch", "batch", "loss_sum", "samples", "gathered", "epoch_length", "seconds", "history")
 
 
@@ -106,6 +107,7 @@ class Trainer:
         autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
         scaler: Scaler | None = None,
     ) -> None:
+        accumulate, patience = python_number(accumulate), python_number(patience)
         if accumulate < 1:
             raise SettingError(f"Trainer: accumulate {accumulate}: expected at least 1")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
@@ -140,13 +142,16 @@ class Trainer:
         monitored. The test split chooses nothing: patience does not apply to it.
 
         Ctrl-C finishes the current step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
+
+        Afterwards, each module is in the mode in which it was before, training or inference.
         """
+        epochs = python_number(epochs)
         self._check_loaders(loader, validation)
         if self.epoch >= epochs or self._out_of_patience():
             self._warn_of_nothing_to_do(epochs)
         report = report or _default_report()
         length = self.epoch_length = len(loader)
-        with _deferred_interrupt() as interrupted:
+        with mode_kept(self.model), _deferred_interrupt() as interrupted:
             while self.epoch < epochs and not self._out_of_patience():
                 began = time.perf_counter()
                 for batch in loader.batches(self.epoch, start=self.batch):
@@ -214,7 +219,7 @@ class Trainer:
             self.gathered = 0
             finite = self.scaler is None or self.scaler.unscale_(self.optimizer)
             if self.clip_norm is not None and finite:
-                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm, error_if_nonfinite=True)
             if self.scaler is None:
                 self.optimizer.step()
             else:
@@ -227,10 +232,9 @@ class Trainer:
 
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
         """Return the mean loss (as `val_loss`, named after the split) and metrics over a loader, in inference mode."""
-        self.model.eval()
         sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
-        with no_grad():
+        with no_grad(), evaluating(self.model):
             for inputs, targets in loader.batches(0):
                 with self.autocast():
                     outputs = self.model(Tensor(inputs))
@@ -246,12 +250,15 @@ class Trainer:
             return
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
         arrays |= {f"best.{name}": value for name, value in self.best.items()}
-        arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
+        state = self.optimizer.state_dict()
+        settings = {name: state.pop(name) for name in ("optimizer", "param_groups")}
+        arrays |= {f"optimizer.{name}": value for name, value in state.items()}
         arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
         progress = {name: getattr(self, name) for name in PROGRESS}
         progress |= {"rng": get_rng_state(), "schedule": self.schedule.step_count if self.schedule else None}
         progress |= {"scaler": self.scaler.state_dict()} if self.scaler else {}
-        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
+        metadata = {"progress": json.dumps(progress), "optimizer": json.dumps(settings)}
+        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION} | metadata)
 
     def resume(self) -> bool:
         """Continue from the checkpoint, if the file exists; return whether it does.
@@ -264,7 +271,7 @@ class Trainer:
         if self.checkpoint is None or not Path(self.checkpoint).exists():
             return False
         arrays, metadata = load_arrays(self.checkpoint)
-        if metadata.get("checkpoint") != CHECKPOINT_VERSION or "progress" not in metadata:
+        if metadata.get("checkpoint") != CHECKPOINT_VERSION or not {"progress", "optimizer"} <= metadata.keys():
             raise StateError(f"{self.checkpoint}: not a checkpoint of this version of the Trainer")
         parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "gradient": {}}
         for name, array in arrays.items():
@@ -273,7 +280,7 @@ class Trainer:
         before = {name: value.data.copy() for name, value in self.model.state_dict().items()}
         try:
             self.model.load_state_dict(parts["model"])
-            self.optimizer.load_state_dict(parts["optimizer"])
+            self.optimizer.load_state_dict(parts["optimizer"] | json.loads(metadata["optimizer"]))
         except StateError as error:
             self.model.load_state_dict(before)  # a rejected checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None

@@ -57,14 +57,17 @@ def test_order_augmentation_and_weights_use_separate_random_streams() -> None:
     assert len(set(drawn)) == 4
 
 
-def test_batch_is_fetched_with_one_index() -> None:
+def test_batch_method_is_called_once_for_each_batch() -> None:
     class Counting:
         calls = 0
 
         def __len__(self) -> int:
             return 10
 
-        def __getitem__(self, indices: np.ndarray) -> Batch:
+        def __getitem__(self, index: int) -> Batch:
+            raise AssertionError
+
+        def batch_at(self, indices: np.ndarray) -> Batch:
             self.calls += 1
             return (indices,)
 

@@ -7,8 +7,8 @@ TinyTorchError
 ├── StateError (ValueError)        a state_dict, checkpoint, or file that does not match the model
 ├── DataError (RuntimeError)       a data set that is missing, truncated, or corrupt
 ├── CheckError (ValueError)        a result that a check refuses; `code` says which check
-├── SettingError (ValueError)      an argument that is out of range
-└── InputTypeError (TypeError)     an argument of the wrong type
+└── SettingError (ValueError)      an argument that is out of range
+    └── InputTypeError (TypeError)     an argument of the wrong type
 """
 
 
@@ -60,5 +60,5 @@ class SettingError(TinyTorchError, ValueError):
     """An argument that is not allowed."""
 
 
-class InputTypeError(TinyTorchError, TypeError):
-    """An argument of the wrong type."""
+class InputTypeError(SettingError, TypeError):
+    """An argument of the wrong type, e.g. one tensor where a list of tensors is expected."""

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinytorch.base.dtypes import numpy_dtype
 from tinytorch.base.errors import SettingError, StateError
 from tinytorch.caching import KVCache
 from tinytorch.layers import Module, Parameter
+from tinytorch.quantized.layers import IntegerWeight
 from tinytorch.saved.document import (
     PARTS_OF,
     Document,
@@ -135,7 +138,10 @@ def _unpack(name: str, arrays: list[Array], entry: Mapping[str, Any]) -> Array:
 
 def _tensor(array: Array, trained: bool) -> Tensor:
     """Wrap the array in a leaf tensor. Tensor's constructor would reject bfloat16, which is not a float for NumPy."""
-    tensor = Parameter.__new__(Parameter) if trained else Tensor.__new__(Tensor)
+    made: type[Tensor] = Parameter if trained else IntegerWeight if array.dtype == np.int8 else Tensor
+    tensor = made.__new__(made)
+    if isinstance(tensor, IntegerWeight):
+        tensor.scale = None  # set by its layer
     tensor.data, tensor.grad, tensor.node, tensor.requires_grad = array, None, None, trained
     return tensor
 
@@ -152,4 +158,6 @@ def _build(node: PlannedLayer, tensors: Mapping[str, Tensor]) -> Any:
     layer: Any = object.__new__(kind.make)
     for name in kind.attributes:
         setattr(layer, name, values[name])
+    if isinstance(layer, Module):
+        layer.note_buffers()
     return layer
