@@ -25,7 +25,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
-from tinytorch.arrays.masks import masked
+from tinytorch.arrays.masks import masked, put_along, share_of_extremes, share_of_maximum, spread
 from tinytorch.base import changes
 from tinytorch.base.contexts import Scope
 from tinytorch.base.errors import GradientError, ShapeError
@@ -38,36 +38,10 @@ Rule = Callable[..., Any]
 # The derivatives of modules 02 to 05 ----------------------------------------------------------------
 
 
-def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Undo a reduction's loss of dimensions: broadcast g to the shape of x."""
-    if dim is not None and not keepdim:
-        g = np.expand_dims(g, dim)
-    return np.broadcast_to(g, x.shape)
-
-
-def _extreme_x(g: Array, y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Send g to the elements of x that are the maximum (or minimum) y, and 0 to the others; k of them get g/k each."""
-    wide = _spread(y, x, dim, keepdim)
-    chosen = (x == wide) | ((x != x) & (wide != wide))  # a maximum that is NaN is that of the NaNs
-    return masked(_spread(g, x, dim, keepdim) / chosen.sum(axis=dim, keepdims=True, dtype=g.dtype), chosen)
-
-
-def _along_x(g: Array, indices: Array, x: Array, dim: int, keepdim: bool) -> Array:
-    """Send g to the elements at `indices`, and 0 to the others."""
-    out = np.zeros(x.shape, g.dtype)
-    np.put_along_axis(out, indices, g if keepdim else np.expand_dims(g, dim), dim)
-    return out
-
-
 def _power_x(g: Array, x: Array, exponent: float) -> Array:
     if exponent == 0:  # x^-1 would be infinite at 0
         return np.zeros_like(g)
     return g * (exponent * T.power.forward(x, exponent - 1))  # type: ignore[no-any-return]
-
-
-def _maximum_a(g: Array, a: Array, b: Array) -> Array:
-    """Send g to the elements of a that are larger than b, and half of it to the ones that are equal; NaN gets g."""
-    return masked(g * (1 - np.equal(a, b) * g.dtype.type(0.5)), ~np.less(a, b))
 
 
 def _scatter(g: Array, x: Array, index: Any) -> Array:
@@ -161,17 +135,17 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.exp:         (lambda g, y, x: g * y,),
     T.log:         (lambda g, y, x: g / x,),
     T.absolute:    (lambda g, y, x: g * np.sign(x),),
-    T.maximum:     (lambda g, y, a, b: _maximum_a(g, a, b),
-                    lambda g, y, a, b: _maximum_a(g, b, a)),
+    T.maximum:     (lambda g, y, a, b: share_of_maximum(g, a, b),
+                    lambda g, y, a, b: share_of_maximum(g, b, a)),
     T.where_:      (None,
                     lambda g, y, c, a, b: masked(g, np.asarray(c, bool)),
                     lambda g, y, c, a, b: masked(g, ~np.asarray(c, bool))),
-    T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
-    T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
-    T.amax:        (lambda g, y, x, dim, keepdim: _extreme_x(g, y, x, dim, keepdim),),
-    T.amin:        (lambda g, y, x, dim, keepdim: _extreme_x(g, y, x, dim, keepdim),),
-    T.max_along:   (lambda g, indices, x, dim, keepdim: _along_x(g, indices, x, dim, keepdim),),
-    T.min_along:   (lambda g, indices, x, dim, keepdim: _along_x(g, indices, x, dim, keepdim),),
+    T.sum_:        (lambda g, y, x, dim, keepdim: spread(g, x, dim, keepdim),),
+    T.mean:        (lambda g, y, x, dim, keepdim: spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
+    T.amax:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.amin:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.max_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
+    T.min_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
     T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),

@@ -258,8 +258,6 @@ def held_in(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tupl
                 yield from held_in(f"{name}.{key}", part, (*above, id(value)))
 
 
-
-
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
     """Return a Parameter drawn uniformly from [-b, b) with b = 1/sqrt(fan_in).
 

@@ -51,8 +51,9 @@ from tinytorch.tensor import Op, Operand, Policy, Tensor, apply, is_floating, se
 # The inputs that a separate op rounds, so that 16 bits of them are kept for the backward pass. The other inputs are
 # weights: they are rounded inside the op, and their gradients stay float32.
 HALF = {T.matmul: (0, 1), L.linear: (0,), M.sdpa: (0, 1, 2), M.packed_attention: (0,)}
-AS_IT_COMES = (T.add, T.sub, T.mul, T.div, T.neg, T.absolute, T.maximum, T.amax, T.amin, T.max_along, T.min_along, T.where_, A.relu_, A.sigmoid_,
-               A.tanh_, A.gelu_, L.dropout, spatial.max_pool2d_, spatial.avg_pool2d_)  # fmt: skip
+AS_IT_COMES = (T.add, T.sub, T.mul, T.div, T.neg, T.absolute, T.maximum, T.amax, T.amin, T.max_along, T.min_along,
+               T.where_, A.relu_, A.sigmoid_, A.tanh_, A.gelu_, L.dropout, spatial.max_pool2d_,
+               spatial.avg_pool2d_)  # fmt: skip
 NORMS = (spatial.batch_norm_, spatial.scale_)  # the same, for any dtype of their weights
 VIEWS = (T.reshape, T.permute, T.expand, T.getitem, T.concatenate, T.cast)  # no arithmetic, so they run unchanged
 

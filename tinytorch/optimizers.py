@@ -26,8 +26,8 @@ ParameterGroup = dict[str, Any]
 class Optimizer:
     """Base class of all optimizers: parameter groups with their own settings, and state arrays for each parameter.
 
-    The state of a 16-bit parameter and its step are float32; the result is rounded to the parameter's dtype. (In float16,
-    Adam's squared gradients would be 0 below 2e-4.)
+    The state of a 16-bit parameter and its step are float32; the result is rounded to the parameter's dtype. In
+    float16, Adam's squared gradients would be 0 below 2e-4.
 
     Args:
         parameters: the result of `model.parameters()`, or a list of groups

@@ -648,7 +648,7 @@ def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         return numpy_dtype(dtype)
     except TypeError:
-        raise InputTypeError(f"dtype is {described(dtype)}: expected a dtype such as np.float32 or 'bfloat16'") from None
+        raise InputTypeError(f"dtype is {described(dtype)}: expected one such as np.float32 or 'bfloat16'") from None
 
 
 def _raw(x: Any) -> Any:

@@ -174,7 +174,7 @@ class Trainer:
             why = f"{self.epoch} epochs are done, and fit(..., {epochs}) trains up to epoch {epochs}: "
             why += f"for {epochs} more, call fit(..., {self.epoch + epochs})"
         else:
-            why = f"the validation loss has not improved for {self.patience} epochs: to continue, raise trainer.patience"
+            why = f"the validation loss has not improved for {self.patience} epochs: to go on, raise trainer.patience"
         warnings.warn(f"Trainer: nothing to train: {why}", stacklevel=3)
 
     def restore_best(self) -> int:

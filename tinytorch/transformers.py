@@ -24,6 +24,7 @@ from tinytorch.base.promotion import in_float32, like
 from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.graph.reads import reads
+from tinytorch.inputs.prompts import checked_prompt
 from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -282,16 +283,7 @@ def write(
     Args:
         next_logits: maps the whole text so far, (B, T), to the logits of its next token, (B, V).
     """
-    try:
-        prompt = np.asarray(tokens)
-    except ValueError:
-        lengths = [len(row) if hasattr(row, "__len__") else 1 for row in tokens]
-        raise ShapeError(f"generate: prompts of lengths {lengths}: expected one length; "
-                         f"generate from each one separately") from None  # fmt: skip
-    if not prompt.size:
-        raise SettingError("generate: the prompt is empty; expected at least one token")
-    if prompt.ndim not in (1, 2):
-        raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
+    prompt = checked_prompt(tokens)
     context = np.atleast_2d(checked_tokens(prompt, model.vocab_size))  # (B, T)
     max_new_tokens = _check_integer("max_new_tokens", max_new_tokens, 0)
     if stop is not None:

@@ -91,7 +91,8 @@ def test_decorated_function_and_nested_blocks_restore_recording() -> None:
     def twice(deeper: bool = True) -> bool:
         return twice(False) if deeper else records()
 
-    assert not twice() and records()
+    assert not twice()
+    assert records()
     block = tt.no_grad()
     with block, block:
         assert not records()
@@ -110,7 +111,8 @@ def test_one_decorated_function_runs_in_two_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == [False] * 4 and records()
+    assert seen == [False] * 4
+    assert records()
 
 
 def test_async_function_is_refused_because_its_body_runs_later() -> None:

@@ -90,7 +90,8 @@ def run(name: str, dtype: str, inside: str) -> tuple[Array, Array]:
     y = operation(x, inside)
     g = np.random.default_rng(1).standard_normal(y.shape).astype(numpy_dtype(dtype))
     y.backward(np.abs(g).astype(numpy_dtype(inside)))
-    assert x.grad is not None and x.grad.dtype == x.dtype
+    assert x.grad is not None
+    assert x.grad.dtype == x.dtype
     assert y.dtype == x.dtype
     return y.data.astype(np.float64), x.grad.data.astype(np.float64)
 

@@ -31,7 +31,8 @@ def convolve(x: Array, g: Array | None = None, padding: int = 1) -> tuple[Array,
     x_, w = Tensor(x, requires_grad=True), Tensor(WEIGHT.astype(x.dtype), requires_grad=True)
     y = tt.conv2d(x_, w, padding=padding)
     y.backward(np.ones(y.shape, x.dtype) if g is None else g.astype(x.dtype))
-    assert x_.grad is not None and w.grad is not None
+    assert x_.grad is not None
+    assert w.grad is not None
     return y.data, x_.grad.data, w.grad.data
 
 

@@ -56,7 +56,8 @@ def diverging(checkpoint: Path | None = None) -> tt.Trainer:
 def test_best_weights_after_early_stopping_have_the_lowest_validation_loss(tmp_path: Path) -> None:
     run = diverging(tmp_path / "run.safetensors")
     losses = [record["val_loss"] for record in run.history]
-    assert run.epoch == 5 and run.evaluate(loader())["val_loss"] == losses[-1] > min(losses)
+    assert run.epoch == 5
+    assert run.evaluate(loader())["val_loss"] == losses[-1] > min(losses)
     assert run.restore_best() == 1 + int(np.argmin(losses)) == 2
     assert run.evaluate(loader())["val_loss"] == min(losses)
     again = trainer(patience=3, checkpoint=tmp_path / "run.safetensors")

@@ -90,9 +90,11 @@ def test_result_with_a_number_and_of_a_function_has_the_dtype_of_pytorch(case: s
 def test_a_mean_over_a_mask_is_float32() -> None:
     x, mask = tt.ones(4, requires_grad=True), Tensor(np.array([True, True, False, False]))
     mean = (x * mask).sum() / mask.sum()
-    assert mean.dtype == np.float32 and mean.item() == 1
+    assert mean.dtype == np.float32
+    assert mean.item() == 1
     mean.backward()
-    assert x.grad is not None and x.grad.dtype == np.float32
+    assert x.grad is not None
+    assert x.grad.dtype == np.float32
     assert tt.mse_loss(x, Tensor([1, 2, 3, 4])).dtype == np.float32
     assert tt.Linear(4, 2)(Tensor([[1, 2, 3, 4]])).dtype == np.float32
 

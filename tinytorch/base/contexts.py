@@ -33,12 +33,12 @@ class Scope(ContextDecorator):
         """Return `function` inside the context.
 
         Raises:
-            SettingError: the function is asynchronous. Its body runs after the call, when other code may run in between.
+            SettingError: the function is async. Its body runs after the call, and other code in between.
         """
         flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
         if flags & ASYNCHRONOUS:
-            raise SettingError(f"{type(self).__name__}: {function.__name__} is an async function: "
-                               f"expected a function or a generator; use `with` around the code that does not await")  # fmt: skip
+            raise SettingError(f"{type(self).__name__}: {function.__name__} is an async function: expected a function "
+                               f"or a generator; use `with` around code that does not await")  # fmt: skip
         return self._steps(function) if flags & GENERATOR else super().__call__(function)
 
     def _steps(self, function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
