@@ -39,6 +39,7 @@ from tinytorch.autograd import backward, check_grads, no_grad
 from tinytorch.base.errors import (
     DataError,
     GradientError,
+    InputTypeError,
     NonFiniteError,
     SettingError,
     ShapeError,
@@ -46,6 +47,7 @@ from tinytorch.base.errors import (
     TinyTorchError,
 )
 from tinytorch.base.random import get_rng_state, manual_seed, set_rng_state
+from tinytorch.base.words import public
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from tinytorch.losses import (
     BCEWithLogitsLoss,
@@ -164,6 +166,12 @@ _LAZY = {
         "next_token_loss",
     ),
 }
+_CHECKED = {
+    **dict.fromkeys(("cat", "stack"), "tensor"),
+    **dict.fromkeys(("binary_cross_entropy_with_logits", "cross_entropy", "mse_loss"), "losses"),
+    **dict.fromkeys(("backward", "check_grads"), "autograd"),
+    **dict.fromkeys(("manual_seed", "set_rng_state"), "base.random"),
+}
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 # Names that programs written for PyTorch use, by the file that defines them; see `ops`, `nn`, `optim`, and `utils`
@@ -230,8 +238,17 @@ def __getattr__(name: str) -> Any:
         return _NUMBERS[name]
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tinytorch' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"tinytorch.{_MODULE_OF[name]}"), name)
+    module = import_module(f"tinytorch.{_MODULE_OF[name]}")
+    value = globals()[name] = public(module, name)
     return value
+
+
+def _explain_errors() -> None:
+    """Give the functions that are imported immediately errors in words; see `base.words`."""
+    import sys
+
+    for name, file in _CHECKED.items():
+        globals()[name] = public(sys.modules[f"tinytorch.{file}"], name)
 
 
 def __dir__() -> list[str]:
@@ -263,6 +280,7 @@ __all__ = [
     "GradScaler",
     "GradientError",
     "GradualPruning",
+    "InputTypeError",
     "KVCache",
     "LambdaLR",
     "LayerNorm",
@@ -339,3 +357,5 @@ __all__ = [
     "zeros",
 ]
 __all__ += [name for names in _PYTORCH.values() for name in names.split() if name not in __all__]
+
+_explain_errors()

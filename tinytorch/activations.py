@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from tinytorch.base.promotion import in_float32, in_floating_point, like
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 SCALAR_IS_QUICKER = 4096  # elements
@@ -22,6 +23,7 @@ def _relu(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
+    x = in_floating_point(x)
     # exp of a number <= 0 never overflows: 1/(1+e^-x) for x >= 0, e^x/(1+e^x) for x < 0
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -32,6 +34,7 @@ GELU_CUBIC = 0.044715
 
 
 def _gelu(x: Array) -> tuple[Array, Array]:
+    given, x = x, in_float32(x)
     t = x * x
     t *= GELU_CUBIC * GELU_SCALE
     t += GELU_SCALE
@@ -40,24 +43,27 @@ def _gelu(x: Array) -> tuple[Array, Array]:
     y = t + 1
     y *= x
     y *= 0.5
-    return y, t
+    return like(y, given), t
 
 
-def _softmax(x: Array, dim: int) -> Array:
+def _softmax(x: Array, dim: int) -> tuple[Array, Array]:
     # subtracting the maximum first does not change the result and keeps exp from overflowing
-    e = np.exp(x - x.max(axis=dim, keepdims=True))
+    wide = in_float32(x)
+    e = np.exp(wide - wide.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
-    return e
+    return like(e, x), e
 
 
-def _log_softmax(x: Array, dim: int) -> Array:
-    shifted = x - x.max(axis=dim, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+def _log_softmax(x: Array, dim: int) -> tuple[Array, Array]:
+    wide = in_float32(x)
+    shifted = wide - wide.max(axis=dim, keepdims=True)
+    y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+    return like(y, x), y
 
 
 relu_ = Op("relu", _relu)
 sigmoid_ = Op("sigmoid", _sigmoid)
-tanh_ = Op("tanh", np.tanh)
+tanh_ = Op("tanh", lambda x: np.tanh(in_floating_point(x)))
 gelu_ = Op("gelu", _gelu)
 softmax_ = Op("softmax", _softmax)
 log_softmax_ = Op("log_softmax", _log_softmax)

@@ -23,6 +23,7 @@ from tinytorch.activations import softmax
 from tinytorch.autograd import joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.numbers import python_number
+from tinytorch.base.promotion import in_float32, like
 from tinytorch.layers import Dropout, Linear, Module
 from tinytorch.tensor import Array, Op, Tensor, apply, where
 
@@ -54,7 +55,8 @@ def plain_attention(
     scores = q @ k.transpose(-1, -2) * (1 / math.sqrt(q.shape[-1]))  # (B, H, T, T)
     if mask is not None:
         mask = _spread_mask(mask, scores.shape)
-        scores = where(mask, scores, float(np.finfo(scores.dtype).min))  # -inf: a fully masked row becomes NaN
+        least = float(np.finfo(scores.dtype).min) if scores.dtype.kind == "f" else -3e38  # bfloat16
+        scores = where(mask, scores, least)  # -inf: a fully masked row becomes NaN
     weights = softmax(scores)
     if mask is not None:
         weights = where(mask, weights, 0.0)
@@ -145,12 +147,14 @@ def _sdpa(q: Array, k: Array, v: Array, causal: bool, mask: Array | None) -> tup
                          f"expected (..., T, D), with keys and values of the same shape")  # fmt: skip
     if causal and q.shape[-2] != k.shape[-2]:
         raise ShapeError(f"attention: causal with {q.shape[-2]} queries and {k.shape[-2]} keys: expected equal numbers")
-    y = np.empty(q.shape, q.dtype)
-    e, scale = _attend(q, k, v, causal, mask, y)
-    return y, (y, e, scale)
+    wide = in_float32(q), in_float32(k), in_float32(v)
+    y = np.empty(q.shape, wide[0].dtype)
+    e, scale = _attend(*wide, causal, mask, y)
+    return like(y, q), (y, e, scale)
 
 
 def _sdpa_back(g: Array, kept: tuple[Array, Array, Array], q: Array, k: Array, v: Array, **_: object) -> list[Array]:
+    g, q, k, v = in_float32(g), in_float32(q), in_float32(k), in_float32(v)
     out = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     _attend_back(g, *kept, q, k, v, out)
     return [*out]
@@ -170,14 +174,15 @@ def _joined(y: Array, n_head: int) -> Array:
 
 
 def _packed(qkv: Array, n_head: int, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, Array, Array]]:
+    given, qkv = qkv, in_float32(qkv)
     b, t, width = qkv.shape
     y = np.empty((b, t, width // 3), qkv.dtype)
     e, scale = _attend(*_heads(qkv, n_head), causal, mask, _joined(y, n_head))
-    return y, (y, e, scale)
+    return like(y, given), (y, e, scale)
 
 
 def _packed_back(g: Array, kept: tuple[Array, Array, Array], qkv: Array, n_head: int, **_: object) -> list[Array]:
-    y, e, scale = kept
+    (y, e, scale), g, qkv = kept, in_float32(g), in_float32(qkv)
     out = np.empty(qkv.shape, qkv.dtype)
     _attend_back(_joined(g, n_head), _joined(y, n_head), e, scale, *_heads(qkv, n_head), _heads(out, n_head))
     return [out]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -27,8 +26,11 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
+from tinytorch.arrays.masks import masked, put_along, share_of_extremes, share_of_maximum, spread
 from tinytorch.base import changes
+from tinytorch.base.contexts import Scope
 from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.base.promotion import in_float32, is_half
 from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
 
@@ -37,22 +39,15 @@ Rule = Callable[..., Any]
 # The derivatives of modules 02 to 05 ----------------------------------------------------------------
 
 
-def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Undo a reduction's loss of dimensions: broadcast g to the shape of x."""
-    if dim is not None and not keepdim:
-        g = np.expand_dims(g, dim)
-    return np.broadcast_to(g, x.shape)
-
-
-def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Return 1 where x is y, the maximum or minimum, and 0 elsewhere; k equal ones get 1/k each."""
-    largest = x == _spread(y, x, dim, keepdim)
-    return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
+def _power_x(g: Array, x: Array, exponent: float) -> Array:
+    if exponent == 0:  # x^-1 would be infinite at 0
+        return np.zeros_like(g)
+    return g * (exponent * T.power.forward(x, exponent - 1))  # type: ignore[no-any-return]
 
 
 def _scatter(g: Array, x: Array, index: Any) -> Array:
     """Return zeros of x's shape with g added at `index`; an element that is indexed twice gets both gradients."""
-    out = np.zeros(x.shape, g.dtype)
+    out = np.zeros(x.shape, np.float32 if is_half(g.dtype) else g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if all(isinstance(part, (int, slice, type(None), type(...))) for part in parts):
         out[index] = g  # basic indexing selects no element twice
@@ -94,6 +89,7 @@ def _softmax_x(g: Array, y: Array, dim: int) -> Array:
 
 
 def _gelu_x(g: Array, t: Array, x: Array) -> Array:
+    x = in_float32(x)
     # g/2 (1 + t) (1 + x (1 - t) u), where u = d/dx of tanh's argument; in place: 1.4 times as fast as one expression
     d = x * x
     d *= 3 * A.GELU_CUBIC * A.GELU_SCALE
@@ -132,7 +128,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.div:         (lambda g, y, a, b: g / b,
                     lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
-    T.power:       (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
+    T.power:       (lambda g, y, x, exponent: _power_x(g, x, exponent),),
     T.pow_:        (lambda g, y, a, b: _pow_a(g, a, b),
                     lambda g, y, a, b: _pow_b(g, y, a, b)),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
@@ -140,15 +136,17 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.exp:         (lambda g, y, x: g * y,),
     T.log:         (lambda g, y, x: g / x,),
     T.absolute:    (lambda g, y, x: g * np.sign(x),),
-    T.maximum:     (lambda g, y, a, b: g * np.heaviside(np.subtract(a, b), 0.5),
-                    lambda g, y, a, b: g * np.heaviside(np.subtract(b, a), 0.5)),
+    T.maximum:     (lambda g, y, a, b: share_of_maximum(g, a, b),
+                    lambda g, y, a, b: share_of_maximum(g, b, a)),
     T.where_:      (None,
-                    lambda g, y, c, a, b: np.where(c, g, 0),
-                    lambda g, y, c, a, b: np.where(c, 0, g)),
-    T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
-    T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
-    T.amax:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
-    T.amin:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
+                    lambda g, y, c, a, b: masked(g, np.asarray(c, bool)),
+                    lambda g, y, c, a, b: masked(g, ~np.asarray(c, bool))),
+    T.sum_:        (lambda g, y, x, dim, keepdim: spread(g, x, dim, keepdim),),
+    T.mean:        (lambda g, y, x, dim, keepdim: spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
+    T.amax:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.amin:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.max_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
+    T.min_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
     T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),
@@ -156,7 +154,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.cast:        (lambda g, y, x, dtype: g,),
     T.concatenate: _split,
 
-    A.relu_:        (lambda g, y, x: g * (y > 0),),
+    A.relu_:        (lambda g, y, x: masked(g, ~(y <= 0)),),  # as in PyTorch, NaN passes on its gradient
     A.sigmoid_:     (lambda g, y, x: g * y * (1 - y),),
     A.tanh_:        (lambda g, y, x: g * (1 - y * y),),
     A.gelu_:        (lambda g, t, x: _gelu_x(g, t, x),),
@@ -166,6 +164,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     L.linear:       (lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
                      lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),
                      lambda g, y, x, w, b: g),
+    L.dropout:      (lambda g, y, x, kept, scale: masked(g * g.dtype.type(scale), kept),),
 
     S.cross_entropy_:   (lambda g, p, x, t, label_smoothing: _cross_entropy_x(g, p, t, label_smoothing),),
     S.bce_with_logits_: (lambda g, y, x, t: g / x.size * (A.sigmoid_.forward(x) - t),),
@@ -205,8 +204,8 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
     if not output.requires_grad:
         raise GradientError("backward: this tensor depends on nothing that requires a gradient")
     gradients = {id(output): _initial_gradient(output, gradient)}
+    stored: set[int] = set()
     order = topological_order(output)
-    taken: set[int] = set()
     while order:  # popping frees each intermediate tensor and its gradient as soon as they have been used
         tensor = order.pop()
         g = gradients.pop(id(tensor), None)
@@ -215,22 +214,18 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
         if HOOKS and id(tensor) in HOOKS:
             g = HOOKS[id(tensor)](g)
         if tensor.node is None:
-            tensor.grad = Tensor(_own(g, taken) if tensor.grad is None else tensor.grad.data + g)
+            if tensor.grad is not None:
+                g = tensor.grad.data + g
+            elif getattr(g, "base", None) is not None or id(g) in stored:
+                g = g.copy()  # a view, or also another leaf's gradient: each leaf may write into its own
+            stored.add(id(g))
+            tensor.grad = Tensor(g)
             continue
         for x, gx in input_gradients(tensor.node, g):
             key = id(x)
             gradients[key] = _sum(gradients[key], gx) if key in gradients else gx
         if not retain_graph:
             tensor.node = _FREED
-
-
-def _own(g: Array, taken: set[int]) -> Array:
-    """Return g, or a copy if another leaf's gradient uses the same memory or g cannot be written into."""
-    owner = id(g if g.base is None else g.base)
-    if owner in taken or not g.flags.writeable:
-        return g.copy()
-    taken.add(owner)
-    return g
 
 
 def _sum(a: Array, b: Array) -> Array:
@@ -297,6 +292,7 @@ def unbroadcast(g: Array, x: Array) -> Array:
     If y is x repeated n times along a dimension, then dL/dx is the sum of the n parts of dL/dy.
     """
     if g.shape != x.shape:
+        g = in_float32(g)  # for the sums of 16-bit numbers
         extra = g.ndim - x.ndim
         g = g.sum(axis=tuple(range(extra))) if extra else g
         repeated = tuple(i for i, n in enumerate(x.shape) if n == 1 and g.shape[i] != 1)
@@ -315,15 +311,28 @@ def _initial_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
     return array
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Disable recording in this thread: `with no_grad(): ...` or `@no_grad()`."""
-    before = T.is_grad_enabled()
-    T.set_grad_enabled(False)
-    try:
-        yield
-    finally:
-        T.set_grad_enabled(before)
+class no_grad(Scope):  # noqa: N801 (PyTorch's name)
+    """Disable recording in this thread: `with no_grad(): ...`, or as a decorator, `@no_grad()` or `@no_grad`.
+
+    A decorated generator function records nothing in its body, and does not change what its caller records.
+    """
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def _recreate_cm(self) -> no_grad:
+        return no_grad()  # a decorated function may run in several threads
+
+    def __enter__(self) -> no_grad:
+        self._before.append(T.is_grad_enabled())
+        T.set_grad_enabled(False)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        T.set_grad_enabled(self._before.pop())
 
 
 # Gradient checks ------------------------------------------------------------------------------------

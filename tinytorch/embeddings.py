@@ -11,6 +11,7 @@ import numpy as np
 
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import in_float32
 from tinytorch.base.random import default_generator
 from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, linear
@@ -27,10 +28,10 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
     31 ms.
     """
     size, width = weight.shape
-    rows = g.reshape(-1, width)  # (N, D)
+    rows = in_float32(g).reshape(-1, width)  # (N, D)
     tokens = tokens.reshape(-1)
-    if size <= SMALL_VOCABULARY:
-        one_hot = np.zeros((len(tokens), size), g.dtype)  # (N, V)
+    if size <= SMALL_VOCABULARY and np.isfinite(np.vdot(rows, rows)):  # 0 times infinity would reach every row
+        one_hot = np.zeros((len(tokens), size), rows.dtype)  # (N, V)
         one_hot[np.arange(len(tokens)), tokens] = 1
         return one_hot.T @ rows
     places = tokens[:, None] * width + np.arange(width)  # (N, D): indices into the flattened weight

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.arrays.masks import masked
+from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
 from tinytorch.base.extension import ModuleExtension
+from tinytorch.base.promotion import in_floating_point, promoted
 from tinytorch.base.random import default_generator
+from tinytorch.base.words import RAW, described, explained, in_words
 from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ class Module(ModuleExtension):
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):
-            cls.__init__ = _noting_buffers(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _noting_buffers(in_words(cls.__init__))  # type: ignore[method-assign]
 
     def note_buffers(self) -> None:
         """Make the tensors in the attributes buffers. Runs at the end of `__init__`: later ones are not buffers."""
@@ -77,9 +80,14 @@ class Module(ModuleExtension):
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is not None:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        try:
+            if self._hooks is not None:
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except TinyTorchError:
+            raise
+        except RAW as error:
+            raise explained(self.forward, args, kwargs) or error from None
 
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
@@ -174,7 +182,7 @@ class Module(ModuleExtension):
                 different values. The message lists all problems, and nothing is changed.
         """
         own = self.state_dict()
-        arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
+        arrays = {name: _array(name, value) for name, value in state.items()}
         problems = [f"unknown {name}" for name in arrays if name not in own]
         chosen: dict[int, str] = {}  # the name that supplies each tensor's values
         for name, value in own.items():
@@ -216,6 +224,16 @@ class Module(ModuleExtension):
             self.load_state_dict(arrays)
         except StateError as error:
             raise StateError(f"{path}: {error}") from None
+
+
+def _array(name: str, value: Any) -> Array:
+    """Return a value of a state_dict as an array: also one of PyTorch's, for which NumPy lacks bfloat16."""
+    if isinstance(value, (Tensor, Array)):
+        return value.data if isinstance(value, Tensor) else value
+    try:
+        return np.asarray(value.detach().float() if hasattr(value, "detach") else value)
+    except RAW:
+        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array") from None
 
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -261,6 +279,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if x.ndim > 2:  # one large matrix product instead of many small ones
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
+    if x.dtype is not weight.dtype:
+        x, weight = promoted(x, weight)
     y = x @ weight.T
     if bias is not None:
         y += bias
@@ -296,6 +316,14 @@ class Flatten(Module):
         return as_tensor(x).flatten(1)
 
 
+def _dropout(x: Array, kept: Array, scale: float) -> Array:
+    x = in_floating_point(x)
+    return masked(x * x.dtype.type(scale), kept)
+
+
+dropout = Op("dropout", _dropout)
+
+
 class Dropout(Module):
     """In training, zeroes each element with probability p and scales the rest by 1/(1-p); otherwise returns x.
 
@@ -312,7 +340,7 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
-        return x * (kept * x.dtype.type(1 / (1 - self.p)))
+        return apply(dropout, x, kept, scale=1 / (1 - self.p))
 
 
 class Sequential(Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import in_float32, like
 from tinytorch.layers import Module
-from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, is_floating
 
 
 def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
@@ -15,6 +16,7 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
                          f"expected (N, C) and (N,)")  # fmt: skip
     if targets.dtype.kind not in "iu":
         raise SettingError(f"cross_entropy: targets of dtype {targets.dtype}: expected integer class indices")
+    given, logits = logits, in_float32(logits)
     n, classes = logits.shape
     if targets.min(initial=0) < 0 or targets.max(initial=0) >= classes:
         raise ShapeError(f"cross_entropy: targets from {targets.min()} to {targets.max()}: "
@@ -27,12 +29,13 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
     total = (probabilities @ np.ones(classes, logits.dtype))[:, None]  # (N, 1); a matrix product sums rows faster
     loss += np.log(total).sum()
     probabilities /= total
-    return np.asarray(loss / n, logits.dtype), probabilities
+    return like(np.asarray(loss / n, logits.dtype), given), probabilities
 
 
 def _bce_with_logits(logits: Array, targets: Array) -> Array:
     # log(1 + e^x) - t x, written so that e^x never overflows
-    return np.asarray((np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))).mean())
+    x = in_float32(logits)
+    return like(np.asarray((np.maximum(x, 0) - x * targets + np.log1p(np.exp(-np.abs(x)))).mean()), logits)
 
 
 cross_entropy_ = Op("cross_entropy", _cross_entropy)
@@ -58,7 +61,7 @@ def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: floa
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
     """Return the mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))) for logits x and targets t of one shape."""
-    targets = _constant(targets).astype(logits.dtype, copy=False)
+    targets = _constant(targets).astype(_float_dtype(logits), copy=False)
     _same_shape("binary_cross_entropy_with_logits", logits, targets)
     return apply(bce_with_logits_, logits, targets)
 
@@ -67,7 +70,7 @@ def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
     prediction = as_tensor(prediction)
     if not isinstance(target, Tensor):
-        target = np.asarray(target).astype(prediction.dtype, copy=False)
+        target = np.asarray(target).astype(_float_dtype(prediction), copy=False)
     _same_shape("mse_loss", prediction, target)
     return ((prediction - target) ** 2).mean()
 
@@ -96,6 +99,10 @@ class MSELoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor | Array) -> Tensor:
         return mse_loss(prediction, target)
+
+
+def _float_dtype(x: Tensor) -> np.dtype:
+    return x.dtype if is_floating(x.dtype) else np.dtype(np.float32)
 
 
 def _constant(x: Tensor | Array) -> Array:

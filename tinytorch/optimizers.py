@@ -16,6 +16,7 @@ from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, StateError
 from tinytorch.base.extension import OptimizerExtension
 from tinytorch.base.numbers import python_number
+from tinytorch.base.promotion import in_float32, is_half, like
 from tinytorch.inputs.parameters import leaf_parameters, listed, loaded_group, paired_groups, plain, tensors
 from tinytorch.layers import Parameter
 from tinytorch.tensor import Array, Tensor
@@ -25,6 +26,9 @@ ParameterGroup = dict[str, Any]
 
 class Optimizer(OptimizerExtension):
     """Base class of all optimizers: parameter groups with their own settings, and state arrays for each parameter.
+
+    The state of a 16-bit parameter and its step are float32; the result is rounded to the parameter's dtype. In
+    float16, Adam's squared gradients would be 0 below 2e-4.
 
     Args:
         parameters: the result of `model.parameters()`, or a list of groups
@@ -47,9 +51,9 @@ class Optimizer(OptimizerExtension):
         ]
         self._check_groups(defaults.keys() | {"params", "initial_lr"})
         self.state: list[dict[str, Array]] = [
-            self.new_state(p.data, group) for group in self.param_groups for p in group["params"]
+            self.new_state(in_float32(p.data), group) for group in self.param_groups for p in group["params"]
         ]
-        self._scratch = [np.empty_like(p.data) for p in self.parameters()]
+        self._scratch = [np.empty_like(in_float32(p.data)) for p in self.parameters()]
 
     def new_state(self, data: Array, group: ParameterGroup) -> dict[str, Array]:
         """Return the arrays that the update rule carries from step to step for one parameter."""
@@ -84,7 +88,11 @@ class Optimizer(OptimizerExtension):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     changes.note(parameter.data)
-                    self.update(parameter.data, parameter.grad.data, self.state[i], self._scratch[i], group)
+                    data, g = parameter.data, parameter.grad.data
+                    wide = in_float32(data)  # the data itself, unless it has 16 bits
+                    self.update(wide, g if wide is data else in_float32(g), self.state[i], self._scratch[i], group)
+                    if wide is not data:
+                        data[...] = like(wide, data)
                 i += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -350,7 +358,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, erro
         InputTypeError: this is neither a tensor nor a list of tensors.
     """
     with_grad = [p for p in tensors("clip_grad_norm_", parameters) if p.grad is not None]
-    gradients = [p.grad.data for p in with_grad if p.grad is not None]
+    gradients = [in_float32(p.grad.data) for p in with_grad if p.grad is not None]
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
     if norm == math.inf:  # squares can overflow float32 even if the gradients do not
         norm = math.hypot(*(float(np.linalg.norm(g.astype(np.float64))) for g in gradients))
@@ -360,7 +368,9 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, erro
         return norm
     if norm > max_norm:
         for p in with_grad:  # new arrays, because a gradient may be shared with another tensor
-            p.grad = Tensor(p.grad.data * p.dtype.type(max_norm / norm))  # type: ignore[union-attr]
+            g = p.grad.data  # type: ignore[union-attr]
+            p.grad = Tensor(like(in_float32(g) * np.float32(max_norm / norm), g) if is_half(g.dtype)
+                            else g * p.dtype.type(max_norm / norm))  # fmt: skip
     return norm
 
 

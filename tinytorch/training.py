@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -82,7 +83,8 @@ class Trainer:
         accumulate: number of batches whose gradients are averaged for one optimizer step.
         metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
         checkpoint: file to save to after each epoch and on Ctrl-C; `resume()` continues from it.
-        patience: stop when the validation loss has not improved for this many epochs.
+        patience: stop when the validation loss has not improved for this many epochs. The model then has the weights of
+            the last epoch; `restore_best()` brings back those with the lowest validation loss.
         autocast: returns a context manager in which the model and the loss run, e.g. `tt.autocast` for bfloat16
             (module 15).
         scaler: for float16; scales the loss and skips steps with infinite gradients.
@@ -113,6 +115,7 @@ class Trainer:
         self.checkpoint, self.patience = checkpoint, patience
         self.autocast, self.scaler = autocast, scaler
         self.history: History = []
+        self.best: dict[str, Array] = {}  # with patience: the state of the model after its best epoch
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the current epoch
         self.loss_sum = 0.0  # sum of those batches' losses, each times its batch size
@@ -129,7 +132,11 @@ class Trainer:
         report: Report | None = None,
         split: str = "val",
     ) -> History:
-        """Train until `epochs` epochs are done, including those before a resume; return one record per epoch.
+        """Train until `epochs` epochs are done, and return one record per epoch.
+
+        Epochs of an earlier `fit` and those before a resume count, so that the same program can be run again after it
+        was stopped. If nothing is left to train, a warning says so: for three more epochs after `fit(loader, 3)`, call
+        `fit(loader, 6)`.
 
         `split` names the validation loader's samples in the records: "val", or "test" if the test split is only
         monitored. The test split chooses nothing: patience does not apply to it.
@@ -140,6 +147,8 @@ class Trainer:
         """
         epochs = python_number(epochs)
         self._check_loaders(loader, validation)
+        if self.epoch >= epochs or self._out_of_patience():
+            self._warn_of_nothing_to_do(epochs)
         report = report or _default_report()
         length = self.epoch_length = len(loader)
         with mode_kept(self.model), _deferred_interrupt() as interrupted:
@@ -159,6 +168,25 @@ class Trainer:
                 if interrupted.is_set():
                     raise KeyboardInterrupt
         return self.history
+
+    def _warn_of_nothing_to_do(self, epochs: int) -> None:
+        if self.epoch >= epochs:
+            why = f"{self.epoch} epochs are done, and fit(..., {epochs}) trains up to epoch {epochs}: "
+            why += f"for {epochs} more, call fit(..., {self.epoch + epochs})"
+        else:
+            why = f"the validation loss has not improved for {self.patience} epochs: to go on, raise trainer.patience"
+        warnings.warn(f"Trainer: nothing to train: {why}", stacklevel=3)
+
+    def restore_best(self) -> int:
+        """Load the weights of the epoch with the lowest validation loss, and return that epoch. It needs `patience`.
+
+        Raises:
+            StateError: no such weights were kept, because there was no patience or no finite validation loss.
+        """
+        if not self.best:
+            raise StateError("Trainer: there are no best weights to restore: fit with patience and a validation loader")
+        self.model.load_state_dict(self.best)
+        return 1 + int(np.argmin(self._validation_losses()))
 
     def _check_loaders(self, loader: Batches, validation: Batches | None) -> None:
         if len(loader) == 0 or (validation is not None and len(validation) == 0):
@@ -221,6 +249,7 @@ class Trainer:
         if self.checkpoint is None:
             return
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
+        arrays |= {f"best.{name}": value for name, value in self.best.items()}
         state = self.optimizer.state_dict()
         settings = {name: state.pop(name) for name in ("optimizer", "param_groups")}
         arrays |= {f"optimizer.{name}": value for name, value in state.items()}
@@ -255,6 +284,7 @@ class Trainer:
         except StateError as error:
             self.model.load_state_dict(before)  # a rejected checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None
+        self.best = parts.get("best", {})
         for name, parameter in self.model.named_parameters():
             parameter.grad = Tensor(parts["gradient"][name]) if name in parts["gradient"] else None
         self._restore_progress(json.loads(metadata["progress"]))
@@ -279,10 +309,18 @@ class Trainer:
         }
         self.batch, self.loss_sum, self.samples = 0, 0.0, 0
         self.history.append(record | (self.evaluate(validation, split) if validation is not None else {}))
+        losses = self._validation_losses()
+        if self.patience is not None and losses and np.argmin(losses) == len(losses) - 1 and math.isfinite(losses[-1]):
+            self.best = {name: value.data.copy() for name, value in self.model.state_dict().items()}
+
+    def _validation_losses(self) -> list[float]:
+        """Return the validation loss of each epoch; NaN counts as infinite, because it is never the lowest."""
+        losses = [record.get("val_loss", math.inf) for record in self.history]
+        return [math.inf if math.isnan(loss) else loss for loss in losses]
 
     def _out_of_patience(self) -> bool:
-        losses = [record["val_loss"] for record in self.history if "val_loss" in record]
-        if self.patience is None or not losses:
+        losses = self._validation_losses()
+        if self.patience is None or not any("val_loss" in record for record in self.history):
             return False
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 

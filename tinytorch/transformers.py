@@ -20,9 +20,11 @@ from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd import joint_derivative, no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, StateError
 from tinytorch.base.numbers import python_number
+from tinytorch.base.promotion import in_float32, like
 from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.graph.reads import reads
+from tinytorch.inputs.prompts import checked_prompt
 from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -36,6 +38,7 @@ def _row_means(x: Array) -> Array:
 def _layer_norm(x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
     if x.ndim == 0 or x.shape[-1:] != weight.shape:
         raise ShapeError(f"layer_norm: input of shape {x.shape}: expected (..., {weight.shape[0]})")
+    given, x, weight = x, in_float32(x), in_float32(weight)
     rows = x.reshape(-1, x.shape[-1])  # (N, D)
     normed = rows - _row_means(rows)
     variance = np.vecdot(normed, normed) / x.dtype.type(x.shape[-1])
@@ -44,7 +47,7 @@ def _layer_norm(x: Array, weight: Array, bias: Array | None = None, *, eps: floa
     y = normed * weight
     if bias is not None:
         y += bias
-    return y.reshape(x.shape), (normed, scale)
+    return like(y.reshape(x.shape), given), (normed, scale)
 
 
 def _layer_norm_back(
@@ -54,7 +57,7 @@ def _layer_norm_back(
 
     dx = scale (h - mean(h) - n mean(h n)),  dweight = sum over rows of g n,  dbias = sum over rows of g.
     """
-    normed, scale = kept
+    (normed, scale), g, weight = kept, in_float32(g), in_float32(weight)
     rows = g.reshape(normed.shape)
     ones = np.ones(len(rows), g.dtype)
     dx = rows * normed
@@ -280,11 +283,7 @@ def write(
     Args:
         next_logits: maps the whole text so far, (B, T), to the logits of its next token, (B, V).
     """
-    prompt = np.asarray(tokens)
-    if not prompt.size:
-        raise SettingError("generate: the prompt is empty; expected at least one token")
-    if prompt.ndim not in (1, 2):
-        raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
+    prompt = checked_prompt(tokens)
     context = np.atleast_2d(checked_tokens(prompt, model.vocab_size))  # (B, T)
     max_new_tokens = _check_integer("max_new_tokens", max_new_tokens, 0)
     if stop is not None:

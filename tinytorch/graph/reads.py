@@ -27,7 +27,9 @@ READS: dict[Op, Places] = {
     **dict.fromkeys((T.mul, T.matmul), ((1,), (0,))),
     T.where_: ((0,),),
     **dict.fromkeys((T.exp, A.relu_, A.sigmoid_, A.tanh_, A.softmax_, A.log_softmax_), ((KEPT,),)),
+    **dict.fromkeys((T.max_along, T.min_along), ((KEPT,),)),
     L.linear: ((1,), (0,), ()),
+    L.dropout: ((1,),),
     S.cross_entropy_: ((1, KEPT),),
 }
 
