@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 # The methods of tensors, by the file of `tinytorch.ops` that defines them
 TENSOR_METHODS = {
     "conversion": (
-        "__array_ufunc__ __format__ __index__ __int__ bfloat16 bool byte cpu cuda data_ptr device double element_size float "
-        "half int is_cuda is_floating_point long short tolist type type_as"
+        "__array_ufunc__ __format__ __index__ __int__ bfloat16 bool byte cpu cuda data_ptr device double element_size "
+        "float half int is_cuda is_floating_point long short tolist type type_as"
     ),
     "inplace": (
         "__iadd__ __imul__ __ipow__ __isub__ __itruediv__ __setitem__ abs_ add_ addcdiv_ addcmul_ bernoulli_ clamp_ "
@@ -58,8 +58,8 @@ TENSOR_METHODS = {
 # The methods of modules, by the file of `tinytorch.nn` that defines them
 MODULE_METHODS = {
     "modules": (
-        "__repr__ _call_with_hooks add_module apply bfloat16 buffers children cpu cuda double extra_repr float get_buffer "
-        "get_parameter get_submodule half named_buffers register_forward_hook "
+        "__repr__ _call_with_hooks add_module apply bfloat16 buffers children cpu cuda double extra_repr float "
+        "get_buffer get_parameter get_submodule half named_buffers register_forward_hook "
         "register_forward_pre_hook register_module register_parameter requires_grad_ to type"
     ),
 }

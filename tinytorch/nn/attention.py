@@ -153,7 +153,7 @@ class MultiheadAttention(Module):
 
     def _mask(self, attn_mask: Any, padding: Any, shape: tuple[int, ...], keys: int) -> Array | None:
         """Return what both masks add to the scores (B, H, Tq, Tk)."""
-        b, heads, tq, _ = shape
+        _, heads, tq, _ = shape
         total: Array | None = None
         for given, place in ((attn_mask, (-1, heads, tq, keys)), (padding, (-1, 1, 1, keys))):
             if given is None:

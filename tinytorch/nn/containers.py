@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tinytorch import layers
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError
 from tinytorch.layers import Module, Parameter
-from tinytorch.base.course import Longer
 from tinytorch.tensor import Tensor
 
 
@@ -127,7 +127,13 @@ class _Dict(Module):
 
 
 class ModuleDict(_Dict):
-    """A dict of modules, named by their keys."""
+    """A dict of modules, named by their keys; `parts.key` is `parts["key"]`."""
+
+    def __getattr__(self, name: str) -> Any:
+        parts = vars(self).get("_parts", {})
+        if name not in parts:
+            raise AttributeError(f"{type(self).__name__}: no entry {name!r}: expected one of {list(parts)}")
+        return parts[name]
 
 
 class ParameterDict(_Dict):

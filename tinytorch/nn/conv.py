@@ -14,9 +14,9 @@ import numpy as np
 from tinytorch import spatial
 from tinytorch import tensor as T
 from tinytorch.autograd import derivative
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module, kaiming_uniform
-from tinytorch.base.course import Longer
 from tinytorch.ops.shapes import flip
 from tinytorch.tensor import Array, Op, Tensor, apply
 
@@ -145,10 +145,10 @@ def conv_transpose2d(
         SettingError: output_padding is not smaller than stride or dilation.
     """
     if input.ndim != 4 or weight.ndim != 4 or input.shape[1] != weight.shape[0] or weight.shape[0] % groups:
-        raise ShapeError(f"conv_transpose2d: input {input.shape} and weight {weight.shape} in {groups} group(s): expected "
-                         f"(N, C, H, W) and (C, K/groups, kh, kw)")  # fmt: skip
-    s, p, extra, d = (_many(f"conv_transpose2d: {name}", value, 2) for name, value in (
-        ("stride", stride), ("padding", padding), ("output_padding", output_padding), ("dilation", dilation)))  # fmt: skip
+        raise ShapeError(f"conv_transpose2d: input {input.shape} and weight {weight.shape} in {groups} group(s): "
+                         f"expected (N, C, H, W) and (C, K/groups, kh, kw)")  # fmt: skip
+    named = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    s, p, extra, d = (_many(f"conv_transpose2d: {name}", value, 2) for name, value in named.items())
     if any(e >= max(a, b) for e, a, b in zip(extra, s, d, strict=True)):
         raise SettingError(f"conv_transpose2d: output_padding {extra}: expected less than stride {s} or dilation {d}")
     c, k, kh, kw = weight.shape
@@ -165,8 +165,8 @@ def conv_transpose1d(
     output_padding: Sizes = 0, groups: int = 1, dilation: Sizes = 1,
 ) -> Tensor:  # fmt: skip
     """Map sequences (N, C, L) as `conv_transpose2d` maps images of height 1; weight (C, K/groups, k)."""
-    one = [_many(f"conv_transpose1d: {name}", value, 1)[0] for name, value in (
-        ("stride", stride), ("padding", padding), ("output_padding", output_padding), ("dilation", dilation))]  # fmt: skip
+    named = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    one = [_many(f"conv_transpose1d: {name}", value, 1)[0] for name, value in named.items()]
     y = conv_transpose2d(input.unsqueeze(2), weight.unsqueeze(2), bias, (1, one[0]), (0, one[1]), (0, one[2]), groups,
                          (1, one[3]))  # fmt: skip
     return y.squeeze(2)
@@ -183,8 +183,8 @@ class _Convolution(Module):
     ) -> None:  # fmt: skip
         name = type(self).__name__
         if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
-            raise SettingError(f"{name}: {in_channels} to {out_channels} channels in {groups} groups: expected numbers of "
-                               f"at least 1, with both channels multiples of the groups")  # fmt: skip
+            raise SettingError(f"{name}: {in_channels} to {out_channels} channels in {groups} groups: expected "
+                               f"numbers of at least 1, with both channels multiples of the groups")  # fmt: skip
         if padding_mode != "zeros" and padding_mode not in _MODES:
             raise SettingError(f"{name}: padding_mode {padding_mode!r}: expected zeros, {', '.join(_MODES)}")
         kernel = _many(f"{name}: kernel_size", kernel_size, self.count)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinytorch import embeddings
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import default_generator
 from tinytorch.layers import Module, Parameter, kaiming_uniform
-from tinytorch.base.course import Longer
 from tinytorch.ops.common import raw
 from tinytorch.ops.products import einsum
 from tinytorch.ops.reductions import norm

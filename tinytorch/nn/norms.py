@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinytorch import spatial, transformers
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Module, Parameter
-from tinytorch.base.course import Longer
 from tinytorch.tensor import Tensor, apply, is_floating
 
 
@@ -99,7 +99,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalize each channel of x (N, C, ...) over samples and positions, and update the running statistics in training.
+    """Normalize each channel of x (N, C, ...) over samples and positions; in training, update the running statistics.
 
     Raises:
         ShapeError: x has one value per channel in training.
@@ -206,8 +206,8 @@ class _BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.dims or x.shape[1] != self.num_features:
-            raise ShapeError(f"{type(self).__name__}: input of shape {x.shape}: expected {self.num_features} channels in "
-                             f"dimension 1 of {' or '.join(map(str, self.dims))}")  # fmt: skip
+            raise ShapeError(f"{type(self).__name__}: input of shape {x.shape}: expected {self.num_features} channels "
+                             f"in dimension 1 of {' or '.join(map(str, self.dims))}")  # fmt: skip
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)

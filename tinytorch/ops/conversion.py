@@ -91,6 +91,11 @@ def _cast(name: str) -> Callable[[Tensor], Tensor]:
 # NumPy's functions --------------------------------------------------------------------------------------
 
 
+_SAME_NAMES = (
+    "exp exp2 expm1 log log2 log10 log1p sqrt square reciprocal sin cos tan sinh cosh tanh sign floor ceil "
+    "trunc maximum minimum logaddexp remainder fmod floor_divide isnan isinf isfinite logical_and logical_or "
+    "logical_xor logical_not bitwise_and bitwise_or bitwise_xor"
+)
 _UFUNCS: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b if isinstance(a, Tensor) else b + a,
     "subtract": lambda a, b: a - b if isinstance(a, Tensor) else b.__rsub__(a),
@@ -115,14 +120,7 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "less_equal": E.le,
     "greater": E.gt,
     "greater_equal": E.ge,
-    **{
-        name: getattr(E, name)
-        for name in (
-            "exp exp2 expm1 log log2 log10 log1p sqrt square reciprocal sin cos tan sinh cosh tanh sign floor ceil "
-            "trunc maximum minimum logaddexp remainder fmod floor_divide isnan isinf isfinite logical_and logical_or "
-            "logical_xor logical_not bitwise_and bitwise_or bitwise_xor"
-        ).split()
-    },
+    **{name: getattr(E, name) for name in _SAME_NAMES.split()},
 }
 
 

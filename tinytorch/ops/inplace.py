@@ -51,8 +51,8 @@ def _check_leaf(x: Tensor, name: str) -> None:
     while x.node is not None and x.node.op in _UNDO and isinstance(x.node.inputs[0], Tensor):
         x = x.node.inputs[0]  # x is a view
     if x.requires_grad and x.node is None:
-        raise GradientError(f"{name}: a leaf that requires a gradient, of shape {x.shape}, cannot be changed in place while "
-                            f"operations are recorded; write `with no_grad():` around it, or use an optimizer")  # fmt: skip
+        raise GradientError(f"{name}: a leaf that requires a gradient, of shape {x.shape}, cannot be changed in place "
+                            f"while operations are recorded; write `with no_grad():` around it, or use an optimizer")  # fmt: skip
 
 
 def _twin(x: Tensor) -> Tensor:
@@ -161,8 +161,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     try:
         x.data[place] = values
     except (IndexError, ValueError) as error:
-        raise ShapeError(f"x[index] = value: index {index} and value of shape {values.shape} do not fit a tensor of shape "
-                         f"{x.shape} ({error})") from None  # fmt: skip
+        raise ShapeError(f"x[index] = value: index {index} and value of shape {values.shape} do not fit a tensor of "
+                         f"shape {x.shape} ({error})") from None  # fmt: skip
 
 
 # Filling: the old values and their gradient are lost ----------------------------------------------------
@@ -275,8 +275,8 @@ def _reshaper(function: Callable[..., Tensor]) -> Change:
 
 
 _FUNCTIONS = (
-    "abs addcdiv addcmul clamp clamp_max clamp_min cos exp floor lerp log neg pow reciprocal relu round rsqrt sigmoid sin "
-    "sqrt square tanh"
+    "abs addcdiv addcmul clamp clamp_max clamp_min cos exp floor lerp log neg pow reciprocal relu round rsqrt sigmoid "
+    "sin sqrt square tanh"
 )
 _INDEXED = "index_add index_copy index_fill masked_fill scatter scatter_add"
 

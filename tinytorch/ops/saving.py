@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     """Return the value with each tensor replaced by its name in `arrays`."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
         name = place or "value"
-        arrays[name] = np.ascontiguousarray(value.data if isinstance(value, Tensor) else np.asarray(value))
+        arrays[name] = value.data if isinstance(value, Tensor) else np.asarray(value)
         return {"tensor" if isinstance(value, Tensor) else "array": name}
     if isinstance(value, PLAIN):
         return {"value": value}
@@ -44,8 +45,8 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_pack(item, f"{place}.{i}" if place else str(i), arrays) for i, item in enumerate(value)]}
-    raise SettingError(f"save: {place or 'value'} is a {type(value).__name__}: expected tensors, numbers, texts, or dicts "
-                       f"and lists of them; save a model by its state_dict()")  # fmt: skip
+    raise SettingError(f"save: {place or 'value'} is a {type(value).__name__}: expected tensors, numbers, texts, or "
+                       f"dicts and lists of them; save a model by its state_dict()")  # fmt: skip
 
 
 def load(path: str | os.PathLike[str], map_location: Any = None, weights_only: bool = True) -> Any:
@@ -57,8 +58,7 @@ def load(path: str | os.PathLike[str], map_location: Any = None, weights_only: b
     try:
         arrays, metadata = load_arrays(path)
     except StateError:
-        with open(path, "rb") as file:
-            first = file.read(2)
+        first = Path(path).read_bytes()[:2] if Path(path).is_file() else b""
         if first in (b"PK", b"\x80\x02"):
             raise StateError(f"{path}: a file of PyTorch's own format, which can contain code; save it in PyTorch with "
                              f"safetensors.torch.save_file(model.state_dict(), path)") from None  # fmt: skip

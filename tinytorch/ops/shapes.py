@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def stride(x: Tensor, dim: int | None = None) -> Any:
 
 def view(x: Tensor, *shape: Any) -> Tensor:
     """Return the values in another shape, as `reshape`; `view(dtype)` converts nothing and reinterprets the bytes."""
-    if len(shape) == 1 and (isinstance(shape[0], np.dtype | str | type)):
+    if len(shape) == 1 and (isinstance(shape[0], np.dtype | str)):
         return Tensor(x.data.view(as_dtype(shape[0])))
     return x.reshape(*shape)
 
@@ -86,7 +87,7 @@ def clone(x: Tensor) -> Tensor:
     return apply(clone_, x)
 
 
-contiguous_ = Op("contiguous", np.ascontiguousarray)
+contiguous_ = Op("contiguous", lambda x: np.asarray(x, order="C"))
 clone_ = Op("clone", lambda x: x.copy())
 derivative(contiguous_, lambda g, y, x: g)
 derivative(clone_, lambda g, y, x: g)
@@ -158,7 +159,7 @@ def t(x: Tensor) -> Tensor:
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return `length` elements along `dim`, from `start` on."""
     dim = axis_of("narrow", dim, x.ndim)
-    if not (0 <= start and 0 <= length and start + length <= x.shape[dim]):
+    if start < 0 or length < 0 or start + length > x.shape[dim]:
         raise ShapeError(f"narrow: {length} elements from {start} on, of {x.shape[dim]} along dimension {dim}")
     return x[(slice(None),) * dim + (slice(start, start + length),)]
 
@@ -202,7 +203,7 @@ def tensor_split(x: Tensor, parts: int | Sequence[int], dim: int = 0) -> tuple[T
     if isinstance(parts, int):
         return split(x, [n // parts + (i < n % parts) for i in range(parts)], dim)
     edges = [0, *(min(max(0, p + n if p < 0 else p), n) for p in parts), n]
-    return split(x, [max(0, b - a) for a, b in zip(edges, edges[1:], strict=False)], dim)
+    return split(x, [max(0, b - a) for a, b in pairwise(edges)], dim)
 
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:

@@ -40,8 +40,8 @@ class SGD(optimizers.SGD):
     ) -> None:  # fmt: skip
         _check("SGD", lr=lr, weight_decay=weight_decay)
         if momentum < 0 or (nesterov and (momentum == 0 or dampening != 0)):
-            raise SettingError(f"SGD: momentum {momentum}, dampening {dampening}: expected at least 0, and for Nesterov "
-                               f"momentum > 0 and dampening 0")  # fmt: skip
+            raise SettingError(f"SGD: momentum {momentum}, dampening {dampening}: expected at least 0, and for "
+                               f"Nesterov momentum > 0 and dampening 0")  # fmt: skip
         Optimizer.__init__(
             self, params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
             maximize=maximize,

@@ -61,8 +61,8 @@ def default_collate(batch: Any) -> Any:
             raise ShapeError("default_collate: samples of different lengths: expected one length; pass a collate_fn")
         parts = [default_collate(list(part)) for part in zip(*batch, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
-    raise SettingError(f"default_collate: samples of type {type(first).__name__}: expected tensors, arrays, numbers, texts, "
-                       f"or tuples and dicts of them; pass a collate_fn")  # fmt: skip
+    raise SettingError(f"default_collate: samples of type {type(first).__name__}: expected tensors, arrays, numbers, "
+                       f"texts, or tuples and dicts of them; pass a collate_fn")  # fmt: skip
 
 
 class DataLoader(LoaderExtension):
