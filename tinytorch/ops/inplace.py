@@ -48,11 +48,21 @@ def write(x: Tensor, values: Array, name: str) -> Tensor:
 
 
 def _check_leaf(x: Tensor, name: str) -> None:
-    while x.node is not None and x.node.op in _UNDO and isinstance(x.node.inputs[0], Tensor):
-        x = x.node.inputs[0]  # x is a view
+    while (base := _base(x)) is not None:
+        x = base
     if x.requires_grad and x.node is None:
-        raise GradientError(f"{name}: a leaf that requires a gradient, of shape {x.shape}, cannot be changed in place "
-                            f"while operations are recorded; write `with no_grad():` around it, or use an optimizer")  # fmt: skip
+        raise GradientError(
+            f"{name}: a leaf that requires a gradient, of shape {x.shape}, cannot be changed in place while operations "
+            f"are recorded; write `with no_grad():` around it, or use an optimizer"
+        )
+
+
+def _base(x: Tensor) -> Tensor | None:
+    """Return the tensor whose memory x uses, if x was recorded as a view of it."""
+    node = x.node
+    if node is None or node.op not in _UNDO or not isinstance(node.inputs[0], Tensor):
+        return None
+    return node.inputs[0] if changes.owner(x.data) is changes.owner(node.arrays[0]) else None
 
 
 def _twin(x: Tensor) -> Tensor:
@@ -70,15 +80,14 @@ def _stand_in(x: Tensor) -> Tensor:
 
 
 def _become(x: Tensor, out: Tensor) -> None:
-    """Let x, whose old place a stand-in has taken, be the result `out`; if x is a view, change what it views, too."""
-    view = x.node
+    """Let x, whose old place a stand-in has taken, be the result `out`. If x is a view, change what it views, too."""
+    view, base = x.node, _base(x)
+    if view is not None and base is not None:
+        before = _stand_in(base)
+        view.inputs = (before, *view.inputs[1:])
+        _become(base, _UNDO[view.op](before, out, view))
+        out = T.apply(view.op, base, **view.attrs)  # x stays a view
     x.data, x.node, x.requires_grad = out.data, out.node, out.requires_grad
-    base = view.inputs[0] if view is not None and view.op in _UNDO else None
-    if view is None or not isinstance(base, Tensor):
-        return
-    before = _stand_in(base)
-    view.inputs = (before, *view.inputs[1:])
-    _become(base, _UNDO[view.op](before, x, view))
 
 
 def _unpermute(base: Tensor, x: Tensor, view: Node) -> Tensor:

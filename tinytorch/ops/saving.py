@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], map_location: Any = None, weights_only: b
         arrays, metadata = load_arrays(path)
     except StateError:
         first = Path(path).read_bytes()[:2] if Path(path).is_file() else b""
-        if first in (b"PK", b"\x80\x02"):
+        if first == b"PK" or first[:1] == b"\x80":
             raise StateError(f"{path}: a file of PyTorch's own format, which can contain code; save it in PyTorch with "
                              f"safetensors.torch.save_file(model.state_dict(), path)") from None  # fmt: skip
         raise
