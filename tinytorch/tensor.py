@@ -521,7 +521,10 @@ def _matmul(a: Array, b: Array) -> Array:
 
 def _getitem(x: Array, index: Any) -> Array:
     try:
-        return x[index]
+        y = x[index]
+        if isinstance(y, np.generic):  # one element: a view of it, so that x[0].zero_() changes x
+            y = x[(*index, ...)] if isinstance(index, tuple) else x[index, ...]
+        return y
     except IndexError as error:
         raise ShapeError(f"getitem: index {index} is not valid for shape {x.shape} ({error})") from None
 
