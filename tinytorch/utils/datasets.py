@@ -20,7 +20,7 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__()")
 
     def __len__(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__} must define __len__()")
+        raise TypeError(f"{type(self).__name__} must define __len__()")  # list() asks, and accepts this error
 
     def __add__(self, other: Dataset) -> ConcatDataset:
         return ConcatDataset([self, other])
