@@ -19,7 +19,7 @@ import numpy as np
 
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
-from tinytorch.base.promotion import in_floating_point, promoted
+from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, described, explained, in_words
 from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
@@ -278,6 +278,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
     if x.dtype is not weight.dtype:
         x, weight = promoted(x, weight)
+    if x.dtype.itemsize == 2:  # NumPy's own product would be rounded before the bias, or be float32 for bfloat16
+        return like(_linear(in_float32(x), in_float32(weight), bias), x)
     y = x @ weight.T
     if bias is not None:
         y += bias

@@ -516,7 +516,7 @@ def _matmul(a: Array, b: Array) -> Array:
                          f"the last dimension of the first must equal the last but one of the second")  # fmt: skip
     if a.dtype is not b.dtype:
         a, b = promoted(a, b)
-    return a @ b
+    return like(np.asarray(a @ b), a) if a.dtype.kind == "V" else a @ b  # float32 for bfloat16
 
 
 def _getitem(x: Array, index: Any) -> Array:
