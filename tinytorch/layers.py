@@ -228,9 +228,12 @@ def _array(name: str, value: Any) -> Array:
     if isinstance(value, (Tensor, Array)):
         return value.data if isinstance(value, Tensor) else value
     try:
-        return np.asarray(value.detach().float() if hasattr(value, "detach") else value)
+        array = np.asarray(value.detach().float() if hasattr(value, "detach") else value)
     except RAW:
-        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array") from None
+        array = np.array(None)
+    if array.dtype == object:
+        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array")
+    return array
 
 
 CONTAINERS = (list, tuple, dict, set, frozenset)

@@ -637,6 +637,8 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
         raise ShapeError(f"Tensor: rows of different lengths, or not numbers ({error})") from None
     except TypeError:
         raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists, or an array") from None
+    if array.dtype == object:
+        raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists of numbers, or an array")
     if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
     if dtype is None and not given and array.dtype == np.float64:

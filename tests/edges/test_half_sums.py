@@ -64,7 +64,10 @@ CASES: dict[str, tuple[Callable[[Tensor, str], Tensor], Array]] = {
     "softmax": (lambda x, d: tt.softmax(x), near(2, 3000, value=0)),
     "log_softmax": (lambda x, d: tt.log_softmax(x), near(2, 3000, value=0)),
     "cross_entropy": (lambda x, d: tt.cross_entropy(x, np.arange(500) % 40, 0.1), near(500, 40, value=0)),
-    "binary_cross_entropy": (lambda x, d: tt.binary_cross_entropy_with_logits(x, np.ones((500, 4))), near(500, 4, value=0)),
+    "binary_cross_entropy": (
+        lambda x, d: tt.binary_cross_entropy_with_logits(x, np.ones((500, 4))),
+        near(500, 4, value=0),
+    ),
     "gelu": (lambda x, d: tt.gelu(x), np.array([-300, -3, 0.1, 3, 300, 3000], np.float32)),
     "LayerNorm": (lambda x, d: halves(tt.LayerNorm(256), d)(x), near(4, 256)),
     "BatchNorm2d": (image_norm, near(8, 3, 9, 9)),
