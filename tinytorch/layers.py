@@ -89,7 +89,10 @@ class Module:
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
         for name, value in vars(self).items():
-            yield from held_in(name, value)
+            if isinstance(value, (Module, Tensor)):
+                yield name, value
+            elif isinstance(value, CONTAINERS):
+                yield from held_in(name, value)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set an attribute to a tensor that is saved but not trained, or with `persistent=False` not saved either."""

@@ -315,26 +315,26 @@ class Tensor:
     # Comparisons: not differentiable, so nothing is recorded ------------------------------------------
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("equal", np.equal), self.data, _raw(other))
+        return apply(Op("equal", np.equal), self.operand(), _raw(other))
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("not_equal", np.not_equal), self.data, _raw(other))
+        return apply(Op("not_equal", np.not_equal), self.operand(), _raw(other))
 
     def __lt__(self, other: Operand) -> Tensor:
-        return apply(Op("less", np.less), self.data, _raw(other))
+        return apply(Op("less", np.less), self.operand(), _raw(other))
 
     def __le__(self, other: Operand) -> Tensor:
-        return apply(Op("less_equal", np.less_equal), self.data, _raw(other))
+        return apply(Op("less_equal", np.less_equal), self.operand(), _raw(other))
 
     def __gt__(self, other: Operand) -> Tensor:
-        return apply(Op("greater", np.greater), self.data, _raw(other))
+        return apply(Op("greater", np.greater), self.operand(), _raw(other))
 
     def __ge__(self, other: Operand) -> Tensor:
-        return apply(Op("greater_equal", np.greater_equal), self.data, _raw(other))
+        return apply(Op("greater_equal", np.greater_equal), self.operand(), _raw(other))
 
     def argmax(self, dim: int | None = None) -> Tensor:
         """Return the index of the largest element along `dim`, or in the flattened tensor."""
-        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.data)
+        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.operand())
 
     # Elementwise ------------------------------------------------------------------------------------
 
@@ -460,7 +460,7 @@ class Tensor:
         """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
         dtype = _known_dtype(dtype)
         if not is_floating(dtype):
-            return Tensor(self.data.astype(dtype))
+            return Tensor(self.operand().astype(dtype))
         return apply(cast, self, dtype=dtype)
 
 
@@ -654,7 +654,7 @@ def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+    return x.operand() if isinstance(x, Tensor) else x
 
 
 def _raw_index(index: Any) -> Any:
