@@ -47,7 +47,7 @@ from tinytorch.base.errors import (
     TinyTorchError,
 )
 from tinytorch.base.random import get_rng_state, manual_seed, set_rng_state
-from tinytorch.base.words import public
+from tinytorch.base.words import public as _public
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from tinytorch.losses import (
     BCEWithLogitsLoss,
@@ -239,7 +239,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tinytorch' has no attribute {name!r}")
     module = import_module(f"tinytorch.{_MODULE_OF[name]}")
-    value = globals()[name] = public(module, name)
+    value = globals()[name] = _public(module, name)
     return value
 
 
@@ -248,7 +248,7 @@ def _explain_errors() -> None:
     import sys
 
     for name, file in _CHECKED.items():
-        globals()[name] = public(sys.modules[f"tinytorch.{file}"], name)
+        globals()[name] = _public(sys.modules[f"tinytorch.{file}"], name)
 
 
 def __dir__() -> list[str]:

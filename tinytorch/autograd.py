@@ -159,7 +159,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     A.tanh_:        (lambda g, y, x: g * (1 - y * y),),
     A.gelu_:        (lambda g, t, x: _gelu_x(g, t, x),),
     A.softmax_:     (lambda g, y, x, dim: _softmax_x(g, y, dim),),
-    A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * g.sum(axis=dim, keepdims=True),),
+    A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * in_float32(g).sum(axis=dim, keepdims=True),),
 
     L.linear:       (lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
                      lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),

@@ -19,8 +19,12 @@ import numpy as np
 
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
+<<<<<<< HEAD
 from tinytorch.base.extension import ModuleExtension
 from tinytorch.base.promotion import in_floating_point, promoted
+=======
+from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
+>>>>>>> f1a7bb240196866fd1962cd8185b3282293c35d7
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, described, explained, in_words
 from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
@@ -92,7 +96,10 @@ class Module(ModuleExtension):
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
         for name, value in vars(self).items():
-            yield from held_in(name, value)
+            if isinstance(value, (Module, Tensor)):
+                yield name, value
+            elif isinstance(value, CONTAINERS):
+                yield from held_in(name, value)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Set an attribute to a tensor that is saved but not trained, or with `persistent=False` not saved either."""
@@ -231,9 +238,12 @@ def _array(name: str, value: Any) -> Array:
     if isinstance(value, (Tensor, Array)):
         return value.data if isinstance(value, Tensor) else value
     try:
-        return np.asarray(value.detach().float() if hasattr(value, "detach") else value)
+        array = np.asarray(value.detach().float() if hasattr(value, "detach") else value)
     except RAW:
-        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array") from None
+        array = np.array(None)
+    if array.dtype == object:
+        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array")
+    return array
 
 
 CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -281,6 +291,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
     if x.dtype is not weight.dtype:
         x, weight = promoted(x, weight)
+    if x.dtype.itemsize == 2:  # NumPy's own product would be rounded before the bias, or be float32 for bfloat16
+        return like(_linear(in_float32(x), in_float32(weight), bias), x)
     y = x @ weight.T
     if bias is not None:
         y += bias

@@ -176,9 +176,9 @@ def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gra
 
 # A separate op arranges the weights, so that its gradient is one line and `trace` runs it only once.
 weight_columns_ = Op("weight_columns", weight_columns)
-weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
+weight_tiles_ = Op("weight_tiles", lambda w: cv.weight_tiles(in_float32(w)))  # not rounded to 16 bits
 derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
-derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
+derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(in_float32(g)))
 reads(weight_columns_, ())
 reads(weight_tiles_, ())
 

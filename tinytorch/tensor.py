@@ -315,26 +315,26 @@ class Tensor(TensorExtension):
     # Comparisons: not differentiable, so nothing is recorded ------------------------------------------
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("equal", np.equal), self.data, _raw(other))
+        return apply(Op("equal", np.equal), self.operand(), _raw(other))
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("not_equal", np.not_equal), self.data, _raw(other))
+        return apply(Op("not_equal", np.not_equal), self.operand(), _raw(other))
 
     def __lt__(self, other: Operand) -> Tensor:
-        return apply(Op("less", np.less), self.data, _raw(other))
+        return apply(Op("less", np.less), self.operand(), _raw(other))
 
     def __le__(self, other: Operand) -> Tensor:
-        return apply(Op("less_equal", np.less_equal), self.data, _raw(other))
+        return apply(Op("less_equal", np.less_equal), self.operand(), _raw(other))
 
     def __gt__(self, other: Operand) -> Tensor:
-        return apply(Op("greater", np.greater), self.data, _raw(other))
+        return apply(Op("greater", np.greater), self.operand(), _raw(other))
 
     def __ge__(self, other: Operand) -> Tensor:
-        return apply(Op("greater_equal", np.greater_equal), self.data, _raw(other))
+        return apply(Op("greater_equal", np.greater_equal), self.operand(), _raw(other))
 
     def argmax(self, dim: int | None = None) -> Tensor:
         """Return the index of the largest element along `dim`, or in the flattened tensor."""
-        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.data)
+        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.operand())
 
     # Elementwise ------------------------------------------------------------------------------------
 
@@ -460,7 +460,7 @@ class Tensor(TensorExtension):
         """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
         dtype = _known_dtype(dtype)
         if not is_floating(dtype):
-            return Tensor(self.data.astype(dtype))
+            return Tensor(self.operand().astype(dtype))
         return apply(cast, self, dtype=dtype)
 
 
@@ -516,7 +516,7 @@ def _matmul(a: Array, b: Array) -> Array:
                          f"the last dimension of the first must equal the last but one of the second")  # fmt: skip
     if a.dtype is not b.dtype:
         a, b = promoted(a, b)
-    return a @ b
+    return like(np.asarray(a @ b), a) if a.dtype.kind == "V" else a @ b  # float32 for bfloat16
 
 
 def _getitem(x: Array, index: Any) -> Array:
@@ -640,6 +640,8 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
         raise ShapeError(f"Tensor: rows of different lengths, or not numbers ({error})") from None
     except TypeError:
         raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists, or an array") from None
+    if array.dtype == object:
+        raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists of numbers, or an array")
     if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
     if dtype is None and not given and array.dtype == np.float64:
@@ -655,7 +657,7 @@ def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+    return x.operand() if isinstance(x, Tensor) else x
 
 
 def _raw_index(index: Any) -> Any:

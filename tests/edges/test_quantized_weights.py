@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
+from tinytorch.acceleration import trace
 from tinytorch.layers import linear
 from tinytorch.quantized.layers import IntegerWeight, QuantizedConv2d, QuantizedLinear
 from tinytorch.quantized.models import convert, prepare_qat, quantize_dynamic, quantize_static
@@ -50,6 +51,7 @@ READS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "to": lambda x, fc: x @ fc.weight.to(np.float32).T,
     "abs, max, mean": lambda x, fc: x * fc.weight.abs().max() * fc.weight.mean() * fc.weight.min(),
     "loop": lambda x, fc: x * sum(row.sum() for row in fc.weight),
+    "comparison": lambda x, fc: x @ tt.where(fc.weight > 0.1, 1.0, 0.0) + fc.weight.argmax(0),
     "softmax": lambda x, fc: x @ tt.softmax(fc.weight),
 }
 
@@ -87,6 +89,12 @@ def test_weight_is_read_in_mixed_precision(mixed: str) -> None:
     with tt.autocast(mixed), tt.no_grad():
         actual = quantize_dynamic(model)(Tensor(X)).data.astype(np.float32)
     np.testing.assert_allclose(actual, expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_trace_of_a_model_that_reads_a_weight_computes_the_same() -> None:
+    model = quantize_dynamic(tt.Sequential(Reads(lambda x, fc: x @ fc.weight.T)))
+    model[0].fc.forward = lambda x: x  # type: ignore[index, union-attr]
+    np.testing.assert_allclose(trace(model)(X), model(Tensor(X)).data, rtol=1e-5)
 
 
 def test_convolutions_weight_is_read_as_floats() -> None:

@@ -42,7 +42,9 @@ LAYERS: dict[str, tuple[Callable[[], Any], tuple[tuple[int, ...], ...]]] = {
     "GRUCell": (lambda: nn.GRUCell(3, 4), ((2, 3), (2, 4))),
     "MultiheadAttention": (lambda: nn.MultiheadAttention(4, 2), ((3, 2, 4), (5, 2, 4), (5, 2, 4))),
     "TransformerEncoder": (
-        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", norm_first=True), 2, nn.LayerNorm(4)),
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", norm_first=True), 2, nn.LayerNorm(4)
+        ),
         ((3, 2, 4),),
     ),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(4, 2, 6, 0.0, batch_first=True), ((2, 3, 4),)),

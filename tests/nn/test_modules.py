@@ -19,7 +19,9 @@ def small() -> nn.Sequential:
 
 def test_text_shows_sizes_and_parameters() -> None:
     assert repr(nn.Linear(2, 3, bias=False)) == "Linear(in_features=2, out_features=3, bias=False)  # 6 parameters"
-    assert repr(small()) == """Sequential(
+    assert (
+        repr(small())
+        == """Sequential(
   (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
   (1): BatchNorm2d(num_features=2, eps=1e-05, momentum=0.1)
   (2): ReLU()
@@ -27,6 +29,7 @@ def test_text_shows_sizes_and_parameters() -> None:
   (4): Linear(in_features=8, out_features=3, bias=True)
 )
 # 51 parameters"""
+    )
     frozen = nn.Sequential(nn.Linear(2, 2).requires_grad_(False), nn.Tanh(), nn.Linear(2, 1))
     assert repr(frozen).endswith("# 9 parameters, 6 frozen")
 
@@ -41,10 +44,15 @@ def test_text_of_a_module_of_ones_own() -> None:
         def extra_repr(self) -> str:
             return f"times {self.factor}"
 
-    assert repr(Scale()).splitlines()[:2] == ["Scale(times 2.5", "  (parts.0): Linear(in_features=1, out_features=1, bias=True)"]
+    assert repr(Scale()).splitlines()[:2] == [
+        "Scale(times 2.5",
+        "  (parts.0): Linear(in_features=1, out_features=1, bias=True)",
+    ]
 
 
-@pytest.mark.parametrize("name", [n for n in nn.__all__ if n not in ("functional", "init", "utils", "Module", "Parameter")])
+@pytest.mark.parametrize(
+    "name", [n for n in nn.__all__ if n not in ("functional", "init", "utils", "Module", "Parameter")]
+)
 def test_every_layer_has_a_text(name: str) -> None:
     kind = getattr(nn, name)
     for arguments in ((), (4,), (4, 4), (4, 4, 3), (4, 4, 4), (nn.TransformerEncoderLayer(4, 2), 1), (1, (2, 2))):
@@ -193,3 +201,15 @@ def test_longer_class_is_the_courses_where_it_suffices() -> None:
 
     assert type(Mine(1, 2, 3)) is Mine
     assert not isinstance(nn.Conv2d(1, 2, 3), Mine)
+
+
+def test_model_is_quantized_saved_and_loaded_as_the_courses(tmp_path) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.1),
+        nn.Linear(36, 8), nn.Tanh(), nn.Linear(8, 3), nn.Sigmoid(),
+    ).eval()  # fmt: skip
+    x = tt.randn(2, 1, 8, 8)
+    tt.save_model(model, tmp_path / "model")
+    np.testing.assert_array_equal(tt.load_model(tmp_path / "model").eval()(x).data, model(x).data)
+    small = tt.quantize_dynamic(tt.fold_batch_norm(model))
+    assert abs(small(x).data - model(x).data).max() < 0.05

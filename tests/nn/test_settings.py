@@ -20,7 +20,10 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: F.cross_entropy(X, tt.tensor([0, 1, 9]), weight=tt.ones(4)), "expected 0 to 3 for 4 classes, or -100"),
     (lambda: F.cross_entropy(X, tt.tensor([0, 1, 2]), weight=tt.ones(3)), r"weight of shape \(3,\): expected \(4,\)"),
     (lambda: F.cross_entropy(X, tt.ones(3, 5)), "expected the same, or integer class indices"),
-    (lambda: F.cross_entropy(X, tt.tensor([0, 1, 2]), reduction="avg"), "reduction 'avg': expected 'mean', 'sum', or 'none'"),
+    (
+        lambda: F.cross_entropy(X, tt.tensor([0, 1, 2]), reduction="avg"),
+        "reduction 'avg': expected 'mean', 'sum', or 'none'",
+    ),
     (lambda: F.binary_cross_entropy(X * 2, X), "probabilities from 2 to 2: expected 0 to 1; for logits use"),
     (lambda: F.mse_loss(X, tt.ones(3, 1), reduction="sum"), r"shapes \(3, 4\) and \(3, 1\) differ"),
     (lambda: nn.MSELoss(reduction="avg"), "MSELoss: reduction 'avg'"),
@@ -44,7 +47,10 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.GroupNorm(3, 4), "4 channels in 3 groups"),
     (lambda: nn.LayerNorm((3, 4))(tt.ones(4, 3)), r"expected \(..., 3, 4\)"),
     (lambda: nn.LSTM(3, 4)(X), r"LSTM: input of shape \(3, 4\): expected \(..., 3\)"),
-    (lambda: nn.LSTM(4, 4)(tt.ones(2, 3, 4), (tt.ones(1, 2, 4), tt.ones(1, 2, 4))), r"state of shape .* expected \(1, 3, 4\)"),
+    (
+        lambda: nn.LSTM(4, 4)(tt.ones(2, 3, 4), (tt.ones(1, 2, 4), tt.ones(1, 2, 4))),
+        r"state of shape .* expected \(1, 3, 4\)",
+    ),
     (lambda: nn.RNN(3, 4, nonlinearity="gelu"), "nonlinearity 'gelu'"),
     (lambda: nn.MultiheadAttention(6, 4), "width 6, 4 heads"),
     (lambda: nn.TransformerEncoderLayer(4, 2, activation="swish"), "activation 'swish'"),
@@ -133,7 +139,16 @@ def test_gradients_are_clipped() -> None:
 def test_initialization_keeps_dtype_memory_and_flag() -> None:
     w = nn.Parameter(tt.ones(4, 3))
     memory = w.data
-    for name in ("uniform_", "normal_", "xavier_uniform_", "kaiming_normal_", "orthogonal_", "eye_", "trunc_normal_", "zeros_"):
+    for name in (
+        "uniform_",
+        "normal_",
+        "xavier_uniform_",
+        "kaiming_normal_",
+        "orthogonal_",
+        "eye_",
+        "trunc_normal_",
+        "zeros_",
+    ):
         assert getattr(nn.init, name)(w) is w
         assert w.data is memory
         assert w.requires_grad

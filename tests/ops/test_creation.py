@@ -77,7 +77,14 @@ def test_random_values_depend_only_on_the_seed() -> None:
     def draw() -> list[Any]:
         tt.manual_seed(3)
         p = tt.full((4,), 0.5)
-        return [tt.randn(3), tt.rand(2), tt.randint(0, 9, (4,)), tt.normal(0.0, p), tt.bernoulli(p), tt.multinomial(p, 2)]
+        return [
+            tt.randn(3),
+            tt.rand(2),
+            tt.randint(0, 9, (4,)),
+            tt.normal(0.0, p),
+            tt.bernoulli(p),
+            tt.multinomial(p, 2),
+        ]
 
     for a, b in zip(draw(), draw(), strict=True):
         np.testing.assert_array_equal(a.data, b.data)

@@ -97,11 +97,14 @@ def test_update_by_hand_under_no_grad_keeps_the_tensor_and_its_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda w: w.__isub__(1.0), lambda w: w.zero_(), lambda w: w.__setitem__(0, 1.0), lambda w: w[0].add_(1.0)]
+    "change",
+    [lambda w: w.__isub__(1.0), lambda w: w.zero_(), lambda w: w.__setitem__(0, 1.0), lambda w: w[0].add_(1.0)],
 )
 def test_leaf_is_not_changed_while_operations_are_recorded(change: Callable[[Tensor], Any]) -> None:
     w = tt.ones(3, requires_grad=True)
-    with pytest.raises(GradientError, match=r"cannot be changed in place while operations are recorded; write `with no_grad"):
+    with pytest.raises(
+        GradientError, match=r"cannot be changed in place while operations are recorded; write `with no_grad"
+    ):
         change(w)
     np.testing.assert_array_equal(w.data, 1)
 

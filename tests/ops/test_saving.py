@@ -18,7 +18,12 @@ def test_checkpoint_comes_back(tmp_path: Path) -> None:
     optimizer = tt.optim.Adam(model.parameters())
     model(tt.ones(1, 2)).sum().backward()
     optimizer.step()
-    given = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "best": (0.5, None, ["a", True])}
+    given = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": 3,
+        "best": (0.5, None, ["a", True]),
+    }
     tt.save(given, tmp_path / "checkpoint.pt")
     found = tt.load(tmp_path / "checkpoint.pt")
     assert found["epoch"] == 3
@@ -38,7 +43,9 @@ def test_value_keeps_its_shape_and_type(tmp_path: Path, value: object) -> None:
 
 
 def test_code_is_neither_saved_nor_loaded(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"save: model is a Linear: expected tensors.*save a model by its state_dict\(\)"):
+    with pytest.raises(
+        SettingError, match=r"save: model is a Linear: expected tensors.*save a model by its state_dict\(\)"
+    ):
         tt.save({"model": nn.Linear(1, 1)}, tmp_path / "x")
     (tmp_path / "theirs.pt").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(StateError, match="a file of PyTorch's own format"):

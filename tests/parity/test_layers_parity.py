@@ -59,8 +59,14 @@ LAYERS: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
     ("nn.Sequential(nn.MaxPool1d(3, 2, 1), nn.AvgPool1d(2), nn.Identity())", ((2, 2, 9),)),
     ("nn.Sequential(nn.ReflectionPad2d(1), nn.ReplicationPad2d(2), nn.AdaptiveMaxPool2d(3))", ((1, 2, 4, 4),)),
     ("nn.Sequential(nn.ELU(0.5), nn.SELU(), nn.CELU(0.7), nn.GELU(), nn.SiLU(), nn.Mish(), nn.Softplus())", ((3, 4),)),
-    ("nn.Sequential(nn.LeakyReLU(0.2), nn.Hardtanh(-2, 2), nn.Tanhshrink(), nn.Softsign(), nn.LogSigmoid())", ((3, 4),)),
-    ("nn.Sequential(nn.Hardswish(), nn.Hardsigmoid(), nn.ReLU6(), nn.GLU(), nn.Softmin(1), nn.LogSoftmax(1))", ((3, 4),)),
+    (
+        "nn.Sequential(nn.LeakyReLU(0.2), nn.Hardtanh(-2, 2), nn.Tanhshrink(), nn.Softsign(), nn.LogSigmoid())",
+        ((3, 4),),
+    ),
+    (
+        "nn.Sequential(nn.Hardswish(), nn.Hardsigmoid(), nn.ReLU6(), nn.GLU(), nn.Softmin(1), nn.LogSoftmax(1))",
+        ((3, 4),),
+    ),
     ("nn.Sequential(nn.GELU('tanh'), nn.Tanh(), nn.Sigmoid(), nn.Softmax(-1), nn.Dropout(0.0))", ((3, 4),)),
     ("nn.CosineSimilarity(dim=1)", ((3, 4), (3, 4))),
     ("nn.PairwiseDistance(p=1)", ((3, 4), (3, 4))),
@@ -129,7 +135,10 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.01}),
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
     ("OneCycleLR", {"max_lr": 0.3, "total_steps": 20}),
-    ("OneCycleLR", {"max_lr": 0.3, "epochs": 4, "steps_per_epoch": 6, "three_phase": True, "anneal_strategy": "linear"}),
+    (
+        "OneCycleLR",
+        {"max_lr": 0.3, "epochs": 4, "steps_per_epoch": 6, "three_phase": True, "anneal_strategy": "linear"},
+    ),
     ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
 ]
 

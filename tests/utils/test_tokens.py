@@ -15,7 +15,11 @@ TEXT = "one<|endoftext|>two <|pad|><|pad|>"
 def test_special_texts_become_single_tokens_and_come_back(inner) -> None:
     tokenizer = SpecialTokens(inner, ["<|endoftext|>", "<|pad|>"])
     tokens = tokenizer.encode(TEXT, allowed_special=True)
-    assert [t for t in tokens if t >= inner.vocab_size] == [inner.vocab_size, inner.vocab_size + 1, inner.vocab_size + 1]
+    assert [t for t in tokens if t >= inner.vocab_size] == [
+        inner.vocab_size,
+        inner.vocab_size + 1,
+        inner.vocab_size + 1,
+    ]
     assert tokenizer.decode(tokens) == TEXT
     assert tokenizer.vocab_size == inner.vocab_size + 2
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT

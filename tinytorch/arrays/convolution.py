@@ -82,8 +82,8 @@ def _transforms(dtype: np.dtype) -> tuple[Array, Array, Array]:
 # A transform mixes the 36 values of a tile. The rounding error of a large value therefore reaches outputs that do not
 # see it, and so do infinity and NaN. A sample whose largest value is too far above its mean is computed tap by tap
 # instead. In a 3-32-64-128 network and in ResNet-8 on CIFAR-10, the largest input was 62 times the mean, and the
-# largest gradient, which pooling makes sparse, 157 times. At these limits, the error at an output that does not see the value
-# is 5 times Winograd's usual one.
+# largest gradient, which pooling makes sparse, 157 times. At these limits, the error at an output that does not see the
+# value is 5 times Winograd's usual one.
 INPUT_LIMIT, GRADIENT_LIMIT = 64, 256
 
 

@@ -46,17 +46,29 @@ def explained(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 
     name = function.__qualname__.removesuffix(".__init__").removesuffix(".forward")
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
-        hints = get_type_hints(function)
-    except (TypeError, NameError):
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs).arguments
+    except TypeError:  # too many arguments or too few: Python's message names them
         return None
+    names = getattr(inspect.unwrap(function), "__globals__", {})
     for argument, value in bound.items():
-        variadic = inspect.signature(function).parameters[argument].kind is inspect.Parameter.VAR_POSITIONAL
+        hint = _hint(signature.parameters[argument].annotation, names)
+        variadic = signature.parameters[argument].kind is inspect.Parameter.VAR_POSITIONAL
         for one in value if variadic else (value,):
-            if argument in hints and not fits(one, hints[argument]):
-                wanted = " or ".join(_names(hints[argument]))
+            if not fits(one, hint):
+                wanted = " or ".join(_names(hint))
                 return InputTypeError(f"{name}: {argument} is {described(one)}: expected {wanted}")
     return None
+
+
+def _hint(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return an annotation as a type, or Any if a name in it is imported for type checkers only."""
+    if not isinstance(annotation, str):  # an annotation that is missing is a class of `inspect`
+        return Any if getattr(annotation, "__module__", "") == "inspect" else annotation
+    try:
+        return get_type_hints(type("", (), {"__annotations__": {"x": annotation}}), names)["x"]
+    except (NameError, TypeError):
+        return Any
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -74,7 +86,9 @@ def fits(value: Any, hint: Any) -> bool:
     if kind in WIDER:
         return isinstance(value, WIDER[kind])
     if getattr(kind, "_is_protocol", False) and kind is not Callable:
-        return all(hasattr(value, name) for name in vars(kind) if name == "__len__" or name[0] != "_")
+        return not isinstance(value, type) and all(
+            hasattr(value, name) for name in vars(kind) if name == "__len__" or name[0] != "_"
+        )
     try:
         return isinstance(value, kind)
     except TypeError:

@@ -176,6 +176,8 @@ def gumbel_softmax(x: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -
 class ReLU(Module, A.ReLU):
     """`relu` as a layer; `inplace` has no effect."""
 
+    saved_as = A.ReLU
+
     def __init__(self, inplace: bool = False) -> None:
         pass
 
@@ -186,12 +188,16 @@ class ReLU(Module, A.ReLU):
 class Sigmoid(Module, A.Sigmoid):
     """`sigmoid` as a layer."""
 
+    saved_as = A.Sigmoid
+
     def forward(self, x: Tensor) -> Tensor:
         return A.sigmoid(x)
 
 
 class Tanh(Module, A.Tanh):
     """`tanh` as a layer."""
+
+    saved_as = A.Tanh
 
     def forward(self, x: Tensor) -> Tensor:
         return A.tanh(x)
