@@ -19,12 +19,8 @@ import numpy as np
 
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
-<<<<<<< HEAD
 from tinytorch.base.extension import ModuleExtension
-from tinytorch.base.promotion import in_floating_point, promoted
-=======
 from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
->>>>>>> f1a7bb240196866fd1962cd8185b3282293c35d7
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, described, explained, in_words
 from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor

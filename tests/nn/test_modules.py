@@ -88,7 +88,7 @@ def test_parameters_can_be_read_one_after_the_other() -> None:
     assert next(parameters) is model[0].weight
     assert next(parameters) is model[0].bias
     assert len(list(model.parameters())) == 6
-    assert [n for n, _ in model.named_parameters(prefix="net")][0] == "net.0.weight"
+    assert next(n for n, _ in model.named_parameters(prefix="net")) == "net.0.weight"
     assert list(model.parameters(recurse=False)) == []
 
 

@@ -183,7 +183,7 @@ def test_requires_grad_and_detach_in_place() -> None:
     assert not h.requires_grad
     with pytest.raises(GradientError, match="only floating-point"):
         tt.arange(3).requires_grad_()
-    with pytest.raises(GradientError, match="use .detach"):
+    with pytest.raises(GradientError, match=r"use \.detach"):
         (w * 2).requires_grad_(False)
 
 

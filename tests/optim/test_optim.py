@@ -119,7 +119,7 @@ def test_wrong_settings_are_refused() -> None:
         optim.RMSprop([nn.Parameter(tt.ones(1))], lr=-1)
     with pytest.raises(SettingError, match="expected total_steps, or epochs and steps_per_epoch"):
         lr_scheduler.OneCycleLR(optimizer, 0.1)
-    with pytest.raises(SettingError, match="factor 1.5: expected less than 1"):
+    with pytest.raises(SettingError, match=r"factor 1\.5: expected less than 1"):
         lr_scheduler.ReduceLROnPlateau(optimizer, factor=1.5)
     with pytest.raises(SettingError, match="one for each"):
         lr_scheduler.LambdaLR(optimizer, [lambda t: 1.0, lambda t: 1.0])

@@ -1,4 +1,4 @@
-"""Layers, optimizers, and schedules beyond the course against PyTorch's: values, gradients, states in both directions."""
+"""Layers, optimizers, and schedules beyond the course against PyTorch's: values, gradients, and states both ways."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def tensors_in(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize(("expression", "shapes"), LAYERS, ids=[e for e, _ in LAYERS])
 @pytest.mark.filterwarnings("ignore")
-def test_layer_has_pytorchs_values_gradients_and_state(expression: str, shapes: tuple[tuple[int, ...], ...]) -> None:
+def test_layer_has_pytorchs_values_gradients_and_state(expression: str, shapes: Any) -> None:
     ours = eval(expression, {"nn": nn}).double()
     theirs = eval(expression, {"nn": torch.nn}).double()
     rng = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_optimizer_takes_pytorchs_steps(name: str, settings: dict[str, Any]) -> 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_schedule_has_pytorchs_rates(name: str, settings: dict[str, Any], kind: str) -> None:
     sides = parameters()
-    start: dict[str, Any] = {"lr": 0.1, **({"momentum": 0.9} if kind == "SGD" else {})}
+    start: dict[str, Any] = {"lr": 0.1, "momentum": 0.9} if kind == "SGD" else {"lr": 0.1}
     optimizers = tuple(getattr(m, kind)([{"params": side[:1]}, {"params": side[1:], "lr": 0.02}], **start)
                        for m, side in zip((optim, torch.optim), sides, strict=True))  # fmt: skip
     schedules = [getattr(m.lr_scheduler, name)(o, **copy.copy(settings))
@@ -214,10 +214,20 @@ def test_sequential_schedule_has_pytorchs_rates() -> None:
     np.testing.assert_allclose(rates[0], rates[1])
 
 
+INITIALIZATIONS: list[tuple[str, dict[str, Any]]] = [
+    ("xavier_uniform_", {"gain": 2.0}),
+    ("xavier_normal_", {}),
+    ("kaiming_uniform_", {"a": 0.3}),
+    ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "relu"}),
+    ("orthogonal_", {}),
+    ("trunc_normal_", {"std": 2.0}),
+    ("uniform_", {"a": -1.0}),
+    ("normal_", {"std": 3.0}),
+]
+
+
 def test_initializations_have_pytorchs_spread() -> None:
-    for name, settings in (("xavier_uniform_", {"gain": 2.0}), ("xavier_normal_", {}), ("kaiming_uniform_", {"a": 0.3}),
-                           ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "relu"}), ("orthogonal_", {}),
-                           ("trunc_normal_", {"std": 2.0}), ("uniform_", {"a": -1.0}), ("normal_", {"std": 3.0})):  # fmt: skip
+    for name, settings in INITIALIZATIONS:
         ours, theirs = tt.empty(60, 50, 3), torch.empty(60, 50, 3)
         getattr(nn.init, name)(ours, **settings)
         getattr(torch.nn.init, name)(theirs, **settings)
