@@ -183,15 +183,18 @@ _PYTORCH = {
         "randperm zeros zeros_like"
     ),
     "ops.elementwise": (
-        "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp "
-        "clamp_max clamp_min cos cosh div eq erf erfc exp exp2 expm1 floor floor_divide fmod frac ge gt isfinite isinf "
-        "isnan le lerp log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor lt maximum "
-        "minimum mul ne neg pow reciprocal remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
+        "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc exp exp2 expm1 "
+        "floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul neg pow reciprocal "
+        "remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
     ),
     "ops.hooks": "enable_grad inference_mode set_grad_enabled",
     "ops.indexing": (
         "gather index_add index_copy index_fill index_select isin masked_fill masked_select scatter scatter_add "
         "searchsorted take take_along_dim where"
+    ),
+    "ops.logic": (
+        "bitwise_and bitwise_not bitwise_or bitwise_xor eq ge gt isfinite isinf isnan le logical_and logical_not "
+        "logical_or logical_xor lt ne"
     ),
     "ops.platform": "compile get_default_dtype set_float32_matmul_precision set_printoptions",
     "ops.products": "addmm baddbmm bmm cdist dot einsum inner matmul mm mv outer trace",

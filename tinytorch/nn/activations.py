@@ -14,6 +14,7 @@ from tinytorch.base.errors import SettingError
 from tinytorch.base.random import default_generator
 from tinytorch.layers import Module, Parameter
 from tinytorch.ops import elementwise as E
+from tinytorch.ops.error_function import erfc_array
 from tinytorch.tensor import Array, Op, Tensor, apply, where
 
 # Functions ----------------------------------------------------------------------------------------------
@@ -21,7 +22,7 @@ from tinytorch.tensor import Array, Op, Tensor, apply, where
 
 def _normal_cdf(x: Array) -> Array:
     """Return the share of a standard normal distribution that is below x."""
-    return 0.5 * E.erfc_array(x * x.dtype.type(-math.sqrt(0.5)))
+    return 0.5 * erfc_array(x * x.dtype.type(-math.sqrt(0.5)))
 
 
 def _exact_gelu(x: Array) -> tuple[Array, Array]:

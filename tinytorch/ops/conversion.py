@@ -10,6 +10,7 @@ import numpy as np
 from tinytorch.base.devices import CPU, as_dtype, device
 from tinytorch.base.errors import GradientError, SettingError
 from tinytorch.ops import elementwise as E
+from tinytorch.ops import logic
 from tinytorch.tensor import Tensor, is_floating
 
 
@@ -113,14 +114,14 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "arctan": E.atan,
     "arctan2": E.atan2,
     "rint": E.round,
-    "invert": E.bitwise_not,
-    "equal": E.eq,
-    "not_equal": E.ne,
-    "less": E.lt,
-    "less_equal": E.le,
-    "greater": E.gt,
-    "greater_equal": E.ge,
-    **{name: getattr(E, name) for name in _SAME_NAMES.split()},
+    "invert": logic.bitwise_not,
+    "equal": logic.eq,
+    "not_equal": logic.ne,
+    "less": logic.lt,
+    "less_equal": logic.le,
+    "greater": logic.gt,
+    "greater_equal": logic.ge,
+    **{name: E.METHODS[name] for name in _SAME_NAMES.split()},
 }
 
 

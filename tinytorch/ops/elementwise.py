@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,57 +12,14 @@ from tinytorch import activations as A
 from tinytorch import tensor as T
 from tinytorch.autograd import DERIVATIVES, derivative
 from tinytorch.base.errors import SettingError
+from tinytorch.ops import logic
 from tinytorch.ops.common import as_tensor, floating, raw
+from tinytorch.ops.error_function import erf_array, erfc_array
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
 
 Function = Callable[..., Tensor]
 
 # Functions of one tensor: name, forward, derivative ----------------------------------------------------
-
-
-@cache
-def _erfc_fit() -> Array:
-    """Return Chebyshev coefficients of erfc(x) e^(x^2) (1 + 2 x) in t = (x - 3.75) / (x + 3.75), for x from 0 to 12.
-
-    They are fitted to `math.erfc`, and reach 1e-15. The form is from Shepherd and Laframboise 1981,
-    https://doi.org/10.1090/S0025-5718-1981-0595058-X.
-    """
-    low, high = -1.0, (12 - 3.75) / (12 + 3.75)
-
-    def function(s: Array) -> Array:
-        x = [3.75 * (1 + t) / (1 - t) for t in low + (s + 1) * (high - low) / 2]
-        return np.array([math.erfc(v) * math.exp(v * v) * (1 + 2 * v) for v in x])
-
-    return np.polynomial.chebyshev.chebinterpolate(function, 28)
-
-
-def _erfc_positive(x: Array) -> Array:
-    """Return erfc(x) for x >= 0; relatively exact up to x = 12, beyond which it is below 1e-63."""
-    x = np.minimum(x, 12)
-    t = (x - 3.75) / (x + 3.75)
-    high = (12 - 3.75) / (12 + 3.75)
-    s = (t + 1) * (2 / (high + 1)) - 1
-    return np.polynomial.chebyshev.chebval(s, _erfc_fit()) * np.exp(-x * x) / (1 + 2 * x)
-
-
-def erfc_array(x: Array) -> Array:
-    """Return 1 - erf(x) = 2/sqrt(pi) times the integral of e^(-t^2) from x to infinity, computed in float64."""
-    wide = np.asarray(x, np.float64)
-    y = _erfc_positive(np.abs(wide))
-    return np.where(wide < 0, 2 - y, np.where(np.isnan(wide), wide, y)).astype(x.dtype, copy=False)
-
-
-def _erf(x: Array) -> Array:
-    wide = np.asarray(x, np.float64)
-    small = np.abs(wide) < 0.1  # here 1 - erfc(x) loses digits: four terms of the series instead
-    z = np.where(small, wide, 0) ** 2
-    series = (
-        wide
-        * (2 / math.sqrt(math.pi))
-        * (1 - z / 3 * (1 - z * 3 / 10 * (1 - z * 5 / 21 * (1 - z * 7 / 36 * (1 - z * 9 / 55)))))
-    )
-    y = np.where(small, series, np.sign(wide) * (1 - _erfc_positive(np.abs(wide))))
-    return np.where(np.isnan(wide), wide, y).astype(x.dtype, copy=False)
 
 
 def _zero(g: Array, y: Array, x: Array) -> Array:
@@ -91,7 +47,7 @@ _UNARY: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array, Array]
     "log1p":      (np.log1p,      lambda g, y, x: g / (x + 1)),
     "rsqrt":      (lambda x: 1 / np.sqrt(x), lambda g, y, x: -0.5 * g * y / x),
     "reciprocal": (lambda x: 1 / x, lambda g, y, x: -g * y * y),
-    "erf":        (_erf,          lambda g, y, x: g * _bell(x)),
+    "erf":        (erf_array,          lambda g, y, x: g * _bell(x)),
     "erfc":       (erfc_array,    lambda g, y, x: -g * _bell(x)),
 }
 # fmt: on
@@ -390,53 +346,17 @@ def clamp_max(x: Tensor, max: Any) -> Tensor:
     return clamp(x, max=max)
 
 
-# Comparisons, logic, and bits: no gradient ---------------------------------------------------------------
-
-
-def _plain(name: str, function: Callable[..., Any]) -> Function:
-    op = Op(name, function)
-
-    def method(*tensors: Any) -> Tensor:
-        return apply(op, *map(raw, tensors))
-
-    method.__name__, method.__doc__ = name, f"Apply {name} to each element; it has no gradient."
-    return method
-
-
-def _bits(name: str, function: Callable[..., Any], reflected: bool = False) -> Function:
-    plain = _plain(name, function)
-
-    def method(*tensors: Any) -> Tensor:
-        if any(is_floating(np.asarray(raw(x)).dtype) for x in tensors):
-            raise SettingError(
-                f"{name}: expected booleans or integers, not floating point; compare first, as in (x > 0)"
-            )
-        return plain(*(reversed(tensors) if reflected else tensors))
-
-    method.__name__, method.__doc__ = name, plain.__doc__
-    return method
-
-
-eq, ne, lt = _plain("eq", np.equal), _plain("ne", np.not_equal), _plain("lt", np.less)
-le, gt, ge = _plain("le", np.less_equal), _plain("gt", np.greater), _plain("ge", np.greater_equal)
-isnan, isinf, isfinite = _plain("isnan", np.isnan), _plain("isinf", np.isinf), _plain("isfinite", np.isfinite)
-logical_and, logical_or = _plain("logical_and", np.logical_and), _plain("logical_or", np.logical_or)
-logical_xor, logical_not = _plain("logical_xor", np.logical_xor), _plain("logical_not", np.logical_not)
-bitwise_and, bitwise_or = _bits("bitwise_and", np.bitwise_and), _bits("bitwise_or", np.bitwise_or)
-bitwise_xor, bitwise_not = _bits("bitwise_xor", np.bitwise_xor), _bits("bitwise_not", np.invert)
-
-
 def _reflected(function: Function) -> Function:
     return lambda self, other: function(other, self)
 
 
 NAMES = (
-    "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clamp_max "
-    "clamp_min cos cosh div eq erf erfc exp exp2 expm1 floor floor_divide fmod frac ge gt isfinite isinf isnan le lerp "
-    "log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor lt maximum minimum mul ne neg pow "
-    "reciprocal remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
+    "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc exp exp2 expm1 "
+    "floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul neg pow reciprocal remainder round "
+    "rsqrt sign sin sinh sqrt square sub tan trunc"
 )
 METHODS: dict[str, Any] = {
+    **logic.METHODS,
     **{name: globals()[name] for name in [*NAMES.split(), "relu", "sigmoid", "tanh", "softmax", "log_softmax"]},
     "clip": clamp,
     "divide": div,
@@ -444,13 +364,13 @@ METHODS: dict[str, Any] = {
     "negative": neg,
     "subtract": sub,
     "true_divide": div,
-    "__and__": bitwise_and,
-    "__rand__": bitwise_and,
-    "__or__": bitwise_or,
-    "__ror__": bitwise_or,
-    "__xor__": bitwise_xor,
-    "__rxor__": bitwise_xor,
-    "__invert__": bitwise_not,
+    "__and__": logic.bitwise_and,
+    "__rand__": logic.bitwise_and,
+    "__or__": logic.bitwise_or,
+    "__ror__": logic.bitwise_or,
+    "__xor__": logic.bitwise_xor,
+    "__rxor__": logic.bitwise_xor,
+    "__invert__": logic.bitwise_not,
     "__floordiv__": floor_divide,
     "__rfloordiv__": _reflected(floor_divide),
     "__mod__": remainder,
