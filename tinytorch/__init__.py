@@ -183,9 +183,9 @@ _PYTORCH = {
         "randperm zeros zeros_like"
     ),
     "ops.elementwise": (
-        "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc exp exp2 expm1 "
-        "floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul neg pow reciprocal "
-        "remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
+        "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc "
+        "exp exp2 expm1 floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul "
+        "neg pow reciprocal remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
     ),
     "ops.hooks": "enable_grad inference_mode set_grad_enabled",
     "ops.indexing": (

@@ -34,8 +34,8 @@ class Parameter(Tensor):
 
     __slots__ = ("name",)
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, requires_grad=True)
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
         self.name: str | None = None
 
 

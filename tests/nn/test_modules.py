@@ -213,3 +213,23 @@ def test_model_is_quantized_saved_and_loaded_as_the_courses(tmp_path) -> None:
     np.testing.assert_array_equal(tt.load_model(tmp_path / "model").eval()(x).data, model(x).data)
     small = tt.quantize_dynamic(tt.fold_batch_norm(model))
     assert abs(small(x).data - model(x).data).max() < 0.05
+
+
+def test_layers_of_an_ordered_dict_have_its_names() -> None:
+    model = nn.Sequential(OrderedDict(fc1=nn.Linear(2, 3), act=nn.ReLU(), fc2=nn.Linear(3, 1)))
+    assert list(model.state_dict()) == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+    assert model.fc1 is model[0]
+    assert repr(model).splitlines()[2] == "  (act): ReLU()"
+    assert model(tt.ones(4, 2)).shape == (4, 1)
+    assert isinstance(nn.Sequential(nn.ReLU()), nn.Sequential)
+    with pytest.raises(AttributeError, match="no attribute or layer 'fc9'"):
+        _ = model.fc9
+
+    class Block(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Linear(2, 2), nn.Tanh())
+
+    assert list(Block().state_dict()) == ["0.weight", "0.bias"]
+    assert Block()(tt.ones(1, 2)).shape == (1, 2)
+    frozen = nn.Parameter(tt.ones(2), requires_grad=False)
+    assert not frozen.requires_grad

@@ -304,8 +304,6 @@ def _load_state_dict(original: Method) -> Method:
     """Accept PyTorch's `strict`, and the prefixes and buffers of `nn.loading`; return the names that did not fit."""
 
     def method(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
-        from importlib import import_module
-
         prepared = import_module("tinytorch.nn.loading").prepared(self, state, strict)
         original(self, prepared.state)
         return prepared.keys

@@ -18,6 +18,33 @@ def _checked(kind: str, value: Any, wanted: type) -> Any:
     return value
 
 
+class Sequential(layers.Sequential, metaclass=Longer):
+    """The course's Sequential; with an OrderedDict, its layers have names: `model.conv1`, and `conv1.weight`."""
+
+    course = layers.Sequential
+
+    @staticmethod
+    def plain(*parts: Any) -> Any:
+        """Return the arguments for the course's class, or None for a dict of layers."""
+        return None if len(parts) == 1 and isinstance(parts[0], dict) else (parts, {})
+
+    def __init__(self, *parts: Any) -> None:
+        given = parts[0] if len(parts) == 1 and isinstance(parts[0], dict) else {str(i): p for i, p in enumerate(parts)}
+        super().__init__(*given.values())
+        self._names = list(given)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the direct submodules with their names."""
+        for name, child in super().named_children():
+            yield self._names[int(name)] if name.isdecimal() and int(name) < len(self._names) else name, child
+
+    def __getattr__(self, name: str) -> Any:
+        names = vars(self).get("_names", [])
+        if name not in names:
+            raise AttributeError(f"{type(self).__name__}: no attribute or layer {name!r}")
+        return self.layers[names.index(name)]
+
+
 class _List(Module):
     """A list whose entries are named by position."""
 

@@ -351,9 +351,9 @@ def _reflected(function: Function) -> Function:
 
 
 NAMES = (
-    "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc exp exp2 expm1 "
-    "floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul neg pow reciprocal remainder round "
-    "rsqrt sign sin sinh sqrt square sub tan trunc"
+    "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc exp "
+    "exp2 expm1 floor floor_divide fmod frac lerp log log10 log1p log2 logaddexp maximum minimum mul neg pow "
+    "reciprocal remainder round rsqrt sign sin sinh sqrt square sub tan trunc"
 )
 METHODS: dict[str, Any] = {
     **logic.METHODS,

@@ -47,7 +47,7 @@ bitwise_and, bitwise_or = _bits("bitwise_and", np.bitwise_and), _bits("bitwise_o
 bitwise_xor, bitwise_not = _bits("bitwise_xor", np.bitwise_xor), _bits("bitwise_not", np.invert)
 
 NAMES = (
-    "bitwise_and bitwise_not bitwise_or bitwise_xor eq ge gt isfinite isinf isnan le logical_and logical_not logical_or "
-    "logical_xor lt ne"
+    "bitwise_and bitwise_not bitwise_or bitwise_xor eq ge gt isfinite isinf isnan le logical_and logical_not "
+    "logical_or logical_xor lt ne"
 )
 METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES.split()}
