@@ -253,13 +253,14 @@ def topological_order(output: Tensor) -> list[Tensor]:
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None:
-                stack.extend((x, False) for x in inputs_of(tensor.node) if isinstance(x, Tensor) and x.requires_grad)
+                inputs = inputs_of(tensor.node) if changes.moved else tensor.node.inputs
+                stack.extend((x, False) for x in inputs if isinstance(x, Tensor) and x.requires_grad)
     return order
 
 
 def inputs_of(node: Node) -> tuple[Any, ...]:
     """Return the node's inputs as they were when it was recorded: `x += y` may have moved x since then."""
-    return tuple(changes.at(x, node.time) for x in node.inputs) if changes.moved else node.inputs
+    return tuple(changes.at(x, node.time) for x in node.inputs)
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
@@ -271,7 +272,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
     if changes.clock != node.time:
         check_unchanged(node)
-    inputs, arrays = inputs_of(node), node.arrays
+    inputs, arrays = inputs_of(node) if changes.moved else node.inputs, node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:

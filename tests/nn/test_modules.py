@@ -78,7 +78,7 @@ def test_parts() -> None:
     model.apply(visited.append)
     assert visited[-1] is model
     assert len(visited) == 6
-    assert type(model[1:3]) is nn.Sequential
+    assert isinstance(model[1:3], nn.Sequential)
     assert model[1:3][0] is model[1]
 
 

@@ -160,3 +160,15 @@ def test_exact_gelu_differs_from_the_approximation_by_at_most_5e4() -> None:
     x = tt.linspace(-6, 6, 1001)
     difference = abs(nn.GELU()(x).data - nn.GELU("tanh")(x).data).max()
     assert 1e-4 < difference < 5e-4
+
+
+def test_sequences_are_padded_and_unpadded() -> None:
+    parts = [tt.ones(2, 3, requires_grad=True), tt.ones(4, 3)]
+    y = nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=-1.0)
+    assert y.shape == (2, 4, 3)
+    assert y.data[0, 2:].max() == -1
+    y.sum().backward()
+    assert parts[0].grad.data.min() == 1
+    assert nn.utils.rnn.pad_sequence([tt.arange(2), tt.arange(3)]).tolist() == [[0, 0], [1, 1], [0, 2]]
+    back = nn.utils.rnn.unpad_sequence(y, [2, 4], batch_first=True)
+    assert [b.shape for b in back] == [(2, 3), (4, 3)]

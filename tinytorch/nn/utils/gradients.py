@@ -1,4 +1,4 @@
-"""`nn.utils`: gradients and parameters of a whole model."""
+"""Gradients and parameters of a whole model."""
 
 from __future__ import annotations
 
