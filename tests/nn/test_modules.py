@@ -194,7 +194,18 @@ def test_longer_class_is_the_courses_where_it_suffices() -> None:
     assert isinstance(nn.Conv2d(1, 2, 3, padding="same"), tt.Conv2d)
     assert not isinstance(nn.Linear(1, 1), nn.Conv2d)
     assert type(nn.LayerNorm(4)) is tt.LayerNorm
+    assert type(nn.Linear(4, 2)) is tt.Linear
+    assert isinstance(tt.Linear(4, 2), nn.Linear)
     assert nn.Embedding(4, 2, dtype=tt.float64).weight.dtype == np.float64
+
+    for layer in (
+        nn.Linear(2, 3, device="cpu", dtype=tt.float64),
+        nn.LSTM(2, 3, dtype=tt.double),
+        nn.GroupNorm(1, 2, dtype=tt.float64),
+        nn.ConvTranspose2d(1, 1, 2, dtype=tt.float64),
+        nn.TransformerEncoderLayer(4, 2, dtype=tt.float64),
+    ):
+        assert {p.dtype.name for p in layer.parameters()} == {"float64"}
 
     class Mine(nn.Conv2d):
         pass

@@ -13,15 +13,20 @@ from tinytorch.base.devices import device
 
 
 class Longer(type):
-    """The type of a class that extends `course`, a class of the course, and is only used where `needed` says so."""
+    """The type of a class that extends `course`, a class of the course, and is only used if `plain()` returns None.
+
+    Otherwise `plain` returns the arguments for the course's class. Without `course`, the type only accepts PyTorch's
+    `device` and `dtype`.
+    """
 
     course: type
 
     def __call__(cls, *given: Any, **named: Any) -> Any:
-        place, dtype = named.pop("device", None), named.pop("dtype", None)
+        place = dtype = plain = None
+        if cls.__module__.startswith("tinytorch."):  # a subclass may have arguments of these names
+            place, dtype = named.pop("device", None), named.pop("dtype", None)
         if place is not None:
             device(place)
-        plain = None
         if "course" in vars(cls):
             plain = cls.plain(*given, **named)  # type: ignore[attr-defined]
         layer = super().__call__(*given, **named) if plain is None else cls.course(*plain[0], **plain[1])

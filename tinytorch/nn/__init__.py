@@ -4,7 +4,7 @@ Layers of the course are the course's own classes; the others are composed of it
 14, `base`, and `ops`. Changed by maintainers; learners never change it.
 """
 
-from tinytorch.layers import Linear, Module, Parameter
+from tinytorch.layers import Module, Parameter
 from tinytorch.nn import functional, init, utils
 from tinytorch.nn.activations import (
     CELU,
@@ -41,6 +41,7 @@ from tinytorch.nn.containers import (
     Dropout,
     Flatten,
     Identity,
+    Linear,
     ModuleDict,
     ModuleList,
     ParameterDict,

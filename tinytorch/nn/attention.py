@@ -11,6 +11,7 @@ import numpy as np
 
 from tinytorch import attention as M
 from tinytorch.activations import relu, softmax
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.layers import Dropout, Linear, Module, Parameter
 from tinytorch.nn.activations import gelu
@@ -88,7 +89,7 @@ def weighted(
     return dropped @ value, weights
 
 
-class MultiheadAttention(Module):
+class MultiheadAttention(Module, metaclass=Longer):
     """Attention with several heads, each on its own part of the width, with PyTorch's names and layouts.
 
     The course's `MultiHeadAttention` is faster, and reads only its own input.
@@ -168,7 +169,7 @@ class MultiheadAttention(Module):
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "gelu": gelu}
 
 
-class TransformerEncoderLayer(Module):
+class TransformerEncoderLayer(Module, metaclass=Longer):
     """Self-attention and two linear layers, each added to its input and normalized (before it with norm_first).
 
     Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.

@@ -169,6 +169,17 @@ class ParameterDict(_Dict):
     kind = Parameter
 
 
+class Linear(layers.Linear, metaclass=Longer):
+    """The course's Linear, with PyTorch's `device` and `dtype`."""
+
+    course = layers.Linear
+
+    @staticmethod
+    def plain(*given: Any, **named: Any) -> Any:
+        """Return the arguments for the course's class."""
+        return given, named
+
+
 class Identity(Module):
     """A layer that returns its input; it ignores all settings."""
 

@@ -172,7 +172,7 @@ def conv_transpose1d(
     return y.squeeze(2)
 
 
-class _Convolution(Module):
+class _Convolution(Module, metaclass=Longer):
     """What the layers of this file share: their settings, weights, and initialization."""
 
     count, transposed = 1, False

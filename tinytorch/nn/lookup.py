@@ -117,7 +117,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return y if bias is None else y + bias
 
 
-class Bilinear(Module):
+class Bilinear(Module, metaclass=Longer):
     """`bilinear` as a layer."""
 
     def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True) -> None:

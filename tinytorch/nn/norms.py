@@ -156,7 +156,7 @@ class LayerNorm(transformers.LayerNorm, metaclass=Longer):
         return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-class RMSNorm(Module):
+class RMSNorm(Module, metaclass=Longer):
     """`rms_norm` as a layer. Source: Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467."""
 
     def __init__(self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True) -> None:
@@ -168,7 +168,7 @@ class RMSNorm(Module):
         return rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
-class GroupNorm(Module):
+class GroupNorm(Module, metaclass=Longer):
     """`group_norm` as a layer. Source: Wu and He 2018, https://arxiv.org/abs/1803.08494."""
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
@@ -182,7 +182,7 @@ class GroupNorm(Module):
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
-class _BatchNorm(Module):
+class _BatchNorm(Module, metaclass=Longer):
     """Batch normalization of inputs with certain numbers of dimensions."""
 
     dims: tuple[int, ...] = ()
@@ -239,7 +239,7 @@ class BatchNorm2d(_BatchNorm, spatial.BatchNorm2d, metaclass=Longer):
         return ((num_features, eps, momentum), {}) if usual else None
 
 
-class InstanceNorm2d(Module):
+class InstanceNorm2d(Module, metaclass=Longer):
     """`instance_norm` as a layer, for (N, C, H, W); without weights by default."""
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False) -> None:

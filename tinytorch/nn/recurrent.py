@@ -14,6 +14,7 @@ import numpy as np
 from tinytorch import tensor as T
 from tinytorch.activations import sigmoid_
 from tinytorch.autograd import joint_derivative
+from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.random import default_generator
 from tinytorch.layers import Dropout, Module, Parameter, linear
@@ -99,7 +100,7 @@ def _uniform(hidden: int, *shape: int) -> Parameter:
     return Parameter(default_generator().uniform(-bound, bound, shape).astype(np.float32))
 
 
-class _Recurrent(Module):
+class _Recurrent(Module, metaclass=Longer):
     """Layers of recurrent cells over a sequence.
 
     Args:
@@ -224,7 +225,7 @@ class GRU(_Recurrent):
     kind = "GRU"
 
 
-class _Cell(Module):
+class _Cell(Module, metaclass=Longer):
     """One step of a recurrent layer."""
 
     kind = "RNN"

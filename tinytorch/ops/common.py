@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -57,3 +59,26 @@ def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
 def keep_dims(y: Array, dims: tuple[int, ...]) -> Array:
     """Insert the dimensions that a reduction removed."""
     return np.expand_dims(y, dims)
+
+
+def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, which then also accepts NumPy's names `axis` and `keepdims`, as PyTorch's functions do."""
+
+    @wraps(function)
+    def renamed(*given: Any, **named: Any) -> Any:
+        if named:
+            if "axis" in named:
+                named["dim"] = named.pop("axis")
+            if "keepdims" in named:
+                named["keepdim"] = named.pop("keepdims")
+        return function(*given, **named)
+
+    return renamed
+
+
+def rename_all(names: str, space: dict[str, Any]) -> dict[str, Any]:
+    """Give those of the functions in a module that have a `dim` NumPy's names as well; return all of them by name."""
+    for name in names.split():
+        if "dim" in space[name].__code__.co_varnames[: space[name].__code__.co_argcount]:
+            space[name] = numpy_names(space[name])
+    return {name: space[name] for name in names.split()}

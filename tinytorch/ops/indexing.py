@@ -10,7 +10,7 @@ from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.graph.reads import reads
-from tinytorch.ops.common import as_tensor, axis_of, raw
+from tinytorch.ops.common import as_tensor, axis_of, raw, rename_all
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 
@@ -194,6 +194,6 @@ NAMES = (
     "searchsorted take take_along_dim"
 )
 METHODS: dict[str, Any] = {
-    **{name: globals()[name] for name in NAMES.split()},
+    **rename_all(NAMES, globals()),
     "where": lambda x, condition, other: T.where(condition, x, as_tensor(other)),
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
-from tinytorch.ops.common import as_tensor, axis_of, dims_of, raw
+from tinytorch.ops.common import as_tensor, axis_of, dims_of, raw, rename_all
 from tinytorch.ops.elementwise import floating
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
 
@@ -306,4 +306,4 @@ NAMES = (
     "all allclose amax amin any argmax argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
     "logsumexp max mean median min nansum nonzero norm numel prod sort std sum topk unique var"
 )
-METHODS: dict[str, Any] = {name: globals()[name] for name in NAMES.split()}
+METHODS: dict[str, Any] = rename_all(NAMES, globals())

@@ -14,7 +14,7 @@ from tinytorch.autograd import derivative
 from tinytorch.base.devices import as_dtype
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.graph.reads import reads
-from tinytorch.ops.common import as_tensor, axis_of, dims_of, sizes_of
+from tinytorch.ops.common import as_tensor, axis_of, dims_of, rename_all, sizes_of
 from tinytorch.tensor import Op, Tensor, apply
 
 
@@ -365,7 +365,7 @@ NAMES = (
     "select split squeeze t tensor_split tile transpose tril triu unbind unflatten unsqueeze"
 )
 METHODS: dict[str, Any] = {
-    **{name: globals()[name] for name in NAMES.split()},
+    **rename_all(NAMES, globals()),
     "contiguous": contiguous, "dim": dim, "expand_as": expand_as, "is_contiguous": is_contiguous, "repeat": repeat,
     "reshape_as": view_as, "size": size, "stride": stride, "unfold": unfold, "view": view, "view_as": view_as,
     "new_empty": new_zeros, "new_full": new_full, "new_ones": new_ones, "new_tensor": new_tensor,
