@@ -354,7 +354,7 @@ MODULE_LONGER: dict[str, Callable[[Method], Method]] = {
 }
 OPTIMIZER_LONGER: dict[str, Callable[[Method], Method]] = {"zero_grad": _zero_grad, "step": _step}
 TENSOR_LONGER: dict[str, Callable[[Method], Method]] = {
-    **dict.fromkeys(("sum", "mean", "max", "min"), _reduction),
+    **dict.fromkeys(("sum", "mean", "max", "min", "amax", "amin"), _reduction),
     "var": _var,
     "argmax": _argmax,
     "flatten": _flatten,
