@@ -79,7 +79,8 @@ def _lines(module: Module, known: set[int]) -> list[str]:
     children = [] if id(module) in known else list(module.named_children())
     if not children:
         return [f"{name}({module.extra_repr()})"]
-    inner = "" if type(module).extra_repr is extra_repr else module.extra_repr()
+    kind: Any = type(module)
+    inner = "" if kind.extra_repr is extra_repr else module.extra_repr()
     lines = [f"{name}({inner}"]
     for key, child in children:
         first, *rest = _lines(child, known | {id(module)})

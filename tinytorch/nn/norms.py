@@ -197,12 +197,13 @@ class _BatchNorm(Module, metaclass=Longer):
     ) -> None:
         if num_features < 1:
             raise SettingError(f"{type(self).__name__}: num_features {num_features}: expected at least 1")
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = _ones(num_features) if affine else None
-        self.bias = _zeros(num_features) if affine else None
-        self.running_mean = Tensor(np.zeros(num_features, np.float32)) if track_running_stats else None
-        self.running_var = Tensor(np.ones(num_features, np.float32)) if track_running_stats else None
-        self.num_batches_tracked = Tensor(np.array(0)) if track_running_stats else None
+        self.num_features, self.eps = num_features, eps
+        self.momentum: Any = momentum
+        self.weight: Any = _ones(num_features) if affine else None
+        self.bias: Any = _zeros(num_features) if affine else None
+        self.running_mean: Any = Tensor(np.zeros(num_features, np.float32)) if track_running_stats else None
+        self.running_var: Any = Tensor(np.ones(num_features, np.float32)) if track_running_stats else None
+        self.num_batches_tracked: Any = Tensor(np.array(0)) if track_running_stats else None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.dims or x.shape[1] != self.num_features:

@@ -5,6 +5,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import torch.optim as optim
+from torch.distributions import Categorical
 
 
 class Policy(nn.Module):
@@ -45,8 +46,8 @@ def main():
             state = torch.from_numpy(np.eye(5, dtype=np.float32)[place]).float().unsqueeze(0)
             probs = policy(state)
             action = int(rng.random() >= probs[0, 0].item())
-            log_prob = torch.log(probs.gather(1, torch.tensor([[action]]))).squeeze(1)
-            policy.saved_log_probs.append(log_prob)
+            m = Categorical(probs)
+            policy.saved_log_probs.append(m.log_prob(torch.tensor([action])))
             place = min(4, max(0, place + 2 * action - 1))
             policy.rewards.append(1.0 if place == 4 else -0.1)
         R = 0
