@@ -102,6 +102,8 @@ def _gelu_x(g: Array, t: Array, x: Array) -> Array:
     d *= rest
     d *= g
     d *= 0.5
+    if not np.isfinite(np.vdot(d, d)):  # x^3 overflows from 7e12 on, where the derivative is 0 or 1
+        return np.where((np.abs(x) > 1e4) & np.isfinite(x), g * (x > 0), d)
     return d
 
 
@@ -135,7 +137,7 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
                     lambda g, y, a, b: _matmul_b(g, a, b)),
     T.exp:         (lambda g, y, x: g * y,),
     T.log:         (lambda g, y, x: g / x,),
-    T.absolute:    (lambda g, y, x: g * np.sign(x),),
+    T.absolute:    (lambda g, y, x: g * np.subtract(x > 0, x < 0, dtype=g.dtype),),  # 0 for NaN
     T.maximum:     (lambda g, y, a, b: share_of_maximum(g, a, b),
                     lambda g, y, a, b: share_of_maximum(g, b, a)),
     T.where_:      (None,

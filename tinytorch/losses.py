@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32, like
 from tinytorch.layers import Module
@@ -35,7 +36,8 @@ def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tup
 def _bce_with_logits(logits: Array, targets: Array) -> Array:
     # log(1 + e^x) - t x, written so that e^x never overflows
     x = in_float32(logits)
-    return like(np.asarray((np.maximum(x, 0) - x * targets + np.log1p(np.exp(-np.abs(x)))).mean()), logits)
+    chosen = masked(x * targets, targets != 0)  # infinity times 0 is NaN
+    return like(np.asarray((np.maximum(x, 0) - chosen + np.log1p(np.exp(-np.abs(x)))).mean()), logits)
 
 
 cross_entropy_ = Op("cross_entropy", _cross_entropy)

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": tt.sigmoid,
     "tanh": tt.tanh,
     "gelu": tt.gelu,
+    "abs": lambda x: x.abs(),
     "exp": lambda x: x.exp(),
     "log": lambda x: x.log(),
     "sqrt": lambda x: x.sqrt(),
@@ -103,6 +104,11 @@ PYTORCH = {
         [0, -0, 0.841192, -0.158808, inf, nan, nan, 1e13, -0],
         [0.5, 0.5, 1.082964, -0.08296409, nan, nan, nan, 1, 0],
         [inf, inf, inf, -inf, nan, nan, nan, inf, nan],
+    ),
+    "abs": (
+        [0, 0, 1, 1, inf, inf, nan, 1e13, 1e13],
+        [0, 0, 1, -1, 1, -1, 0, 1, -1],
+        [nan, nan, inf, -inf, inf, -inf, nan, inf, -inf],
     ),
     "exp": (
         [1, 1, 2.718282, 0.3678795, inf, 0, nan, inf, 0],
@@ -245,3 +251,20 @@ def test_dropout_zeroes_infinite_values_and_gradients() -> None:
     dropped = y == 0
     assert 60 < dropped.sum() < 140
     np.testing.assert_array_equal(dx, np.where(dropped, 0, inf))
+
+
+def test_gelu_of_huge_finite_values_has_the_gradient_of_its_limit() -> None:
+    """F.gelu(x, approximate="tanh"): 1 and 0 at 1e14, where x^3 overflows."""
+    _, (dx,) = gradients(tt.gelu, 2.0, [1e14, -1e14, 1e18, 0.0])
+    np.testing.assert_array_equal(dx, [2, 0, 2, 1])
+
+
+def test_binary_cross_entropy_of_an_infinite_logit() -> None:
+    """F.binary_cross_entropy_with_logits(x, t) in PyTorch; where it is NaN, for (-inf, 0), the limit is 0."""
+    for x, t, value, gradient in ((inf, 0, inf, 1), (-inf, 0, 0, 0), (1e20, 1, 0, 0), (1e20, 0, 1e20, 1)):
+        logit = Tensor(np.array(x, np.float32), requires_grad=True)
+        loss = tt.binary_cross_entropy_with_logits(logit, np.array(t))
+        loss.backward()
+        assert loss.item() == pytest.approx(value)
+        assert logit.grad is not None
+        assert logit.grad.item() == gradient

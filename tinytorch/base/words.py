@@ -128,8 +128,9 @@ def public(module: types.ModuleType, name: str) -> Any:
     """
     value = getattr(module, name)
     if isinstance(value, type):
-        if isinstance(vars(value).get("__init__"), types.FunctionType) and not hasattr(value.__init__, "__wrapped__"):
-            value.__init__ = in_words(value.__init__)  # type: ignore[misc]
+        init = vars(value).get("__init__")
+        if isinstance(init, types.FunctionType) and not hasattr(init, "__wrapped__"):
+            setattr(value, "__init__", in_words(init))  # noqa: B010 (mypy refuses to assign to __init__)
     elif isinstance(value, types.FunctionType) and not hasattr(value, "__wrapped__"):
         value = in_words(value)
         setattr(module, name, value)
