@@ -134,7 +134,6 @@ torch.atan2(x, p)
 torch.logaddexp(x, y)
 torch.remainder(x, 0.7)
 x % 0.7
-2.5 % p
 torch.fmod(x, 0.7)
 torch.pow(p, 2.5)
 p ** y
@@ -279,8 +278,8 @@ torch.masked_select(x, mask)
 torch.where(mask, x, y)
 torch.where(x > 0, x, 0.1)
 x.where(mask, y)
-x.scatter(1, i[:, :1], y)
-x.scatter_add(1, i, y)
+x.scatter(1, i[:, :1], y[:, :1])
+x.scatter_add(1, i, y[:, :2])
 x.index_add(0, j, y)
 x.index_fill(1, t, 2.0)
 """

@@ -16,13 +16,20 @@ Factor = Callable[[int], float]
 
 
 class _Schedule(CourseLambdaLR):
-    """A schedule whose rate at each step is a function of the step and the initial rate: `rate(step, base)`."""
+    """A schedule whose rate at each step is a function of the step and the initial rate: `rate(step, base)`.
+
+    If the optimizer had a schedule before, a `chained` one continues from the current rates, as PyTorch's.
+    """
+
+    chained = True
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if last_epoch != -1:
             raise SettingError(
                 f"{type(self).__name__}: last_epoch {last_epoch}: expected -1; use load_state_dict() or seek()"
             )
+        groups = optimizer.param_groups
+        self.scales = [g["lr"] / g["initial_lr"] if g.get("initial_lr") and self.chained else 1.0 for g in groups]
         super().__init__(optimizer, lambda step: 1.0)
 
     def rate(self, step: int, base: float) -> float:
@@ -30,8 +37,8 @@ class _Schedule(CourseLambdaLR):
         raise NotImplementedError(f"{type(self).__name__} must define rate()")
 
     def _apply(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=False):
-            group["lr"] = self.rate(self.step_count, base)
+        for group, base, scale in zip(self.optimizer.param_groups, self.base_rates, self.scales, strict=False):
+            group["lr"] = self.rate(self.step_count, base) * scale
 
     @property
     def last_epoch(self) -> int:
@@ -46,6 +53,8 @@ class _Schedule(CourseLambdaLR):
 
 class LambdaLR(_Schedule):
     """Sets each group's rate to its initial value times `lr_lambda(step)`: one function, or one for each group."""
+
+    chained = False
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         count = len(optimizer.param_groups)
@@ -139,6 +148,8 @@ class CosineAnnealingWarmRestarts(_Schedule):
     Source: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
     """
 
+    chained = False
+
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
@@ -161,6 +172,8 @@ class OneCycleLR(_Schedule):
     Momentum, or Adam's first beta, moves the other way, from max_momentum down to base_momentum and back.
     Source: Smith and Topin 2018, https://arxiv.org/abs/1708.07120.
     """
+
+    chained = False
 
     def __init__(
         self, optimizer: Optimizer, max_lr: float | Sequence[float], total_steps: int | None = None,
@@ -211,9 +224,20 @@ class OneCycleLR(_Schedule):
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=False):
             group["lr"] = base * self.div * factor
             if self.cycle_momentum and "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
+                _set_first_beta(self.optimizer, group, momentum)
             elif self.cycle_momentum and "momentum" in group:
                 group["momentum"] = momentum
+
+
+def _set_first_beta(optimizer: Optimizer, group: dict[str, Any], beta: float) -> None:
+    """Change beta1 of a group. The course's Adam keeps m / (1 - beta1), which is scaled to the new factor."""
+    before = group["betas"][0]
+    group["betas"] = (beta, *group["betas"][1:])
+    if type(optimizer) in (optimizers.Adam, optimizers.AdamW):
+        own = {id(p) for p in group["params"]}
+        for parameter, state in zip(optimizer.parameters(), optimizer.state, strict=True):
+            if id(parameter) in own:
+                state["mean"] *= (1 - before) / (1 - beta)
 
 
 class SequentialLR:

@@ -10,10 +10,12 @@ class ConvAutoencoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv1d(1, 4, 5, stride=2, padding=2), nn.BatchNorm1d(4), nn.LeakyReLU(0.1),
+            nn.Conv1d(1, 4, 5, stride=2, padding=2, bias=False), nn.BatchNorm1d(4), nn.LeakyReLU(0.1),
             nn.Conv1d(4, 8, 3, padding="same"), nn.Softplus(), nn.MaxPool1d(2),
         )  # fmt: skip
-        self.bottleneck = nn.Sequential(nn.Flatten(), nn.Linear(32, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 32))
+        self.bottleneck = nn.Sequential(
+            nn.Flatten(), nn.Linear(32, 6, bias=False), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 32)
+        )
         self.decoder = nn.Sequential(
             nn.Unflatten(1, (8, 4)), nn.ConvTranspose1d(8, 4, 4, stride=2, padding=1), nn.ELU(),
             nn.Upsample(scale_factor=2), nn.Conv1d(4, 1, 1), nn.Identity(),

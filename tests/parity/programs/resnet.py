@@ -87,8 +87,8 @@ def main():
     model = ResNet([1, 2])
     fill(model, scale=0.2)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
-    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=20)
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=20)
     losses = []
     for _ in range(20):
         inputs = torch.from_numpy(rng.standard_normal((10, 3, 8, 8)).astype(np.float32))
