@@ -57,10 +57,7 @@ PLAIN.add(Parameter)
 class Module(ModuleExtension):
     """Base class of all layers and networks."""
 
-    __slots__ = ("__dict__", "__weakref__", "_buffers")  # not in `vars(module)`, which is what `__init__` set
-
     training: bool = True
-    _buffers: dict[str, bool]  # name -> whether the tensor belongs to the state_dict
 
     @_noting_buffers
     def __init__(self) -> None:
