@@ -204,7 +204,7 @@ def test_tensor_as_an_exponent_has_pytorchs_values_and_gradients() -> None:
     a = Tensor([0.0, 0.0, 2.0, 3.0], requires_grad=True)
     b = Tensor([0.0, 2.0, 0.0, -1.5], requires_grad=True)
     y = a**b
-    np.testing.assert_allclose(y.data, [1, 0, 1, 0.1925], rtol=1e-4)
+    np.testing.assert_allclose(y.data, [1, 0, 1, 0.1925], atol=1e-4)
     y.sum().backward()
     assert a.grad is not None
     assert b.grad is not None

@@ -85,9 +85,7 @@ def test_booleans_have_extremes_a_mean_and_a_sum_but_no_negative() -> None:
 @pytest.mark.parametrize("dim", [None, 0, 1, (0, 1), -1])
 @pytest.mark.parametrize("name", ["min", "max"])
 def test_gradient_of_an_extreme_is_shared_by_equal_elements(name: str, dim: Any) -> None:
-    check_grads(
-        lambda x: getattr(x, f"a{name}")(dim), np.random.default_rng(0).permutation(np.arange(12.0)).reshape(3, 4)
-    )
+    check_grads(lambda x: getattr(x, f"a{name}")(dim), np.random.default_rng(0).permutation(12).reshape(3, 4))
     x = Tensor(np.array([[1.0, 1.0], [1.0, 1.0]]), requires_grad=True)
     getattr(x, f"a{name}")(dim).sum().backward()
     assert x.grad is not None

@@ -51,7 +51,6 @@ READS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "to": lambda x, fc: x @ fc.weight.to(np.float32).T,
     "abs, max, mean": lambda x, fc: x * fc.weight.abs().max() * fc.weight.mean() * fc.weight.min(),
     "loop": lambda x, fc: x * sum(row.sum() for row in fc.weight),
-    "comparison": lambda x, fc: x @ tt.where(fc.weight > 0.1, 1.0, 0.0) + fc.weight.argmax(0),
     "softmax": lambda x, fc: x @ tt.softmax(fc.weight),
 }
 
@@ -118,6 +117,14 @@ def test_embeddings_and_positions_are_read_as_floats() -> None:
 def layer() -> QuantizedLinear:
     quantized: Any = quantize_dynamic(tt.Sequential(tt.Linear(8, 4)))
     return quantized[0]
+
+
+def test_comparisons_use_the_floats() -> None:
+    fc = layer()
+    floats = fc.weight.data * fc.weight_scale.data[:, None]
+    np.testing.assert_array_equal((fc.weight > 0.1).data, floats > 0.1)
+    np.testing.assert_array_equal((Tensor(0.1) >= fc.weight).data, floats <= 0.1)
+    np.testing.assert_array_equal(fc.weight.argmax().data, floats.argmax())
 
 
 def test_stored_integers_stay_visible() -> None:

@@ -135,8 +135,8 @@ def nothing(x: Tensor, w: Tensor) -> None:
 
 def add_one(x: Tensor, w: Tensor) -> None:
     """Change w as an optimizer's step does, without replacing its array."""
-    step = tt.SGD([w], lr=-1.0)  # type: ignore[list-item]
-    w.grad = tt.ones(3, 3)
+    step = tt.SGD([w], lr=1.0)  # type: ignore[list-item]
+    w.grad = Tensor(-np.ones((3, 3), np.float32))
     step.step()
     w.grad = None
 
