@@ -22,7 +22,7 @@ from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorc
 from tinytorch.base.extension import ModuleExtension
 from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
-from tinytorch.base.words import RAW, described, explained, in_words
+from tinytorch.base.words import RAW, explained, foreign_array, in_words
 from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ class Module(ModuleExtension):
                 different values. The message lists all problems, and nothing is changed.
         """
         own = self.state_dict()
-        arrays = {name: _array(name, value) for name, value in state.items()}
+        arrays = {name: value.data if isinstance(value, Tensor) else foreign_array(name, value)
+                  for name, value in state.items()}  # fmt: skip
         problems = [f"unknown {name}" for name in arrays if name not in own]
         chosen: dict[int, str] = {}  # the name that supplies each tensor's values
         for name, value in own.items():
@@ -224,19 +225,6 @@ class Module(ModuleExtension):
             self.load_state_dict(arrays)
         except StateError as error:
             raise StateError(f"{path}: {error}") from None
-
-
-def _array(name: str, value: Any) -> Array:
-    """Return a value of a state_dict as an array: also one of PyTorch's, for which NumPy lacks bfloat16."""
-    if isinstance(value, (Tensor, Array)):
-        return value.data if isinstance(value, Tensor) else value
-    try:
-        array = np.asarray(value.detach().float() if hasattr(value, "detach") else value)
-    except RAW:
-        array = np.array(None)
-    if array.dtype == object:
-        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array")
-    return array
 
 
 CONTAINERS = (list, tuple, dict, set, frozenset)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from tinytorch.base.errors import InputTypeError, TinyTorchError
+from tinytorch.base.errors import InputTypeError, StateError, TinyTorchError
 
 RAW = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError)  # what NumPy and Python raise
 WIDER: dict[Any, tuple[type, ...]] = {  # what else an annotation accepts
@@ -135,3 +135,20 @@ def public(module: types.ModuleType, name: str) -> Any:
         value = in_words(value)
         setattr(module, name, value)
     return value
+
+
+def foreign_array(name: str, value: Any) -> np.ndarray:
+    """Return a value of a state_dict as an array: also a tensor of PyTorch's, for which NumPy lacks bfloat16.
+
+    Raises:
+        StateError: it is neither.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        array = np.asarray(value.detach().float() if hasattr(value, "detach") else value)
+    except RAW:
+        array = np.array(None)
+    if array.dtype == object:
+        raise StateError(f"{name} is {described(value)}: expected a Tensor or an array")
+    return array
