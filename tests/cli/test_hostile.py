@@ -135,10 +135,10 @@ def test_an_odd_width_is_ignored(root: Path, columns: str) -> None:
     [
         (["suite", "show", "TINY"], "did you mean tiny?"),
         (["suite", "show", "2001"], "did you mean tiny?"),
-        (["run", "tiny"], "Did you mean `tito suite run`?"),
+        (["run", "tiny"], "`tito suite run`?"),
         (["fetch", "mnist"], "Did you mean `tito data fetch`?"),
         (["data", "fetch", "mnits"], "did you mean mnist?"),
-        (["suite", "run", "tiny", "--gate", "acuracy=0.5"], "did you mean accuracy?"),
+        (["suite", "run", "tiny", "--gate", "accurcy=0.5"], "did you mean accuracy?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -40,7 +40,7 @@ def test_the_first_module_has_two_names():
     assert find_module("setup") == find_module("environment") == find_module("01_setup") == MODULES[0]
 
 
-@pytest.mark.parametrize(("text", "guess"), [("tensr", "02 tensor"), ("02_tensors", "02 tensor"), ("atention", "13")])
+@pytest.mark.parametrize(("text", "guess"), [("tensr", "02 tensor"), ("02_tensors", "02 tensor"), ("attentoin", "13")])
 def test_a_misspelled_module_gets_a_suggestion(text, guess):
     with pytest.raises(CourseError, match=f"module '{text}': expected .* did you mean {guess}"):
         find_module(text)

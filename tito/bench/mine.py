@@ -25,6 +25,7 @@ from tito.errors import RecordError, RunError
 from tito.files import read_plain
 from tito.overlay import COURSE, NUMBERS, Plan
 from tito.process.documents import Frozen
+from tito.process.events import Event
 
 FOLDER = "mine"  # in the folder of the reports
 MOST_BYTES = 200_000_000
@@ -60,6 +61,7 @@ class MineRun(Frozen):
 
     record: Record
     reference: SeedRun | None  # the same case and seed on the reference; None if it failed
+    reference_peak: int | None = None  # bytes: the high-water mark of its process
     reference_problem: str = ""
     steps: list[StepTime]
     steps_problem: str = ""  # why there are none
@@ -69,12 +71,29 @@ class MineRun(Frozen):
 Report = Callable[[str], None]
 
 
-def measure_reference(loaded: LoadedSuite, case: Case, pinned: Mapping[str, str]) -> tuple[SeedRun | None, str]:
-    """Run the case's first seed on the reference, or say why that failed."""
+def measure_reference(
+    loaded: LoadedSuite, case: Case, pinned: Mapping[str, str]
+) -> tuple[SeedRun | None, int | None, str]:
+    """Run the case's first seed on the reference.
+
+    Returns:
+        The run, the peak memory of its process in bytes where the system reports it, and why there is no run.
+    """
+    metrics, seed = loaded.suite.metrics_of(case), case.seeds[0]
+    result: Event = {}
+    peak: int | None = None
     try:
-        return rounds.run_round(loaded, case, case.seeds[0], pinned), ""
+        with rounds.start(loaded, "quality", case, seed, pinned, weights=None, metrics=metrics) as child:
+            for event in child.events(tick=rounds.QUIET_TICK):
+                if event and event["event"] == "ready":
+                    child.go()
+                elif event and event["event"] == "phase":
+                    peak = max(peak or 0, event["peak"]) if event["peak"] else peak
+                elif event and event["event"] == "result":
+                    result = event
+        return rounds.seed_run(metrics, seed, result), peak, ""
     except RunError as error:
-        return None, str(error)
+        return None, None, str(error)
 
 
 def measure_steps(

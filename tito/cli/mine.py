@@ -97,7 +97,7 @@ def _measure(loaded: LoadedSuite, plan: Plan, quick: bool, command: str) -> Mine
             record = run_suite(loaded, seeds=1, quick=quick, command=command, blas=kernel, backend=backend,
                                report=bar.report, own=own)  # fmt: skip
         with out.status("  the same on the reference"):
-            reference, problem = measure_reference(loaded, case, pinned)
+            reference, peak, problem = measure_reference(loaded, case, pinned)
         steps: list[StepTime] = []
         why = "the run failed"
         if record.status != "failed":
@@ -106,6 +106,7 @@ def _measure(loaded: LoadedSuite, plan: Plan, quick: bool, command: str) -> Mine
         return MineRun(
             record=record,
             reference=reference,
+            reference_peak=peak,
             reference_problem=problem,
             steps=steps,
             steps_problem=why,

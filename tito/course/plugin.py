@@ -70,7 +70,10 @@ class Plugin:
 
     def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]) -> None:
         if isinstance(node, pytest.Collector) and call.excinfo is not None:
-            failure = explain(call.excinfo.value, self._run["modules"])
+            error = call.excinfo.value
+            if isinstance(error, pytest.Collector.CollectError):  # pytest's own text about an error of the test file
+                error = error.__cause__ or error
+            failure = explain(error, self._run["modules"])
             self._journal.write(event="broken", module=None, failure=failure)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:

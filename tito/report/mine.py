@@ -81,7 +81,8 @@ def _beside(run: MineRun, case: CaseResult, name: str) -> Tiles:
         tiles.append(Tile("Training time", units.seconds(mine), note))
     memory = run.record.profile.memory if run.record.profile else None
     if memory:
-        tiles.append(Tile("Peak memory", units.size(memory.peak), "of the training process"))
+        note = f"reference: {units.size(run.reference_peak)}" if run.reference_peak else ""
+        tiles.append(Tile("Peak memory", units.size(memory.peak), note))
     return Tiles(figures.title_of(run.record, case), "", tiles)
 
 
