@@ -399,8 +399,8 @@ class Sequential(Module):
 
 def _equal(a: Array, b: Array) -> bool:
     """Return whether two arrays are equal, where NaN equals NaN, also in bfloat16."""
-    wide = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in (a, b)]
-    return np.array_equal(*wide, equal_nan=True)
+    one, other = (x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in (a, b))
+    return np.array_equal(one, other, equal_nan=True)
 
 
 @contextmanager

@@ -291,7 +291,8 @@ class LambdaLR:
     @property
     def base_rates(self) -> list[float]:
         """Each group's initial learning rate."""
-        return [group.setdefault("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+        rates: list[Any] = [group.setdefault("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+        return rates
 
     def step(self) -> None:
         self.step_count += 1

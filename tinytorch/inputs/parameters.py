@@ -26,8 +26,8 @@ def listed(name: str, given: Any) -> list[Any]:
 
 def tensors(name: str, given: Any) -> list[Tensor]:
     """Return one tensor, tensors, or pairs (name, tensor) as a list of tensors."""
-    entries = [given] if isinstance(given, Tensor) else listed(name, given)
-    found = [entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry for entry in entries]
+    entries: list[Any] = [given] if isinstance(given, Tensor) else listed(name, given)
+    found: list[Any] = [entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry for entry in entries]
     for i, p in enumerate(found):
         if not isinstance(p, Tensor):
             raise InputTypeError(f"{name}: parameter {i} is {type(p).__name__}: expected a Tensor")
