@@ -133,6 +133,7 @@ class OptimizerExtension:
             _lengthen(cls, {"__init__": _keep_defaults})
 
     if TYPE_CHECKING:
+        defaults: dict[str, Any]
 
         def add_param_group(self, group: dict[str, Any]) -> None: ...
 

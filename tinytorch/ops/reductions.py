@@ -194,13 +194,15 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the index of the smallest element along `dim`, or in the flattened tensor."""
-    found = x.data.argmin(axis=dim, keepdims=keepdim)
+    axis: Any = dim
+    found = x.data.argmin(axis=axis, keepdims=keepdim)
     return Tensor(np.asarray(found))
 
 
 def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """Return the different values in order; on request also each element's place among them, and their counts."""
-    found = np.unique(x.data, return_inverse=return_inverse, return_counts=return_counts)
+    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts}
+    found: Any = np.unique(x.data, **wanted)
     if not (return_inverse or return_counts):
         return Tensor(np.asarray(found))
     values, *rest = found

@@ -102,7 +102,8 @@ def ravel(x: Tensor) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Flatten the dimensions from start_dim to end_dim into one."""
-    return x.flatten(start_dim, end_dim)
+    method: Any = x.flatten  # with one more argument: see `base.extension`
+    return method(start_dim, end_dim)
 
 
 def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
