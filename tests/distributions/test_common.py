@@ -37,7 +37,9 @@ def test_samples_have_the_distribution() -> None:
     drawn = Categorical(tensor([[1.0, 3.0], [0.0, 2.0]])).sample((4000,))
     assert drawn.shape == (4000, 2)
     np.testing.assert_allclose(drawn.data.mean(axis=0), [0.75, 1], atol=0.03)
-    np.testing.assert_allclose(Bernoulli(tensor([0.2, 1.0])).sample((4000,)).data.mean(axis=0), [0.2, 1], atol=0.03)
+    np.testing.assert_allclose(
+        Bernoulli(tensor([0.2, 1.0])).sample((4000,)).data.mean(axis=0), np.array([0.2, 1]), atol=0.03
+    )
     normal = Normal(tensor([1.0, -2.0], requires_grad=True), 0.5)
     assert not normal.sample().requires_grad
     draws = normal.rsample((4000,))

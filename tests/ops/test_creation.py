@@ -61,7 +61,7 @@ def test_tensor_copies_and_from_numpy_shares() -> None:
     assert copied.data[0] == 0
     assert shared.data[0] == 1
     with pytest.raises(SettingError, match="from_numpy: list: expected a NumPy array"):
-        tt.from_numpy([1.0])  # type: ignore[arg-type]
+        tt.from_numpy([1.0])
 
 
 def test_values() -> None:

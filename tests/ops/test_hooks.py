@@ -9,6 +9,7 @@ import tinytorch as tt
 from tinytorch import autograd
 from tinytorch.base.errors import GradientError, ShapeError
 from tinytorch.ops.creation import tensor
+from tinytorch.tensor import Tensor
 
 
 def test_retained_gradient_is_that_of_the_interior_tensor() -> None:
@@ -25,7 +26,12 @@ def test_hook_sees_and_replaces_the_gradient_until_it_is_removed() -> None:
     x = tensor([1.0, 2.0], requires_grad=True)
     seen = []
     h = x * 3
-    handle = h.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
+
+    def tenfold(g: Tensor) -> Tensor:
+        seen.append(g.tolist())
+        return g * 10
+
+    handle = h.register_hook(tenfold)
     h.sum().backward()
     assert seen == [[1, 1]]
     assert x.grad.tolist() == [30, 30]
