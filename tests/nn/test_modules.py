@@ -98,12 +98,13 @@ def test_hooks_see_and_replace_inputs_and_outputs() -> None:
     layer = nn.Linear(2, 2)
     calls: list[str] = []
     before = layer.register_forward_pre_hook(lambda m, inputs: calls.append("before"))
+    double = layer.register_forward_pre_hook(lambda m, inputs: (inputs[0] * 2,))
     after = layer.register_forward_hook(lambda m, inputs, output: output + len(calls))
     y = layer(tt.ones(1, 2))
-    np.testing.assert_allclose(y.data[0], layer.weight.data.sum(axis=1) + layer.bias.data + 1, rtol=1e-5)
+    np.testing.assert_allclose(y.data[0], 2 * layer.weight.data.sum(axis=1) + layer.bias.data + 1, rtol=1e-5)
     assert calls == ["before"]
-    before.remove()
-    after.remove()
+    for handle in (before, double, after):
+        handle.remove()
     layer(tt.ones(1, 2))
     assert len(calls) == 1
 
