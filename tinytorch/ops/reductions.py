@@ -68,7 +68,7 @@ def amin(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return _extreme(x, False, dims_of("amin", dim, x.ndim), keepdim)
 
 
-def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+def logsumexp(x: Tensor, dim: int | tuple[int, ...] | list[int], keepdim: bool = False) -> Tensor:
     """Return log(sum e^x), without overflow."""
     dims = dims_of("logsumexp", dim, x.ndim)
     x = floating(x)
@@ -249,12 +249,12 @@ def equal(a: Tensor, b: Tensor) -> bool:
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Return |a - b| <= atol + rtol |b| for each element."""
-    return Tensor(np.asarray(np.isclose(raw(a), raw(b), rtol, atol, equal_nan)))
+    return Tensor(np.asarray(np.isclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan)))
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Return whether all elements are close: see `isclose`."""
-    return bool(np.allclose(raw(a), raw(b), rtol, atol, equal_nan))
+    return bool(np.allclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan))
 
 
 def nansum(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
