@@ -13,15 +13,16 @@ import tinytorch as tt
 import tinytorch.nn as nn
 import tinytorch.nn.functional as F
 from tinytorch.base.errors import TinyTorchError
+from tinytorch.ops.creation import tensor
 
 X = tt.ones(3, 4)
 REFUSED: list[tuple[Callable[[], Any], str]] = [
-    (lambda: F.cross_entropy(X, tt.tensor([0, 1, 4])), "targets from 0 to 4: expected 0 to 3 for 4 classes"),
-    (lambda: F.cross_entropy(X, tt.tensor([0, 1, 9]), weight=tt.ones(4)), "expected 0 to 3 for 4 classes, or -100"),
-    (lambda: F.cross_entropy(X, tt.tensor([0, 1, 2]), weight=tt.ones(3)), r"weight of shape \(3,\): expected \(4,\)"),
+    (lambda: F.cross_entropy(X, tensor([0, 1, 4])), "targets from 0 to 4: expected 0 to 3 for 4 classes"),
+    (lambda: F.cross_entropy(X, tensor([0, 1, 9]), weight=tt.ones(4)), "expected 0 to 3 for 4 classes, or -100"),
+    (lambda: F.cross_entropy(X, tensor([0, 1, 2]), weight=tt.ones(3)), r"weight of shape \(3,\): expected \(4,\)"),
     (lambda: F.cross_entropy(X, tt.ones(3, 5)), "expected the same, or integer class indices"),
     (
-        lambda: F.cross_entropy(X, tt.tensor([0, 1, 2]), reduction="avg"),
+        lambda: F.cross_entropy(X, tensor([0, 1, 2]), reduction="avg"),
         "reduction 'avg': expected 'mean', 'sum', or 'none'",
     ),
     (lambda: F.binary_cross_entropy(X * 2, X), "probabilities from 2 to 2: expected 0 to 1; for logits use"),
@@ -56,16 +57,16 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: nn.TransformerEncoderLayer(4, 2, activation="swish"), "activation 'swish'"),
     (lambda: F.scaled_dot_product_attention(X, X, X, attn_mask=np.ones((3, 3), int)), "mask of dtype int64"),
     (lambda: nn.Embedding(4, 2, padding_idx=7), "padding_idx 7"),
-    (lambda: F.one_hot(tt.tensor([3]), 2), "index 3: expected less than num_classes 2"),
+    (lambda: F.one_hot(tensor([3]), 2), "index 3: expected less than num_classes 2"),
     (lambda: F.dropout(X, 1.5), "p 1.5"),
     (lambda: nn.init.xavier_uniform_(tt.ones(3)), "expected at least two dimensions"),
     (lambda: nn.init.calculate_gain("swish"), "'swish': expected leaky_relu"),
     (lambda: nn.utils.vector_to_parameters(tt.ones(3), [nn.Parameter(tt.ones(2))]), "3 numbers for 2 parameters"),
     (lambda: X & X, "expected booleans or integers"),
     (lambda: tt.arange(3) // 0, "integer division by zero"),
-    (lambda: tt.tensor(2) ** tt.tensor(-1), "negative power"),
-    (lambda: X.gather(1, tt.tensor([[9]])), "indices from 9 to 9: expected -4 to 3"),
-    (lambda: X.gather(1, tt.tensor([0])), "expected as many dimensions"),
+    (lambda: tensor(2) ** tensor(-1), "negative power"),
+    (lambda: X.gather(1, tensor([[9]])), "indices from 9 to 9: expected -4 to 3"),
+    (lambda: X.gather(1, tensor([0])), "expected as many dimensions"),
     (lambda: X.masked_fill(X, 0.0), "mask of dtype float32: expected bool; compare first"),
     (lambda: X.topk(9), "k 9: expected 0 to 4"),
     (lambda: X.split([1, 1], 1), "add up to 4"),
@@ -84,8 +85,8 @@ def test_wrong_setting_is_refused_in_words(call: Callable[[], Any], message: str
 
 
 def test_all_targets_ignored_gives_nan_as_in_pytorch() -> None:
-    assert math.isnan(F.cross_entropy(X, tt.tensor([-100] * 3)).item())
-    assert F.cross_entropy(X, tt.tensor([-100] * 3), reduction="sum").item() == 0
+    assert math.isnan(F.cross_entropy(X, tensor([-100] * 3)).item())
+    assert F.cross_entropy(X, tensor([-100] * 3), reduction="sum").item() == 0
 
 
 def test_query_without_keys_gets_zeros_and_finite_gradients() -> None:
@@ -121,13 +122,13 @@ def test_embedding_from_trained_rows() -> None:
     rows = tt.randn(5, 3)
     layer = nn.Embedding.from_pretrained(rows)
     assert not layer.weight.requires_grad
-    np.testing.assert_array_equal(layer(tt.tensor([4, 0])).data, rows.data[[4, 0]])
+    np.testing.assert_array_equal(layer(tensor([4, 0])).data, rows.data[[4, 0]])
     assert (nn.Embedding(5, 3, padding_idx=2).weight.data[2] == 0).all()
 
 
 def test_gradients_are_clipped() -> None:
     w = nn.Parameter(tt.zeros(4))
-    w.grad = tt.tensor([3.0, 0.0, 4.0, 0.0])
+    w.grad = tensor([3.0, 0.0, 4.0, 0.0])
     assert nn.utils.clip_grad_norm_([w], 1.0).item() == 5
     np.testing.assert_allclose(np.linalg.norm(w.grad.data), 1, rtol=1e-5)
     nn.utils.clip_grad_value_([w], 0.5)

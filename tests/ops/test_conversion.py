@@ -9,23 +9,24 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.base.errors import GradientError, SettingError
+from tinytorch.ops.creation import tensor
 from tinytorch.tensor import Tensor
 
 
 def test_numbers_and_texts() -> None:
-    t = tt.tensor(2.75)
+    t = tensor(2.75)
     assert (int(t), float(t), f"{t:.1f}", f"{t}", t.tolist()) == (2, 2.75, "2.8", "2.75", 2.75)
     assert f"{tt.ones(2)}" == "Tensor([1., 1.], dtype=float32)"
-    assert [10, 20, 30][tt.tensor(1)] == 20
-    assert list(range(tt.tensor(2))) == [0, 1]
+    assert [10, 20, 30][tensor(1)] == 20
+    assert list(range(tensor(2))) == [0, 1]
     with pytest.raises(TypeError, match=r"a tensor of shape \(2,\) is not a single number"):
         f"{tt.ones(2):.2f}"
     with pytest.raises(TypeError, match="expected one integer"):
-        [1][tt.tensor(0.0)]
+        [1][tensor(0.0)]
 
 
 def test_numpy_functions_return_tensors_with_gradients() -> None:
-    x = tt.tensor([1.0, 4.0], requires_grad=True)
+    x = tensor([1.0, 4.0], requires_grad=True)
     y = np.sqrt(x) + np.exp(x) * np.array([1.0, 2.0], np.float32)
     assert isinstance(y, Tensor)
     y.sum().backward()
@@ -36,7 +37,7 @@ def test_numpy_functions_return_tensors_with_gradients() -> None:
 
 
 def test_array_on_the_left_gives_a_tensor() -> None:
-    x, a = tt.tensor([1.0, 2.0], requires_grad=True), np.array([3.0, 4.0], np.float32)
+    x, a = tensor([1.0, 2.0], requires_grad=True), np.array([3.0, 4.0], np.float32)
     for y in (a + x, a - x, a * x, a / x, a @ x, np.float32(2) * x, a**x):
         assert isinstance(y, Tensor)
         assert y.requires_grad
@@ -45,9 +46,9 @@ def test_array_on_the_left_gives_a_tensor() -> None:
 
 
 def test_function_without_derivative_is_refused_only_for_gradients() -> None:
-    assert isinstance(np.cbrt(tt.tensor([8.0])), Tensor)
+    assert isinstance(np.cbrt(tensor([8.0])), Tensor)
     with pytest.raises(GradientError, match=r"np.cbrt: TinyTorch cannot differentiate it"):
-        np.cbrt(tt.tensor([8.0], requires_grad=True))
+        np.cbrt(tensor([8.0], requires_grad=True))
 
 
 CASTS: list[tuple[Any, str]] = [
@@ -72,11 +73,11 @@ CASTS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("cast", "dtype"), CASTS)
 def test_cast_has_pytorchs_dtype(cast: Any, dtype: str) -> None:
-    assert cast(tt.tensor([0.0, 1.5])).dtype.name == dtype
+    assert cast(tensor([0.0, 1.5])).dtype.name == dtype
 
 
 def test_gradients_flow_through_casts() -> None:
-    x = tt.tensor([1.0, 2.0], requires_grad=True)
+    x = tensor([1.0, 2.0], requires_grad=True)
     x.double().sum().backward()
     assert x.grad.dtype == np.float32
 

@@ -10,6 +10,7 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.ops.creation import tensor
 
 
 @pytest.mark.parametrize("make", [tt.zeros, tt.ones, tt.empty, tt.rand, tt.randn])
@@ -23,12 +24,12 @@ def test_shape_is_given_as_numbers_or_as_one_value(make: Callable[..., Any], siz
 
 # value, dtype as PyTorch 2.13 returns them
 DTYPES = [
-    (lambda: tt.tensor([1.0, 2.0]), "float32"),
-    (lambda: tt.tensor([1, 2]), "int64"),
-    (lambda: tt.tensor([True]), "bool"),
-    (lambda: tt.tensor(np.array([1.0])), "float64"),
-    (lambda: tt.tensor([1, 2], dtype=tt.float), "float32"),
-    (lambda: tt.tensor([tt.tensor(1.0), tt.tensor(2.0)]), "float32"),
+    (lambda: tensor([1.0, 2.0]), "float32"),
+    (lambda: tensor([1, 2]), "int64"),
+    (lambda: tensor([True]), "bool"),
+    (lambda: tensor(np.array([1.0])), "float64"),
+    (lambda: tensor([1, 2], dtype=tt.float), "float32"),
+    (lambda: tensor([tensor(1.0), tensor(2.0)]), "float32"),
     (lambda: tt.arange(5), "int64"),
     (lambda: tt.arange(0, 1, 0.25), "float32"),
     (lambda: tt.arange(3.0), "float32"),
@@ -55,12 +56,12 @@ def test_dtype_is_pytorchs(make: Callable[[], Any], dtype: str) -> None:
 
 def test_tensor_copies_and_from_numpy_shares() -> None:
     array = np.zeros(3)
-    copied, shared = tt.tensor(array), tt.from_numpy(array)
+    copied, shared = tensor(array), tt.from_numpy(array)
     array[0] = 1
     assert copied.data[0] == 0
     assert shared.data[0] == 1
     with pytest.raises(SettingError, match="from_numpy: list: expected a NumPy array"):
-        tt.from_numpy([1.0])  # type: ignore[arg-type]
+        tt.from_numpy([1.0])
 
 
 def test_values() -> None:
@@ -93,17 +94,17 @@ def test_random_values_depend_only_on_the_seed() -> None:
 
 
 def test_multinomial_draws_with_the_given_probabilities() -> None:
-    weights = tt.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
+    weights = tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
     drawn = tt.multinomial(weights, 4000, replacement=True)
     assert drawn.shape == (2, 4000)
     assert set(drawn.data[1]) == {1}
     assert abs((drawn.data[0] == 2).mean() - 0.75) < 0.04
-    without = tt.multinomial(tt.tensor([0.0, 1.0, 1.0, 5.0]), 3)
+    without = tt.multinomial(tensor([0.0, 1.0, 1.0, 5.0]), 3)
     assert sorted(without.tolist()) == [1, 2, 3]
     with pytest.raises(SettingError, match="4 samples of 3 positive weights"):
-        tt.multinomial(tt.tensor([0.0, 1.0, 1.0, 5.0]), 4)
+        tt.multinomial(tensor([0.0, 1.0, 1.0, 5.0]), 4)
     with pytest.raises(SettingError, match="are the logits NaN"):
-        tt.multinomial(tt.tensor([float("nan"), 1.0]), 1)
+        tt.multinomial(tensor([float("nan"), 1.0]), 1)
     with pytest.raises(ShapeError, match="multinomial"):
         tt.multinomial(tt.ones(1, 2, 3), 1)
 

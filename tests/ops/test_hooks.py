@@ -8,10 +8,12 @@ import pytest
 import tinytorch as tt
 from tinytorch import autograd
 from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.ops.creation import tensor
+from tinytorch.tensor import Tensor
 
 
 def test_retained_gradient_is_that_of_the_interior_tensor() -> None:
-    x = tt.tensor([1.0, 2.0], requires_grad=True)
+    x = tensor([1.0, 2.0], requires_grad=True)
     h = x * 3
     h.retain_grad()
     assert h.retains_grad
@@ -21,10 +23,15 @@ def test_retained_gradient_is_that_of_the_interior_tensor() -> None:
 
 
 def test_hook_sees_and_replaces_the_gradient_until_it_is_removed() -> None:
-    x = tt.tensor([1.0, 2.0], requires_grad=True)
+    x = tensor([1.0, 2.0], requires_grad=True)
     seen = []
     h = x * 3
-    handle = h.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
+
+    def tenfold(g: Tensor) -> Tensor:
+        seen.append(g.tolist())
+        return g * 10
+
+    handle = h.register_hook(tenfold)
     h.sum().backward()
     assert seen == [[1, 1]]
     assert x.grad.tolist() == [30, 30]
@@ -48,13 +55,13 @@ def test_hooks_are_forgotten_with_their_tensors() -> None:
 
 
 def test_grad_returns_gradients_without_storing_them() -> None:
-    x, w = tt.tensor([1.0, 2.0], requires_grad=True), tt.tensor([3.0, 4.0], requires_grad=True)
+    x, w = tensor([1.0, 2.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
     h = x * w
     dx, dh = autograd.grad((h * h).sum(), [x, h])
     assert dx.tolist() == [18, 64]
     assert dh.tolist() == [6, 16]
     assert x.grad is None
-    (dx,) = autograd.grad(x * w, x, grad_outputs=tt.tensor([1.0, 10.0]))
+    (dx,) = autograd.grad(x * w, x, grad_outputs=tensor([1.0, 10.0]))
     assert dx.tolist() == [3, 40]
     unused = tt.ones(1, requires_grad=True)
     with pytest.raises(GradientError, match="do not depend on input 0"):

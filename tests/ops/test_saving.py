@@ -11,6 +11,7 @@ import pytest
 import tinytorch as tt
 import tinytorch.nn as nn
 from tinytorch.base.errors import SettingError, StateError
+from tinytorch.ops.creation import tensor
 
 
 def test_checkpoint_comes_back(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_checkpoint_comes_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found["model"][name].data, value.data)
 
 
-@pytest.mark.parametrize("value", [tt.tensor(1.5), tt.arange(3), [], {}, {"a": []}, 3, "text", {1: tt.ones(2)}])
+@pytest.mark.parametrize("value", [tensor(1.5), tt.arange(3), [], {}, {"a": []}, 3, "text", {1: tt.ones(2)}])
 def test_value_keeps_its_shape_and_type(tmp_path: Path, value: object) -> None:
     tt.save(value, tmp_path / "x")
     found = tt.load(tmp_path / "x")

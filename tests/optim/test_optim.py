@@ -78,7 +78,7 @@ def test_group_added_later_gets_defaults_and_state() -> None:
 
 def test_step_runs_a_closure_and_returns_its_loss() -> None:
     w = nn.Parameter(tt.ones(1))
-    optimizer = optim.SGD([w], lr=0.1)
+    optimizer: Any = optim.SGD([w], lr=0.1)
 
     def closure() -> Any:
         optimizer.zero_grad()

@@ -181,7 +181,7 @@ def test_schedule_has_pytorchs_rates(name: str, settings: dict[str, Any], kind: 
         for a, b in zip(*(o.param_groups for o in optimizers), strict=True):
             assert a.get("momentum", 0) == pytest.approx(b.get("momentum", 0))
             assert a.get("betas", (0,)) == pytest.approx(b.get("betas", (0,)))
-        step(optimizers, sides, i)  # type: ignore[arg-type]
+        step(optimizers, sides, i)
         for schedule in schedules:
             schedule.step()
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinytorch.base.dtypes import numpy_dtype
-from tinytorch.base.errors import SettingError
+from tinytorch.base.errors import InputTypeError, SettingError
+from tinytorch.base.words import described
 
 # PyTorch's names of dtypes, and NumPy's
 DTYPES = {
@@ -64,9 +65,11 @@ def as_dtype(value: Any) -> np.dtype[Any] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        name = value.removeprefix("torch.")
-        return numpy_dtype(DTYPES.get(name, name))
-    return np.dtype(value)
+        value = value.removeprefix("torch.")
+    try:
+        return numpy_dtype(DTYPES.get(value, value)) if isinstance(value, str) else np.dtype(value)
+    except TypeError:
+        raise InputTypeError(f"dtype is {described(value)}: expected one such as np.float32") from None
 
 
 def target(*given: Any, **named: Any) -> np.dtype[Any] | None:

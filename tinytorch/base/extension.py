@@ -156,6 +156,7 @@ class OptimizerExtension:
             _lengthen(cls, {"__init__": _keep_defaults})
 
     if TYPE_CHECKING:
+        defaults: dict[str, Any]
 
         def add_param_group(self, group: dict[str, Any]) -> None: ...
 
@@ -267,6 +268,8 @@ def _squeeze(original: Method) -> Method:
 
     def method(self: Any, dim: Any = None) -> Any:
         if isinstance(dim, int):
+            return original(self, dim)
+        if dim is not None and not isinstance(dim, tuple | list):
             return original(self, dim)
         dims = range(self.ndim) if dim is None else [range(self.ndim)[i] for i in dim]
         return self.reshape(tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in dims))

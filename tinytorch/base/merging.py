@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 FIRST = 256  # the token of merge 0
 
@@ -35,7 +36,7 @@ def merged_by_rank(tokens: Sequence[int], ranks: Mapping[tuple[int, int], int]) 
             before[after[i]] = i
         for k in (before[i], i):
             if k >= 0 and after[k] < len(token):
-                pair = token[k], token[after[k]]
+                pair: Any = token[k], token[after[k]]
                 if pair in ranks:
-                    heapq.heappush(heap, (ranks[pair], k, pair))  # type: ignore[index, arg-type]
+                    heapq.heappush(heap, (ranks[pair], k, pair))
     return [t for t in token if t is not None]

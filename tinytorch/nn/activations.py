@@ -267,7 +267,8 @@ class _Function(Module):
 def _layer(name: str, function: Callable[..., Tensor], **settings: Any) -> Any:
     text = f"`{function.__name__}` as a layer."
     content = {"function": staticmethod(function), "settings": settings, "__doc__": text, "__module__": __name__}
-    return type(Module)(name, (_Function,), content)
+    kind: Any = type(Module)
+    return kind(name, (_Function,), content)
 
 
 LeakyReLU = _layer("LeakyReLU", leaky_relu, negative_slope=0.01)

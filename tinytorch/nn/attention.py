@@ -190,7 +190,7 @@ class TransformerEncoderLayer(Module, metaclass=Longer):
         self.norm1: Any = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.norm2: Any = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.activation = _ACTIVATIONS.get(activation, activation) if isinstance(activation, str) else activation
+        self.activation: Any = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
 
     def forward(self, src: Tensor, src_mask: Any = None, src_key_padding_mask: Any = None,
                 is_causal: bool = False) -> Tensor:  # fmt: skip

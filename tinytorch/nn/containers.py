@@ -9,6 +9,7 @@ from tinytorch import layers
 from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError
 from tinytorch.layers import Module, Parameter
+from tinytorch.ops.shapes import flatten
 from tinytorch.tensor import Tensor
 
 
@@ -204,7 +205,7 @@ class Flatten(layers.Flatten, metaclass=Longer):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(self.start_dim, self.end_dim)
+        return flatten(x, self.start_dim, self.end_dim)
 
 
 class Unflatten(Module):

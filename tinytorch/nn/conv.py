@@ -74,7 +74,7 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
 # Convolution --------------------------------------------------------------------------------------------
 
 
-def _many(name: str, value: Any, count: int) -> tuple[int, ...]:
+def _many(name: str, value: Any, count: int) -> Any:
     sizes = (value,) * count if isinstance(value, int | np.integer) else tuple(value)
     if len(sizes) == 1 and count > 1:
         sizes *= count
@@ -190,7 +190,7 @@ class _Convolution(Module, metaclass=Longer):
         kernel = _many(f"{name}: kernel_size", kernel_size, self.count)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.stride, self.dilation = _many(f"{name}: stride", stride, self.count), _many(name, dilation, self.count)
-        self.padding = padding if isinstance(padding, str) else _many(f"{name}: padding", padding, self.count)
+        self.padding: Any = padding if isinstance(padding, str) else _many(f"{name}: padding", padding, self.count)
         self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         fan_in = second // groups * math.prod(kernel)
@@ -232,8 +232,8 @@ class Conv2d(spatial.Conv2d, metaclass=Longer):
         dilation: Sizes = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
     ) -> None:  # fmt: skip
         plain = 0 if isinstance(padding, str) else padding
-        pair = [v if isinstance(v, int) else tuple(v) for v in (kernel_size, stride, plain, dilation)]
-        super().__init__(in_channels, out_channels, *pair, groups, bias)  # type: ignore[arg-type]
+        pair: Any = [v if isinstance(v, int) else tuple(v) for v in (kernel_size, stride, plain, dilation)]
+        super().__init__(in_channels, out_channels, pair[0], pair[1], pair[2], pair[3], groups, bias)
         if padding_mode != "zeros" and padding_mode not in _MODES:
             raise SettingError(f"Conv2d: padding_mode {padding_mode!r}: expected zeros, {', '.join(_MODES)}")
         if isinstance(padding, str):

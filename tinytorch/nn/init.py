@@ -98,7 +98,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """Set a matrix to the identity."""
     if tensor.ndim != 2:
         raise ShapeError(f"eye_: tensor of shape {tensor.shape}: expected a matrix")
-    return _set(tensor, np.eye(*tensor.shape), "eye_")
+    return _set(tensor, np.eye(tensor.shape[0], tensor.shape[1]), "eye_")
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:

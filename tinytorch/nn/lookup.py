@@ -51,7 +51,8 @@ class Embedding(embeddings.Embedding, metaclass=Longer):
     @classmethod
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Any:
         """Return an Embedding with the given rows; `freeze` keeps them from being trained."""
-        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        rows, width = embeddings.shape
+        layer = cls(rows, width, padding_idx)
         layer.weight.data = embeddings.data.copy()
         layer.weight.requires_grad = not freeze
         return layer

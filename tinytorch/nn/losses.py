@@ -305,7 +305,8 @@ class _Loss(Module):
 def _loss(name: str, function: Any, bases: tuple[type, ...] = (), **settings: Any) -> Any:
     content = {"function": staticmethod(function), "settings": settings, "__module__": __name__,
                "__doc__": f"`{function.__name__}` as a module."}  # fmt: skip
-    return type(Module)(name, (_Loss, *bases), content)
+    kind: Any = type(Module)
+    return kind(name, (_Loss, *bases), content)
 
 
 CrossEntropyLoss = _loss(

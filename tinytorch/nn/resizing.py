@@ -33,7 +33,7 @@ def interpolate(
     factors = None
     if size is None:
         factors = (scale_factor,) * count if isinstance(scale_factor, int | float) else tuple(scale_factor)
-        sizes = tuple(math.floor(n * f) for n, f in zip(input.shape[2:], factors, strict=True))
+        sizes: Any = tuple(math.floor(n * f) for n, f in zip(input.shape[2:], factors, strict=True))
     else:
         sizes = (size,) * count if isinstance(size, int) else tuple(size)
     if mode == "nearest":

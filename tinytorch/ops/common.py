@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.base.errors import ShapeError
+from tinytorch.base.errors import InputTypeError, ShapeError
+from tinytorch.base.words import described, in_words
 from tinytorch.tensor import Array, Tensor, is_floating
 
 Number = int | float | bool
 
 
 def as_tensor(x: Any) -> Tensor:
-    """Return x itself if it is a tensor, and otherwise a tensor of it."""
+    """Return x itself if it is a tensor, and otherwise a tensor of it.
+
+    Raises:
+        InputTypeError: it holds no numbers.
+    """
+    if x is None or isinstance(x, str | bytes | dict | set | type):
+        raise InputTypeError(f"x is {described(x)}: expected a Tensor, an array, or a number")
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
@@ -80,5 +87,5 @@ def rename_all(names: str, space: dict[str, Any]) -> dict[str, Any]:
     """Give those of the functions in a module that have a `dim` NumPy's names as well; return all of them by name."""
     for name in names.split():
         if "dim" in space[name].__code__.co_varnames[: space[name].__code__.co_argcount]:
-            space[name] = numpy_names(space[name])
+            space[name] = numpy_names(in_words(space[name]))
     return {name: space[name] for name in names.split()}

@@ -57,7 +57,8 @@ def cuda(x: Tensor, *_: Any) -> Tensor:
 
 def type(x: Tensor, dtype: Any = None) -> Any:
     """Return the values in another dtype, or the name of the dtype."""
-    return f"tinytorch.{x.dtype}" if dtype is None else x.to(as_dtype(dtype))
+    wanted: Any = as_dtype(dtype)
+    return f"tinytorch.{x.dtype}" if wanted is None else x.to(wanted)
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def is_floating_point(x: Tensor) -> bool:
 
 def _cast(name: str) -> Callable[[Tensor], Tensor]:
     def method(x: Tensor) -> Tensor:
-        dtype = as_dtype(name)
+        dtype: Any = as_dtype(name)
         return x if x.dtype == dtype else x.to(dtype)
 
     method.__name__, method.__doc__ = name, f"Return the values as {as_dtype(name) if name != 'bfloat16' else name}."

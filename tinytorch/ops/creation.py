@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinytorch.base.devices import as_dtype, device
-from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.errors import InputTypeError, SettingError, ShapeError
 from tinytorch.base.random import default_generator
+from tinytorch.base.words import described
 from tinytorch.ops.common import raw, sizes_of
 from tinytorch.tensor import Array, Tensor, is_floating
 
@@ -54,7 +55,13 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Return a tensor of the data, without a copy where possible."""
+    """Return a tensor of the data, without a copy where possible.
+
+    Raises:
+        InputTypeError: it holds no numbers.
+    """
+    if data is None or isinstance(data, str | bytes | dict | set | type):
+        raise InputTypeError(f"data is {described(data)}: expected a Tensor, an array, numbers, or lists of numbers")
     if isinstance(data, Tensor) and as_dtype(dtype) in (None, data.dtype):
         return data
     return from_numpy(data) if isinstance(data, np.ndarray) and dtype is None else tensor(data, dtype, device)
@@ -76,8 +83,10 @@ def from_numpy(array: Array) -> Tensor:
 
 def full(size: Any, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return one value in the given shape."""
+    if not isinstance(size, int | tuple | list):
+        raise InputTypeError(f"full: size is {described(size)}: expected a tuple")
     shape = (size,) if isinstance(size, int) else tuple(size)
-    value = raw(value)
+    value = as_tensor(value).data if not isinstance(value, bool | int | float) else value
     kind = as_dtype(dtype) or (np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype)
     return _made(np.full(shape, value, kind), requires_grad, device)
 
@@ -96,17 +105,19 @@ zeros.__doc__, ones.__doc__ = "Return zeros in the given shape.", "Return ones i
 empty = zeros
 
 
-def full_like(x: Any, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    x: Tensor | Array, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return one value in the shape and dtype of x."""
     return full(x.shape, value, dtype=as_dtype(dtype) or x.dtype, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(x: Any, **settings: Any) -> Tensor:
+def zeros_like(x: Tensor | Array, **settings: Any) -> Tensor:
     """Return zeros in the shape and dtype of x."""
     return full_like(x, 0, **settings)
 
 
-def ones_like(x: Any, **settings: Any) -> Tensor:
+def ones_like(x: Tensor | Array, **settings: Any) -> Tensor:
     """Return ones in the shape and dtype of x."""
     return full_like(x, 1, **settings)
 
@@ -176,12 +187,12 @@ randn.__doc__ = "Return values from a standard normal distribution, in the given
 rand.__doc__ = "Return values from a uniform distribution over [0, 1), in the given shape."
 
 
-def randn_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn_like(x: Tensor | Array, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return `randn` in the shape and dtype of x."""
     return randn(*x.shape, dtype=as_dtype(dtype) or x.dtype, device=device, requires_grad=requires_grad)
 
 
-def rand_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand_like(x: Tensor | Array, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return `rand` in the shape and dtype of x."""
     return rand(*x.shape, dtype=as_dtype(dtype) or x.dtype, device=device, requires_grad=requires_grad)
 

@@ -247,6 +247,7 @@ def fmod(a: Any, b: Any) -> Tensor:
 
 def floor_divide(a: Any, b: Any) -> Tensor:
     """Return floor(a / b), as Python's `//`; it has no gradient."""
+    a, b = as_tensor(a), as_tensor(b)
     _checked_divisor("floor_divide", a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         return Tensor(np.asarray(np.floor_divide(raw(a), raw(b))))

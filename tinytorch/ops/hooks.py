@@ -9,7 +9,8 @@ from typing import Any
 
 from tinytorch import autograd
 from tinytorch import tensor as T
-from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.base.errors import GradientError, InputTypeError, ShapeError
+from tinytorch.base.words import described
 from tinytorch.tensor import Array, Tensor
 
 Hook = Callable[[Tensor], Tensor | None]
@@ -168,6 +169,8 @@ class set_grad_enabled:  # noqa: N801 (PyTorch's name)
     """Turn recording on or off in this thread, at once; as a context manager, until the end of the block."""
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise InputTypeError(f"set_grad_enabled: mode is {described(mode)}: expected bool")
         self.before = T.is_grad_enabled()
         T.set_grad_enabled(mode)
 

@@ -186,7 +186,9 @@ def isin(x: Any, values: Any) -> Tensor:
 
 def searchsorted(sequence: Any, values: Any, *, right: bool = False) -> Tensor:
     """Return where each value would have to be inserted to keep the sequence in order."""
-    return Tensor(np.asarray(np.searchsorted(raw(sequence), raw(values), "right" if right else "left")))
+    return Tensor(
+        np.asarray(np.searchsorted(as_tensor(sequence).data, as_tensor(values).data, "right" if right else "left"))
+    )
 
 
 NAMES = (

@@ -68,7 +68,7 @@ def amin(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return _extreme(x, False, dims_of("amin", dim, x.ndim), keepdim)
 
 
-def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+def logsumexp(x: Tensor, dim: int | tuple[int, ...] | list[int], keepdim: bool = False) -> Tensor:
     """Return log(sum e^x), without overflow."""
     dims = dims_of("logsumexp", dim, x.ndim)
     x = floating(x)
@@ -194,13 +194,15 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the index of the smallest element along `dim`, or in the flattened tensor."""
-    found = x.data.argmin(axis=dim, keepdims=keepdim)
+    axis: Any = dim
+    found = x.data.argmin(axis=axis, keepdims=keepdim)
     return Tensor(np.asarray(found))
 
 
 def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """Return the different values in order; on request also each element's place among them, and their counts."""
-    found = np.unique(x.data, return_inverse=return_inverse, return_counts=return_counts)
+    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts}
+    found: Any = np.unique(x.data, **wanted)
     if not (return_inverse or return_counts):
         return Tensor(np.asarray(found))
     values, *rest = found
@@ -247,12 +249,12 @@ def equal(a: Tensor, b: Tensor) -> bool:
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Return |a - b| <= atol + rtol |b| for each element."""
-    return Tensor(np.asarray(np.isclose(raw(a), raw(b), rtol, atol, equal_nan)))
+    return Tensor(np.asarray(np.isclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan)))
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Return whether all elements are close: see `isclose`."""
-    return bool(np.allclose(raw(a), raw(b), rtol, atol, equal_nan))
+    return bool(np.allclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan))
 
 
 def nansum(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:

@@ -102,7 +102,8 @@ def ravel(x: Tensor) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Flatten the dimensions from start_dim to end_dim into one."""
-    return x.flatten(start_dim, end_dim)
+    method: Any = x.flatten  # with one more argument: see `base.extension`
+    return method(start_dim, end_dim)
 
 
 def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
@@ -341,7 +342,9 @@ def new_tensor(x: Tensor, data: Any, dtype: Any = None, **_: Any) -> Tensor:
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Return the coordinates of a grid: tensor i, repeated along all other dimensions."""
-    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    given = [
+        as_tensor(x) for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors)
+    ]
     if indexing not in ("ij", "xy"):
         raise SettingError(f"meshgrid: indexing {indexing!r}: expected 'ij' or 'xy'")
     n = len(given)
@@ -352,11 +355,13 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate along the second dimension, or the first of vectors."""
+    tensors = [as_tensor(x) for x in tensors]
     return T.cat([x.reshape(-1) if x.ndim == 0 else x for x in tensors], 0 if tensors[0].ndim < 2 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate along the first dimension; vectors become rows."""
+    tensors = [as_tensor(x) for x in tensors]
     return T.cat([x.reshape(1, -1) if x.ndim < 2 else x for x in tensors], 0)
 
 

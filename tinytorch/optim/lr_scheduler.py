@@ -250,6 +250,8 @@ class SequentialLR:
             )
         self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
         self.step_count = 0
+        for schedule in self.schedulers:
+            schedule.scales = [1.0] * len(optimizer.param_groups)  # each one starts from the initial rates
         self.schedulers[0].seek(0)
 
     def step(self) -> None:
