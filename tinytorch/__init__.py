@@ -210,6 +210,7 @@ _PYTORCH = {
     ),
 }
 _MODULE_OF |= {name: module for module, names in _PYTORCH.items() for name in names.split()}
+_COURSES = ("ones", "rand", "randn", "where", "zeros")
 _PACKAGES = ("autograd", "distributions", "nn", "optim", "utils")
 _OBJECTS = {"backends": "ops.platform", "cuda": "ops.platform"}
 _DTYPES = (
@@ -242,7 +243,12 @@ def __getattr__(name: str) -> Any:
         return _NUMBERS[name]
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'tinytorch' has no attribute {name!r}")
-    module = import_module(f"tinytorch.{_MODULE_OF[name]}")
+    try:
+        module = import_module(f"tinytorch.{_MODULE_OF[name]}")
+    except ImportError:  # the file needs a module that is hidden; the course has its own function: see tito/overlay.py
+        if name not in _COURSES:
+            raise
+        module = import_module("tinytorch.tensor")
     value = globals()[name] = _public(module, name)
     return value
 

@@ -221,9 +221,7 @@ def _var(original: Method) -> Method:
             named["correction"] = int(named.pop("unbiased"))
         if "ddof" in named:
             named["correction"] = named.pop("ddof")
-        if "axis" not in named:
-            named["dim"] = dim
-        return shorter(self, *given, **named)
+        return shorter(self, *given, **named) if "axis" in named else shorter(self, dim, *given, **named)
 
     return method
 
