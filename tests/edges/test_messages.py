@@ -50,7 +50,7 @@ MESSAGES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tt.Conv2d(1, 1, 1)(None), InputTypeError, r"^Tensor: data is None: expected numbers"),
     (lambda: tt.Linear("a", 2), InputTypeError, r"^Linear: in_features is 'a': expected int$"),
     (lambda: tt.DataLoader(3), InputTypeError, r"^DataLoader: dataset is 3: expected Dataset$"),
-    (lambda: tt.zeros(None), InputTypeError, r"^zeros: shape is None: expected int$"),
+    (lambda: tt.zeros(None), InputTypeError, r"^size is None: expected int$"),
 ]
 
 

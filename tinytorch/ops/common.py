@@ -60,7 +60,10 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """Return a shape that is given as separate numbers or as one tuple, list, or shape."""
     sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-    return tuple(int(n) for n in sizes)
+    try:
+        return tuple(int(n) for n in sizes)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"size is {', '.join(map(described, sizes))}: expected int") from None
 
 
 def keep_dims(y: Array, dims: tuple[int, ...]) -> Array:
@@ -87,5 +90,5 @@ def rename_all(names: str, space: dict[str, Any]) -> dict[str, Any]:
     """Give those of the functions in a module that have a `dim` NumPy's names as well; return all of them by name."""
     for name in names.split():
         if "dim" in space[name].__code__.co_varnames[: space[name].__code__.co_argcount]:
-            space[name] = numpy_names(in_words(space[name]))
+            space[name] = numpy_names(in_words(space[name], all_errors=True))
     return {name: space[name] for name in names.split()}

@@ -12,7 +12,8 @@ import numpy as np
 from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.devices import as_dtype
-from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.errors import InputTypeError, SettingError, ShapeError
+from tinytorch.base.words import described
 from tinytorch.graph.reads import reads
 from tinytorch.ops.common import as_tensor, axis_of, dims_of, rename_all, sizes_of
 from tinytorch.tensor import Op, Tensor, apply
@@ -22,6 +23,17 @@ class Size(tuple[int, ...]):
     """A shape, as `t.size()` returns it."""
 
     __slots__ = ()
+
+    def __new__(cls, sizes: Any = ()) -> Size:
+        """Return the sizes as a shape.
+
+        Raises:
+            InputTypeError: these are not sizes.
+        """
+        try:
+            return super().__new__(cls, sizes)
+        except TypeError:
+            raise InputTypeError(f"Size: {described(sizes)}: expected a tuple or list of integers") from None
 
     def numel(self) -> int:
         """Return the number of elements."""
