@@ -217,7 +217,7 @@ class Plan:
             if node is None or not any(id(i) in on_input for i in node.inputs):
                 continue  # depends on parameters only, so its value does not change
             on_input.add(id(tensor))
-            inputs = tuple(slots.get(id(i)) or i.data.copy() if isinstance(i, Tensor) else i for i in node.inputs)
+            inputs = tuple(slots.get(id(i)) or i.operand().copy() if isinstance(i, Tensor) else i for i in node.inputs)
             self.steps.append((node.op.forward, inputs, node.attrs))
             slots[id(tensor)] = Slot(len(self.steps))
 

@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from tinytorch.base.promotion import in_floating_point, widening
 from tinytorch.tensor import Array, Op, Tensor, apply
 
 SCALAR_IS_QUICKER = 4096  # elements
@@ -75,12 +76,13 @@ def _log_softmax(x: Array, dim: int) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
 
 
+# Integers become float32. Sums of 16-bit numbers are computed in float32, and rounded at the end.
 relu_ = Op("relu", _relu)
-sigmoid_ = Op("sigmoid", _sigmoid)
-tanh_ = Op("tanh", np.tanh)
-gelu_ = Op("gelu", _gelu)
-softmax_ = Op("softmax", _softmax)
-log_softmax_ = Op("log_softmax", _log_softmax)
+sigmoid_ = Op("sigmoid", lambda x: _sigmoid(in_floating_point(x)))
+tanh_ = Op("tanh", lambda x: np.tanh(in_floating_point(x)))
+gelu_ = Op("gelu", widening(_gelu))
+softmax_ = Op("softmax", widening(_softmax))
+log_softmax_ = Op("log_softmax", widening(_log_softmax))
 
 
 def relu(x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from tinytorch.arrays import attention as fused
 from tinytorch.autograd import joint_derivative
 from tinytorch.base.dtypes import lowest
 from tinytorch.base.errors import SettingError
+from tinytorch.base.numbers import python_number
 from tinytorch.layers import Dropout, Linear, Module
 from tinytorch.tensor import Array, Op, Tensor, apply, where
 
@@ -110,6 +111,7 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, n_embd: int, n_head: int, causal: bool = True, dropout: float = 0.0, bias: bool = True) -> None:
+        n_embd, n_head = python_number(n_embd), python_number(n_head)
         if n_head < 1 or n_embd % n_head:
             raise SettingError(f"MultiHeadAttention: width {n_embd}, {n_head} heads: "
                                f"expected a width divisible by the number of heads")  # fmt: skip

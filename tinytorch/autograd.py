@@ -8,7 +8,7 @@ first, applies its rules, and accumulates the gradients that flow to each tensor
 
 Here, g = dL/dy, `kept` is what the forward pass kept (y itself unless the op returns something else to keep), and the
 rest are the op's own inputs and settings. If broadcasting expanded an input, `backward` reduces the gradient to the
-input's shape, so no rule has to. Gradient arrays may be shared or may be views, so never write into one.
+input's shape, so no rule has to. Gradient arrays may be shared or may be views, so a rule never writes into one.
 
 Later modules use `derivative` to register their rules next to their ops.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,12 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
+from tinytorch.arrays.masks import masked, put_along, share_of_extremes, share_of_maximum, spread
+from tinytorch.base import changes
+from tinytorch.base.contexts import Scope
 from tinytorch.base.errors import GradientError, ShapeError
+from tinytorch.base.promotion import in_float32, is_half
+from tinytorch.graph.reads import check_unchanged
 from tinytorch.tensor import Array, Node, Op, Tensor
 
 Rule = Callable[..., Any]
@@ -34,28 +39,32 @@ Rule = Callable[..., Any]
 # The derivatives of modules 02 to 05 ----------------------------------------------------------------
 
 
-def _spread(g: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Undo a reduction's loss of dimensions: broadcast g to the shape of x."""
-    if dim is not None and not keepdim:
-        g = np.expand_dims(g, dim)
-    return np.broadcast_to(g, x.shape)
-
-
-def _max_share(y: Array, x: Array, dim: T.Axis, keepdim: bool) -> Array:
-    """Return 1 where x is the maximum and 0 elsewhere; k equal maxima get 1/k each."""
-    largest = x == _spread(y, x, dim, keepdim)
-    return largest / largest.sum(axis=dim, keepdims=True, dtype=x.dtype)
+def _power_x(g: Array, x: Array, exponent: float) -> Array:
+    """Return the gradient of x with respect to x^exponent: g exponent x^(exponent - 1), and 0 for an exponent of 0."""
+    if exponent == 0:  # x^-1 would be infinite at 0
+        return np.zeros_like(g)
+    return g * (exponent * T.power.forward(x, exponent - 1))
 
 
 def _scatter(g: Array, x: Array, index: Any) -> Array:
     """Return zeros of x's shape with g added at `index`; an element that is indexed twice gets both gradients."""
-    out = np.zeros(x.shape, g.dtype)
+    out = np.zeros(x.shape, np.float32 if is_half(g.dtype) else g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if all(isinstance(part, (int, slice, type(None), type(...))) for part in parts):
         out[index] = g  # basic indexing selects no element twice
     else:
         np.add.at(out, index, g)
     return out
+
+
+def _pow_a(g: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where b is 0, a^b is constant
+        return np.where(b == 0, 0, g * b * T.pow_.forward(a, b - 1))
+
+
+def _pow_b(g: Array, y: Array, a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):  # where a is 0 and b >= 0, as in PyTorch
+        return np.where((a == 0) & (b >= 0), 0, g * y * np.log(a))
 
 
 def _matmul_a(g: Array, a: Array, b: Array) -> Array:
@@ -88,6 +97,7 @@ def _softmax_x(g: Array, y: Array, dim: int) -> Array:
 
 
 def _gelu_x(g: Array, t: Array, x: Array) -> Array:
+    x = in_float32(x)
     # g/2 (1 + t) (1 + x (1 - t) u), where u = d/dx of tanh's argument; in place: 1.4 times as fast as one expression
     d = x * x
     d *= 3 * A.GELU_CUBIC * A.GELU_SCALE
@@ -100,6 +110,8 @@ def _gelu_x(g: Array, t: Array, x: Array) -> Array:
     d *= rest
     d *= g
     d *= 0.5
+    if not np.isfinite(np.vdot(d, d)):  # x^3 overflows from 7e12 on, where the derivative is 0 or 1
+        return np.where((np.abs(x) > 1e4) & np.isfinite(x), g * (x > 0), d)
     return d
 
 
@@ -131,20 +143,25 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.div:         (lambda g, y, a, b: g / b,
                     lambda g, y, a, b: -g * y / b),
     T.neg:         (lambda g, y, x: -g,),
-    T.power:       (lambda g, y, x, exponent: g * (exponent * T.power.forward(x, exponent - 1)),),
+    T.power:       (lambda g, y, x, exponent: _power_x(g, x, exponent),),
+    T.pow_:        (lambda g, y, a, b: _pow_a(g, a, b),
+                    lambda g, y, a, b: _pow_b(g, y, a, b)),
     T.matmul:      (lambda g, y, a, b: _matmul_a(g, a, b),
                     lambda g, y, a, b: _matmul_b(g, a, b)),
     T.exp:         (lambda g, y, x: g * y,),
     T.log:         (lambda g, y, x: g / x,),
-    T.absolute:    (lambda g, y, x: g * np.sign(x),),
-    T.maximum:     (lambda g, y, a, b: g * np.heaviside(np.subtract(a, b), 0.5),
-                    lambda g, y, a, b: g * np.heaviside(np.subtract(b, a), 0.5)),
+    T.absolute:    (lambda g, y, x: g * np.subtract(x > 0, x < 0, dtype=g.dtype),),  # 0 for NaN
+    T.maximum:     (lambda g, y, a, b: share_of_maximum(g, a, b),
+                    lambda g, y, a, b: share_of_maximum(g, b, a)),
     T.where_:      (None,
-                    lambda g, y, c, a, b: np.where(c, g, 0),
-                    lambda g, y, c, a, b: np.where(c, 0, g)),
-    T.sum_:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),),
-    T.mean:        (lambda g, y, x, dim, keepdim: _spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
-    T.amax:        (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * _max_share(y, x, dim, keepdim),),
+                    lambda g, y, c, a, b: masked(g, np.asarray(c, bool)),
+                    lambda g, y, c, a, b: masked(g, ~np.asarray(c, bool))),
+    T.sum_:        (lambda g, y, x, dim, keepdim: spread(g, x, dim, keepdim),),
+    T.mean:        (lambda g, y, x, dim, keepdim: spread(g * (y.size / max(1, x.size)), x, dim, keepdim),),
+    T.amax:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.amin:        (lambda g, y, x, dim, keepdim: share_of_extremes(g, y, x, dim, keepdim),),
+    T.max_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
+    T.min_along:   (lambda g, indices, x, dim, keepdim: put_along(g, indices, x, dim, keepdim),),
     T.reshape:     (lambda g, y, x, shape: g.reshape(x.shape),),
     T.permute:     (lambda g, y, x, dims: g.transpose(np.argsort([d % x.ndim for d in dims])),),
     T.expand:      (lambda g, y, x, shape: g,),
@@ -152,16 +169,17 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.cast:        (lambda g, y, x, dtype: g,),
     T.concatenate: _split,
 
-    A.relu_:        (lambda g, y, x: g * (y > 0),),
+    A.relu_:        (lambda g, y, x: masked(g, ~(y <= 0)),),  # as in PyTorch, NaN passes on its gradient
     A.sigmoid_:     (lambda g, y, x: g * y * (1 - y),),
     A.tanh_:        (lambda g, y, x: g * (1 - y * y),),
     A.gelu_:        (lambda g, t, x: _gelu_x(g, t, x),),
     A.softmax_:     (lambda g, y, x, dim: _softmax_x(g, y, dim),),
-    A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * g.sum(axis=dim, keepdims=True),),
+    A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * in_float32(g).sum(axis=dim, keepdims=True),),
 
     L.linear:       (lambda g, y, x, w, b=None: (_rows(g) @ w).reshape(x.shape),
                      lambda g, y, x, w, b=None: _rows(g).T @ _rows(x),
                      lambda g, y, x, w, b: g),
+    L.dropout:      (lambda g, y, x, kept, scale: masked(g * g.dtype.type(scale), kept),),
 
     S.cross_entropy_:   (lambda g, p, x, t, label_smoothing: _cross_entropy_x(g, p, t, label_smoothing),),
     S.bce_with_logits_: (lambda g, y, x, t: g / x.size * (A.sigmoid_.forward(x) - t),),
@@ -181,7 +199,9 @@ def joint_derivative(op: Op, rule: Rule) -> None:
 
 # The backward pass ----------------------------------------------------------------------------------
 
-_FREED = Node(Op("freed", lambda: None), (), {}, None)
+_FREED = Node(Op("freed", lambda: None), (), [], {}, None)
+
+HOOKS: dict[int, Callable[[Array], Array]] = {}  # id of a tensor -> a function of its gradient; see `ops.hooks`
 
 
 def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
@@ -190,7 +210,8 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
     Tensors are visited in the reverse of `topological_order`: when a tensor is reached, all results computed from it
     have contributed to its gradient. The first is `output`, with the gradient of `_initial_gradient`.
 
-    - A leaf (`node` is None) adds its gradient to `.grad`, which becomes a new Tensor; nothing else gets a `.grad`.
+    - A leaf (`node` is None) adds its gradient to `.grad`, which becomes a new Tensor with an array of its own. Nothing
+      else gets a `.grad`.
     - For the result of an op, the gradients of `input_gradients` are added to those of its inputs, with `_sum`. Then,
       unless `retain_graph` is true, its node is replaced by `_FREED`.
     - A tensor that no gradient has reached is skipped.
@@ -207,14 +228,22 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
     if not output.requires_grad:
         raise GradientError("backward: this tensor depends on nothing that requires a gradient")
     gradients = {id(output): _initial_gradient(output, gradient)}
+    stored: set[int] = set()
     order = topological_order(output)
     while order:  # popping frees each intermediate tensor and its gradient as soon as they have been used
         tensor = order.pop()
         g = gradients.pop(id(tensor), None)
         if g is None:  # reached only through rules that are None
             continue
+        if HOOKS and id(tensor) in HOOKS:
+            g = HOOKS[id(tensor)](g)
         if tensor.node is None:
-            tensor.grad = Tensor(g if tensor.grad is None else tensor.grad.data + g)
+            if tensor.grad is not None:
+                g = tensor.grad.data + g
+            elif getattr(g, "base", None) is not None or id(g) in stored:
+                g = g.copy()  # a view, or also another leaf's gradient: each leaf may write into its own
+            stored.add(id(g))
+            tensor.grad = Tensor(g)
             continue
         for x, gx in input_gradients(tensor.node, g):
             key = id(x)
@@ -248,8 +277,14 @@ def topological_order(output: Tensor) -> list[Tensor]:
             seen.add(id(tensor))
             stack.append((tensor, True))
             if tensor.node is not None:
-                stack.extend((x, False) for x in tensor.node.inputs if isinstance(x, Tensor) and x.requires_grad)
+                inputs = inputs_of(tensor.node) if changes.moved else tensor.node.inputs
+                stack.extend((x, False) for x in inputs if isinstance(x, Tensor) and x.requires_grad)
     return order
+
+
+def inputs_of(node: Node) -> tuple[Any, ...]:
+    """Return the node's inputs as they were when it was recorded: `x += y` may have moved x since then."""
+    return tuple(changes.at(x, node.time) for x in node.inputs)
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
@@ -268,9 +303,11 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
     rules = DERIVATIVES.get(node.op)
     if rules is None:
         raise GradientError(f"backward: op '{node.op.name}' has no derivative")
-    arrays = [x.data if isinstance(x, Tensor) else x for x in node.inputs]
+    if changes.clock != node.time:
+        check_unchanged(node)
+    inputs, arrays = inputs_of(node) if changes.moved else node.inputs, node.arrays
     joint = None if isinstance(rules, tuple) else rules(g, node.kept, *arrays, **node.attrs)
-    for i, x in enumerate(node.inputs):
+    for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not x.requires_grad:
             continue
         if joint is not None:
@@ -280,7 +317,7 @@ def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
             if rule is None:
                 raise GradientError(f"backward: op '{node.op.name}' has no derivative for its input {i}")
             gx = rule(g, node.kept, *arrays, **node.attrs)
-        yield x, unbroadcast(gx, x.data)
+        yield x, unbroadcast(gx, arrays[i])
 
 
 def unbroadcast(g: Array, x: Array) -> Array:
@@ -290,6 +327,7 @@ def unbroadcast(g: Array, x: Array) -> Array:
     If y is x repeated n times along a dimension, then dL/dx is the sum of the n parts of dL/dy.
     """
     if g.shape != x.shape:
+        g = in_float32(g)  # for the sums of 16-bit numbers
         extra = g.ndim - x.ndim
         g = g.sum(axis=tuple(range(extra))) if extra else g
         repeated = tuple(i for i, n in enumerate(x.shape) if n == 1 and g.shape[i] != 1)
@@ -308,18 +346,31 @@ def _initial_gradient(output: Tensor, gradient: Tensor | Array | None) -> Array:
     return array
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Disable recording in this thread: `with no_grad(): ...` or `@no_grad()`.
+class no_grad(Scope):  # noqa: N801 (PyTorch's name)
+    """Disable recording in this thread: `with no_grad(): ...`, or as a decorator, `@no_grad()` or `@no_grad`.
 
     At the end of the block, also after an error, recording is as it was before the block: off, if blocks are nested.
+    A decorated generator function records nothing in its body, and does not change what its caller records.
     """
-    before = T.is_grad_enabled()
-    T.set_grad_enabled(False)
-    try:
-        yield
-    finally:
-        T.set_grad_enabled(before)
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def _recreate_cm(self) -> no_grad:
+        return no_grad()  # a decorated function may run in several threads
+
+    def __enter__(self) -> no_grad:
+        """Append whether this thread records to `self._before`, stop recording, and return this object."""
+        self._before.append(T.is_grad_enabled())
+        T.set_grad_enabled(False)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the last element off `self._before`, and record again if it says so. Also runs after an error."""
+        T.set_grad_enabled(self._before.pop())
 
 
 # Gradient checks ------------------------------------------------------------------------------------
@@ -373,3 +424,10 @@ def check_grads(f: Callable[..., Tensor], *inputs: Array, eps: float = 1e-6, tol
 
 
 T.use_differentiator(backward)
+
+
+def __getattr__(name: str) -> Any:
+    """Return `grad` and PyTorch's other names that the course does not teach; see `ops.hooks`."""
+    if name in ("enable_grad", "grad", "inference_mode", "set_grad_enabled"):
+        return getattr(import_module("tinytorch.ops.hooks"), name)
+    raise AttributeError(f"module 'tinytorch.autograd' has no attribute {name!r}")

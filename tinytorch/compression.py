@@ -8,16 +8,19 @@ one, not on the labels alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
 from tinytorch.activations import log_softmax, softmax
 from tinytorch.autograd import no_grad
+from tinytorch.base import changes
 from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.base.numbers import python_number
 from tinytorch.dataloader import Batch, Transform
 from tinytorch.embeddings import Embedding
-from tinytorch.layers import Linear, Module, Parameter
+from tinytorch.layers import Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.optimizers import Optimizer
 from tinytorch.quantized.layers import QuantizedLayer
@@ -87,6 +90,7 @@ def apply_masks(model: Module, masks: Masks) -> None:
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
+        changes.note(parameters[name].data)
         # not a product: a negative number times 0 is -0.0
         np.copyto(parameters[name].data, 0, where=~mask)
 
@@ -185,6 +189,7 @@ class GradualPruning(Optimizer):
         names: Collection[str] | None = None,
     ) -> None:
         check_share("sparsity", sparsity)
+        steps, every = python_number(steps), python_number(every)
         if not 0 <= initial <= sparsity:
             raise SettingError(f"GradualPruning: initial sparsity {initial}: expected 0 <= initial <= {sparsity}")
         if steps < 1 or every < 1:
@@ -210,13 +215,13 @@ class GradualPruning(Optimizer):
             self.masks = _smallest_pruned(self.weights, sparsity, self.masks)
         apply_masks(self.model, self.masks)
 
-    def state_dict(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the inner optimizer's state, the step count, and the masks: an unpruned weight may also be 0."""
         own = {"pruning.step": np.array(self.steps_done)}
         own |= {f"pruning.mask.{name}": mask for name, mask in self.masks.items()}
         return {**self.optimizer.state_dict(), **own}
 
-    def load_state_dict(self, state: dict[str, Array]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         own = {name: array for name, array in self.state_dict().items() if name.startswith("pruning.")}
         misfits = [name for name, array in own.items() if name not in state or state[name].shape != array.shape]
         if misfits:
@@ -291,8 +296,7 @@ def with_teacher(teacher: Module, transform: Transform | None = None) -> Transfo
 
     def label(batch: Batch, rng: np.random.Generator) -> Batch:
         inputs, labels, *rest = batch if transform is None else transform(batch, rng)
-        teacher.eval()
-        with no_grad():
+        with no_grad(), evaluating(teacher):
             logits = teacher(Tensor(inputs)).data
         records = np.empty(len(labels), [("label", labels.dtype), ("logits", logits.dtype, logits.shape[1:])])
         records["label"], records["logits"] = labels, logits

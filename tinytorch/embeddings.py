@@ -11,9 +11,11 @@ import numpy as np
 
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import in_float32
 from tinytorch.base.random import default_generator
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, linear
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
 
 SMALL_VOCABULARY = 256  # up to this size, a one-hot product is the faster gradient
 
@@ -28,10 +30,10 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
     # 90 µs. For 4,096 tokens and 1,256 x 128 weights, `np.add.at` takes 8 ms, `bincount` 1.1 ms, and the one-hot
     # product 31 ms.
     size, width = weight.shape
-    rows = g.reshape(-1, width)  # (N, D)
+    rows = in_float32(g).reshape(-1, width)  # (N, D)
     tokens = tokens.reshape(-1)
-    if size <= SMALL_VOCABULARY:
-        one_hot = np.zeros((len(tokens), size), g.dtype)  # (N, V)
+    if size <= SMALL_VOCABULARY and np.isfinite(np.vdot(rows, rows)):  # 0 times infinity would reach every row
+        one_hot = np.zeros((len(tokens), size), rows.dtype)  # (N, V)
         one_hot[np.arange(len(tokens)), tokens] = 1
         return one_hot.T @ rows
     places = tokens[:, None] * width + np.arange(width)  # (N, D): indices into the flattened weight
@@ -40,6 +42,7 @@ def _embedding_weight(g: Array, y: Array, weight: Array, tokens: Array) -> Array
 
 embedding = Op("embedding", lambda weight, tokens: weight.take(tokens, axis=0))
 derivative(embedding, _embedding_weight, None)
+reads(embedding, (1,))
 
 
 class Embedding(Module):
@@ -74,7 +77,9 @@ class Embedding(Module):
 
 
 def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
-    """Return the tokens as an array, after checking that all of them are in the vocabulary.
+    """Return the tokens as an array of NumPy's index dtype, after checking that all of them are in the vocabulary.
+
+    Products such as token * width would overflow in the 16 bits of a token file.
 
     Raises:
         SettingError: a token is not an integer from 0 to vocabulary - 1. The message states the token and its position.
@@ -86,7 +91,7 @@ def checked_tokens(tokens: Tensor | Array, vocabulary: int) -> Array:
         wrong = np.argwhere((array < 0) | (array >= vocabulary))[0]
         place = ", ".join(str(i) for i in wrong)
         raise SettingError(f"token {array[tuple(wrong)]} at ({place}): expected 0 to {vocabulary - 1}")
-    return array
+    return array.astype(np.intp, copy=False)
 
 
 class LearnedPositions(Module):
@@ -108,6 +113,7 @@ class LearnedPositions(Module):
         Raises:
             ShapeError: T is larger than `max_length` (`_length`).
         """
+        x = as_tensor(x)
         return x + self.weight[: _length(x, self.max_length, "LearnedPositions")]
 
 
@@ -124,6 +130,7 @@ class SinusoidalPositions(Module):
         return Tensor(self._table)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         return x + self._table[: _length(x, self.max_length, "SinusoidalPositions")].astype(x.dtype, copy=False)
 
 

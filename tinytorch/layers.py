@@ -1,8 +1,9 @@
 """Module 04: layers. A layer consists of its parameters, set in `__init__`, and one expression in `forward`.
 
 `Module` finds its parameters, buffers, and submodules by walking its own attributes, in the order in which they were
-set. A `Parameter` is trained, any other `Tensor` is a buffer (saved, but not trained), and a `Module` or a list of
-modules holds submodules. Names and layouts follow PyTorch, so weights saved from PyTorch load unchanged.
+set, and the lists, tuples, and dicts in them, at any depth. A `Parameter` is trained. Any other `Tensor` that
+`__init__` sets is a buffer (saved, but not trained); one that `forward` keeps is neither. Names and layouts follow
+PyTorch, so weights saved from PyTorch load unchanged.
 """
 
 from __future__ import annotations
@@ -11,50 +12,110 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tinytorch.base.errors import SettingError, ShapeError, StateError
+from tinytorch.arrays.masks import masked
+from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
+from tinytorch.base.extension import ModuleExtension
+from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.base.words import RAW, explained, foreign_array, in_words
+from tinytorch.tensor import PLAIN, Array, Op, Tensor, apply, as_tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class Parameter(Tensor):
-    """A tensor that is trained."""
+    """A tensor that is trained. `name` is its full name in the module that listed it last, for messages."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, requires_grad=True)
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+        self.name: str | None = None
 
 
-class Module:
+def _noting_buffers(init: Callable[..., None]) -> Callable[..., None]:
+    """Return an `__init__` that calls `note_buffers` at its end, unless a subclass's `__init__` called it."""
+
+    @wraps(init)
+    def __init__(self: Module, *args: Any, **kwargs: Any) -> None:  # noqa: N807 (the name in tracebacks)
+        init(self, *args, **kwargs)
+        if type(self).__init__ is __init__:
+            self.note_buffers()
+
+    return __init__
+
+
+PLAIN.add(Parameter)
+
+
+class Module(ModuleExtension):
     """Base class of all layers and networks."""
 
     training: bool = True
 
-    def forward(self, *args: Any) -> Any:
+    @_noting_buffers
+    def __init__(self) -> None:
+        pass
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = _noting_buffers(in_words(cls.__init__))  # type: ignore[method-assign]
+
+    def note_buffers(self) -> None:
+        """Make the tensors in the attributes buffers. Runs at the end of `__init__`: later ones are not buffers."""
+        chosen = getattr(self, "_buffers", {})
+        self._buffers = {name: True for name, value in self._held() if isinstance(value, Tensor)} | chosen
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
 
-    def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if self._hooks is not None:
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except TinyTorchError:
+            raise
+        except RAW as error:
+            raise explained(self.forward, args, kwargs) or error from None
+
+    def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield the modules and tensors in the attributes, with their names; see `held_in`."""
+        for name, value in vars(self).items():
+            if isinstance(value, (Module, Tensor)):
+                yield name, value
+            elif isinstance(value, CONTAINERS):
+                yield from held_in(name, value)
+
+    def _own_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the parameters and buffers in this module's attributes, with their names; see `held_in`."""
+        buffers = getattr(self, "_buffers", None)  # None while __init__ runs: every tensor counts
+        for name, value in self._held():
+            if isinstance(value, Parameter) or (
+                isinstance(value, Tensor) and (buffers is None or buffers.get(name, False))
+            ):
+                yield name, value
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set an attribute to a tensor that is saved but not trained, or with `persistent=False` not saved either."""
+        self._buffers = getattr(self, "_buffers", {}) | {name: persistent}
+        setattr(self, name, tensor)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for each direct submodule, in the order in which the attributes were set.
 
         A submodule is an attribute that is a Module, under the attribute's name, or a Module in an attribute that is a
-        list or tuple, under `list.0`, `list.1`, ...: its position. Anything else in such a list is skipped.
-        `vars(self)` holds the attributes.
+        list, tuple, or dict, under the name that `held_in` makes: `list.0`, `list.1`, `dict.key`, `list.0.key`.
+        `_held` yields the tensors and modules in the attributes.
         """
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Module))
+        yield from ((name, part) for name, part in self._held() if isinstance(part, Module))
 
     def modules(self) -> Iterator[Module]:
         """Yield this module first, then all its submodules, recursively: those of `named_children`, and theirs."""
@@ -77,15 +138,11 @@ class Module:
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Yield (full name, tensor) for all parameters and buffers; a shared one is yielded under each of its names.
 
-        First come this module's own tensors, named as in `named_children`: attributes, and tensors in lists and tuples.
-        Then come those of each child. A full name begins with `prefix`, and then has the child's name and a dot for
-        each module on the way: `blocks.0.weight`.
+        First come this module's own tensors, which `_own_tensors` yields, and then those of each child. A full name
+        begins with `prefix`, and then has the child's name and a dot for each module on the way: `blocks.0.weight`.
         """
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                yield prefix + name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{prefix}{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Tensor))
+        for name, value in self._own_tensors():
+            yield prefix + name, value
         for name, child in self.named_children():
             yield from child.named_tensors(f"{prefix}{name}.")
 
@@ -98,6 +155,7 @@ class Module:
         for name, value in self.named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
                 seen.add(id(value))
+                value.name = name
                 yield name, value
 
     def parameters(self) -> list[Parameter]:
@@ -123,8 +181,16 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all parameters and buffers by name, with PyTorch's names and layouts."""
-        return dict(self.named_tensors())
+        """Return all parameters and buffers by name, with PyTorch's names and layouts.
+
+        Raises:
+            SettingError: two tensors have one name, as those of {1: ..., "1": ...} would.
+        """
+        state: dict[str, Tensor] = {}
+        for name, value in self.named_tensors():
+            if state.setdefault(name, value) is not value:
+                raise SettingError(f"{type(self).__name__}: two tensors are named {name}: rename a key of a dict")
+        return state
 
     def load_state_dict(self, state: Mapping[str, Tensor | Array]) -> None:
         """Copy values into the parameters and buffers, keeping each one's dtype.
@@ -136,7 +202,8 @@ class Module:
                 different values. The message lists all problems, and nothing is changed.
         """
         own = self.state_dict()
-        arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
+        arrays = {name: value.data if isinstance(value, Tensor) else foreign_array(name, value)
+                  for name, value in state.items()}  # fmt: skip
         problems = [f"unknown {name}" for name in arrays if name not in own]
         chosen: dict[int, str] = {}  # the name that supplies each tensor's values
         for name, value in own.items():
@@ -144,7 +211,7 @@ class Module:
                 continue
             if arrays[name].shape != value.shape:
                 problems.append(f"{name} has shape {arrays[name].shape}, expected {value.shape}")
-            elif not np.array_equal(arrays[chosen.setdefault(id(value), name)], arrays[name], equal_nan=True):
+            elif (first := chosen.setdefault(id(value), name)) != name and not _equal(arrays[first], arrays[name]):
                 problems.append(f"{name} and {chosen[id(value)]} are one tensor but differ")
         given = {id(own[name]) for name in arrays if name in own}
         problems += [f"missing {name}" for name, value in own.items() if id(value) not in given]
@@ -161,7 +228,7 @@ class Module:
         from tinytorch.base.files import save_arrays  # here: pathlib would cost `import tinytorch` a tenth of its time
 
         once: dict[int, tuple[str, Tensor]] = {}
-        for name, value in self.named_tensors():
+        for name, value in self.state_dict().items():
             once.setdefault(id(value), (name, value))
         return save_arrays(path, {name: value.data for name, value in once.values()})
 
@@ -178,6 +245,30 @@ class Module:
             self.load_state_dict(arrays)
         except StateError as error:
             raise StateError(f"{path}: {error}") from None
+
+
+CONTAINERS = (list, tuple, dict, set, frozenset)
+HELD = (Module, Tensor, *CONTAINERS)
+
+
+def held_in(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
+    """Yield (name, value) if the value is a module or tensor, and those in a list, tuple, or dict at any depth.
+
+    The entries of `blocks = [a, {"key": b}]` are named `blocks.0` and `blocks.1.key`. `above` holds the ids of the
+    containers around the value: one that contains itself is searched once.
+
+    Raises:
+        SettingError: a set holds a module or tensor. It has no order, so a name would mean another one in each run.
+    """
+    if isinstance(value, (set, frozenset)) and any(isinstance(part, (Module, Tensor)) for part in value):
+        raise SettingError(f"{name}: a set of modules or tensors: expected a list, tuple, or dict, with an order")
+    if isinstance(value, (Module, Tensor)):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)) and id(value) not in above:
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in entries:
+            if isinstance(part, HELD):
+                yield from held_in(f"{name}.{key}", part, (*above, id(value)))
 
 
 def kaiming_uniform(shape: tuple[int, ...], fan_in: int) -> Parameter:
@@ -200,6 +291,10 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input of shape {x.shape} does not match weight of shape {weight.shape}: "
                          f"expected (..., {weight.shape[1]})")  # fmt: skip
+    if x.dtype is not weight.dtype:
+        x, weight = promoted(x, weight)
+    if x.dtype.itemsize == 2:  # NumPy's own product would be rounded before the bias, or be float32 for bfloat16
+        return like(_linear(in_float32(x), in_float32(weight), bias), x)
     if x.ndim > 2:  # one large matrix product instead of many small ones
         rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         return _linear(rows, weight, bias).reshape(*x.shape[:-1], len(weight))
@@ -240,7 +335,15 @@ class Flatten(Module):
     """Flattens all dimensions after the first: (N, C, H, W) -> (N, C*H*W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return as_tensor(x).flatten(1)
+
+
+def _dropout(x: Array, kept: Array, scale: float) -> Array:
+    x = in_floating_point(x)
+    return masked(x * x.dtype.type(scale), kept)
+
+
+dropout = Op("dropout", _dropout)
 
 
 class Dropout(Module):
@@ -259,10 +362,11 @@ class Dropout(Module):
 
         An element is kept if its own number from `default_generator().random(x.shape, np.float32)` is at least p.
         """
+        x = as_tensor(x)
         if not self.training or self.p == 0:
             return x
         kept = default_generator().random(x.shape, np.float32) >= self.p
-        return x * (kept * x.dtype.type(1 / (1 - self.p)))
+        return apply(dropout, x, kept, scale=1 / (1 - self.p))
 
 
 class Sequential(Module):
@@ -289,15 +393,28 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Callable[[Tensor], Tensor]:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Callable[[Tensor], Tensor]:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Return whether two arrays are equal, where NaN equals NaN, also in bfloat16."""
+    one, other = (x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in (a, b))
+    return np.array_equal(one, other, equal_nan=True)
 
 
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Put the model in inference mode; on exit, restore each module's previous mode."""
+    with mode_kept(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def mode_kept(model: Module) -> Iterator[None]:
+    """Restore each module's mode, training or inference, on exit."""
     were_training = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
         yield
     finally:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import widening
 from tinytorch.layers import Module
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, is_floating
 
 
 def _cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> tuple[Array, Array]:
@@ -44,11 +46,12 @@ def _bce_with_logits(logits: Array, targets: Array) -> Array:
     The result is an array of shape () in the dtype of the logits. The term is equal to log(1 + e^x) - t x, and
     log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in which nothing overflows.
     """
-    return np.asarray((np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))).mean())
+    chosen = masked(logits * targets, targets != 0)  # infinity times 0 is NaN
+    return np.asarray((np.maximum(logits, 0) - chosen + np.log1p(np.exp(-np.abs(logits)))).mean())
 
 
-cross_entropy_ = Op("cross_entropy", _cross_entropy)
-bce_with_logits_ = Op("binary_cross_entropy_with_logits", _bce_with_logits)
+cross_entropy_ = Op("cross_entropy", widening(_cross_entropy))
+bce_with_logits_ = Op("binary_cross_entropy_with_logits", widening(_bce_with_logits))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: float = 0.0) -> Tensor:
@@ -70,15 +73,16 @@ def cross_entropy(logits: Tensor, targets: Tensor | Array, label_smoothing: floa
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor | Array) -> Tensor:
     """Return the mean of -(t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))) for logits x and targets t of one shape."""
-    targets = _constant(targets).astype(logits.dtype, copy=False)
+    targets = _constant(targets).astype(_float_dtype(logits), copy=False)
     _same_shape("binary_cross_entropy_with_logits", logits, targets)
     return apply(bce_with_logits_, logits, targets)
 
 
 def mse_loss(prediction: Tensor, target: Tensor | Array) -> Tensor:
     """Return the mean of (prediction - target)^2 for two tensors of the same shape."""
+    prediction = as_tensor(prediction)
     if not isinstance(target, Tensor):
-        target = np.asarray(target).astype(prediction.dtype, copy=False)
+        target = np.asarray(target).astype(_float_dtype(prediction), copy=False)
     _same_shape("mse_loss", prediction, target)
     return ((prediction - target) ** 2).mean()
 
@@ -107,6 +111,10 @@ class MSELoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor | Array) -> Tensor:
         return mse_loss(prediction, target)
+
+
+def _float_dtype(x: Tensor) -> np.dtype:
+    return x.dtype if is_floating(x.dtype) else np.dtype(np.float32)
 
 
 def _constant(x: Tensor | Array) -> Array:

@@ -28,7 +28,6 @@ Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740.
 from __future__ import annotations
 
 import threading
-from contextlib import ContextDecorator
 from functools import cache
 from typing import Any
 
@@ -41,6 +40,7 @@ from tinytorch import layers as L
 from tinytorch import spatial
 from tinytorch import tensor as T
 from tinytorch.base import dtypes
+from tinytorch.base.contexts import Scope
 from tinytorch.base.errors import GradientError, SettingError, StateError
 from tinytorch.half import by_float32 as H
 from tinytorch.half import by_onednn
@@ -51,8 +51,9 @@ from tinytorch.tensor import Op, Operand, Policy, Tensor, apply, is_floating, se
 # The inputs that a separate op rounds, so that 16 bits of them are kept for the backward pass. The other inputs are
 # weights: they are rounded inside the op, and their gradients stay float32.
 HALF = {T.matmul: (0, 1), L.linear: (0,), M.sdpa: (0, 1, 2), M.packed_attention: (0,)}
-AS_IT_COMES = (T.add, T.sub, T.mul, T.div, T.neg, T.absolute, T.maximum, T.amax, T.where_, A.relu_, A.sigmoid_,
-               A.tanh_, A.gelu_, spatial.max_pool2d_, spatial.avg_pool2d_)  # fmt: skip
+AS_IT_COMES = (T.add, T.sub, T.mul, T.div, T.neg, T.absolute, T.maximum, T.amax, T.amin, T.max_along, T.min_along,
+               T.where_, A.relu_, A.sigmoid_, A.tanh_, A.gelu_, L.dropout, spatial.max_pool2d_,
+               spatial.avg_pool2d_)  # fmt: skip
 NORMS = (spatial.batch_norm_, spatial.scale_)  # the same, for any dtype of their weights
 VIEWS = (T.reshape, T.permute, T.expand, T.getitem, T.concatenate, T.cast)  # no arithmetic, so they run unchanged
 
@@ -149,7 +150,7 @@ class _Left(threading.local):
         self.policies: list[Policy | None] = []
 
 
-class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
+class autocast(Scope):  # noqa: N801 (PyTorch's name)
     """A context manager and decorator that runs the current thread's operations in mixed precision.
 
     The forward pass and the loss belong inside the block. `backward()` may be called inside or after it, because it
@@ -168,14 +169,15 @@ class autocast(ContextDecorator):  # noqa: N801 (PyTorch's name)
     def __init__(self, dtype: DTypeLike = "bfloat16", enabled: bool = True) -> None:
         self._dtype, self._enabled, self._left = _half_dtype(dtype), enabled, _Left()
 
-    def __enter__(self) -> None:
-        """Make the policy of this dtype the current thread's, or none with `enabled=False`.
+    def __enter__(self) -> autocast:
+        """Make the policy of this dtype the current thread's, or none with `enabled=False`, and return this object.
 
         `_policy(dtype, native)` returns the policy, where native is `backend.native(dtype)`. `set_policy` installs it
         and returns the previous one, which is put on the thread's stack, `self._left.policies`.
         """
         policy = _policy(self._dtype, backend.native(self._dtype)) if self._enabled else None
         self._left.policies.append(set_policy(policy))
+        return self
 
     def __exit__(self, *error: object) -> None:
         """Restore the policy that the last `__enter__` replaced in this thread. An error inside is not suppressed."""

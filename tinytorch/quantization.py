@@ -24,10 +24,11 @@ import numpy as np
 from tinytorch.arrays.integers import LARGEST, SMALLEST_SCALE, row_scales
 from tinytorch.autograd import derivative, no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Linear, Module, linear
 from tinytorch.spatial import BatchNorm2d, Conv2d, conv2d
 from tinytorch.surgery.parts import Watcher, watched
-from tinytorch.tensor import Array, Op, Tensor, apply
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor
 
 Method = Literal["minmax", "percentile", "mse"]
 BINS = 2048  # bins of a calibration histogram
@@ -154,6 +155,7 @@ class Observer:
         is 0, nothing is counted.
         """
         if self.largest > 0:
+            x = x.astype(np.float64) if x.dtype.kind in "iu" else x  # the magnitude of int8(-128) is not an int8
             bins = (np.abs(x).ravel() / self.largest * BINS).astype(np.int64)
             self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
@@ -259,6 +261,8 @@ fake_quantize_ = Op("fake_quantize", _rounding)
 fake_quantize_weight_ = Op("fake_quantize_weight", _rounding_weight)
 derivative(fake_quantize_, _straight_through)
 derivative(fake_quantize_weight_, lambda g, y, weight, bits: g)  # straight through; no weight saturates
+reads(fake_quantize_, ())
+reads(fake_quantize_weight_, ())
 
 
 class FakeQuantized(Module):
@@ -276,15 +280,25 @@ class FakeQuantized(Module):
         self.low, self.high = Tensor(np.array(np.nan, np.float32)), Tensor(np.array(np.nan, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if self.training:
             self._follow(x.data)
         dtype, scale = self.input_range()
         rounded = apply(fake_quantize_, x, scale=scale, dtype=dtype)
-        weight = apply(fake_quantize_weight_, self.layer.weight, bits=self.bits)
-        layer, bias = self.layer, self.layer.bias
+        layer, weight, bias = self.layer, self.weight, self.bias
         if isinstance(layer, Conv2d):
             return conv2d(rounded, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
         return apply(linear, rounded, weight) if bias is None else apply(linear, rounded, weight, bias)
+
+    @property
+    def weight(self) -> Tensor:
+        """The rounded weight, for callers that read the weight of a Linear or Conv2d."""
+        return apply(fake_quantize_weight_, self.layer.weight, bits=self.bits)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias."""
+        return self.layer.bias
 
     def input_range(self) -> tuple[str, Array]:
         """Return the dtype and the "minmax" scale of the input.

@@ -33,8 +33,10 @@ from tinytorch.arrays.windows import (
 )
 from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import in_float32, like
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
-from tinytorch.tensor import Array, Op, Tensor, apply, is_floating, is_grad_enabled
+from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, cat, is_floating, is_grad_enabled
 
 PairLike = int | Pair
 
@@ -189,9 +191,11 @@ def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gra
 
 # A separate op arranges the weights, so that its gradient is one line and `trace` runs it only once.
 weight_columns_ = Op("weight_columns", weight_columns)
-weight_tiles_ = Op("weight_tiles", cv.weight_tiles)
+weight_tiles_ = Op("weight_tiles", lambda w: cv.weight_tiles(in_float32(w)))  # not rounded to 16 bits
 derivative(weight_columns_, lambda g, y, w, groups: weight_from_columns(g, w.shape))
-derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(g))
+derivative(weight_tiles_, lambda g, y, w: cv.weight_from_tiles(in_float32(g)))
+reads(weight_columns_, ())
+reads(weight_tiles_, ())
 
 
 def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
@@ -200,7 +204,8 @@ def _forward(kernel: Callable[..., Array]) -> Callable[..., tuple[Array, None]]:
     def forward(
         x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
     ) -> tuple[Array, None]:
-        return channels_first(kernel(channels_last(x), w, b, window)), None
+        wide = in_float32(x), in_float32(w), None if b is None else in_float32(b)
+        return channels_first(like(kernel(channels_last(wide[0]), *wide[1:], window), x)), None
 
     return forward
 
@@ -211,6 +216,7 @@ def _gradients(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     def rule(
         g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
     ) -> Gradients:
+        g, x, w = in_float32(g), in_float32(x), in_float32(w)
         dx, dw, db = backward(channels_last(g), channels_last(x), w, window, input_gradient)
         return None if dx is None else channels_first(dx), dw, db
 
@@ -223,6 +229,8 @@ pointwise_ = Op("conv2d (pointwise)", _forward(cv.pointwise_forward))
 joint_derivative(im2col_, _gradients(im2col_backward))
 joint_derivative(winograd_, _gradients(cv.winograd_backward))
 joint_derivative(pointwise_, _gradients(cv.pointwise_backward))
+for _op in (im2col_, winograd_, pointwise_):
+    reads(_op, (1,), (0,), ())
 
 
 def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
@@ -256,6 +264,7 @@ def conv2d(
         ShapeError: the channels or groups do not match, or the kernel is larger than the padded image.
         SettingError: a stride, padding, or dilation is out of range.
     """
+    x = as_tensor(x)
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight of shape {weight.shape}: expected (K, C/groups, kh, kw)")
     window = slide("conv2d", x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
@@ -313,7 +322,7 @@ def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array]
     images = channels_last(x)
     if pooling.side_by_side(window):
         y, sides = pooling.max_pairs_forward(images, is_grad_enabled())
-        return channels_first(y), sides
+        return channels_first(y), y if sides is None else sides
     y = pooling.max_forward(images, window)
     return channels_first(y), y
 
@@ -335,7 +344,7 @@ def _avg_pool2d(x: Array, *, window: Window) -> tuple[Array, None]:
 
     The derivative needs nothing that the forward pass computes.
     """
-    return channels_first(pooling.mean_forward(channels_last(x), window)), None
+    return channels_first(like(pooling.mean_forward(channels_last(in_float32(x)), window), x)), None
 
 
 def _avg_pool2d_x(g: Array, kept: None, x: Array, *, window: Window) -> Array:
@@ -344,13 +353,14 @@ def _avg_pool2d_x(g: Array, kept: None, x: Array, *, window: Window) -> Array:
     A value in several windows gets the sum of its shares. The shares of the padding are dropped.
     """
     n, c, height, width = x.shape
-    return channels_first(pooling.mean_backward(channels_last(g), (n, height, width, c), window))
+    return channels_first(pooling.mean_backward(channels_last(in_float32(g)), (n, height, width, c), window))
 
 
 max_pool2d_ = Op("max_pool2d", _max_pool2d)
 avg_pool2d_ = Op("avg_pool2d", _avg_pool2d)
 derivative(max_pool2d_, _max_pool2d_x)
 derivative(avg_pool2d_, _avg_pool2d_x)
+reads(avg_pool2d_, ())
 
 
 def max_pool2d(x: Tensor, kernel_size: PairLike, stride: PairLike | None = None, padding: PairLike = 0) -> Tensor:
@@ -382,25 +392,27 @@ def _pool_window(name: str, x: Tensor, kernel: PairLike, stride: PairLike | None
 def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
     """Return the means of windows that divide the image into `output_size`.
 
-    Window i covers floor(i H/OH) to ceil((i + 1) H/OH). The means are computed as two products with averaging matrices,
-    one for each direction. Shapes: (N, C, H, W) -> (N, C, OH, OW).
+    Window i covers floor(i H/OH) to ceil((i + 1) H/OH). The means are computed in one direction after the other. (As
+    products with averaging matrices, one infinite pixel would reach every window, as infinity times 0.)
+    Shapes: (N, C, H, W) -> (N, C, OH, OW).
     """
+    x = as_tensor(x)
     if x.ndim != 4:
         raise ShapeError(f"adaptive_avg_pool2d: input of shape {x.shape}: expected (N, C, H, W)")
     oh, ow = _pair("adaptive_avg_pool2d: output_size", output_size, 1)
     if (oh, ow) == (1, 1):
         return x.mean((2, 3), keepdim=True)
-    down, across = _averaging(x.shape[2], oh, x.dtype), _averaging(x.shape[3], ow, x.dtype)
-    return Tensor(down) @ (x @ across.T)
+    return _section_means(_section_means(x, 2, oh), 3, ow)
 
 
-def _averaging(size: int, out: int, dtype: np.dtype) -> Array:
-    """Return a matrix (out, size) whose row i is 1/n at the n positions that window i covers, and 0 elsewhere."""
-    start = np.arange(out) * size // out
-    end = -(-np.arange(1, out + 1) * size // out)
-    place = np.arange(size)
-    covered = (start[:, None] <= place) & (place < end[:, None])
-    return (covered / covered.sum(axis=1, keepdims=True)).astype(dtype)
+def _section_means(x: Tensor, dim: int, count: int) -> Tensor:
+    """Return the means of `count` sections along a dimension of images; they overlap unless `count` divides it."""
+    size = x.shape[dim]
+    if size % count == 0:
+        return x.reshape(*x.shape[:dim], count, size // count, *x.shape[dim + 1 :]).mean(dim + 1)
+    parts = (slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count))
+    front = (slice(None),) * dim
+    return cat([x[(*front, part)].mean(dim, keepdim=True) for part in parts], dim)
 
 
 class MaxPool2d(Module):
@@ -437,27 +449,29 @@ class AdaptiveAvgPool2d(Module):
 
 
 def _statistics(x: Array) -> Array:
-    return np.stack(channel_statistics(channels_last(x)))
+    return np.stack(channel_statistics(channels_last(in_float32(x))))
 
 
 def _batch_norm(x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array) -> tuple[Array, None]:
-    scale = weight * inv_std
-    return channels_first(scale_channels(channels_last(x), scale, bias - mean * scale)), None
+    scale = in_float32(weight) * inv_std
+    return channels_first(like(scale_channels(channels_last(in_float32(x)), scale, bias - mean * scale), x)), None
 
 
 def _batch_norm_gradients(
     g: Array, kept: None, x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array
 ) -> tuple[Array, Array, Array]:
-    dx, dweight, dbias = normalized_gradients(channels_last(g), channels_last(x), weight, mean, inv_std)
+    arrays = (channels_last(in_float32(g)), channels_last(in_float32(x)), in_float32(weight), mean, inv_std)
+    dx, dweight, dbias = normalized_gradients(*arrays)
     return channels_first(dx), dweight, dbias
 
 
 def _scale(x: Array, scale: Array, shift: Array) -> tuple[Array, None]:
-    return channels_first(scale_channels(channels_last(x), scale, shift)), None
+    wide = channels_last(in_float32(x)), in_float32(scale), in_float32(shift)
+    return channels_first(like(scale_channels(*wide), x)), None
 
 
 def _scale_gradients(g: Array, kept: None, x: Array, scale: Array, shift: Array) -> tuple[Array, Array, Array]:
-    dx, dscale, dshift = scale_gradients(channels_last(g), channels_last(x), scale)
+    dx, dscale, dshift = scale_gradients(channels_last(in_float32(g)), channels_last(in_float32(x)), in_float32(scale))
     return channels_first(dx), dscale, dshift
 
 
@@ -466,6 +480,8 @@ batch_norm_ = Op("batch_norm", _batch_norm)
 scale_ = Op("scale_channels", _scale)
 joint_derivative(batch_norm_, _batch_norm_gradients)
 joint_derivative(scale_, _scale_gradients)
+reads(batch_norm_, (0, 1), (0,), ())
+reads(scale_, (1,), (0,), ())
 
 
 class BatchNorm2d(Module):
@@ -495,13 +511,14 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = Tensor(np.array(0))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if x.ndim != 4 or x.shape[1] != self.num_features:
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: expected (N, {self.num_features}, H, W)")
         _check_floating("BatchNorm2d", x)
         if self.training:
             mean, var = self._update_statistics(x)
             return apply(batch_norm_, x, self.weight, self.bias, mean=mean, inv_std=1 / np.sqrt(var + self.eps))
-        scale = self.weight * (1 / np.sqrt(self.running_var.data + self.eps))
+        scale = self.weight * (1 / np.sqrt(in_float32(self.running_var.data) + self.eps))
         return apply(scale_, x, scale, self.bias - scale * self.running_mean.data)
 
     def _update_statistics(self, x: Tensor) -> Array:
@@ -511,7 +528,8 @@ class BatchNorm2d(Module):
             raise ShapeError(f"BatchNorm2d: input of shape {x.shape}: training needs more than one value per channel")
         mean, var = batch = apply(statistics_, x).data
         for running, now in ((self.running_mean, mean), (self.running_var, var * (n / (n - 1)))):
-            running.data = (running.data + self.momentum * (now - running.data)).astype(running.dtype)
+            before = in_float32(running.data)
+            running.data = (before + self.momentum * (now - before)).astype(running.dtype)
         self.num_batches_tracked.data = np.asarray(self.num_batches_tracked.data + 1)
         return batch
 

@@ -13,12 +13,17 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
-from tinytorch.base.errors import GradientError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base import changes
+from tinytorch.base.dtypes import numpy_dtype
+from tinytorch.base.errors import GradientError, InputTypeError, SettingError, ShapeError, TinyTorchError
+from tinytorch.base.extension import TensorExtension
+from tinytorch.base.promotion import in_floating_point, is_half, like, promoted, promoting, sum_of
 from tinytorch.base.random import default_generator
+from tinytorch.base.words import described
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -41,12 +46,17 @@ class Op:
 
 
 class Node:
-    """The record of how a tensor was computed: the op, its inputs, its settings, and what the forward pass kept."""
+    """The record of how a tensor was computed: the op, its inputs, their arrays, its settings, and what the forward
+    pass kept. `time` is that of the clock in `base.changes`, so that the backward pass notices later changes in place.
+    """
 
-    __slots__ = ("attrs", "inputs", "kept", "op")
+    __slots__ = ("arrays", "attrs", "inputs", "kept", "op", "time")
 
-    def __init__(self, op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any], kept: Any) -> None:
-        self.op, self.inputs, self.attrs, self.kept = op, inputs, attrs, kept
+    def __init__(
+        self, op: Op, inputs: tuple[Operand, ...], arrays: list[Any], attrs: dict[str, Any], kept: Any
+    ) -> None:
+        self.op, self.inputs, self.arrays, self.attrs, self.kept = op, inputs, arrays, attrs, kept
+        self.time = changes.clock
 
 
 Policy = Callable[[Op, tuple[Operand, ...]], tuple[Op, tuple[Operand, ...]]]
@@ -110,8 +120,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     recording, policy = _mode.recording_and_policy
     if policy is not None:
         op, inputs = policy(op, inputs)
-    # a NumPy scalar could change the tensor's dtype; a Python number does not
-    arrays = [x.data if isinstance(x, Tensor) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+    arrays = [x.data if type(x) in PLAIN else operand(x) if isinstance(x, (Tensor, np.generic)) else x for x in inputs]
     try:
         result = op.forward(*arrays, **attrs)
     except TinyTorchError:
@@ -120,6 +129,8 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         shapes = " and ".join(str(np.shape(a)) for a in arrays)
         settings = "".join(f", {name}={value}" for name, value in attrs.items())
         raise ShapeError(f"{op.name}: shapes {shapes}{settings} are incompatible ({error})") from None
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        raise _wrong_types(op, inputs, attrs) from error
     data, kept = result if type(result) is tuple else (result, result)
     out = Tensor.__new__(Tensor)
     out.data = data if type(data) is Array else np.asarray(data)
@@ -129,10 +140,31 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
         for x in inputs:
             if isinstance(x, Tensor) and x.requires_grad:
                 out.requires_grad = True
-                out.node = Node(op, inputs, attrs, kept)
+                out.node = Node(op, inputs, arrays, attrs, kept)
                 break
     return out
 
+
+def _wrong_types(op: Op, inputs: tuple[Operand, ...], attrs: dict[str, Any]) -> InputTypeError:
+    """Return the error for inputs that are not numbers, or of dtypes that the op is not defined for."""
+    for x in inputs:
+        if not isinstance(x, (Tensor, Array, np.generic, bool, int, float)):
+            return InputTypeError(f"{op.name}: {described(x)} as an input: expected a Tensor, an array, or a number")
+    given = [f"a tensor of {x.dtype}" if isinstance(x, (Tensor, Array)) else described(x) for x in inputs]
+    settings = "".join(f", {name}={described(value)}" for name, value in attrs.items())
+    return InputTypeError(f"{op.name}: not defined for {' and '.join(given)}{settings}: "
+                          f"convert a dtype with .to(...), and give dimensions as integers")  # fmt: skip
+
+
+def operand(x: Tensor | np.generic) -> Any:
+    """Return what an operation computes with: the array of a Tensor, or a NumPy scalar as a Python number.
+
+    A NumPy scalar could change the dtype of the result; a Python number does not.
+    """
+    return x.operand() if isinstance(x, Tensor) else x.item()
+
+
+PLAIN: set[type] = set()  # the classes of tensors whose `operand()` is `data`: it is read without a call (30 ns)
 
 _differentiate: Callable[..., None] | None = None
 
@@ -143,7 +175,7 @@ def use_differentiator(differentiate: Callable[..., None]) -> None:
     _differentiate = differentiate
 
 
-class Tensor:
+class Tensor(TensorExtension):
     """An n-dimensional array with a gradient.
 
     Args:
@@ -154,8 +186,8 @@ class Tensor:
 
     Attributes:
         data: the NumPy array.
-        grad: a Tensor of the same shape, or None; only leaves that require a gradient get one. Its array may be shared
-            with another tensor's gradient, so replace it (`t.grad = ...`) and never write into it.
+        grad: a Tensor of the same shape, or None; only leaves that require a gradient get one. Its array belongs to it
+            alone: no other tensor shares it.
         node: the record of how the tensor was computed; None for a leaf.
 
     >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -164,7 +196,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
-    __array_ufunc__ = None  # `array + tensor` calls Tensor.__radd__, not NumPy
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None) -> None:
         """Set `data` to the array of `_as_array`, `requires_grad` as given, and `grad` and `node` to None.
@@ -208,11 +239,18 @@ class Tensor:
 
     def item(self) -> float:
         """Return the value of a one-element tensor as a Python number."""
+        if self.data.size != 1:
+            raise ShapeError(f"item: a tensor of shape {self.shape} has {self.data.size} elements: expected one; "
+                             f"for all of them, use .numpy()")  # fmt: skip
         return self.data.item()
+
+    def operand(self) -> Array:
+        """Return the array that operations compute with. A subclass may store other values, e.g. quantized ones."""
+        return self.data
 
     def detach(self) -> Tensor:
         """Return a tensor that shares the data but not the record of how it was computed."""
-        return Tensor(self.data)
+        return Tensor(self.operand())
 
     def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient. See `autograd.backward`."""
@@ -226,19 +264,26 @@ class Tensor:
         return f"Tensor({body}, dtype={self.dtype}{grad})"
 
     def __len__(self) -> int:
+        if not self.ndim:
+            raise ShapeError("len: a tensor without dimensions is one number: for its value, use .item()")
         return len(self.data)
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise ShapeError("iteration over a tensor without dimensions: for its value, use .item()")
         return (self[i] for i in range(len(self.data)))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype, copy=copy)
 
     def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ShapeError(f"bool: a tensor of shape {self.shape} is neither true nor false: "
+                             f"expected one element; use .numpy().any() or .numpy().all()")  # fmt: skip
         return bool(self.data)
 
     def __float__(self) -> float:
-        return float(self.data.item())
+        return float(self.item())
 
     __hash__ = object.__hash__
 
@@ -256,8 +301,10 @@ class Tensor:
         """Return -self: the op `neg`."""
         return apply(neg, self)
 
-    def __pow__(self, exponent: float) -> Tensor:
-        return apply(power, self, exponent=exponent)
+    def __pow__(self, exponent: Operand) -> Tensor:
+        if isinstance(exponent, (Tensor, np.ndarray)):
+            return apply(pow_, self, exponent)
+        return apply(power, self, exponent=exponent.item() if isinstance(exponent, np.generic) else exponent)
 
     def __matmul__(self, other: Operand) -> Tensor:
         """Return the matrix product self @ other, (..., N, K) @ (..., K, M) -> (..., N, M): the op `matmul`."""
@@ -288,26 +335,26 @@ class Tensor:
     # Comparisons: not differentiable, so nothing is recorded ------------------------------------------
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("equal", np.equal), self.data, _raw(other))
+        return apply(Op("equal", np.equal), self.operand(), _raw(other))
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return apply(Op("not_equal", np.not_equal), self.data, _raw(other))
+        return apply(Op("not_equal", np.not_equal), self.operand(), _raw(other))
 
     def __lt__(self, other: Operand) -> Tensor:
-        return apply(Op("less", np.less), self.data, _raw(other))
+        return apply(Op("less", np.less), self.operand(), _raw(other))
 
     def __le__(self, other: Operand) -> Tensor:
-        return apply(Op("less_equal", np.less_equal), self.data, _raw(other))
+        return apply(Op("less_equal", np.less_equal), self.operand(), _raw(other))
 
     def __gt__(self, other: Operand) -> Tensor:
-        return apply(Op("greater", np.greater), self.data, _raw(other))
+        return apply(Op("greater", np.greater), self.operand(), _raw(other))
 
     def __ge__(self, other: Operand) -> Tensor:
-        return apply(Op("greater_equal", np.greater_equal), self.data, _raw(other))
+        return apply(Op("greater_equal", np.greater_equal), self.operand(), _raw(other))
 
     def argmax(self, dim: int | None = None) -> Tensor:
         """Return the index of the largest element along `dim`, or in the flattened tensor."""
-        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.data)
+        return apply(Op("argmax", lambda x: x.argmax(axis=dim)), self.operand())
 
     # Elementwise ------------------------------------------------------------------------------------
 
@@ -340,24 +387,54 @@ class Tensor:
         """Return the mean along `dim`: the op `mean`. Dimensions are as in `sum`."""
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
-    def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def amax(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         """Return the largest value along `dim`: the op `amax`. Dimensions are as in `sum`.
 
         If several elements are equal to the largest value, they share the gradient equally.
         """
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
-    def min(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
-        return -(-self).max(dim, keepdim)
+    def amin(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+        """Return the smallest value along one or more dimensions; equal ones share the gradient equally."""
+        return apply(amin, self, dim=dim, keepdim=keepdim)
+
+    @overload
+    def max(self) -> Tensor: ...
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> Extremes: ...
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremes:
+        """Return the largest value of all, as `amax` does, or with `dim` the pair (values, indices) along it.
+
+        The first of several equal elements is the one that is found, and gets the whole gradient.
+        """
+        return self.amax() if dim is None else self._extremes(max_along, np.argmax, dim, keepdim)
+
+    @overload
+    def min(self) -> Tensor: ...
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> Extremes: ...
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremes:
+        """Return the smallest value of all, or with `dim` the pair (values, indices) along it; see `max`."""
+        return self.amin() if dim is None else self._extremes(min_along, np.argmin, dim, keepdim)
+
+    def _extremes(self, op: Op, find: Callable[..., Any], dim: int, keepdim: bool) -> Extremes:
+        if not isinstance(dim, (int, np.integer)):
+            raise SettingError(f"{op.name}: dim {dim}: expected one dimension; for several, use a{op.name}")
+        axis = self._dim(dim, self.ndim)
+        values = apply(op, self, dim=axis, keepdim=keepdim)
+        return Extremes(values, Tensor(np.asarray(find(self.data, axis=axis, keepdims=keepdim))))
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """Return the variance along `dim`, sum((x - mean)^2) / (n - correction), where n values have one mean.
 
         Dimensions are as in `sum`. Computed from the methods above, so it needs no op of its own.
         """
+        if is_half(self.dtype):
+            return self.to(np.float32).var(dim, correction, keepdim).to(self.dtype)
         mean = self.mean(dim, keepdim=True)
         n = self.numel() // max(1, mean.numel())
-        return ((self - mean) ** 2).sum(dim, keepdim) / (n - correction)
+        with np.errstate(divide="ignore", invalid="ignore"):  # as in PyTorch: NaN or infinity with too few values
+            return ((self - mean) ** 2).sum(dim, keepdim) / max(0, n - correction)
 
     # Shape: views where NumPy returns views ------------------------------------------------------------
 
@@ -418,6 +495,8 @@ class Tensor:
 
     def _dim(self, dim: int, count: int) -> int:
         """Return `dim`, one of `count` dimensions, counted from the front; -1 is the last one."""
+        if not isinstance(dim, (int, np.integer)):
+            raise InputTypeError(f"dim is {described(dim)}: expected an integer")
         if not -count <= dim < count:
             raise ShapeError(f"dimension {dim} for shape {self.shape}: expected {-count} to {count - 1}")
         return dim % count
@@ -427,29 +506,65 @@ class Tensor:
 
     def to(self, dtype: DTypeLike) -> Tensor:
         """Return the values in another dtype; a gradient flows only between floating-point dtypes."""
-        if not is_floating(np.dtype(dtype)):
-            return Tensor(self.data.astype(dtype))
-        return apply(cast, self, dtype=np.dtype(dtype))
+        dtype = _known_dtype(dtype)
+        if not is_floating(dtype):
+            return Tensor(self.operand().astype(dtype))
+        return apply(cast, self, dtype=dtype)
 
+
+class Extremes(NamedTuple):
+    """The largest or smallest elements along one dimension, and their indices (int64) in it."""
+
+    values: Tensor
+    indices: Tensor
+
+
+PLAIN.add(Tensor)
 
 # The operations, each a name and a forward function ------------------------------------------------
 
 
 def _power(x: Array, exponent: float) -> Array:
+    if x.dtype.kind != "f":
+        x, exponent = _power_operands(x, exponent)
     if exponent == 2:
         return x * x
     if exponent == 0.5:
         return np.sqrt(x)
     if exponent == -1:
         return 1 / x
+    if exponent == -0.5:
+        return 1 / np.sqrt(x)  # as in PyTorch: -infinity at -0
     return x**exponent
+
+
+def _power_operands(x: Array, exponent: float) -> tuple[Array, Any]:
+    """Return integers in float32 if the exponent is a float, and bfloat16 with an exponent that keeps its dtype."""
+    if x.dtype.kind in "iub" and type(exponent) is int and exponent < 0:
+        raise SettingError(f"power: {x.dtype} to the power {exponent} is not an integer: "
+                           f"use x.to(np.float32) ** {exponent}")  # fmt: skip
+    return promoted(x, exponent)
+
+
+def _pow(x: Array, exponent: Array) -> Array:
+    if x.dtype.kind in "iub" and exponent.dtype.kind in "iub" and np.any(exponent < 0):
+        raise SettingError(f"power: {x.dtype} to a negative power is not an integer: use x.to(np.float32) first")
+    return np.power(x, exponent)
+
+
+def _neg(x: Array) -> Array:
+    if x.dtype == bool:
+        raise SettingError("neg: a boolean tensor has no negative; write x == False for its opposite")
+    return np.negative(x)
 
 
 def _matmul(a: Array, b: Array) -> Array:
     if np.ndim(a) == 0 or np.ndim(b) == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"matmul: shapes {np.shape(a)} and {np.shape(b)} are incompatible: "
                          f"the last dimension of the first must equal the last but one of the second")  # fmt: skip
-    return a @ b
+    if a.dtype is not b.dtype:
+        a, b = promoted(a, b)
+    return like(np.asarray(a @ b), a) if a.dtype.kind == "V" else a @ b  # float32 for bfloat16
 
 
 def _getitem(x: Array, index: Any) -> Array:
@@ -459,41 +574,83 @@ def _getitem(x: Array, index: Any) -> Array:
         ShapeError: NumPy raises an IndexError. The message is "getitem: index 5 is not valid for shape (2, 3) (...)".
     """
     try:
-        return x[index]
+        y = x[index]
+        if isinstance(y, np.generic):  # one element: a view of it, so that x[0].zero_() changes x
+            y = x[(*index, ...)] if isinstance(index, tuple) else x[index, ...]
+        return y
     except IndexError as error:
         raise ShapeError(f"getitem: index {index} is not valid for shape {x.shape} ({error})") from None
 
 
-add = Op("add", np.add)
-sub = Op("sub", np.subtract)
-mul = Op("mul", np.multiply)
-div = Op("div", np.true_divide)
-neg = Op("neg", np.negative)
-power = Op("power", _power)
+def _max_along(x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    """Return the largest values, and their indices with the dimension kept."""
+    return _along(x, x.argmax(axis=dim, keepdims=True), dim, keepdim)
+
+
+def _min_along(x: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    return _along(x, x.argmin(axis=dim, keepdims=True), dim, keepdim)
+
+
+def _along(x: Array, indices: Array, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    values = np.take_along_axis(x, indices, dim)
+    return values if keepdim else np.squeeze(values, dim), indices
+
+
+def _mean(x: Array, dim: Axis, keepdim: bool) -> Array:
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        return x.mean(axis=dim, keepdims=keepdim)
+    return like(np.asarray(x.mean(axis=dim, keepdims=keepdim, dtype=np.float64), np.float32), x)
+
+
+def _cat(*arrays: Array, dim: int) -> Array:
+    same = all(x.dtype is arrays[0].dtype for x in arrays)
+    return np.concatenate(arrays if same else promoted(*arrays), axis=dim)
+
+
+# The values are computed in the dtype that PyTorch's table of result types gives: see `base.promotion`
+add = Op("add", promoting(np.add))
+sub = Op("sub", promoting(np.subtract))
+mul = Op("mul", promoting(np.multiply))
+div = Op("div", promoting(np.true_divide, floating=True))
+neg = Op("neg", _neg)
+power = Op("power", _power)  # the exponent is a number
+pow_ = Op("pow", promoting(_pow))
 matmul = Op("matmul", _matmul)
-exp = Op("exp", np.exp)
-log = Op("log", np.log)
+exp = Op("exp", lambda x: np.exp(in_floating_point(x)))
+log = Op("log", lambda x: np.log(in_floating_point(x)))
 absolute = Op("abs", np.abs)
-maximum = Op("maximum", np.maximum)
-where_ = Op("where", np.where)
-sum_ = Op("sum", lambda x, dim, keepdim: x.sum(axis=dim, keepdims=keepdim))
-mean = Op("mean", lambda x, dim, keepdim: x.mean(axis=dim, keepdims=keepdim))
-amax = Op("max", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+maximum = Op("maximum", promoting(np.maximum))
+where_ = Op("where", lambda condition, a, b: np.where(condition, *promoted(a, b)))
+sum_ = Op("sum", lambda x, dim, keepdim: sum_of(x, axis=dim, keepdims=keepdim))
+mean = Op("mean", _mean)
+amax = Op("amax", lambda x, dim, keepdim: x.max(axis=dim, keepdims=keepdim))
+amin = Op("amin", lambda x, dim, keepdim: x.min(axis=dim, keepdims=keepdim))
+max_along = Op("max", _max_along)
+min_along = Op("min", _min_along)
 reshape = Op("reshape", lambda x, shape: x.reshape(shape))
 permute = Op("permute", lambda x, dims: x.transpose(dims))
 expand = Op("expand", lambda x, shape: np.broadcast_to(x, shape))
 getitem = Op("getitem", _getitem)
 cast = Op("cast", lambda x, dtype: x.astype(dtype))
-concatenate = Op("cat", lambda *arrays, dim: np.concatenate(arrays, axis=dim))
+concatenate = Op("cat", _cat)
+
+
+def as_tensor(x: Any) -> Tensor:
+    """Return a Tensor itself, and an array or numbers as a new Tensor; see `Tensor`."""
+    return x if isinstance(x, Tensor) else Tensor(x)
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
     """Return `a` where the condition is true and `b` elsewhere."""
+    if condition is None:
+        raise InputTypeError("where: condition is None: expected booleans")
     return apply(where_, _raw(condition), a, b)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Concatenate tensors along an existing dimension, where their sizes may differ: the op `concatenate`."""
+    if not len(tensors):
+        raise ShapeError("cat: no tensors: expected a list of at least one")
     return apply(concatenate, *tensors, dim=dim)
 
 
@@ -502,18 +659,20 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     (2, 3) and (2, 3), stacked along 1, have shape (2, 2, 3): the tensors' index is the new dimension's.
     """
-    return cat([t.unsqueeze(dim) for t in tensors], dim)
+    if not len(tensors):
+        raise ShapeError("stack: no tensors: expected a list of at least one")
+    return cat([as_tensor(t).unsqueeze(dim) for t in tensors], dim)
 
 
 # Creating tensors ----------------------------------------------------------------------------------
 
 
 def zeros(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.zeros(shape, dtype), requires_grad)
+    return Tensor(np.zeros(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def ones(*shape: int, requires_grad: bool = False, dtype: DTypeLike = np.float32) -> Tensor:
-    return Tensor(np.ones(shape, dtype), requires_grad)
+    return Tensor(np.ones(shape, numpy_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
@@ -541,10 +700,15 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     if isinstance(data, Tensor):
         data = data.data
     given = isinstance(data, (np.ndarray, np.generic))
+    dtype = None if dtype is None else _known_dtype(dtype)
     try:
         array = np.asarray(data, dtype)
     except ValueError as error:
-        raise ShapeError(f"Tensor: rows of different lengths ({error})") from None
+        raise ShapeError(f"Tensor: rows of different lengths, or not numbers ({error})") from None
+    except TypeError:
+        raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists, or an array") from None
+    if array.dtype == object:
+        raise InputTypeError(f"Tensor: data is {described(data)}: expected numbers, lists of numbers, or an array")
     if array.dtype.kind not in "iub" and not is_floating(array.dtype):
         raise SettingError(f"Tensor: dtype {array.dtype}: expected real numbers or booleans")
     if dtype is None and not given and array.dtype == np.float64:
@@ -552,8 +716,15 @@ def _as_array(data: Any, dtype: DTypeLike | None) -> Array:
     return array
 
 
+def _known_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        return numpy_dtype(dtype)
+    except TypeError:
+        raise InputTypeError(f"dtype is {described(dtype)}: expected one such as np.float32 or 'bfloat16'") from None
+
+
 def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+    return x.operand() if isinstance(x, Tensor) else x
 
 
 def _raw_index(index: Any) -> Any:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -24,15 +25,16 @@ import numpy as np
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError, StateError
 from tinytorch.base.files import load_arrays, save_arrays
+from tinytorch.base.numbers import python_number
 from tinytorch.base.random import get_rng_state, set_rng_state
-from tinytorch.layers import Module
+from tinytorch.layers import Module, evaluating, mode_kept
 from tinytorch.optimizers import LambdaLR, Optimizer, clip_grad_norm_
 from tinytorch.tensor import Array, Tensor
 
 History = list[dict[str, float]]
 Loss = Callable[[Tensor, Array], Tensor]
 Measure = Callable[[Array, Array], float]
-CHECKPOINT_VERSION = "1"
+CHECKPOINT_VERSION = "2"
 PROGRESS = ("epoch", "batch", "loss_sum", "samples", "gathered", "epoch_length", "seconds", "history")
 
 
@@ -81,7 +83,8 @@ class Trainer:
         accumulate: number of batches whose gradients are averaged for one optimizer step.
         metrics: named functions (outputs, targets) -> number, averaged over the validation samples.
         checkpoint: file to save to after each epoch and on Ctrl-C; `resume()` continues from it.
-        patience: stop when the validation loss has not improved for this many epochs.
+        patience: stop when the validation loss has not improved for this many epochs. The model then has the weights of
+            the last epoch; `restore_best()` brings back those with the lowest validation loss.
         autocast: returns a context manager in which the model and the loss run, e.g. `tt.autocast` for bfloat16
             (module 15).
         scaler: for float16; scales the loss and skips steps with infinite gradients.
@@ -104,6 +107,7 @@ class Trainer:
         autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
         scaler: Scaler | None = None,
     ) -> None:
+        accumulate, patience = python_number(accumulate), python_number(patience)
         if accumulate < 1:
             raise SettingError(f"Trainer: accumulate {accumulate}: expected at least 1")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
@@ -111,6 +115,7 @@ class Trainer:
         self.checkpoint, self.patience = checkpoint, patience
         self.autocast, self.scaler = autocast, scaler
         self.history: History = []
+        self.best: dict[str, Array] = {}  # with patience: the state of the model after its best epoch
         self.epoch = 0  # finished epochs
         self.batch = 0  # finished batches of the current epoch
         self.loss_sum = 0.0  # sum of those batches' losses, each times its batch size
@@ -127,17 +132,26 @@ class Trainer:
         report: Report | None = None,
         split: str = "val",
     ) -> History:
-        """Train until `epochs` epochs are done, including those before a resume; return one record per epoch.
+        """Train until `epochs` epochs are done, and return one record per epoch.
+
+        Epochs of an earlier `fit` and those before a resume count, so that the same program can be run again after it
+        was stopped. If nothing is left to train, a warning says so: for three more epochs after `fit(loader, 3)`, call
+        `fit(loader, 6)`.
 
         `split` names the validation loader's samples in the records: "val", or "test" if the test split is only
         monitored. The test split chooses nothing: patience does not apply to it.
 
         Ctrl-C finishes the current step, saves the checkpoint if there is one, and raises KeyboardInterrupt.
+
+        Afterwards, each module is in the mode in which it was before, training or inference.
         """
+        epochs = python_number(epochs)
         self._check_loaders(loader, validation)
+        if self.epoch >= epochs or self._out_of_patience():
+            self._warn_of_nothing_to_do(epochs)
         report = report or _default_report()
         length = self.epoch_length = len(loader)
-        with _deferred_interrupt() as interrupted:
+        with mode_kept(self.model), _deferred_interrupt() as interrupted:
             while self.epoch < epochs and not self._out_of_patience():
                 began = time.perf_counter()
                 for batch in loader.batches(self.epoch, start=self.batch):
@@ -150,10 +164,30 @@ class Trainer:
                 self.seconds += time.perf_counter() - began
                 if self.batch == length:
                     self._finish_epoch(validation, split)
+                    self._keep_best()
                 self.save()
                 if interrupted.is_set():
                     raise KeyboardInterrupt
         return self.history
+
+    def _warn_of_nothing_to_do(self, epochs: int) -> None:
+        if self.epoch >= epochs:
+            why = f"{self.epoch} epochs are done, and fit(..., {epochs}) trains up to epoch {epochs}: "
+            why += f"for {epochs} more, call fit(..., {self.epoch + epochs})"
+        else:
+            why = f"the validation loss has not improved for {self.patience} epochs: to go on, raise trainer.patience"
+        warnings.warn(f"Trainer: nothing to train: {why}", stacklevel=3)
+
+    def restore_best(self) -> int:
+        """Load the weights of the epoch with the lowest validation loss, and return that epoch. It needs `patience`.
+
+        Raises:
+            StateError: no such weights were kept, because there was no patience or no finite validation loss.
+        """
+        if not self.best:
+            raise StateError("Trainer: there are no best weights to restore: fit with patience and a validation loader")
+        self.model.load_state_dict(self.best)
+        return 1 + int(np.argmin(self._validation_losses()))
 
     def _check_loaders(self, loader: Batches, validation: Batches | None) -> None:
         if len(loader) == 0 or (validation is not None and len(validation) == 0):
@@ -174,8 +208,8 @@ class Trainer:
         3. Count: `batch` and `gathered` grow by 1, `samples` by N = len(targets), and `loss_sum` by loss N.
         4. If `gathered` is now `group`, set it to 0 and update the weights. A scaler first divides the gradients again
            (`unscale_(optimizer)`), and returns whether all are finite. If they are, and there is a `clip_norm`, clip
-           them. Then comes `optimizer.step()`, or with a scaler `step(optimizer)` and `update()`. Last, reset the
-           gradients, and step the schedule, if there is one.
+           them, with `error_if_nonfinite`. Then comes `optimizer.step()`, or with a scaler `step(optimizer)` and
+           `update()`. Last, reset the gradients, and step the schedule, if there is one.
 
         Returns the loss of the batch as a Python float, not divided by `group`.
 
@@ -201,7 +235,7 @@ class Trainer:
             self.gathered = 0
             finite = self.scaler is None or self.scaler.unscale_(self.optimizer)
             if self.clip_norm is not None and finite:
-                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm, error_if_nonfinite=True)
             if self.scaler is None:
                 self.optimizer.step()
             else:
@@ -217,12 +251,11 @@ class Trainer:
 
         The batches are those of the loader's epoch 0. The model and the loss run within `self.autocast()`, and nothing
         is recorded. A metric gets two arrays, the outputs and the targets. Each mean is over samples: a batch counts in
-        proportion to its size. All values are Python floats.
+        proportion to its size. All values are Python floats. Afterward, each module is in its previous mode.
         """
-        self.model.eval()
         sums = dict.fromkeys([f"{split}_loss", *self.metrics], 0.0)
         samples = 0
-        with no_grad():
+        with no_grad(), evaluating(self.model):
             for inputs, targets in loader.batches(0):
                 with self.autocast():
                     outputs = self.model(Tensor(inputs))
@@ -237,12 +270,16 @@ class Trainer:
         if self.checkpoint is None:
             return
         arrays = {f"model.{name}": value.data for name, value in self.model.state_dict().items()}
-        arrays |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
+        arrays |= {f"best.{name}": value for name, value in self.best.items()}
+        state = self.optimizer.state_dict()
+        settings = {name: state.pop(name) for name in ("optimizer", "param_groups")}
+        arrays |= {f"optimizer.{name}": value for name, value in state.items()}
         arrays |= {f"gradient.{name}": p.grad.data for name, p in self.model.named_parameters() if p.grad is not None}
         progress = {name: getattr(self, name) for name in PROGRESS}
         progress |= {"rng": get_rng_state(), "schedule": self.schedule.step_count if self.schedule else None}
         progress |= {"scaler": self.scaler.state_dict()} if self.scaler else {}
-        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION, "progress": json.dumps(progress)})
+        metadata = {"progress": json.dumps(progress), "optimizer": json.dumps(settings)}
+        save_arrays(self.checkpoint, arrays, {"checkpoint": CHECKPOINT_VERSION} | metadata)
 
     def resume(self) -> bool:
         """Continue from the checkpoint, if the file exists; return whether it does.
@@ -255,7 +292,7 @@ class Trainer:
         if self.checkpoint is None or not Path(self.checkpoint).exists():
             return False
         arrays, metadata = load_arrays(self.checkpoint)
-        if metadata.get("checkpoint") != CHECKPOINT_VERSION or "progress" not in metadata:
+        if metadata.get("checkpoint") != CHECKPOINT_VERSION or not {"progress", "optimizer"} <= metadata.keys():
             raise StateError(f"{self.checkpoint}: not a checkpoint of this version of the Trainer")
         parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "gradient": {}}
         for name, array in arrays.items():
@@ -264,10 +301,11 @@ class Trainer:
         before = {name: value.data.copy() for name, value in self.model.state_dict().items()}
         try:
             self.model.load_state_dict(parts["model"])
-            self.optimizer.load_state_dict(parts["optimizer"])
+            self.optimizer.load_state_dict(parts["optimizer"] | json.loads(metadata["optimizer"]))
         except StateError as error:
             self.model.load_state_dict(before)  # a rejected checkpoint changes nothing
             raise StateError(f"{self.checkpoint}: {error}") from None
+        self.best = parts.get("best", {})
         for name, parameter in self.model.named_parameters():
             parameter.grad = Tensor(parts["gradient"][name]) if name in parts["gradient"] else None
         self._restore_progress(json.loads(metadata["progress"]))
@@ -299,13 +337,26 @@ class Trainer:
         self.batch, self.loss_sum, self.samples = 0, 0.0, 0
         self.history.append(record | (self.evaluate(validation, split) if validation is not None else {}))
 
+    def _keep_best(self) -> None:
+        """Copy the model's state to `best` if the last epoch has the lowest validation loss, and there is patience."""
+        losses = self._validation_losses()
+        if self.patience is not None and losses and np.argmin(losses) == len(losses) - 1 and math.isfinite(losses[-1]):
+            self.best = {name: value.data.copy() for name, value in self.model.state_dict().items()}
+
+    def _validation_losses(self) -> list[float]:
+        """Return the validation loss of each epoch; NaN counts as infinite, because it is never the lowest."""
+        losses = [record.get("val_loss", math.inf) for record in self.history]
+        return [math.inf if math.isnan(loss) else loss for loss in losses]
+
     def _out_of_patience(self) -> bool:
         """Return whether the last `patience` epochs with a `val_loss` have not improved on the best one before them.
 
-        An equal loss is no improvement. Records without a `val_loss` do not count. Without `patience`, or as long as no
-        record has a `val_loss`, the answer is False.
+        An equal loss is no improvement. In the list that `_validation_losses` returns for `history`, NaN is infinite.
+        Records without a `val_loss` do not count. Without `patience`, or as long as no record has a `val_loss`, the
+        answer is False.
         """
-        losses = [record["val_loss"] for record in self.history if "val_loss" in record]
+        every = zip(self._validation_losses(), self.history, strict=True)
+        losses = [loss for loss, record in every if "val_loss" in record]
         if self.patience is None or not losses:
             return False
         return len(losses) - 1 - int(np.argmin(losses)) >= self.patience

@@ -19,8 +19,12 @@ from tinytorch.activations import gelu
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd import joint_derivative, no_grad
 from tinytorch.base.errors import NonFiniteError, SettingError, ShapeError, StateError
+from tinytorch.base.numbers import python_number
+from tinytorch.base.promotion import widening, widening_rule
 from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
+from tinytorch.graph.reads import reads
+from tinytorch.inputs.prompts import checked_prompt
 from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
 from tinytorch.losses import cross_entropy
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -78,8 +82,9 @@ def _layer_norm_back(
     return [dx.reshape(x.shape), dweight, ones @ rows]
 
 
-layer_norm = Op("layer_norm", _layer_norm)
-joint_derivative(layer_norm, _layer_norm_back)
+layer_norm = Op("layer_norm", widening(_layer_norm))  # 16-bit numbers are computed in float32
+joint_derivative(layer_norm, widening_rule(_layer_norm_back))
+reads(layer_norm, (1,), ())
 
 
 class LayerNorm(Module):
@@ -112,6 +117,7 @@ class MLP(Module):
     """
 
     def __init__(self, n_embd: int, dropout: float = 0.0, bias: bool = True) -> None:
+        n_embd = python_number(n_embd)
         self.c_fc = Linear(n_embd, 4 * n_embd, bias)
         self.c_proj = Linear(4 * n_embd, n_embd, bias)
         self.dropout = Dropout(dropout)
@@ -198,7 +204,7 @@ class GPT(Module):
     ) -> None:
         if n_layer < 1:
             raise SettingError(f"GPT: n_layer {n_layer}: expected at least 1")
-        self.vocab_size, self.block_size = vocab_size, block_size
+        self.vocab_size, self.block_size = python_number(vocab_size), python_number(block_size)
         self.transformer = Transformer(vocab_size, block_size, n_layer, n_head, n_embd, dropout, bias)
         _initialize(self, n_layer)
 
@@ -264,7 +270,7 @@ class GPT(Module):
             ShapeError: the prompt has neither shape (T,) nor (B, T).
             NonFiniteError: the model's logits are NaN or infinite.
         """
-        _check_integer("hop", hop, 1, self.block_size)
+        hop = _check_integer("hop", hop, 1, self.block_size)
 
         def next_logits(text: Array) -> Array:
             return self.next_logits(text[:, window_start(text.shape[1], self.block_size, hop) :])
@@ -288,6 +294,7 @@ def window_start(length: int, block_size: int, hop: int) -> int:
     With hop 1, the context is always the last `block_size` tokens. With a larger hop, its start stays the same for
     `hop` tokens, and the context only grows at its end, from block_size - hop + 1 to block_size tokens: see module 19.
     """
+    block_size, hop = python_number(block_size), python_number(hop)
     return max(0, -(-(length - block_size) // hop) * hop)
 
 
@@ -312,13 +319,9 @@ def write(
         The prompt (`context`, int64 (B, T)) followed by the new tokens; without the first dimension if the prompt has
         none.
     """
-    prompt = np.asarray(tokens)
-    if not prompt.size:
-        raise SettingError("generate: the prompt is empty; expected at least one token")
-    if prompt.ndim not in (1, 2):
-        raise ShapeError(f"generate: prompt of shape {prompt.shape}: expected (T,) or (B, T)")
+    prompt = checked_prompt(tokens)
     context = np.atleast_2d(checked_tokens(prompt, model.vocab_size))  # (B, T)
-    _check_integer("max_new_tokens", max_new_tokens, 0)
+    max_new_tokens = _check_integer("max_new_tokens", max_new_tokens, 0)
     if stop is not None:
         _check_integer("stop", stop, 0, model.vocab_size - 1)
     length = context.shape[1]
@@ -347,7 +350,7 @@ class Sampler:
         if not temperature >= 0:
             raise SettingError(f"generate: temperature {temperature}: expected at least 0")
         if top_k is not None:
-            _check_integer("top_k", top_k, 1)
+            top_k = _check_integer("top_k", top_k, 1)
         if top_p is not None and not 0 < top_p <= 1:
             raise SettingError(f"generate: top_p {top_p}: expected 0 < top_p <= 1")
         if seed is not None:
@@ -410,11 +413,13 @@ class Sampler:
         p[order[kept]] = falling[kept]
 
 
-def _check_integer(name: str, value: int, least: int, most: int | None = None) -> None:
+def _check_integer(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Return the value as a Python integer, after checking its range."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         expected = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise SettingError(f"generate: {name} {value}: expected an integer {expected}")
+    return int(value)
 
 
 def next_token_loss(logits: Tensor, targets: Tensor | Array) -> Tensor:

@@ -72,7 +72,7 @@ def apply(op: Op, *inputs: Operand, **attrs: Any) -> Tensor:
     out = Tensor(np.asarray(data))
     if recording and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
         out.requires_grad = True
-        out.node = Node(op, inputs, attrs, kept)
+        out.node = Node(op, inputs, arrays, attrs, kept)
     return out
 
 
@@ -118,7 +118,7 @@ class Tensor:
     def mean(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return apply(mean, self, dim=dim, keepdim=keepdim)
 
-    def max(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    def amax(self, dim: Axis = None, keepdim: bool = False) -> Tensor:
         return apply(amax, self, dim=dim, keepdim=keepdim)
 
     def var(self, dim: Axis = None, correction: int = 1, keepdim: bool = False) -> Tensor:
@@ -173,7 +173,4 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    longer = []
-    for tensor in tensors:
-        longer.append(tensor.unsqueeze(dim))
-    return cat(longer, dim)
+    return cat([tensor.unsqueeze(dim) for tensor in tensors], dim)

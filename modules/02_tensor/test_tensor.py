@@ -225,8 +225,8 @@ DIFFERENCES: dict[str, Case] = {
     "div of a number": (lambda a, b: 6 / a, 6 / A),
     "sub an array of bytes": (lambda a, b: a - np.array([1, 2, 3], np.uint8), A - np.array([1, 2, 3], np.float32)),
     "sub booleans": (lambda a, b: 1.5 - a * (a > 2), 1.5 - A * (A > 2)),
-    "div by an integer tensor": (lambda a, b: a / Tensor([2, 3, 4]), A / np.array([2.0, 3.0, 4.0])),
-    "div of integers": (lambda a, b: Tensor([6, 3]) / Tensor([4, 2]), np.array([1.5, 1.5])),
+    "div by an integer tensor": (lambda a, b: a / Tensor([2, 3, 4]), A / np.array([2, 3, 4], np.float32)),
+    "div of integers": (lambda a, b: Tensor([6, 3]) / Tensor([4, 2]), np.array([1.5, 1.5], np.float32)),
 }
 PRODUCTS: dict[str, Case] = {
     "matmul": (lambda a, b: Tensor(A.T) @ b, A.T @ B),
@@ -306,11 +306,15 @@ REDUCTIONS: dict[str, Case] = {
     "mean": (lambda a, b: a.mean(), A.mean()),
     "mean over a dimension": (lambda a, b: a.mean(0), A.mean(0)),
     "mean that keeps the dimension": (lambda a, b: a.mean(0, keepdim=True), A.mean(0, keepdims=True)),
+    "amax": (lambda a, b: a.amax(), A.max()),
+    "amax over a dimension": (lambda a, b: a.amax(1), A.max(1)),
+    "amax that keeps the dimension": (lambda a, b: a.amax(1, keepdim=True), A.max(1, keepdims=True)),
+    "amin over two dimensions": (lambda a, b: a.amin((0, 1), keepdim=True), A.min((0, 1), keepdims=True)),
     "max": (lambda a, b: a.max(), A.max()),
-    "max over a dimension": (lambda a, b: a.max(1), A.max(1)),
-    "max that keeps the dimension": (lambda a, b: a.max(1, keepdim=True), A.max(1, keepdims=True)),
+    "max over a dimension": (lambda a, b: a.max(1).values, A.max(1)),
+    "place of the max": (lambda a, b: a.max(dim=0, keepdim=True)[1], A.argmax(0, keepdims=True)),
     "min": (lambda a, b: a.min(), A.min()),
-    "min that keeps the dimension": (lambda a, b: a.min(0, keepdim=True), A.min(0, keepdims=True)),
+    "min over a dimension": (lambda a, b: a.min(0)[0], A.min(0)),
 }
 VARIANCES: dict[str, Case] = {
     "var": (lambda a, b: a.var(), A.var(ddof=1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,15 +13,25 @@ from tinytorch.layers import Parameter, linear
 from tinytorch.tensor import Array, Tensor, apply
 
 
+def held_in(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, Module | Tensor]]:
+    if isinstance(value, (Module, Tensor)):
+        yield name, value
+        return
+    if id(value) in above:
+        return
+    if isinstance(value, dict):
+        for key in value:
+            yield from held_in(f"{name}.{key}", value[key], (id(value), *above))
+    if isinstance(value, (list, tuple)):
+        for i in range(len(value)):
+            yield from held_in(f"{name}.{i}", value[i], (id(value), *above))
+
+
 class Module(Given):
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        for name, value in vars(self).items():
+        for name, value in self._held():
             if isinstance(value, Module):
                 yield name, value
-            if isinstance(value, (list, tuple)):
-                for i, part in enumerate(value):
-                    if isinstance(part, Module):
-                        yield f"{name}.{i}", part
 
     def modules(self) -> Iterator[Module]:
         yield self
@@ -29,13 +39,8 @@ class Module(Given):
             yield from child.modules()
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                yield f"{prefix}{name}", value
-            if isinstance(value, (list, tuple)):
-                for i, part in enumerate(value):
-                    if isinstance(part, Tensor):
-                        yield f"{prefix}{name}.{i}", part
+        for name, value in self._own_tensors():
+            yield f"{prefix}{name}", value
         for name, child in self.named_children():
             for rest, tensor in child.named_tensors():
                 yield f"{prefix}{name}.{rest}", tensor

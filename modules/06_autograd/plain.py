@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy as np
 from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import tensor as T
-from tinytorch.autograd import _FREED, _initial_gradient, _rows, _spread, _sum
+from tinytorch.arrays.masks import spread
+from tinytorch.autograd import _FREED, _initial_gradient, _rows, _sum
 from tinytorch.base.errors import GradientError
 from tinytorch.tensor import Array, Node, Tensor
 
@@ -27,9 +27,8 @@ DERIVATIVES[T.div] = (
 )
 DERIVATIVES[T.exp] = (lambda g, y, x: g * np.exp(x),)
 DERIVATIVES[T.log] = (lambda g, y, x: g * (1 / x),)
-DERIVATIVES[T.power] = (lambda g, y, x, exponent: g * exponent * x ** (exponent - 1.0),)
-DERIVATIVES[T.sum_] = (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim),)
-DERIVATIVES[T.mean] = (lambda g, y, x, dim, keepdim: _spread(g, x, dim, keepdim) * (y.size / max(x.size, 1)),)
+DERIVATIVES[T.sum_] = (lambda g, y, x, dim, keepdim: spread(g, x, dim, keepdim),)
+DERIVATIVES[T.mean] = (lambda g, y, x, dim, keepdim: spread(g, x, dim, keepdim) * (y.size / max(x.size, 1)),)
 DERIVATIVES[A.relu_] = (lambda g, y, x: np.where(x > 0, g, 0),)
 DERIVATIVES[A.sigmoid_] = (lambda g, y, x: g * (y - y * y),)
 DERIVATIVES[A.tanh_] = (lambda g, y, x: g * (1 - y**2),)
@@ -38,6 +37,12 @@ DERIVATIVES[L.linear] = (
     lambda g, y, x, w, b=None: np.dot(_rows(g).T, _rows(x)),
     lambda g, y, x, w, b=None: _rows(g).sum(0),
 )
+
+
+def _power_x(g: Array, x: Array, exponent: float) -> Array:
+    if exponent == 0:
+        return 0 * g
+    return g * exponent * x ** (exponent - 1.0)
 
 
 def unbroadcast(g: Array, x: Array) -> Array:
@@ -71,13 +76,10 @@ def topological_order(output: Tensor) -> list[Tensor]:
 
 
 def input_gradients(node: Node, g: Array) -> Iterator[tuple[Tensor, Array]]:
-    arrays = []
-    for x in node.inputs:
-        arrays.append(x.data if isinstance(x, Tensor) else x)
     all_at_once = None
     if not isinstance(rules, tuple):  # noqa: F821 (the checks above this answer define it)
         all_at_once = rules(g, node.kept, *arrays, **node.attrs)  # noqa: F821
-    for i, x in enumerate(node.inputs):
+    for i, x in enumerate(inputs):  # noqa: F821
         if isinstance(x, Tensor) and x.requires_grad:
             if all_at_once is not None:
                 gradient = all_at_once[i]
@@ -97,7 +99,7 @@ def backward(output: Tensor, gradient: Tensor | Array | None = None, retain_grap
         if tensor.node is None:
             if tensor.grad is not None:
                 g = tensor.grad.data + g
-            tensor.grad = Tensor(g)
+            tensor.grad = Tensor(g.copy())
         else:
             for x, gx in input_gradients(tensor.node, g):
                 if id(x) in reached:
@@ -141,11 +143,14 @@ def _cross_entropy_x(g: Array, p: Array, targets: Array, label_smoothing: float)
     return (p - q) * (g / n)
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    was_enabled = T.is_grad_enabled()
-    T.set_grad_enabled(False)
-    try:
-        yield
-    finally:
+class no_grad:  # noqa: N801 (PyTorch's name)
+    def __enter__(self) -> no_grad:
+        was_enabled = T.is_grad_enabled()
+        self._before.append(was_enabled)
+        T.set_grad_enabled(False)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        was_enabled = self._before[-1]
+        del self._before[-1]
         T.set_grad_enabled(was_enabled)

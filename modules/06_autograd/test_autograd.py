@@ -126,6 +126,13 @@ def test_rule_of_power(exponent: float) -> None:
     rules_agree(tensor.power, positive(2, 3), exponent=exponent)
 
 
+def test_power_of_zero_is_constant() -> None:
+    x = Tensor([0.0, 2.0], requires_grad=True)
+    (rule,) = DERIVATIVES[tensor.power]
+    assert rule is not None
+    assert rule(np.ones(2), x.data**0, x.data, exponent=0).tolist() == [0, 0]
+
+
 def test_rules_accept_numbers_as_constants() -> None:
     rules = DERIVATIVES[tensor.mul]
     assert isinstance(rules, tuple)
@@ -379,6 +386,13 @@ def test_gradients_that_share_an_array_do_not_change_each_other() -> None:
         assert gradient(w).tolist() == [1, 1]
 
 
+def test_each_leaf_gets_an_array_of_its_own() -> None:
+    x, w, g = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0], requires_grad=True), np.ones(2)
+    (x + w).backward(g)
+    for other in (gradient(w), g):
+        assert not np.shares_memory(gradient(x), other)
+
+
 def test_gradient_of_a_single_number_is_one() -> None:
     x = Tensor([3.0], requires_grad=True)
     backward(x * x)
@@ -478,9 +492,12 @@ def test_errors_state_the_problem() -> None:
 # Reductions ---------------------------------------------------------------------------------------------
 
 REDUCTIONS: Ops = {
-    "max": (lambda a: a.max(1), normal(4, 5)),
+    "max": (lambda a: a.max(1).values, normal(4, 5)),
+    "max keepdim": (lambda a: a.max(0, keepdim=True)[0], normal(4, 5)),
+    "amax": (lambda a: a.amax((0, 2)), normal(2, 3, 4)),
+    "amin": (lambda a: a.amin(-1, keepdim=True), normal(2, 3, 4)),
     "max of all": (lambda a: a.max(), normal(4, 5)),
-    "min": (lambda a: a.min(0, keepdim=True), normal(4, 5)),
+    "min": (lambda a: a.min(0, keepdim=True).values, normal(4, 5)),
     "var": (lambda a: a.var(1, keepdim=True), normal(3, 4)),
     "mse": (mse_loss, normal(3, 2), normal(3, 2)),
     "mean of nothing": (lambda a: a[:0].sum() + a.mean(), normal(3)),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinytorch.base.errors import GradientError
-from tinytorch.layers import Parameter
+from tinytorch.inputs.parameters import tensors
 from tinytorch.optimizers import LambdaLR, ParameterGroup
 from tinytorch.optimizers import Optimizer as Given
 from tinytorch.tensor import Array, Tensor
@@ -24,7 +24,7 @@ class Optimizer(Given):
         parameters = [(p, group) for group in self.param_groups for p in group["params"]]
         for i, (parameter, group) in enumerate(parameters):
             if parameter.grad is not None:
-                self.update(parameter.data, parameter.grad.data, self.state[i], self._scratch[i], group)
+                self._update(parameter, self.state[i], self._scratch[i], group)
 
 
 class SGD(Optimizer):
@@ -59,36 +59,30 @@ class Adam(Optimizer):
 
 
 class StepLR(LambdaLR):
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        def factor(t: int) -> float:
-            return gamma ** math.floor(t / step_size)
-
-        super().__init__(optimizer, factor)
+    def _factor(self, t: int) -> float:
+        return self.gamma ** math.floor(t / self.step_size)
 
 
 class CosineLR(LambdaLR):
-    def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0) -> None:
-        def factor(t: int) -> float:
-            if t < warmup:
-                return (t + 1) / (warmup + 1)
-            if t >= total:
-                return final
-            q = (t - warmup) / (total - warmup)
-            return final + (1 - final) * (1 + math.cos(math.pi * q)) / 2
-
-        super().__init__(optimizer, factor)
+    def _factor(self, t: int) -> float:
+        if t < self.warmup:
+            return (t + 1) / (self.warmup + 1)
+        if t >= self.total:
+            return self.final
+        q = (t - self.warmup) / (self.total - self.warmup)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * q)) / 2
 
 
-def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
-    with_gradient = [p for p in parameters if p.grad is not None]
+def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float, error_if_nonfinite: bool = False) -> float:
+    with_gradient = [p for p in tensors("clip_grad_norm_", parameters) if p.grad is not None]
     total = 0.0
     for p in with_gradient:
         g = p.grad.data.astype(np.float64)
         total += float((g * g).sum())
     norm = math.sqrt(total)
-    if not math.isfinite(norm):
+    if not math.isfinite(norm) and error_if_nonfinite:
         raise GradientError(f"clip_grad_norm_: the gradients' norm is {norm}")
-    if norm > max_norm:
+    if math.isfinite(norm) and norm > max_norm:
         for p in with_gradient:
             factor = p.grad.data.dtype.type(max_norm / norm)
             p.grad = Tensor(p.grad.data * factor)

@@ -6,6 +6,7 @@ import math
 
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import NonFiniteError
+from tinytorch.layers import evaluating
 from tinytorch.optimizers import clip_grad_norm_
 from tinytorch.tensor import Array, Tensor
 from tinytorch.training import Batches
@@ -44,7 +45,7 @@ class Trainer(Given):
             if self.scaler is not None:
                 finite = self.scaler.unscale_(self.optimizer)
             if finite and self.clip_norm is not None:
-                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+                clip_grad_norm_(self.optimizer.parameters(), self.clip_norm, error_if_nonfinite=True)
             if self.scaler is not None:
                 self.scaler.step(self.optimizer)
                 self.scaler.update()
@@ -56,12 +57,11 @@ class Trainer(Given):
         return value
 
     def evaluate(self, loader: Batches, split: str = "val") -> dict[str, float]:
-        self.model.eval()
         samples, loss_sum = 0, 0.0
         sums = dict.fromkeys(self.metrics, 0.0)
         for inputs, targets in loader.batches(0):
             n = len(targets)
-            with no_grad(), self.autocast():
+            with evaluating(self.model), no_grad(), self.autocast():
                 outputs = self.model(Tensor(inputs))
                 loss = self.loss(outputs, targets)
             samples += n

@@ -22,7 +22,11 @@ class TensorDataset:
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def __getitem__(self, indices: Array) -> Batch:
+    def __getitem__(self, index: int) -> Batch:
+        sample = [array[index] for array in self.arrays]
+        return tuple(sample)
+
+    def batch_at(self, indices: Array) -> Batch:
         batch = []
         for array in self.arrays:
             batch.append(array[indices])
@@ -50,7 +54,7 @@ class DataLoader:
         while number < len(self):
             first = number * self.batch_size
             last = min(first + self.batch_size, n)
-            batch = self.dataset[order[first:last]]
+            batch = self._batch(order[first:last])
             if self.transform is not None:
                 rng = np.random.default_rng((self.seed, AUGMENTATION, epoch, number))
                 batch = self.transform(batch, rng)

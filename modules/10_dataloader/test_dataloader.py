@@ -16,12 +16,20 @@ def numbers(n: int) -> tt.TensorDataset:
     return tt.TensorDataset(np.arange(n), np.arange(n) * 10)
 
 
+def test_data_set_returns_one_sample() -> None:
+    images, labels = np.arange(24.0).reshape(6, 2, 2), np.arange(6)
+    sample = tt.TensorDataset(images, labels)[4]
+    assert type(sample) is tuple
+    np.testing.assert_array_equal(sample[0], images[4])
+    assert sample[1] == 4
+
+
 def test_data_set_returns_the_samples_at_an_array_of_indices() -> None:
     images, labels = np.arange(24.0).reshape(6, 2, 2), np.arange(6)
     dataset = tt.TensorDataset(images, labels)
     assert len(dataset) == 6
     some = np.array([4, 0, 4])
-    batch = dataset[some]
+    batch = dataset.batch_at(some)
     assert type(batch) is tuple
     np.testing.assert_array_equal(batch[0], images[some])
     np.testing.assert_array_equal(batch[1], labels[some])
@@ -96,14 +104,17 @@ def test_order_augmentation_and_weights_use_separate_random_streams() -> None:
     assert len(set(drawn)) == 4
 
 
-def test_batch_is_fetched_with_one_index() -> None:
+def test_batch_method_is_called_once_for_each_batch() -> None:
     class Counting:
         calls = 0
 
         def __len__(self) -> int:
             return 10
 
-        def __getitem__(self, indices: np.ndarray) -> Batch:
+        def __getitem__(self, index: int) -> Batch:
+            raise AssertionError
+
+        def batch_at(self, indices: np.ndarray) -> Batch:
             self.calls += 1
             return (indices,)
 

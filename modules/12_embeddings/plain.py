@@ -46,8 +46,7 @@ class LearnedPositions:
         self.weight = Parameter(drawn)
 
     def forward(self, x: Tensor) -> Tensor:
-        length = _length(x, self.max_length, "LearnedPositions")
-        return x + self.weight[:length]
+        return x + self.weight[0 : _length(x, self.max_length, "LearnedPositions")]
 
 
 def sinusoids(length: int, width: int) -> Array:

@@ -41,13 +41,14 @@ def _full(x: Operand) -> Operand:
 
 
 class autocast:  # noqa: N801 (PyTorch's name)
-    def __enter__(self) -> None:
+    def __enter__(self) -> autocast:
         if self._enabled:
             policy = _policy(self._dtype, backend.native(self._dtype))
         else:
             policy = None
         before = set_policy(policy)
         self._left.policies.append(before)
+        return self
 
     def __exit__(self, *error: object) -> None:
         before = self._left.policies.pop()

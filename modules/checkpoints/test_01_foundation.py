@@ -34,7 +34,7 @@ def test_patches_are_projected_and_compared() -> None:
     projected = Tensor(raw) @ Tensor(weight) + np.arange(5, dtype=np.float32)  # (N, 4, 5) + (5,)
     expected = raw.astype(np.float64) @ weight + np.arange(5)
     np.testing.assert_allclose(projected.numpy(), expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(projected.max(dim=1).numpy(), expected.max(axis=1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(projected.max(dim=1).values.numpy(), expected.max(axis=1), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose((-projected).min().item(), -expected.max(), rtol=1e-4)
 
 

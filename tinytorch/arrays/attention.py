@@ -19,6 +19,7 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tinytorch.base.errors import ShapeError
+from tinytorch.base.promotion import in_float32, like
 
 
 @lru_cache(maxsize=64)
@@ -105,13 +106,15 @@ def sdpa(q: Array, k: Array, v: Array, causal: bool, mask: Array | None) -> tupl
                          f"expected (..., T, D), with keys and values of the same shape")  # fmt: skip
     if causal and q.shape[-2] != k.shape[-2]:
         raise ShapeError(f"attention: causal with {q.shape[-2]} queries and {k.shape[-2]} keys: expected equal numbers")
-    y = np.empty(q.shape, q.dtype)
-    e, scale = attend(q, k, v, causal, mask, y)
-    return y, (y, e, scale)
+    wide = in_float32(q), in_float32(k), in_float32(v)
+    y = np.empty(q.shape, wide[0].dtype)
+    e, scale = attend(*wide, causal, mask, y)
+    return like(y, q), (y, e, scale)
 
 
 def sdpa_back(g: Array, kept: tuple[Array, Array, Array], q: Array, k: Array, v: Array, **_: object) -> list[Array]:
     """Return the gradients of q, k, and v."""
+    g, q, k, v = in_float32(g), in_float32(q), in_float32(k), in_float32(v)
     out = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     attend_back(g, *kept, q, k, v, out)
     return [*out]
@@ -132,15 +135,16 @@ def joined(y: Array, n_head: int) -> Array:
 
 def packed(qkv: Array, n_head: int, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, Array, Array]]:
     """Return the result of all heads, (B, T, C), for qkv (B, T, 3 C), and what the derivative needs."""
+    given, qkv = qkv, in_float32(qkv)
     b, t, width = qkv.shape
     y = np.empty((b, t, width // 3), qkv.dtype)
     e, scale = attend(*heads(qkv, n_head), causal, mask, joined(y, n_head))
-    return y, (y, e, scale)
+    return like(y, given), (y, e, scale)
 
 
 def packed_back(g: Array, kept: tuple[Array, Array, Array], qkv: Array, n_head: int, **_: object) -> list[Array]:
     """Return the gradient of qkv, in a list."""
-    y, e, scale = kept
+    (y, e, scale), g, qkv = kept, in_float32(g), in_float32(qkv)
     out = np.empty(qkv.shape, qkv.dtype)
     attend_back(joined(g, n_head), joined(y, n_head), e, scale, *heads(qkv, n_head), heads(out, n_head))
     return [out]

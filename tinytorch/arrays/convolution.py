@@ -79,6 +79,67 @@ def _transforms(dtype: np.dtype) -> tuple[Array, Array, Array]:
     return b, g, a
 
 
+# A transform mixes the 36 values of a tile. The rounding error of a large value therefore reaches outputs that do not
+# see it, and so do infinity and NaN. A sample whose largest value is too far above its mean is computed tap by tap
+# instead. In a 3-32-64-128 network and in ResNet-8 on CIFAR-10, the largest input was 62 times the mean, and the
+# largest gradient, which pooling makes sparse, 157 times. At these limits, the error at an output that does not see the
+# value is 5 times Winograd's usual one.
+INPUT_LIMIT, GRADIENT_LIMIT = 64, 256
+
+
+def _uneven(x: Array, limit: int) -> Array:
+    """Return which samples have a value above `limit` times the mean absolute value, or one that is not finite."""
+    sizes = np.abs(x.reshape(len(x), -1))
+    largest, mean = sizes.max(axis=1, initial=0), sizes.sum(axis=1) / max(1, sizes.shape[1])
+    return ~((largest < limit * mean) | (largest == 0))
+
+
+def _without(x: Array, samples: Array) -> Array:
+    """Return a copy of x in which some samples are 0."""
+    x = x.copy()
+    x[samples] = 0
+    return x
+
+
+@cache
+def _inverse(dtype: np.dtype) -> Array:
+    """Return L (9, 36), which gets a kernel back from its tile: L kron(G, G) = 1."""
+    left = np.zeros((3, 6))
+    left[0, 0], left[1, 1:3], left[2, 5] = 4, (-3, 3), 1
+    return np.kron(left, left).astype(dtype)
+
+
+def _taps(x: Array, window: Window) -> list[Array]:
+    """Return nine views (n, OH, OW, C) of padded images: what each place of a 3x3 kernel sees."""
+    (oh, ow), padded = window.positions, pad(x, window.padding)
+    return [padded[:, i : i + oh, j : j + ow] for i in range(3) for j in range(3)]
+
+
+def _tap_by_tap(x: Array, kernels: Array, b: Array | None, window: Window) -> Array:
+    """Compute the same as `winograd_forward`, as nine products."""
+    c, k = kernels.shape[1:]
+    places = (_inverse(x.dtype) @ kernels.reshape(36, -1)).reshape(9, c, k)
+    y = sum(tap @ place for tap, place in zip(_taps(x, window), places, strict=True))
+    return np.asarray(y if b is None else y + b)
+
+
+def _tap_by_tap_backward(
+    g: Array, x: Array, kernels: Array, window: Window, input_gradient: bool
+) -> tuple[Array | None, Array, Array]:
+    """Compute the same as `winograd_backward`."""
+    (c, k), inverse, (ph, pw), (_, height, width, _) = kernels.shape[1:], _inverse(x.dtype), window.padding, x.shape
+    places = (inverse @ kernels.reshape(36, -1)).reshape(9, c, k)
+    rows = g.reshape(-1, k)
+    dplaces = np.stack([tap.reshape(-1, c).T @ rows for tap in _taps(x, window)])
+    dkernels = (inverse.T @ dplaces.reshape(9, -1)).reshape(36, c, k)
+    if not input_gradient:
+        return None, dkernels, rows.sum(axis=0)
+    (oh, ow), padded = window.positions, np.zeros((len(x), height + 2 * ph, width + 2 * pw, c), g.dtype)
+    for place, (i, j) in zip(places, np.ndindex(3, 3), strict=True):
+        padded[:, i : i + oh, j : j + ow] += g @ place.T
+    return padded[:, ph : ph + height, pw : pw + width], dkernels, rows.sum(axis=0)
+
+
 def _tile_counts(window: Window) -> Pair:
     return -(-window.positions[0] // 4), -(-window.positions[1] // 4)
 
@@ -116,7 +177,9 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
 
     def work(begin: int, end: int) -> None:
         for block in blocks(begin, end, step):
-            products = _input_tiles(x[block], window) @ kernels  # (36, tiles, K)
+            uneven = _uneven(x[block], INPUT_LIMIT)
+            even = _without(x[block], uneven) if uneven.any() else x[block]
+            products = _input_tiles(even, window) @ kernels  # (36, tiles, K)
             if b is not None:
                 products[ONE] += b
             tiles = (a @ products.reshape(36, -1)).reshape(4, 4, -1, th, tw, k).transpose(2, 3, 0, 4, 1, 5)
@@ -124,6 +187,8 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
                 y[block].reshape(tiles.shape)[...] = tiles
             else:
                 y[block] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
+            if uneven.any():
+                y[block][uneven] = _tap_by_tap(x[block][uneven], kernels, b, window)
 
     in_parallel(x, work)
     return y
@@ -139,13 +204,23 @@ def winograd_backward(g: Array, x: Array, kernels: Array, window: Window, input_
     def work(begin: int, end: int) -> tuple[Array, Array]:
         dkernels, dbias = np.zeros((36, x.shape[3], k), g.dtype), np.zeros(k, g.dtype)
         for block in blocks(begin, end, step):
-            dy = pad(g[block], (0, 0), (4 * th - oh, 4 * tw - ow)).reshape(-1, th, 4, tw, 4, k)
+            g_block, x_block = g[block], x[block]
+            uneven = _uneven(g_block, GRADIENT_LIMIT) | _uneven(x_block, INPUT_LIMIT)
+            if uneven.any():
+                g_block, x_block = _without(g_block, uneven), _without(x_block, uneven)
+            dy = pad(g_block, (0, 0), (4 * th - oh, 4 * tw - ow)).reshape(-1, th, 4, tw, 4, k)
             dproducts = (a.T @ dy.transpose(2, 4, 0, 1, 3, 5).reshape(16, -1)).reshape(36, -1, k)  # A dy A^T
             dbias += sum_channels(dproducts[ONE])
-            dkernels += _input_tiles(x[block], window).transpose(0, 2, 1) @ dproducts
+            dkernels += _input_tiles(x_block, window).transpose(0, 2, 1) @ dproducts
             if dx is not None:
                 dtiles = b.T @ (dproducts @ kernels.transpose(0, 2, 1)).reshape(36, -1)
                 dx[block] = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
+            if uneven.any():
+                rest = _tap_by_tap_backward(g[block][uneven], x[block][uneven], kernels, window, input_gradient)
+                dkernels += rest[1]
+                dbias += rest[2]
+                if dx is not None:
+                    dx[block][uneven] = rest[0]
         return dkernels, dbias
 
     dkernels, dbias = sum_parts(in_parallel(x, work))

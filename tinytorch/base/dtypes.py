@@ -31,13 +31,9 @@ def to_float32(x: Array) -> Array:
     return x.astype(np.float32, copy=False)
 
 
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the dtype with a given name, including bfloat16, which NumPy does not define."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+def numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return np.dtype(dtype); the name may also be "bfloat16", which NumPy accepts only after ml_dtypes is imported."""
+    return bfloat16() if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype)
 
 
 def lowest(dtype: Any) -> float:

@@ -8,6 +8,7 @@ TinyTorchError
 ├── DataError (RuntimeError)       a data set that is missing, truncated, or corrupt
 ├── CheckError (ValueError)        a result that a check refuses; `code` says which check
 └── SettingError (ValueError)      an argument that is out of range
+    └── InputTypeError (TypeError)     an argument of the wrong type
 """
 
 from typing import NoReturn
@@ -59,6 +60,10 @@ class CheckError(TinyTorchError, ValueError):
 
 class SettingError(TinyTorchError, ValueError):
     """An argument that is not allowed."""
+
+
+class InputTypeError(SettingError, TypeError):
+    """An argument of the wrong type, e.g. one tensor where a list of tensors is expected."""
 
 
 def yours(name: str) -> NoReturn:

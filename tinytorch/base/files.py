@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinytorch.base.dtypes import bfloat16
 from tinytorch.base.errors import StateError
 
 ABANDONED_SECONDS = 3600  # no write takes this long
@@ -67,8 +68,10 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
 
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return arrays, dict(file.metadata() or {})
+            names = list(file.keys())
+            if any(file.get_slice(name).get_dtype() == "BF16" for name in names):
+                bfloat16()  # NumPy accepts the dtype's name only after ml_dtypes is imported
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError:
         raise StateError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:

@@ -33,6 +33,7 @@ from tinytorch.arrays import convolution as cv
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.arrays.windows import Gradients, Window, channels_first, channels_last
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative, unbroadcast
+from tinytorch.graph.reads import reads, reads_as
 from tinytorch.tensor import Array, Op, is_floating
 
 # How a convolution is computed in float32: the functions that arrange the weights, run the forward pass, run the
@@ -91,9 +92,12 @@ wide_ = Op("float32", lambda x: widen(x))
 derivative(half_, lambda g, y, x, dtype: widen(g))
 derivative(half_images_, lambda g, y, x, dtype: widen(g))
 derivative(wide_, lambda g, y, x: narrow(g, x.dtype))
+for _op in (half_, half_images_, wide_):
+    reads(_op, ())
 
 master_ = Op("master weight", lambda w, groups=1: w)  # the convolution arranges the weight itself
 derivative(master_, lambda g, y, w, groups=1: g)
+reads(master_, ())
 
 
 # Operations that compute in float32 -------------------------------------------------------------------
@@ -136,6 +140,7 @@ def _widened(op: Op, inside: Callable[[Any], Any], dtype_of: Callable[[tuple[Any
         derivative(new, *(rule and _one(rule, i, inside) for i, rule in enumerate(rules)))
     else:
         joint_derivative(new, _all(rules, inside))
+    reads_as(new, op)
     return new
 
 
@@ -192,4 +197,5 @@ def half_convolution(op: Op, dtype: np.dtype) -> Op:
 
     new = Op(op.name, forward)
     joint_derivative(new, rule)
+    reads_as(new, op)
     return new

@@ -15,6 +15,7 @@ import numpy as np
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.arrays.windows import Gradients, Window, channels_first, channels_last
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative
+from tinytorch.graph.reads import reads_as
 from tinytorch.half.by_float32 import widen
 from tinytorch.native import bf16
 from tinytorch.native.library import UnsupportedError
@@ -60,6 +61,7 @@ def _first(slow: Op, forward: Callable[..., tuple[Array, Any]], *rules: Rule) ->
         derivative(new, *map(choose, rules, slow_rules))
     else:
         joint_derivative(new, choose(rules[0], slow_rules))
+    reads_as(new, slow)
     return new
 
 

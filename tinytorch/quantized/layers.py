@@ -35,6 +35,28 @@ from tinytorch.tensor import Array, Op, Tensor, apply
 MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # products of any uint8 and int8 values whose sum fits into int32
 
 
+class IntegerWeight(Tensor):
+    """An int8 weight whose operations compute with the floats that it stands for, weight_scale[c] weight[c].
+
+    So `x @ layer.weight.T` is correct in a model that was written for the float layer. `data` and `numpy()` are the
+    integers, which a state_dict contains and kernels read.
+
+    Attributes:
+        scale: the layer's weight_scale, float32 (out,), or None while the layer is being built.
+    """
+
+    __slots__ = ("scale",)
+
+    def __init__(self, integers: Array) -> None:
+        super().__init__(integers)
+        self.scale: Tensor | None = None
+
+    def operand(self) -> Array:
+        if self.scale is None:
+            return self.data
+        return self.data * self.scale.data.reshape(-1, *[1] * (self.data.ndim - 1))
+
+
 class QuantizedLayer(Module):
     """Base class of the quantized linear and convolution layers.
 
@@ -48,7 +70,8 @@ class QuantizedLayer(Module):
         output_dtype: "uint8" or "int8" for integers with `output_scale`; None for float32.
         relu: apply ReLU before the output is rounded or returned.
 
-    Buffers: weight int8, weight_scale float32 (out,), bias float32 (out,), input_scale and output_scale float32 ().
+    Buffers: weight int8 (see `IntegerWeight`), weight_scale float32 (out,), bias float32 (out,), input_scale and
+        output_scale float32 ().
 
     Raises:
         SettingError: a dtype is not one of these, or a sum has so many products that it might not fit into int32.
@@ -65,16 +88,23 @@ class QuantizedLayer(Module):
             raise SettingError(f"{name}: input {input_dtype}, output {output_dtype}: expected uint8, int8, or None, "
                                f"and no integer output for a dynamic layer")  # fmt: skip
         self.input_dtype, self.output_dtype, self.relu = input_dtype, output_dtype, relu
-        self.weight = Tensor(np.zeros(shape, np.int8))
+        self.weight = IntegerWeight(np.zeros(shape, np.int8))
         self.weight_scale = Tensor(np.ones(shape[0], np.float32))
         self.bias = Tensor(np.zeros(shape[0], np.float32)) if bias else None
         self.input_scale = Tensor(np.ones((), np.float32)) if input_dtype else None
         self.output_scale = Tensor(np.ones((), np.float32)) if output_dtype else None
         self._prepared: tuple[tuple[object, ...], Any] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Let the weight know its scale, whichever is set first."""
+        super().__setattr__(name, value)
+        held = vars(self)
+        if name in ("weight", "weight_scale") and isinstance(held.get("weight"), IntegerWeight):
+            held["weight"].scale = held.get("weight_scale")
+
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Leave out the prepared kernel, whose native memory cannot be copied. A copy prepares its weights again."""
-        return {**vars(self), "_prepared": None}
+        return {**vars(self), "_prepared": None}, {"_buffers": self._buffers}
 
     def forward(self, x: Tensor) -> Tensor:
         return apply(Op(type(self).__name__, self.outputs), x)

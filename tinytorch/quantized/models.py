@@ -161,7 +161,7 @@ def _chain(layers: Iterable[Callable[[Tensor], Tensor]], uses: Counter[int]) -> 
 def _link(first: QuantizedLayer, second: QuantizedLayer) -> None:
     if first.input_scale is not None and second.input_scale is not None:
         first.output_dtype = second.input_dtype
-        first.output_scale = Tensor(second.input_scale.data.copy())
+        first.register_buffer("output_scale", Tensor(second.input_scale.data.copy()))
 
 
 def prepare_qat(model: Module, bits: int = 8) -> Module:

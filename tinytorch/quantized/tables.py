@@ -8,7 +8,7 @@ from tinytorch.base.errors import ShapeError
 from tinytorch.embeddings import checked_tokens
 from tinytorch.layers import Module
 from tinytorch.quantized.layers import QuantizedLinear
-from tinytorch.tensor import Array, Tensor
+from tinytorch.tensor import Array, Tensor, as_tensor
 
 
 class QuantizedEmbedding(Module):
@@ -21,6 +21,11 @@ class QuantizedEmbedding(Module):
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.rows = QuantizedLinear(embedding_dim, num_embeddings, bias=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows as floats, computed at each access, for callers that read the weight of an `Embedding`."""
+        return Tensor(self.rows.weight.operand())
 
     def forward(self, tokens: Tensor | Array) -> Tensor:
         indices = checked_tokens(tokens, self.num_embeddings)
@@ -50,6 +55,7 @@ class QuantizedPositions(Module):
         return Tensor(self.rows.data * self.weight_scale.data[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
         if x.ndim < 2 or x.shape[-2] > self.max_length or x.shape[-1] != self.embedding_dim:
             raise ShapeError(f"QuantizedPositions: input of shape {x.shape}: expected (..., T, {self.embedding_dim}) "
                              f"with T up to {self.max_length}")  # fmt: skip

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinytorch.base.dtypes import numpy_dtype
 from tinytorch.base.errors import SettingError, StateError
 from tinytorch.caching import KVCache
 from tinytorch.layers import Module, Parameter
+from tinytorch.quantized.layers import IntegerWeight
 from tinytorch.saved.document import (
     PARTS_OF,
     Document,
@@ -30,7 +33,7 @@ from tinytorch.saved.folder import (
     read_both,
     stored_arrays,
 )
-from tinytorch.saved.kinds import PlannedLayer
+from tinytorch.saved.kinds import PlannedLayer, TensorSpec
 from tinytorch.saved.packing import unpack_array
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
@@ -109,7 +112,7 @@ def _tensors(content: bytes, saved: Document) -> dict[str, Tensor]:
         encoding, spec = saved.encodings.get(name), saved.specs[name]
         array = _unpack(name, arrays, encoding) if encoding else arrays[0]
         check_values(name, array, spec)
-        tensors[name] = _tensor(array, spec.trained)
+        tensors[name] = _tensor(array, _class_of(name, spec, array))
     return tensors | {name: tensors[first] for name, first in saved.shared.items()}
 
 
@@ -133,10 +136,18 @@ def _unpack(name: str, arrays: list[Array], entry: Mapping[str, Any]) -> Array:
         raise StateError(f"{name}: {error}") from None
 
 
-def _tensor(array: Array, trained: bool) -> Tensor:
+def _class_of(name: str, spec: TensorSpec, array: Array) -> type[Tensor]:
+    if spec.trained:
+        return Parameter
+    return IntegerWeight if array.dtype == np.int8 and name.rpartition(".")[2] == "weight" else Tensor
+
+
+def _tensor(array: Array, made: type[Tensor]) -> Tensor:
     """Wrap the array in a leaf tensor. Tensor's constructor would reject bfloat16, which is not a float for NumPy."""
-    tensor = Parameter.__new__(Parameter) if trained else Tensor.__new__(Tensor)
-    tensor.data, tensor.grad, tensor.node, tensor.requires_grad = array, None, None, trained
+    tensor = made.__new__(made)
+    if isinstance(tensor, IntegerWeight):
+        tensor.scale = None  # set by its layer
+    tensor.data, tensor.grad, tensor.node, tensor.requires_grad = array, None, None, made is Parameter
     return tensor
 
 
@@ -152,4 +163,6 @@ def _build(node: PlannedLayer, tensors: Mapping[str, Tensor]) -> Any:
     layer: Any = object.__new__(kind.make)
     for name in kind.attributes:
         setattr(layer, name, values[name])
+    if isinstance(layer, Module):
+        layer.note_buffers()
     return layer

@@ -298,5 +298,10 @@ NAMES: dict[Any, str] = {kind.make: name for name, kind in KINDS.items()}
 
 
 def kind_name(thing: object) -> str | None:
-    """Return the name of a layer's or function's row; None if it has none. A subclass does not count as its base."""
-    return NAMES.get(thing if isinstance(thing, FunctionType) else type(thing))
+    """Return the name of a layer's or function's row; None if it has none.
+
+    A subclass does not count as its base, unless it says so itself: `nn.ReLU` is saved as the course's ReLU.
+    """
+    if isinstance(thing, FunctionType):
+        return NAMES.get(thing)
+    return NAMES.get(vars(type(thing)).get("saved_as", type(thing)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tinytorch.layers import Module
 from tinytorch.tensor import Tensor
@@ -53,13 +54,27 @@ def replaced(model: Module, make: Callable[[Module], Module]) -> Module:
             made[id(part)] = part, new
             if new is part:
                 for name, value in list(vars(part).items()):
-                    if isinstance(value, Module):
-                        setattr(part, name, visit(value))
-                    elif isinstance(value, list):
-                        value[:] = [visit(entry) if isinstance(entry, Module) else entry for entry in value]
-                    elif isinstance(value, tuple):
-                        parts = tuple(visit(entry) if isinstance(entry, Module) else entry for entry in value)
-                        setattr(part, name, parts)
+                    if (now := _mapped(value, visit)) is not value:
+                        setattr(part, name, now)
         return made[id(part)][1]
 
     return visit(model)
+
+
+def _mapped(value: Any, visit: Callable[[Module], Module], above: tuple[int, ...] = ()) -> Any:
+    """Return visit(value) for a module. Replace the modules in a list, tuple, or dict, at any depth, by their own."""
+    if isinstance(value, Module):
+        return visit(value)
+    if id(value) in above or not isinstance(value, (list, tuple, dict)):
+        return value
+    entries = value.values() if isinstance(value, dict) else value
+    parts = [_mapped(entry, visit, (*above, id(value))) for entry in entries]
+    if all(new is old for new, old in zip(parts, entries, strict=True)):
+        return value
+    if isinstance(value, dict):
+        value.update(zip(value, parts, strict=True))
+    elif isinstance(value, list):
+        value[:] = parts
+    else:
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value

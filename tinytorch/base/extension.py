@@ -1,0 +1,388 @@
+"""What tensors and modules offer beyond the course, found on first use.
+
+The course's `Tensor` and `Module` inherit from two classes of this file. Their methods are placeholders: the first use
+imports the file that defines the function and puts it in the placeholder's place. So `import tinytorch` pays for none
+of them, and a file of the course contains only what it teaches.
+
+The course's own methods also accept NumPy's names `axis` and `keepdims`, and PyTorch's longer signatures: see the end
+of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# The methods of tensors, by the file of `tinytorch.ops` that defines them
+TENSOR_METHODS = {
+    "conversion": (
+        "__array_ufunc__ __format__ __index__ __int__ bfloat16 bool byte cpu cuda data_ptr device double element_size "
+        "float half int is_cuda is_floating_point long short tolist type type_as"
+    ),
+    "inplace": (
+        "__iadd__ __imul__ __ipow__ __isub__ __itruediv__ __setitem__ abs_ add_ addcdiv_ addcmul_ bernoulli_ clamp_ "
+        "clamp_max_ clamp_min_ copy_ cos_ detach_ div_ exp_ exponential_ fill_ floor_ index_add_ index_copy_ "
+        "index_fill_ lerp_ log_ masked_fill_ mul_ neg_ normal_ pow_ random_ reciprocal_ relu_ requires_grad_ round_ "
+        "rsqrt_ scatter_ scatter_add_ sigmoid_ sin_ sqrt_ square_ squeeze_ sub_ t_ tanh_ tril_ triu_ "
+        "uniform_ unsqueeze_ zero_"
+    ),
+    "elementwise": (
+        "__and__ __floordiv__ __invert__ __mod__ __or__ __rand__ __rfloordiv__ __rmod__ __ror__ __rpow__ __rxor__ "
+        "__xor__ acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp "
+        "clamp_max clamp_min clip cos cosh div divide eq erf erfc exp2 expm1 floor floor_divide fmod frac ge gt "
+        "isfinite isinf isnan le lerp log10 log1p log2 log_softmax logaddexp logical_and logical_not logical_or "
+        "logical_xor lt minimum mul multiply ne neg negative pow reciprocal relu remainder round rsqrt sigmoid sign "
+        "sin sinh softmax square sub subtract tan tanh true_divide trunc"
+    ),
+    "reductions": (
+        "all allclose amax amin any argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
+        "logsumexp median nansum nonzero norm prod sort std topk unique"
+    ),
+    "shapes": (
+        "broadcast_to chunk clone contiguous diag diagonal dim expand_as flip is_contiguous mH mT "
+        "moveaxis movedim narrow new_empty new_full new_ones new_tensor new_zeros ravel repeat repeat_interleave "
+        "reshape_as roll select size split stride swapaxes swapdims t tensor_split tile tril triu unbind unflatten "
+        "unfold view view_as"
+    ),
+    "indexing": (
+        "gather index_add index_copy index_fill index_select isin masked_fill masked_select scatter scatter_add take "
+        "take_along_dim where"
+    ),
+    "products": "addmm baddbmm bmm cdist dot inner matmul mm mv outer trace",
+    "creation": "bernoulli multinomial",
+    "hooks": "grad_fn register_hook retain_grad retains_grad",
+}  # fmt: skip
+
+# The methods of modules, by the file of `tinytorch.nn` that defines them
+MODULE_METHODS = {
+    "modules": (
+        "__repr__ _call_with_hooks add_module apply bfloat16 buffers children cpu cuda double extra_repr float "
+        "get_buffer get_parameter get_submodule half named_buffers register_forward_hook "
+        "register_forward_pre_hook register_module register_parameter requires_grad_ to type"
+    ),
+}
+
+
+Method = Callable[..., Any]
+
+
+class Later:
+    """A method that is imported on first use, from `tinytorch.PACKAGE.FILE`, and then takes this object's place."""
+
+    def __init__(self, owner: type, name: str, file: str) -> None:
+        self.owner, self.name, self.file = owner, name, file
+
+    def __get__(self, instance: Any, kind: type) -> Any:
+        try:
+            found = vars(import_module(self.file))["METHODS"][self.name]
+        except ImportError as error:
+            return _missing(self.name, instance, kind, error)
+        setattr(self.owner, self.name, found)
+        return found.__get__(instance, kind) if hasattr(found, "__get__") else found
+
+
+def _missing(name: str, instance: Any, kind: type, error: ImportError) -> Any:
+    """Return what Python has for a method whose file needs a later module of the course: see tito/overlay.py.
+
+    Raises:
+        AttributeError: Python has nothing.
+    """
+    if name == "__array_ufunc__":
+        return None  # `array + tensor` calls Tensor.__radd__, not NumPy
+    if name in ("__format__", "__repr__"):
+        return getattr(object, name).__get__(instance, kind)
+    if name.startswith(("__i", "__r")) and name not in ("__int__", "__index__", "__invert__"):
+        return lambda other: NotImplemented  # `x += y` calls __add__
+    raise AttributeError(f"{kind.__name__}.{name} is not available: {error}") from error
+
+
+class TensorExtension:
+    """Base class of `Tensor`: the methods of `TENSOR_METHODS`, and longer signatures for the course's own methods."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, TENSOR_LONGER)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __and__(self, other: Any) -> Any: ...
+        def __or__(self, other: Any) -> Any: ...
+        def __xor__(self, other: Any) -> Any: ...
+        def __invert__(self) -> Any: ...
+        def __floordiv__(self, other: Any) -> Any: ...
+        def __rfloordiv__(self, other: Any) -> Any: ...
+        def __mod__(self, other: Any) -> Any: ...
+        def __rmod__(self, other: Any) -> Any: ...
+        def __rpow__(self, other: Any) -> Any: ...
+        def __int__(self) -> int: ...
+        def __index__(self) -> int: ...
+
+
+class ModuleExtension:
+    """Base class of `Module`: the methods of `MODULE_METHODS`, and longer signatures, as for tensors.
+
+    The slot keeps the names of a module's buffers out of `vars(module)`, which is what `__init__` set. It is here,
+    because a class with slots of its own reads all its attributes more slowly: 4% of one image.
+    """
+
+    __slots__ = ("_buffers",)
+    _buffers: dict[str, bool]  # name -> whether the tensor belongs to the state_dict
+    _hooks: dict[str, list[Any]] | None = None  # what to call before and after forward
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, MODULE_LONGER)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class OptimizerExtension:
+    """Base class of `Optimizer`: its text and `add_param_group`, and longer signatures."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _lengthen(cls, OPTIMIZER_LONGER)
+        if OptimizerExtension in cls.__bases__:
+            _lengthen(cls, {"__init__": _keep_defaults})
+
+    if TYPE_CHECKING:
+        defaults: dict[str, Any]
+
+        def add_param_group(self, group: dict[str, Any]) -> None: ...
+
+
+class LoaderExtension:
+    """Base class of `DataLoader`: its text."""
+
+    __slots__ = ()
+
+
+def _lengthen(cls: type, longer: dict[str, Callable[[Method], Method]]) -> None:
+    """Replace the methods that the class defines itself by ones with longer signatures, which call them."""
+    for name, lengthen in longer.items():
+        if name in vars(cls):
+            original = vars(cls)[name]
+            setattr(cls, name, update_wrapper(lengthen(original), original))
+
+
+def _lend(owner: type, package: str, methods: dict[str, str]) -> None:
+    for file, names in methods.items():
+        for name in names.split():
+            setattr(owner, name, Later(owner, name, f"tinytorch.{package}.{file}"))
+
+
+_lend(TensorExtension, "ops", TENSOR_METHODS)
+_lend(ModuleExtension, "nn", MODULE_METHODS)
+_lend(OptimizerExtension, "optim", {"groups": "__repr__ add_param_group"})
+_lend(LoaderExtension, "utils", {"text": "__repr__"})
+
+
+# Longer signatures ------------------------------------------------------------------------------------
+
+
+def _reduction(original: Method) -> Method:
+    """Accept `axis` for `dim` and `keepdims` for `keepdim`, and what NumPy passes from `np.sum(t)`: dtype and out."""
+
+    def method(self: Any, *given: Any, **named: Any) -> Any:
+        if named:
+            if "axis" in named:
+                named["dim"] = named.pop("axis")
+            if "keepdims" in named:
+                named["keepdim"] = named.pop("keepdims")
+            if named.pop("out", None) is not None:
+                raise TypeError(f"{original.__name__}: out= is not supported; assign the result instead")
+            if (dtype := named.pop("dtype", None)) is not None:
+                return original(self.to(dtype), *given, **named)
+        if given and type(given[0]) is list:
+            given = (tuple(given[0]), *given[1:])
+        return original(self, *given, **named)
+
+    return method
+
+
+def _var(original: Method) -> Method:
+    """Accept PyTorch's `unbiased` and NumPy's `ddof` for `correction`."""
+    shorter = _reduction(original)
+
+    def method(self: Any, dim: Any = None, *given: Any, **named: Any) -> Any:
+        if isinstance(dim, bool):  # var(False): PyTorch's older signature
+            dim, named["correction"] = None, int(dim)
+        if "unbiased" in named:
+            named["correction"] = int(named.pop("unbiased"))
+        if "ddof" in named:
+            named["correction"] = named.pop("ddof")
+        return shorter(self, *given, **named) if "axis" in named else shorter(self, dim, *given, **named)
+
+    return method
+
+
+def _argmax(original: Method) -> Method:
+    def method(self: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+        dim = axis if dim is None else dim
+        found = original(self, dim)
+        if not (keepdim or keepdims):
+            return found
+        return found.reshape((1,) * self.ndim) if dim is None else found.unsqueeze(dim)
+
+    return method
+
+
+def _flatten(original: Method) -> Method:
+    def method(self: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+        n = self.ndim
+        if end_dim in (-1, n - 1):
+            return original(self, start_dim + n if start_dim < 0 else start_dim)
+        start, end = range(n)[start_dim], range(n)[end_dim]
+        return self.reshape((*self.shape[:start], -1, *self.shape[end + 1 :]))
+
+    return method
+
+
+def _expand(original: Method) -> Method:
+    """Accept -1 for a size that stays."""
+
+    def method(self: Any, *shape: Any) -> Any:
+        sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        if -1 in sizes:
+            new = len(sizes) - self.ndim
+            sizes = tuple(self.shape[i - new] if size == -1 and i >= new else size for i, size in enumerate(sizes))
+        return original(self, *sizes)
+
+    return method
+
+
+def _squeeze(original: Method) -> Method:
+    """Without a dimension, remove every dimension of size 1; with several, remove those."""
+
+    def method(self: Any, dim: Any = None) -> Any:
+        if isinstance(dim, int):
+            return original(self, dim)
+        if dim is not None and not isinstance(dim, tuple | list):
+            return original(self, dim)
+        dims = range(self.ndim) if dim is None else [range(self.ndim)[i] for i in dim]
+        return self.reshape(tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in dims))
+
+    return method
+
+
+def _to(original: Method) -> Method:
+    """Accept a device, a device and a dtype, or another tensor, as PyTorch does."""
+
+    def method(self: Any, *given: Any, **named: Any) -> Any:
+        if len(given) == 1 and not named and hasattr(given[0], "newbyteorder"):  # a NumPy dtype
+            return original(self, given[0])
+        from tinytorch.base.devices import target
+
+        dtype = target(*given, **named)
+        return self if dtype is None or dtype == self.dtype else original(self, dtype)
+
+    return method
+
+
+def _zero_grad(original: Method) -> Method:
+    """Accept PyTorch's set_to_none; False sets the gradients to zero instead."""
+
+    def method(self: Any, set_to_none: bool = True) -> None:
+        if set_to_none:
+            original(self)
+        else:
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = type(parameter.grad)(parameter.grad.data * 0)
+
+    return method
+
+
+def _step(original: Method) -> Method:
+    """Accept a closure that computes the loss again, and return its result."""
+
+    def method(self: Any, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None if closure is None else closure()
+        original(self)
+        return loss
+
+    return method
+
+
+def _keep_defaults(original: Method) -> Method:
+    """Keep the defaults of the settings, which a group that is added later gets, too."""
+
+    def method(self: Any, parameters: Any, **defaults: Any) -> None:
+        self.defaults = defaults
+        original(self, parameters, **defaults)
+
+    return method
+
+
+def _load_state_dict(original: Method) -> Method:
+    """Accept PyTorch's `strict`, and the prefixes and buffers of `inputs.states`; return the names that did not fit."""
+
+    def method(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
+        prepared = import_module("tinytorch.inputs.states").prepared(self, state, strict)
+        original(self, prepared.state)
+        return prepared.keys
+
+    return method
+
+
+class Parameters(list[Any]):
+    """The parameters of a module: a list, of which `next()` returns one after the other, as of PyTorch's iterator."""
+
+    place = 0
+
+    def __next__(self) -> Any:
+        if self.place >= len(self):
+            raise StopIteration
+        self.place += 1
+        return self[self.place - 1]
+
+
+def _parameters(original: Method) -> Method:
+    """Accept PyTorch's `recurse`: False returns only the module's own parameters."""
+
+    def method(self: Any, recurse: bool = True) -> Any:
+        if recurse:
+            return Parameters(original(self))
+        return Parameters(value for _, value in self._held() if getattr(value, "requires_grad", False))
+
+    return method
+
+
+def _named_parameters(original: Method) -> Method:
+    """Accept PyTorch's `prefix` and `recurse`."""
+
+    def method(self: Any, prefix: str = "", recurse: bool = True) -> Any:
+        own = None if recurse else {id(p) for p in self.parameters(recurse=False)}
+        for name, value in original(self):
+            if own is None or id(value) in own:
+                yield f"{prefix}.{name}" if prefix else name, value
+
+    return method
+
+
+MODULE_LONGER: dict[str, Callable[[Method], Method]] = {
+    "zero_grad": _zero_grad,
+    "load_state_dict": _load_state_dict,
+    "named_parameters": _named_parameters,
+    "parameters": _parameters,
+}
+OPTIMIZER_LONGER: dict[str, Callable[[Method], Method]] = {"zero_grad": _zero_grad, "step": _step}
+TENSOR_LONGER: dict[str, Callable[[Method], Method]] = {
+    **dict.fromkeys(("sum", "mean", "max", "min", "amax", "amin"), _reduction),
+    "var": _var,
+    "argmax": _argmax,
+    "flatten": _flatten,
+    "expand": _expand,
+    "squeeze": _squeeze,
+    "to": _to,
+}
