@@ -105,8 +105,25 @@ def _names(hint: Any) -> Iterator[str]:
         yield getattr(get_origin(hint) or hint, "__name__", str(hint)).replace("ndarray", "array")
 
 
-def in_words(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return the function with errors in words for arguments of the wrong type."""
+def _refused(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> InputTypeError:
+    """Return the error for arguments whose types fit, but that the function is not defined for together."""
+    given = [_with_shape(x) for x in args] + [f"{name}={_with_shape(x)}" for name, x in kwargs.items()]
+    return InputTypeError(f"{function.__name__}: not defined for {', '.join(given) or 'no arguments'}: "
+                          f"see help(tinytorch.{function.__name__})")  # fmt: skip
+
+
+def _with_shape(x: Any) -> str:
+    shape = getattr(x, "shape", None)
+    return f"{described(x)} of shape {shape}" if isinstance(shape, tuple) and shape else described(x)
+
+
+def in_words(function: Callable[..., Result], *, all_errors: bool = False) -> Callable[..., Result]:
+    """Return the function with errors in words for arguments of the wrong type.
+
+    Args:
+        function: the function.
+        all_errors: also replace raw errors that no annotation explains. The function must not call the user's code.
+    """
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Result:
@@ -115,7 +132,8 @@ def in_words(function: Callable[..., Result]) -> Callable[..., Result]:
         except TinyTorchError:
             raise
         except RAW as error:
-            raise explained(function, args, kwargs) or error from None
+            refused = _refused(function, args, kwargs) if all_errors else error
+            raise explained(function, args, kwargs) or refused from None
 
     return checked
 
@@ -132,7 +150,7 @@ def public(module: types.ModuleType, name: str) -> Any:
         if isinstance(init, types.FunctionType) and not hasattr(init, "__wrapped__"):
             setattr(value, "__init__", in_words(init))  # noqa: B010 (mypy refuses to assign to __init__)
     elif isinstance(value, types.FunctionType) and not hasattr(value, "__wrapped__"):
-        value = in_words(value)
+        value = in_words(value, all_errors=module.__name__.startswith("tinytorch.ops."))
         setattr(module, name, value)
     return value
 

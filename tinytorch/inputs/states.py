@@ -31,6 +31,8 @@ def prepared(module: Module, state: Mapping[str, Any], strict: bool) -> Prepared
 
     Unless strict, names that the module lacks are left out, and tensors that the state lacks keep their values.
     """
+    if strict and not any(name.startswith(PREFIXES) or name.endswith(MASKS) for name in state):
+        return Prepared(state, Keys([], []))
     own = module.state_dict()
     for prefix in PREFIXES * 2:
         if state and all(name.startswith(prefix) for name in state) and not any(n.startswith(prefix) for n in own):

@@ -138,5 +138,5 @@ def rename_all(names: str, space: dict[str, Any]) -> dict[str, Any]:
     """Give those of the functions in a module that have a `dim` NumPy's names as well; return all of them by name."""
     for name in names.split():
         if "dim" in space[name].__code__.co_varnames[: space[name].__code__.co_argcount]:
-            space[name] = numpy_names(in_words(space[name]))
+            space[name] = numpy_names(in_words(space[name], all_errors=True))
     return {name: space[name] for name in names.split()}

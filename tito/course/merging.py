@@ -96,10 +96,11 @@ def _changed(own: Source, before: Source, handled: set[str]) -> list[str]:
 
 
 def _functions(source: Source) -> list[tuple[str, ast.AST]]:
-    found: list[tuple[str, ast.AST]] = []
+    """Return the functions and methods with their dotted names; of several with one name the last: see `@overload`."""
+    found: dict[str, ast.AST] = {}
     for node in source.tree.body:
         if isinstance(node, Function):
-            found.append((node.name, node))
+            found[node.name] = node
         elif isinstance(node, ast.ClassDef):
-            found += [(f"{node.name}.{one.name}", one) for one in node.body if isinstance(one, Function)]
-    return found
+            found |= {f"{node.name}.{one.name}": one for one in node.body if isinstance(one, Function)}
+    return list(found.items())
