@@ -50,7 +50,32 @@ MESSAGES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tt.Conv2d(1, 1, 1)(None), InputTypeError, r"^Tensor: data is None: expected numbers"),
     (lambda: tt.Linear("a", 2), InputTypeError, r"^Linear: in_features is 'a': expected int$"),
     (lambda: tt.DataLoader(3), InputTypeError, r"^DataLoader: dataset is 3: expected Dataset$"),
-    (lambda: tt.zeros(None), InputTypeError, r"^size is None: expected int$"),
+    (lambda: tt.zeros(None), InputTypeError, r"^zeros: shape is None: expected int$"),
+    (lambda: tt.ones([2, None]), InputTypeError, r"^ones: shape is a list that contains None: expected integers$"),
+    (lambda: tt.rand(2.5), InputTypeError, r"^rand: shape is 2\.5: expected int$"),
+    (lambda: tt.zeros(2, -1), SettingError, r"^zeros: shape \(2, -1\): expected sizes of at least 0$"),
+    (lambda: tt.full(2, [1, 2]), InputTypeError, r"^full: value is a list of shape \(2,\): expected one number$"),
+    (lambda: tt.finfo(np.int8), InputTypeError, r"^finfo: dtype is int8: .*; for integers, use iinfo$"),
+    (lambda: tt.iinfo(np.float32), InputTypeError, r"^iinfo: dtype is float32: .*; for floating point, use finfo$"),
+    (lambda: tt.iinfo([None]), InputTypeError, r"^dtype is a list: expected one such as np\.float32$"),
+    (lambda: X // tt.ones(2), ShapeError, r"^floor_divide: shapes \(2, 3\) and \(2,\) are incompatible$"),
+    (lambda: X.isclose(tt.ones(2)), ShapeError, r"^isclose: shapes \(2, 3\) and \(2,\) are incompatible$"),
+    (lambda: X.clamp(tt.ones(2)), ShapeError, r"^clamp: shapes \(2, 3\) and \(2,\) are incompatible$"),
+    (lambda: X.logsumexp([None]), InputTypeError, r"^logsumexp: dim is None: expected an integer$"),
+    (lambda: tt.Size(3), InputTypeError, r"^Size: sizes is 3: expected integers$"),
+    (lambda: X.repeat_interleave([0.5]), InputTypeError, r"^repeat_interleave: repeats is a list: expected integers$"),
+    (
+        lambda: X.repeat_interleave([1, 2], 1),
+        ShapeError,
+        r"^repeat_interleave: repeats of shape .*: .* 3, the size",
+    ),
+    (lambda: X.repeat_interleave(-1), SettingError, r"^repeat_interleave: -1 repeats: expected at least 0$"),
+    (lambda: X.split(["a"]), InputTypeError, r"^split: split_size is a list that contains 'a': expected integers$"),
+    (lambda: X.tensor_split(0), SettingError, r"^tensor_split: 0 parts: expected at least 1$"),
+    *(
+        (lambda name=name: getattr(X, name)(5), ShapeError, rf"^{name}: dimension 5 of a tensor with 2 dimension")
+        for name in ("all", "any", "argmin", "count_nonzero", "median", "nansum")
+    ),
 ]
 
 

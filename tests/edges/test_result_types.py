@@ -138,3 +138,20 @@ def test_dropout_of_integers_scales_them_in_float32() -> None:
 def test_integers_without_a_common_dtype_are_refused() -> None:
     with pytest.raises(SettingError, match=r"^dtypes int64 and uint64: no integer dtype holds both"):
         Tensor([1]) + Tensor(np.uint64([1]))
+
+
+@pytest.mark.parametrize("name", ["minimum", "maximum", "remainder", "fmod", "floor_divide", "pow", "atan2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+def test_function_of_two_tensors_keeps_the_dtype_next_to_integers_and_numbers(name: str, dtype: str) -> None:
+    function = getattr(tt, name)
+    x, one = Tensor([1.0, 2.0]).to(dtype), Tensor(np.array(2, dtype="int64"))
+    others: list[Any] = [x, 2, one] if dtype == "int32" else [x, 2, 2.0, one, Tensor([1, 2])]
+    for other in others:
+        expected = "float32" if (name, dtype) == ("atan2", "int32") else dtype
+        assert function(x, other).dtype.name == expected, other
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_clamp_keeps_the_dtype(dtype: str) -> None:
+    x = Tensor([1.0, 2.0]).to(dtype)
+    assert [x.clamp(1.5).dtype.name, x.clamp(None, 1.5).dtype.name, x.clamp(1, tt.ones(2)).dtype.name] == [dtype] * 3

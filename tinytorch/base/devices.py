@@ -67,9 +67,12 @@ def as_dtype(value: Any) -> np.dtype[Any] | None:
     if isinstance(value, str):
         value = value.removeprefix("torch.")
     try:
-        return numpy_dtype(DTYPES.get(value, value)) if isinstance(value, str) else np.dtype(value)
-    except TypeError:
-        raise InputTypeError(f"dtype is {described(value)}: expected one such as np.float32") from None
+        dtype = numpy_dtype(DTYPES.get(value, value)) if isinstance(value, str) else np.dtype(value)
+    except (TypeError, ValueError):
+        dtype = np.dtype(object)
+    if dtype.kind in "OSUMm" or dtype.type is np.void:  # bfloat16 is also of kind V, but has a type of its own
+        raise InputTypeError(f"dtype is {described(value)}: expected one such as np.float32")
+    return dtype
 
 
 def target(*given: Any, **named: Any) -> np.dtype[Any] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,13 @@ def axis_of(name: str, dim: int, ndim: int) -> int:
     """Return the dimension counted from the front.
 
     Raises:
+        InputTypeError: dim is not an integer.
         ShapeError: there is no such dimension.
     """
+    try:
+        dim = index(dim)
+    except TypeError:
+        raise InputTypeError(f"{name}: dim is {described(dim)}: expected an integer") from None
     count = max(1, ndim)
     if not -count <= dim < count:
         raise ShapeError(
@@ -57,13 +63,55 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return tuple(axis_of(name, d, ndim) for d in (dim if isinstance(dim, tuple | list) else (dim,)))
 
 
-def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return a shape that is given as separate numbers or as one tuple, list, or shape."""
-    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+def sizes_of(name: str, shape: tuple[Any, ...], argument: str = "shape") -> tuple[int, ...]:
+    """Return a shape that is given as separate numbers or as one tuple, list, or shape.
+
+    Raises:
+        InputTypeError: a size is not an integer.
+    """
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        return integers_of(name, shape[0], argument)
     try:
-        return tuple(int(n) for n in sizes)
-    except (TypeError, ValueError):
-        raise InputTypeError(f"size is {', '.join(map(described, sizes))}: expected int") from None
+        return tuple(map(index, shape))
+    except TypeError:
+        wrong = next(n for n in shape if not _is_integer(n))
+        raise InputTypeError(f"{name}: {argument} is {described(wrong)}: expected int") from None
+
+
+def integers_of(name: str, values: Iterable[Any], argument: str) -> tuple[int, ...]:
+    """Return the integers in a list, a tuple, or a tensor.
+
+    Raises:
+        InputTypeError: it is none of these, or one of its elements is not an integer.
+    """
+    try:
+        values = tuple(values)
+        return tuple(map(index, values))
+    except TypeError:
+        wrong = described(values)
+        if isinstance(values, tuple):
+            wrong = f"a list that contains {described(next(n for n in values if not _is_integer(n)))}"
+        raise InputTypeError(f"{name}: {argument} is {wrong}: expected integers") from None
+
+
+def _is_integer(x: Any) -> bool:
+    try:
+        index(x)
+    except TypeError:
+        return False
+    return True
+
+
+def fit_together(name: str, a: Tensor, b: Tensor) -> None:
+    """Check that two shapes can be broadcast together.
+
+    Raises:
+        ShapeError: they cannot; the message states both.
+    """
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} are incompatible") from None
 
 
 def keep_dims(y: Array, dims: tuple[int, ...]) -> Array:

@@ -82,25 +82,40 @@ def from_numpy(array: Array) -> Tensor:
 
 
 def full(size: Any, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return one value in the given shape."""
-    if not isinstance(size, int | tuple | list):
-        raise InputTypeError(f"full: size is {described(size)}: expected a tuple")
-    shape = (size,) if isinstance(size, int) else tuple(size)
-    value = as_tensor(value).data if not isinstance(value, bool | int | float) else value
+    """Return one value in the given shape.
+
+    Raises:
+        InputTypeError: a size is not an integer, or the value is not one number.
+        SettingError: a size is negative.
+    """
+    shape = _shape("full", (size,), "size")
+    if not isinstance(value, bool | int | float):
+        number = as_tensor(value)
+        if number.numel() != 1:
+            raise InputTypeError(f"full: value is {described(value)} of shape {number.shape}: expected one number")
+        value = number.data.reshape(())
     kind = as_dtype(dtype) or (np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype)
     return _made(np.full(shape, value, kind), requires_grad, device)
 
 
-def _filled(value: int) -> Any:
+def _shape(name: str, size: tuple[Any, ...], argument: str = "shape") -> tuple[int, ...]:
+    """Return the shape of a new tensor, given as separate numbers or as one tuple or list."""
+    shape = sizes_of(name, size, argument)
+    if min(shape, default=0) < 0:
+        raise SettingError(f"{name}: {argument} {shape}: expected sizes of at least 0")
+    return shape
+
+
+def _filled(name: str, value: int) -> Any:
     def function(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         if not size:
             size = ((),)
-        return full(sizes_of(size), value, dtype=dtype or np.float32, device=device, requires_grad=requires_grad)
+        return full(_shape(name, size), value, dtype=dtype or np.float32, device=device, requires_grad=requires_grad)
 
     return function
 
 
-zeros, ones = _filled(0), _filled(1)
+zeros, ones = _filled("zeros", 0), _filled("ones", 1)
 zeros.__doc__, ones.__doc__ = "Return zeros in the given shape.", "Return ones in the given shape."
 empty = zeros
 
@@ -124,7 +139,8 @@ def ones_like(x: Tensor | Array, **settings: Any) -> Tensor:
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return the identity matrix, (n, n) or (n, m)."""
-    return _made(np.eye(n, m, dtype=as_dtype(dtype) or np.float32), requires_grad, device)
+    rows, columns = _shape("eye", (n, n if m is None else m))
+    return _made(np.eye(rows, columns, dtype=as_dtype(dtype) or np.float32), requires_grad, device)
 
 
 # In steps -----------------------------------------------------------------------------------------------
@@ -143,6 +159,8 @@ def arange(
     start, end, step = (raw(v) for v in ((0, start, step) if end is None else (start, end, step)))
     whole = all(isinstance(v, int | np.integer) or np.asarray(v).dtype.kind in "iu" for v in (start, end, step))
     kind = as_dtype(dtype) or np.dtype(np.int64 if whole else np.float32)
+    if any(np.size(v) != 1 for v in (start, end, step)):
+        raise InputTypeError("arange: expected one number each for start, end, and step")
     if not step or (end - start) / step < 0:
         raise SettingError(f"arange: from {start} to {end} in steps of {step}: expected steps toward the end")
     return _made(np.arange(start, end, step).astype(kind), requires_grad, device)
@@ -173,7 +191,7 @@ def _drawn(kind: str) -> Any:
         device: Any = None,
         requires_grad: bool = False,
     ) -> Tensor:
-        rng, shape, wanted = numpy_generator(generator), sizes_of(size), as_dtype(dtype) or np.dtype(np.float32)
+        rng, shape, wanted = numpy_generator(generator), _shape(kind, size), as_dtype(dtype) or np.dtype(np.float32)
         single = wanted != np.float64
         draw = rng.standard_normal if kind == "randn" else rng.random
         values = draw(shape, np.float32 if single else np.float64)
@@ -204,7 +222,7 @@ def randint(low: int, high: Any, size: Any = None, *, generator: Generator | Non
         low, high, size = 0, low, high
     if not low < high:
         raise SettingError(f"randint: from {low} to {high}: expected low < high")
-    values = numpy_generator(generator).integers(low, high, tuple(size))
+    values = numpy_generator(generator).integers(low, high, _shape("randint", (size,), "size"))
     return _made(values.astype(as_dtype(dtype) or np.int64, copy=False), requires_grad, device)
 
 
@@ -217,7 +235,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
            generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Return normally distributed values with the given means and standard deviations."""
     m, s = np.asarray(raw(mean), np.float32), np.asarray(raw(std), np.float32)
-    shape = tuple(size) if size is not None else np.broadcast_shapes(m.shape, s.shape)
+    shape = _shape("normal", (size,), "size") if size is not None else np.broadcast_shapes(m.shape, s.shape)
     return Tensor(np.asarray(m + s * numpy_generator(generator).standard_normal(shape, np.float32)))
 
 
@@ -275,13 +293,31 @@ def is_floating_point(x: Tensor) -> bool:
 
 
 def finfo(dtype: Any = np.float32) -> Any:
-    """Return the limits of a floating-point dtype: max, min, eps, tiny."""
-    return np.finfo(as_dtype(dtype) or np.float32)
+    """Return the limits of a floating-point dtype: max, min, eps, tiny.
+
+    Raises:
+        InputTypeError: it is another dtype.
+    """
+    kind = as_dtype(dtype) or np.dtype(np.float32)
+    if not is_floating(kind):
+        raise InputTypeError(f"finfo: dtype is {kind}: expected a floating-point dtype; for integers, use iinfo")
+    if kind.name == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.finfo(kind)
+    return np.finfo(kind)
 
 
 def iinfo(dtype: Any) -> Any:
-    """Return the limits of an integer dtype: max and min."""
-    return np.iinfo(as_dtype(dtype) or np.int64)
+    """Return the limits of an integer dtype: max and min.
+
+    Raises:
+        InputTypeError: it is another dtype.
+    """
+    kind = as_dtype(dtype) or np.dtype(np.int64)
+    if kind.kind not in "iu":
+        raise InputTypeError(f"iinfo: dtype is {kind}: expected an integer dtype; for floating point, use finfo")
+    return np.iinfo(kind)
 
 
 PI = math.pi

@@ -12,8 +12,9 @@ from tinytorch import activations as A
 from tinytorch import tensor as T
 from tinytorch.autograd import DERIVATIVES, derivative
 from tinytorch.base.errors import SettingError
+from tinytorch.base.promotion import promoting
 from tinytorch.ops import logic
-from tinytorch.ops.common import as_tensor, floating, raw
+from tinytorch.ops.common import as_tensor, fit_together, floating, raw
 from tinytorch.ops.error_function import erf_array, erfc_array
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
 
@@ -162,11 +163,12 @@ def log_softmax(x: Tensor, dim: int = -1, dtype: Any = None) -> Tensor:
 # Functions of two tensors -------------------------------------------------------------------------------
 
 
-minimum_ = Op("minimum", np.minimum)
-atan2_ = Op("atan2", np.arctan2)
-remainder_ = Op("remainder", np.remainder)
-fmod_ = Op("fmod", np.fmod)
-exponential_ = Op("pow", np.power)  # number or tensor to the power of a tensor
+minimum_ = Op("minimum", promoting(np.minimum))
+atan2_ = Op("atan2", promoting(np.arctan2, floating=True))
+remainder_ = Op("remainder", promoting(np.remainder))
+fmod_ = Op("fmod", promoting(np.fmod))
+floor_divide_ = promoting(np.floor_divide)
+exponential_ = Op("pow", promoting(np.power))  # number or tensor to the power of a tensor
 derivative(
     minimum_,
     lambda g, y, a, b: g * np.heaviside(np.subtract(b, a), 0.5),
@@ -224,6 +226,7 @@ def atan2(a: Any, b: Any) -> Tensor:
 def logaddexp(a: Any, b: Any) -> Tensor:
     """Return log(e^a + e^b), without overflow."""
     a, b = as_tensor(a), as_tensor(b)
+    fit_together("logaddexp", a, b)
     largest = np.maximum(a.data, b.data)
     return ((a - largest).exp() + (b - largest).exp()).log() + largest
 
@@ -247,10 +250,11 @@ def fmod(a: Any, b: Any) -> Tensor:
 
 def floor_divide(a: Any, b: Any) -> Tensor:
     """Return floor(a / b), as Python's `//`; it has no gradient."""
-    a, b = as_tensor(a), as_tensor(b)
+    fit_together("floor_divide", as_tensor(a), as_tensor(b))
+    left, right = (x if isinstance(x, bool | int | float) else as_tensor(x).data for x in (a, b))
     _checked_divisor("floor_divide", a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Tensor(np.asarray(np.floor_divide(raw(a), raw(b))))
+        return Tensor(np.asarray(floor_divide_(left, right)))
 
 
 def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
@@ -276,6 +280,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise SettingError(f"div: rounding_mode {rounding_mode!r}: expected None, 'floor', or 'trunc'")
     if rounding_mode == "floor":
         return floor_divide(a, b)
+    fit_together("div", as_tensor(a), as_tensor(b))
     quotient = np.asarray(np.trunc(np.divide(raw(a), raw(b))))
     whole = not any(is_floating(as_tensor(x).dtype) for x in (a, b))
     return Tensor(quotient.astype(np.int64) if whole else quotient.astype(as_tensor(a).dtype))
@@ -330,10 +335,13 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         x = x if min is None else T.where(x.data >= raw(min), x, min)
         return x if max is None else T.where(x.data <= raw(max), x, max)
     x = as_tensor(x)
-    limits = [np.asarray(raw(v)) for v in (min, max) if v is not None]
+    limits = [as_tensor(v).data for v in (min, max) if v is not None]
+    for limit in limits:
+        fit_together("clamp", x, Tensor(limit))
     if not is_floating(x.dtype) and any(v.dtype.kind == "f" for v in limits):
         x = floating(x)
-    low, high = (v.astype(x.dtype) if isinstance(v, np.ndarray) else v for v in (raw(min), raw(max)))
+    number = type(None) if x.dtype.kind == "V" else float | int | None  # bfloat16 and a number would become float32
+    low, high = (v if isinstance(v, number) else as_tensor(v).data.astype(x.dtype) for v in (min, max))
     return apply(clamp_, x, low=low, high=high)
 
 

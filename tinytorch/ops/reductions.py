@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
-from tinytorch.ops.common import as_tensor, axis_of, dims_of, raw, rename_all
+from tinytorch.ops.common import as_tensor, axis_of, dims_of, fit_together, raw, rename_all
 from tinytorch.ops.elementwise import floating
 from tinytorch.tensor import Array, Op, Tensor, apply, is_floating
 
@@ -70,7 +70,7 @@ def amin(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 def logsumexp(x: Tensor, dim: int | tuple[int, ...] | list[int], keepdim: bool = False) -> Tensor:
     """Return log(sum e^x), without overflow."""
-    dims = dims_of("logsumexp", dim, x.ndim)
+    dims = dims_of("logsumexp", dim, x.ndim)[: x.ndim]  # a number has none
     x = floating(x)
     largest = x.data.max(axis=dims, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
@@ -178,6 +178,8 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
     """Return the k-th smallest element along `dim`, counted from 1, and its index."""
     dim = axis_of("kthvalue", dim, x.ndim)
+    if x.ndim == 0:
+        x, keepdim = x.reshape(1), False
     if not 1 <= k <= x.shape[dim]:
         raise ShapeError(f"kthvalue: k {k}: expected 1 to {x.shape[dim]}, the size of dimension {dim}")
     order = np.take(argsort(x, dim).data, [k - 1], axis=dim)
@@ -189,12 +191,13 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the median, the lower one of an even number; with `dim`, also its index."""
     if dim is None:
         return kthvalue(x.reshape(-1), (x.numel() + 1) // 2, 0).values
-    return kthvalue(x, (x.shape[dim] + 1) // 2, dim, keepdim)
+    dim = axis_of("median", dim, x.ndim)
+    return kthvalue(x, ((x.shape[dim] if x.ndim else 1) + 1) // 2, dim, keepdim)
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the index of the smallest element along `dim`, or in the flattened tensor."""
-    axis: Any = dim
+    axis: Any = None if dim is None or not x.ndim else axis_of("argmin", dim, x.ndim)
     found = x.data.argmin(axis=axis, keepdims=keepdim)
     return Tensor(np.asarray(found))
 
@@ -214,19 +217,24 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
 # Questions: no gradient ---------------------------------------------------------------------------------
 
 
+def _axes(name: str, dim: Any, x: Tensor) -> Any:
+    """Return NumPy's `axis` for one dimension, several, or all of them."""
+    return None if dim is None or not x.ndim else dims_of(name, dim, x.ndim)
+
+
 def all(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Return whether all elements are true."""
-    return Tensor(np.asarray(np.all(x.data, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim)))
+    return Tensor(np.asarray(np.all(x.data, axis=_axes("all", dim, x), keepdims=keepdim)))
 
 
 def any(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Return whether any element is true."""
-    return Tensor(np.asarray(np.any(x.data, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim)))
+    return Tensor(np.asarray(np.any(x.data, axis=_axes("any", dim, x), keepdims=keepdim)))
 
 
 def count_nonzero(x: Tensor, dim: Any = None) -> Tensor:
     """Return the number of elements that are not 0."""
-    return Tensor(np.asarray(np.count_nonzero(x.data, axis=dim)))
+    return Tensor(np.asarray(np.count_nonzero(x.data, axis=_axes("count_nonzero", dim, x))))
 
 
 def nonzero(x: Tensor, as_tuple: bool = False) -> Any:
@@ -249,17 +257,21 @@ def equal(a: Tensor, b: Tensor) -> bool:
 
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Return |a - b| <= atol + rtol |b| for each element."""
-    return Tensor(np.asarray(np.isclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan)))
+    a, b = as_tensor(a), as_tensor(b)
+    fit_together("isclose", a, b)
+    return Tensor(np.asarray(np.isclose(a.data, b.data, rtol, atol, equal_nan)))
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Return whether all elements are close: see `isclose`."""
-    return bool(np.allclose(as_tensor(a).data, as_tensor(b).data, rtol, atol, equal_nan))
+    a, b = as_tensor(a), as_tensor(b)
+    fit_together("allclose", a, b)
+    return bool(np.allclose(a.data, b.data, rtol, atol, equal_nan))
 
 
 def nansum(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Return the sum without NaNs."""
-    return as_tensor(np.nansum(x.data, axis=dim, keepdims=keepdim))
+    return as_tensor(np.nansum(x.data, axis=_axes("nansum", dim, x), keepdims=keepdim))
 
 
 # The course's methods as functions ----------------------------------------------------------------------

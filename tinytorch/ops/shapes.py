@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from tinytorch.base.devices import as_dtype
 from tinytorch.base.errors import InputTypeError, SettingError, ShapeError
 from tinytorch.base.words import described
 from tinytorch.graph.reads import reads
-from tinytorch.ops.common import as_tensor, axis_of, dims_of, rename_all, sizes_of
+from tinytorch.ops.common import as_tensor, axis_of, dims_of, integers_of, rename_all, sizes_of
 from tinytorch.tensor import Op, Tensor, apply
 
 
@@ -24,16 +24,8 @@ class Size(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, sizes: Any = ()) -> Size:
-        """Return the sizes as a shape.
-
-        Raises:
-            InputTypeError: these are not sizes.
-        """
-        try:
-            return super().__new__(cls, sizes)
-        except TypeError:
-            raise InputTypeError(f"Size: {described(sizes)}: expected a tuple or list of integers") from None
+    def __new__(cls, sizes: Iterable[int] = ()) -> Size:
+        return super().__new__(cls, integers_of("Size", sizes, "sizes"))
 
     def numel(self) -> int:
         """Return the number of elements."""
@@ -81,7 +73,7 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 
 def broadcast_to(x: Tensor, *shape: Any) -> Tensor:
     """Expand dimensions of size 1 to the given shape."""
-    return x.expand(*sizes_of(shape))
+    return x.expand(*sizes_of("broadcast_to", shape))
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -189,12 +181,12 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
     """Split along `dim` into pieces of split_size (the last may be smaller), or of the given sizes."""
     dim = axis_of("split", dim, x.ndim)
     whole = x.shape[dim]
-    if isinstance(split_size, int):
+    if isinstance(split_size, int | np.integer):
         if split_size < 1:
             raise SettingError(f"split: split_size {split_size}: expected at least 1")
         sizes = [min(split_size, whole - i) for i in range(0, max(1, whole), split_size)]
     else:
-        sizes = list(split_size)
+        sizes = list(integers_of("split", split_size, "split_size"))
         if sum(sizes) != whole or min(sizes, default=0) < 0:
             raise ShapeError(
                 f"split: sizes {sizes}: expected sizes that add up to {whole}, the size of dimension {dim}"
@@ -213,9 +205,11 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(x: Tensor, parts: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Split along `dim` into so many pieces whose sizes differ by at most 1, or before the given indices."""
     n = x.shape[axis_of("tensor_split", dim, x.ndim)]
-    if isinstance(parts, int):
+    if isinstance(parts, int | np.integer):
+        if parts < 1:
+            raise SettingError(f"tensor_split: {parts} parts: expected at least 1")
         return split(x, [n // parts + (i < n % parts) for i in range(parts)], dim)
-    edges = [0, *(min(max(0, p + n if p < 0 else p), n) for p in parts), n]
+    edges = [0, *(min(max(0, p + n if p < 0 else p), n) for p in integers_of("tensor_split", parts, "parts")), n]
     return split(x, [max(0, b - a) for a, b in pairwise(edges)], dim)
 
 
@@ -229,7 +223,7 @@ def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
     """Repeat the tensor so many times along each dimension, as NumPy's `tile`."""
-    times = sizes_of(sizes)
+    times = sizes_of("repeat", sizes, "sizes")
     if len(times) < x.ndim:
         raise ShapeError(
             f"repeat: {len(times)} numbers for a tensor with {x.ndim} dimensions: expected at least {x.ndim}"
@@ -242,22 +236,36 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
 
 def tile(x: Tensor, *sizes: Any) -> Tensor:
     """Repeat the tensor along its last dimensions."""
-    times = sizes_of(sizes)
+    times = sizes_of("tile", sizes, "sizes")
     return repeat(x, (1,) * max(0, x.ndim - len(times)) + times)
 
 
 def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
-    """Repeat each element so many times in place: [1, 2] -> [1, 1, 2, 2]."""
+    """Repeat each element so many times in place: [1, 2] -> [1, 1, 2, 2].
+
+    Raises:
+        InputTypeError: a number of repeats is not an integer.
+        SettingError: a number of repeats is negative.
+        ShapeError: there is neither one number nor one for each element along `dim`.
+    """
     if dim is None:
         x, dim = x.reshape(-1), 0
     dim = axis_of("repeat_interleave", dim, x.ndim)
-    places = np.repeat(np.arange(x.shape[dim]), repeats.data if isinstance(repeats, Tensor) else repeats)
+    counts = as_tensor(repeats).data
+    if counts.size and counts.dtype.kind not in "iu":
+        raise InputTypeError(f"repeat_interleave: repeats is {described(repeats)}: expected integers")
+    if counts.ndim > 1 or counts.size not in (1, x.shape[dim]):
+        raise ShapeError(f"repeat_interleave: repeats of shape {counts.shape}: "
+                         f"expected one number, or {x.shape[dim]}, the size of dimension {dim}")  # fmt: skip
+    if counts.min(initial=0) < 0:
+        raise SettingError(f"repeat_interleave: {counts.min()} repeats: expected at least 0")
+    places = np.repeat(np.arange(x.shape[dim]), counts.astype(np.int64))
     return x[(slice(None),) * dim + (places,)]
 
 
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """Reverse the order of the elements along the given dimensions."""
-    chosen = dims_of("flip", sizes_of(dims), x.ndim)
+    chosen = dims_of("flip", sizes_of("flip", dims, "dims"), x.ndim)
     return x[tuple(slice(None, None, -1) if i in chosen else slice(None) for i in range(x.ndim))]
 
 
@@ -331,12 +339,12 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
 
 def new_zeros(x: Tensor, *shape: Any, dtype: Any = None, **_: Any) -> Tensor:
     """Return zeros of another shape, in the dtype of x."""
-    return Tensor(np.zeros(sizes_of(shape), as_dtype(dtype) or x.dtype))
+    return Tensor(np.zeros(sizes_of("new_zeros", shape), as_dtype(dtype) or x.dtype))
 
 
 def new_ones(x: Tensor, *shape: Any, dtype: Any = None, **_: Any) -> Tensor:
     """Return ones of another shape, in the dtype of x."""
-    return Tensor(np.ones(sizes_of(shape), as_dtype(dtype) or x.dtype))
+    return Tensor(np.ones(sizes_of("new_ones", shape), as_dtype(dtype) or x.dtype))
 
 
 def new_full(x: Tensor, shape: Sequence[int], value: float, dtype: Any = None, **_: Any) -> Tensor:
