@@ -118,9 +118,9 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 def movedim(x: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move dimensions to other places; the others keep their order."""
-    froms, tos = dims_of("movedim", source, x.ndim), dims_of("movedim", destination, x.ndim)
-    order = [i for i in range(x.ndim) if i not in froms]
-    for to, origin in sorted(zip(tos, froms, strict=True)):
+    sources, tos = dims_of("movedim", source, x.ndim), dims_of("movedim", destination, x.ndim)
+    order = [i for i in range(x.ndim) if i not in sources]
+    for to, origin in sorted(zip(tos, sources, strict=True)):
         order.insert(to, origin)
     return x.permute(*order)
 
