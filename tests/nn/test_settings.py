@@ -28,7 +28,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: F.binary_cross_entropy(X * 2, X), "probabilities from 2 to 2: expected 0 to 1; for logits use"),
     (lambda: F.mse_loss(X, tt.ones(3, 1), reduction="sum"), r"shapes \(3, 4\) and \(3, 1\) differ"),
     (lambda: nn.MSELoss(reduction="avg"), "MSELoss: reduction 'avg'"),
-    (lambda: nn.CrossEntropyLoss(wheight=1), "CrossEntropyLoss: wheight: expected weight"),
+    (lambda: nn.CrossEntropyLoss(weights=1), "CrossEntropyLoss: weights: expected weight"),
     (lambda: nn.LeakyReLU(slope=1), "LeakyReLU: settings"),
     (lambda: F.gelu(X, approximate="erf"), "approximate 'erf': expected 'none' or 'tanh'"),
     (lambda: F.pad(X, (1,)), "expected two widths per dimension"),
