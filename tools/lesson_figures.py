@@ -170,7 +170,7 @@ def graph() -> str:
     gradients = {"a": "48 + 16 = 64", "b": "32", "c": "16", "d": "16", "L": "1"}
     edges = [("a", "c", "· b: 48", (212, 100)), ("b", "c", "· a: 32", (212, 174)), ("c", "d", "16", (372, 128)),
              ("a", "d", "16", (262, 72)), ("d", "L", "2 d: 16", (556, 82))]  # fmt: skip
-    half = {name: 42 + 3 * (len(words) > 8) * 4 for name, (_, _, words) in nodes.items()}
+    half = {name: max(42, 4.4 * len(words)) for name, (_, _, words) in nodes.items()}
     for start, end, words, place in edges:
         x0, y0, _ = nodes[start]
         x1, y1, _ = nodes[end]

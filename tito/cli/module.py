@@ -68,7 +68,7 @@ def module_lesson(
 
         from tito.report.lesson import write_lesson
 
-        page = write_lesson(module, text, here.reports)
+        page = write_lesson(module, text, here.reports, here.root / "modules" / module.folder)
         write(page)
         webbrowser.open(page.resolve().as_uri())
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from tito.course.modules import Module
@@ -14,10 +16,11 @@ from tito.report.rendering import environment, render, write_documents
 FOLDER = "lessons"
 
 
-def write_lesson(module: Module, text: str, reports: Path) -> Path:
+def write_lesson(module: Module, text: str, reports: Path, drawings: Path) -> Path:
     """Write a module's lesson as a page below the folder of the reports, and return its path.
 
-    Links to files of the checkout keep their text only, because they lead nowhere from the page.
+    Links to files of the checkout keep their text only, because they lead nowhere from the page. The drawings are SVG
+    files in the folder `drawings` and are embedded in the page.
 
     Raises:
         ReportError: the folder cannot be written.
@@ -29,7 +32,7 @@ def write_lesson(module: Module, text: str, reports: Path) -> Path:
         ["lesson.css"],
         module=module,
         title=title_of(text) or module.title,
-        body=Markup(to_html(text)),
+        body=Markup(to_html(text, drawings)),
     )
     return write_documents({f"{module.key}_{module.name}.html": page}, reports / FOLDER)[0]
 
@@ -44,16 +47,31 @@ def title_of(text: str) -> str | None:
     return found[1].replace("`", "").strip() if found else None
 
 
-def to_html(text: str) -> str:
-    """Return Markdown as HTML. HTML inside it is shown as text, and only links to the web stay links."""
+def to_html(text: str, drawings: Path) -> str:
+    """Return Markdown as HTML. HTML inside it is shown as text, and only links to the web stay links.
+
+    An image is one of the drawings; in place of any other, its description is shown.
+    """
     converter = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = converter.parse(text)
     for token in tokens:
         children, inside = token.children or [], False
         for child in children:
+            if child.type == "image":
+                _embed(child, drawings)
             if child.type == "link_open":
                 inside = not str(child.attrGet("href") or "").startswith(("https://", "http://"))
             if inside and child.type in ("link_open", "link_close"):
                 inside = child.type == "link_open"
                 child.type, child.tag, child.content, child.nesting = "text", "", "", 0
     return str(converter.renderer.render(tokens, converter.options, {}))
+
+
+def _embed(image: Token, drawings: Path) -> None:
+    """Put a drawing into the page: an SVG in an `img` runs no script and loads nothing."""
+    name = str(image.attrGet("src") or "")
+    file = drawings / name
+    if Path(name).name == name and name.endswith(".svg") and file.is_file():
+        image.attrSet("src", f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode('ascii')}")
+    else:
+        image.type, image.tag = "text", ""
