@@ -77,6 +77,12 @@ MESSAGES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: X.repeat_interleave(-1), SettingError, r"^repeat_interleave: -1 repeats: expected at least 0$"),
     (lambda: X.split(["a"]), InputTypeError, r"^split: split_size is a list that contains 'a': expected integers$"),
+    (lambda: X.view_as(untyped(None)), InputTypeError, r"^view_as: other is None: expected Tensor$"),
+    (
+        lambda: X.masked_fill(X > 0, "a"),
+        InputTypeError,
+        r"^masked_fill: not defined for .*, 'a': see help\(tinytorch\.Tensor\.",
+    ),
     (lambda: X.tensor_split(0), SettingError, r"^tensor_split: 0 parts: expected at least 1$"),
     *(
         (lambda name=name: getattr(X, name)(5), ShapeError, rf"^{name}: dimension 5 of a tensor with 2 dimension")
@@ -122,8 +128,8 @@ def public_callables() -> dict[str, Callable[..., Any]]:
     found = {name: getattr(tt, name) for name in tt.__all__ if name not in LEFT_OUT}
     found = {name: value for name, value in found.items()
              if callable(value) and not (isinstance(value, type) and issubclass(value, Exception))}  # fmt: skip
-    return found | {f"Tensor.{name}": value for name, value in vars(Tensor).items()
-                    if inspect.isfunction(value) and not name.startswith("__") and name[0] != "_"}  # fmt: skip
+    methods = {name: getattr(Tensor, name) for name in dir(Tensor) if name[0] != "_"}
+    return found | {f"Tensor.{name}": value for name, value in methods.items() if inspect.isfunction(value)}
 
 
 def required(function: Callable[..., Any]) -> int:
@@ -150,7 +156,7 @@ def test_no_public_function_answers_a_wrong_type_with_a_raw_error(name: str, tmp
     state = tt.get_rng_state()
     for wrong in WRONG:
         for place in range(max(count, 1)):
-            args: list[Any] = [Tensor([1.0, 2.0])] * max(count, 1)
+            args: list[Any] = [Tensor([1.0, 2.0]) for _ in range(max(count, 1))]
             args[place] = wrong
             if name.startswith("Tensor.") and place == 0:
                 continue
