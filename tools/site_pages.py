@@ -171,8 +171,8 @@ def modules_of(folder: Path) -> list[str]:
 
 
 def rooms() -> list[Path]:
-    """Return the packages in tinytorch/."""
-    return sorted(file.parent for file in (ROOT / "tinytorch").glob("*/__init__.py"))
+    """Return the packages in tinytorch/, and those in them."""
+    return sorted(file.parent for file in (ROOT / "tinytorch").glob("*/**/__init__.py"))
 
 
 def course() -> list[str]:
@@ -184,7 +184,7 @@ def course() -> list[str]:
 
 def api_pages() -> Iterator[Made]:
     """Yield a page for each package, and one for each module, which mkdocstrings fills in."""
-    packages = ["tinytorch", *(f"tinytorch.{room.name}" for room in rooms())]
+    packages = ["tinytorch", *(".".join(room.relative_to(ROOT).parts) for room in rooms())]
     for package in packages:
         text = f"# {package}\n\n::: {package}\n    options: {{members: false, show_root_heading: false}}\n\n"
         yield Made(page_for(package), file_of(package), text + names_table(package), package)
@@ -287,7 +287,8 @@ def navigation(pages: dict[str, Made]) -> list[Any]:
         return [entry(page_for(name)) for name in names]
 
     lessons = [uri for uri in sorted(pages) if uri.startswith("lessons/") and uri != "lessons/index.md"]
-    packages = [{room.name: [f"api/{room.name}/index.md", *entries(modules_of(room))]} for room in rooms()]
+    names = {room.relative_to(ROOT / "tinytorch").as_posix(): room for room in rooms()}
+    packages = [{name: [f"api/{name}/index.md", *entries(modules_of(room))]} for name, room in names.items()]
     start = ["examples.md", "changelog.md", "contributing.md", "security.md", "license.md"]
     guides = [
         "course.md",
