@@ -87,7 +87,9 @@ def test_error_inside_leaves_the_context() -> None:
 
 
 def test_decorated_function_and_nested_blocks_restore_recording() -> None:
-    @tt.no_grad
+    bare: Any = tt.no_grad
+
+    @bare
     def twice(deeper: bool = True) -> bool:
         return twice(False) if deeper else records()
 

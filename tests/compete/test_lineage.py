@@ -80,7 +80,7 @@ def test_cast_rounded_and_folded_numbers_are_the_reference_s(name: str) -> None:
 
 
 def test_nesting_dropout_and_the_two_forms_of_relu_do_not_matter() -> None:
-    flatten, first, _, _, second, _, _, third = MLP.layers  # type: ignore[attr-defined]
+    flatten, first, _, _, second, _, _, third = MLP.layers
     inner = tt.Sequential(tt.Sequential(first, tt.relu), tt.Dropout(0.9), second)
     assert check_lineage(tt.Sequential(inner, tt.ReLU(), tt.ReLU(), flatten, third), tt.Sequential(
         first, tt.ReLU(), second, flatten, tt.ReLU(), third)) == []  # fmt: skip
@@ -216,11 +216,11 @@ def test_another_setting_is_not_the_reference_s(reference: Any, change: Any, fie
 def test_a_relu_that_the_reference_has_not() -> None:
     for place in (0, 2):
         model = quantize_dynamic(LANGUAGE)
-        block = model.transformer.h[place]  # type: ignore[attr-defined]
+        block = model.transformer.h[place]
         block.mlp.c_fc.relu = True
         assert check_lineage(model, LANGUAGE)[0].field == f"transformer.h.{place}.mlp.c_fc"
     model = quantize_dynamic(LANGUAGE)
-    model.transformer.wte.rows.relu = True  # type: ignore[attr-defined]
+    model.transformer.wte.rows.relu = True
     assert check_lineage(model, LANGUAGE)
     model = static(RESNET)
     model.layers[2].conv2.relu = True

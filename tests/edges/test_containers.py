@@ -110,7 +110,7 @@ def test_every_layer_is_quantized_and_pruned(held: tuple[Held, list[str]]) -> No
         assert [type(layer) for layer in quantized.layers()] == [QuantizedLinear] * 4
         np.testing.assert_allclose(quantized(Tensor(X)).data, model(Tensor(X)).data, atol=0.05)
     assert [type(layer) for layer in model.layers()] == [tt.Linear] * 4
-    assert type(quantize_dynamic(model).b) is type(model.b)  # type: ignore[attr-defined]
+    assert type(quantize_dynamic(model).b) is type(model.b)
 
 
 def test_parameters_and_buffers_in_containers_are_found() -> None:

@@ -55,7 +55,8 @@ def test_samples_are_fetched_one_by_one() -> None:
         fetched.append(i)
         return np.full(2, i) if i % 2 else np.full(2, -i)
 
-    (batch,) = tt.DataLoader(Samples(sample), 5)
+    batches: list[Any] = list(tt.DataLoader(Samples(sample), 5))
+    (batch,) = batches
     assert batch.tolist() == [[0, 0], [1, 1], [-2, -2], [3, 3], [-4, -4]]
     assert fetched == [0, 1, 2, 3, 4]
 
@@ -102,8 +103,9 @@ def test_batch_method_is_opted_into_by_its_name() -> None:
 
     data = Batched(lambda i: (i * 3,))
     assert [b.tolist() for (b,) in tt.DataLoader(data, 3)] == [[0, 2, 4], [6, 8]]
+    sample: Any = tt.TensorDataset(np.arange(4), np.arange(4) * 2)[3]
     assert data[1] == (3,)
-    assert tt.TensorDataset(np.arange(4), np.arange(4) * 2)[3] == (3, 6)
+    assert sample == (3, 6)
 
 
 def test_collate_function_replaces_stacking() -> None:
@@ -112,8 +114,10 @@ def test_collate_function_replaces_stacking() -> None:
     def padded(batch: list[str]) -> list[str]:
         return [word.ljust(max(map(len, batch))) for word in batch]
 
-    assert list(tt.DataLoader(Samples(lambda i: words[i], 3), 3, collate_fn=padded)) == [["a  ", "bcd", "ef "]]
-    assert list(tt.DataLoader(tt.TensorDataset(np.arange(3)), 2, collate_fn=len)) == [2, 1]
+    texts: list[Any] = list(tt.DataLoader(Samples(lambda i: words[i], 3), 3, collate_fn=padded))
+    assert texts == [["a  ", "bcd", "ef "]]
+    sizes: list[Any] = list(tt.DataLoader(tt.TensorDataset(np.arange(3)), 2, collate_fn=len))
+    assert sizes == [2, 1]
 
 
 def test_trainer_trains_on_samples_of_one_index() -> None:

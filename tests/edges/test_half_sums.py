@@ -39,19 +39,19 @@ def near(*shape: int, value: float = 100.0, spread: float = 1.0) -> Array:
 
 
 def image_norm(x: Tensor, dtype: Dtypes) -> Tensor:
-    return halves(tt.BatchNorm2d(3), dtype)(x)  # type: ignore[no-any-return]
+    return halves(tt.BatchNorm2d(3), dtype)(x)
 
 
 def inference_norm(x: Tensor, dtype: Dtypes) -> Tensor:
     norm = tt.BatchNorm2d(3)
     norm.running_mean.data[:], norm.running_var.data[:] = 100, 2
-    return halves(norm.eval(), dtype)(x)  # type: ignore[no-any-return]
+    return halves(norm.eval(), dtype)(x)
 
 
 def convolution(x: Tensor, dtype: Dtypes, *, size: int = 3, groups: int = 1) -> Tensor:
     tt.manual_seed(1)
     layer = tt.Conv2d(x.shape[1], 16, size, padding=size // 2, groups=groups)
-    return halves(layer, dtype)(x)  # type: ignore[no-any-return]
+    return halves(layer, dtype)(x)
 
 
 def attention(x: Tensor, dtype: Dtypes) -> Tensor:
@@ -60,7 +60,7 @@ def attention(x: Tensor, dtype: Dtypes) -> Tensor:
 
 def multi_head(x: Tensor, dtype: Dtypes) -> Tensor:
     tt.manual_seed(1)
-    return halves(tt.MultiHeadAttention(16, 2), dtype)(x)  # type: ignore[no-any-return]
+    return halves(tt.MultiHeadAttention(16, 2), dtype)(x)
 
 
 def embedding(x: Tensor, dtype: Dtypes) -> Tensor:

@@ -39,7 +39,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 # f(X), and X.grad after f(X).backward(g) with g = 1 and g = inf; gelu with approximate="tanh"
-PYTORCH = {
+PYTORCH: dict[str, tuple[list[float], ...]] = {
     "power 0": (
         [1, 1, 1, 1, 1, 1, 1, 1, 1],
         [0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -163,7 +163,9 @@ def test_maximum_shares_the_gradient_of_equal_infinities_and_passes_it_to_nan() 
     np.testing.assert_array_equal(db, [inf, 0, inf, inf, 0, inf, inf, inf, inf])
 
 
-EXTREMES = {  # x: (the gradient of x.max(), the gradient of x.max(0).values), for g = 1
+EXTREMES: dict[
+    tuple[float, ...], tuple[list[float], ...]
+] = {  # x: (the gradient of x.max(), the gradient of x.max(0).values), for g = 1
     (1.0, 3.0, 3.0): ([0, 0.5, 0.5], [0, 1, 0]),
     (1.0, inf, inf): ([0, 0.5, 0.5], [0, 1, 0]),
     (1.0, nan, 2.0): ([0, 1, 0], [0, 1, 0]),
@@ -213,7 +215,7 @@ def test_max_pool_keeps_nan_and_sends_any_gradient_to_one_place(
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_masked_returns_the_values_bit_for_bit_or_zero(dtype: type) -> None:
-    g = np.array([[1.5, -2.5, inf, -inf, nan, -0.0, 5e-324]], dtype)
+    g: Array = np.array([[1.5, -2.5, inf, -inf, nan, -0.0, 5e-324]], dtype)
     keep = np.array([[True] * 7, [False] * 7])
     out = masked(np.broadcast_to(g, (2, 7)), keep)
     assert out[0].tobytes() == g.tobytes()

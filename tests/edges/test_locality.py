@@ -80,7 +80,7 @@ def test_extreme_pixel_reaches_only_the_weights_of_its_channel(value: float) -> 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_samples_that_are_computed_tap_by_tap_have_the_same_values_and_gradients(padding: int, dtype: type) -> None:
     x = images(4, 7, dtype)
-    g = rng.standard_normal((4, CHANNELS, 5 + 2 * padding, 5 + 2 * padding)).astype(dtype)
+    g: Array = rng.standard_normal((4, CHANNELS, 5 + 2 * padding, 5 + 2 * padding)).astype(dtype)
     x[1] *= 1e-3
     x[1, 0, 3, 3] = 1  # far above the mean of this sample
     assert cv._uneven(x, cv.INPUT_LIMIT).tolist() == [False, True, False, False]
@@ -90,7 +90,7 @@ def test_samples_that_are_computed_tap_by_tap_have_the_same_values_and_gradients
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_inverse_gets_the_kernels_back_from_their_tiles(dtype: type) -> None:
-    w = WEIGHT.astype(dtype)
+    w: Array = WEIGHT.astype(dtype)
     tiles = cv.weight_tiles(w)
     places = (cv._inverse(np.dtype(dtype)) @ tiles.reshape(36, -1)).reshape(3, 3, CHANNELS, CHANNELS)
     np.testing.assert_allclose(places.transpose(3, 2, 0, 1), w, atol=1e-6 if dtype == np.float32 else 1e-14)

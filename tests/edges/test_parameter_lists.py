@@ -98,7 +98,8 @@ def test_frozen_parameter_is_accepted_and_trains_once_it_is_thawed() -> None:
 
 def test_clipping_accepts_one_tensor_as_pytorch_does() -> None:
     # w.grad = torch.full((3,), 2.); torch.nn.utils.clip_grad_norm_(w, .1) -> 3.4641; w.grad -> [0.0577, 0.0577, 0.0577]
-    for given in (lambda w: w, lambda w: [w], lambda w: iter([w]), lambda w: [("w", w)]):
+    forms: tuple[Callable[[Tensor], Any], ...] = (lambda w: w, lambda w: [w], lambda w: iter([w]), lambda w: [("w", w)])
+    for given in forms:
         w = weight()
         w.grad = Tensor(np.full(3, 2, np.float32))
         np.testing.assert_allclose(tt.clip_grad_norm_(given(w), 0.1), 3.4641, rtol=1e-5)

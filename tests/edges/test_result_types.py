@@ -137,7 +137,7 @@ def test_dropout_of_integers_scales_them_in_float32() -> None:
 
 def test_integers_without_a_common_dtype_are_refused() -> None:
     with pytest.raises(SettingError, match=r"^dtypes int64 and uint64: no integer dtype holds both"):
-        Tensor([1]) + Tensor(np.uint64([1]))
+        Tensor([1]) + Tensor(np.array([1], np.uint64))
 
 
 @pytest.mark.parametrize("name", ["minimum", "maximum", "remainder", "fmod", "floor_divide", "pow", "atan2"])

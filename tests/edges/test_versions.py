@@ -135,7 +135,7 @@ def nothing(x: Tensor, w: Tensor) -> None:
 
 def add_one(x: Tensor, w: Tensor) -> None:
     """Change w as an optimizer's step does, without replacing its array."""
-    step = tt.SGD([w], lr=1.0)  # type: ignore[list-item]
+    step = tt.SGD([w], lr=1.0)  # type: ignore[arg-type]
     w.grad = Tensor(-np.ones((3, 3), np.float32))
     step.step()
     w.grad = None

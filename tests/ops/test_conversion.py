@@ -30,6 +30,7 @@ def test_numpy_functions_return_tensors_with_gradients() -> None:
     y = np.sqrt(x) + np.exp(x) * np.array([1.0, 2.0], np.float32)
     assert isinstance(y, Tensor)
     y.sum().backward()
+    assert x.grad is not None
     np.testing.assert_allclose(x.grad.data, [0.5 + np.e, 0.25 + 2 * np.exp(4)], rtol=1e-5)
     assert np.sum(x).item() == 5
     assert np.mean(x, axis=0, keepdims=True).shape == (1,)
@@ -79,6 +80,7 @@ def test_cast_has_pytorchs_dtype(cast: Any, dtype: str) -> None:
 def test_gradients_flow_through_casts() -> None:
     x = tensor([1.0, 2.0], requires_grad=True)
     x.double().sum().backward()
+    assert x.grad is not None
     assert x.grad.dtype == np.float32
 
 

@@ -116,7 +116,7 @@ def test_integers_inside_a_block_stay_between_quantized_layers(tmp_path: Path, p
             save_model(with_block(**{place: wrong}), tmp_path / "m")
     model = quantize_dynamic(gpt())
     rows = QuantizedLinear(16, 30, bias=False, input_dtype="int8", output_dtype="int8")
-    model.transformer.wte.rows = rows  # type: ignore[attr-defined]
+    model.transformer.wte.rows = rows
     with pytest.raises(tt.StateError, match="wte: rows: returns integers"):
         save_model(model, tmp_path / "m")
 

@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import update_wrapper
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+from tinytorch.base.words import in_words
 
 # The methods of tensors, by the file of `tinytorch.ops` that defines them
 TENSOR_METHODS = {
@@ -79,6 +82,10 @@ class Later:
             found = vars(import_module(self.file))["METHODS"][self.name]
         except ImportError as error:
             return _missing(self.name, instance, kind, error)
+        if isinstance(found, FunctionType) and self.file.startswith("tinytorch.ops.") and self.name[:2] != "__":
+            if found.__name__ == "<lambda>":
+                found.__name__ = self.name
+            found = in_words(found, all_errors=True, owner="tinytorch.Tensor")
         setattr(self.owner, self.name, found)
         return found.__get__(instance, kind) if hasattr(found, "__get__") else found
 

@@ -45,6 +45,8 @@ def explained(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     import inspect  # here: only failed calls need it
 
     name = function.__qualname__.removesuffix(".__init__").removesuffix(".forward")
+    if "<" in name:  # defined inside a function, or a lambda
+        name = function.__name__
     try:
         signature = inspect.signature(function)
         bound = signature.bind(*args, **kwargs).arguments
@@ -105,11 +107,11 @@ def _names(hint: Any) -> Iterator[str]:
         yield getattr(get_origin(hint) or hint, "__name__", str(hint)).replace("ndarray", "array")
 
 
-def _refused(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> InputTypeError:
+def _refused(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], owner: str) -> InputTypeError:
     """Return the error for arguments whose types fit, but that the function is not defined for together."""
     given = [_with_shape(x) for x in args] + [f"{name}={_with_shape(x)}" for name, x in kwargs.items()]
     return InputTypeError(f"{function.__name__}: not defined for {', '.join(given) or 'no arguments'}: "
-                          f"see help(tinytorch.{function.__name__})")  # fmt: skip
+                          f"see help({owner}.{function.__name__})")  # fmt: skip
 
 
 def _with_shape(x: Any) -> str:
@@ -117,12 +119,15 @@ def _with_shape(x: Any) -> str:
     return f"{described(x)} of shape {shape}" if isinstance(shape, tuple) and shape else described(x)
 
 
-def in_words(function: Callable[..., Result], *, all_errors: bool = False) -> Callable[..., Result]:
+def in_words(
+    function: Callable[..., Result], *, all_errors: bool = False, owner: str = "tinytorch"
+) -> Callable[..., Result]:
     """Return the function with errors in words for arguments of the wrong type.
 
     Args:
         function: the function.
         all_errors: also replace raw errors that no annotation explains. The function must not call the user's code.
+        owner: the module or class of the function, for the message.
     """
 
     @wraps(function)
@@ -132,7 +137,7 @@ def in_words(function: Callable[..., Result], *, all_errors: bool = False) -> Ca
         except TinyTorchError:
             raise
         except RAW as error:
-            refused = _refused(function, args, kwargs) if all_errors else error
+            refused = _refused(function, args, kwargs, owner) if all_errors else error
             raise explained(function, args, kwargs) or refused from None
 
     return checked
