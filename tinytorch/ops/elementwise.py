@@ -335,10 +335,10 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         x = x if min is None else T.where(x.data >= raw(min), x, min)
         return x if max is None else T.where(x.data <= raw(max), x, max)
     x = as_tensor(x)
-    limits = [as_tensor(v).data for v in (min, max) if v is not None]
-    for limit in limits:
-        fit_together("clamp", x, Tensor(limit))
-    if not is_floating(x.dtype) and any(v.dtype.kind == "f" for v in limits):
+    for limit in (min, max):
+        if not isinstance(limit, float | int | None):
+            fit_together("clamp", x, as_tensor(limit))
+    if not is_floating(x.dtype) and any(np.asarray(raw(v)).dtype.kind == "f" for v in (min, max) if v is not None):
         x = floating(x)
     number = type(None) if x.dtype.kind == "V" else float | int | None  # bfloat16 and a number would become float32
     low, high = (v if isinstance(v, number) else as_tensor(v).data.astype(x.dtype) for v in (min, max))
