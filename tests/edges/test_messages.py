@@ -60,7 +60,7 @@ MESSAGES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tt.ones([2, None]), InputTypeError, r"^ones: shape is a list that contains None: expected integers$"),
     (lambda: tt.rand(2.5), InputTypeError, r"^rand: shape is 2\.5: expected int$"),
     (lambda: tt.zeros(2, -1), SettingError, r"^zeros: shape \(2, -1\): expected sizes of at least 0$"),
-    (lambda: tt.full(2, [1, 2]), InputTypeError, r"^full: value is a list of shape \(2,\): expected one number$"),
+    (lambda: tt.full(2, [1, 2]), InputTypeError, r"^full: fill_value is a list of shape \(2,\): expected one number$"),
     (lambda: tt.finfo(np.int8), InputTypeError, r"^finfo: dtype is int8: .*; for integers, use iinfo$"),
     (lambda: tt.iinfo(np.float32), InputTypeError, r"^iinfo: dtype is float32: .*; for floating point, use finfo$"),
     (lambda: tt.iinfo([None]), InputTypeError, r"^dtype is a list: expected one such as np\.float32$"),

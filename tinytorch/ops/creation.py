@@ -81,7 +81,7 @@ def from_numpy(array: Array) -> Tensor:
 # Filled -------------------------------------------------------------------------------------------------
 
 
-def full(size: Any, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return one value in the given shape.
 
     Raises:
@@ -89,13 +89,15 @@ def full(size: Any, value: Any, *, dtype: Any = None, device: Any = None, requir
         SettingError: a size is negative.
     """
     shape = _shape("full", (size,), "size")
-    if not isinstance(value, bool | int | float):
-        number = as_tensor(value)
+    if not isinstance(fill_value, bool | int | float):
+        number = as_tensor(fill_value)
         if number.numel() != 1:
-            raise InputTypeError(f"full: value is {described(value)} of shape {number.shape}: expected one number")
-        value = number.data.reshape(())
-    kind = as_dtype(dtype) or (np.dtype(np.float32) if isinstance(value, float) else np.asarray(value).dtype)
-    return _made(np.full(shape, value, kind), requires_grad, device)
+            raise InputTypeError(
+                f"full: fill_value is {described(fill_value)} of shape {number.shape}: expected one number"
+            )
+        fill_value = number.data.reshape(())
+    kind = as_dtype(dtype) or (np.dtype(np.float32) if isinstance(fill_value, float) else np.asarray(fill_value).dtype)
+    return _made(np.full(shape, fill_value, kind), requires_grad, device)
 
 
 def _shape(name: str, size: tuple[Any, ...], argument: str = "shape") -> tuple[int, ...]:
@@ -121,10 +123,10 @@ empty = zeros
 
 
 def full_like(
-    x: Tensor | Array, value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor | Array, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return one value in the shape and dtype of x."""
-    return full(x.shape, value, dtype=as_dtype(dtype) or x.dtype, device=device, requires_grad=requires_grad)
+    return full(x.shape, fill_value, dtype=as_dtype(dtype) or x.dtype, device=device, requires_grad=requires_grad)
 
 
 def zeros_like(x: Tensor | Array, **settings: Any) -> Tensor:
