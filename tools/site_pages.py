@@ -16,6 +16,7 @@ file without a page is an error. This file does not depend on the program that b
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import posixpath
@@ -219,11 +220,33 @@ def names_table(package: str) -> str:
     rows = ["## Public names", "", "| names | defined in |", "|---|---|"]
     for home in sorted(homes, key=lambda home: (order.get(home, len(order)), home)):
         if home.startswith("tinytorch."):
-            names = ", ".join(f"[`{name}`][{home}.{name}]" for name in homes[home])
+            documented = defined_in(home)
+            links = (f"[`{name}`][{home}.{name}]" if name in documented else f"`{name}`" for name in homes[home])
+            names = ", ".join(links)
             rows.append(f"| {names} | [`{home}`][{home}] |")
         else:  # a plain value, which has no __module__
             rows.append(f"| {', '.join(f'`{name}`' for name in homes[home])} | |")
     return "\n".join(rows) + "\n"
+
+
+def defined_in(module: str) -> set[str]:
+    """Return the functions and classes that a module defines, which its page describes.
+
+    Others are made, as `log2` is from NumPy's function and its derivative, and have no entry of their own.
+    """
+    tree = ast.parse((ROOT / file_of(module)).read_text("utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = {node.name for node in tree.body if isinstance(node, kinds)}
+    described = zip(tree.body, tree.body[1:], strict=False)  # a value with a docstring below it
+    for node, after in described:
+        text = (
+            isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+        )
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        found |= {target.id for target in targets if text and isinstance(target, ast.Name)}
+    return found
 
 
 # Links ---------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_batch_is_run_in_training_mode() -> None:
     t.model.eval()
     modes: list[bool] = []
     layer = t.model
-    layer.layers.append(lambda x: modes.append(layer.training) or x)  # type: ignore[attr-defined, func-returns-value]
+    layer.layers.append(lambda x: modes.append(layer.training) or x)  # type: ignore[func-returns-value]
     t.train_batch((X, Y))
     assert modes == [True]
 
@@ -288,7 +288,7 @@ def test_evaluation_runs_in_inference_mode_and_records_nothing() -> None:
         seen.append(t.model.training or is_grad_enabled())
         return x
 
-    t.model.layers.append(watch)  # type: ignore[attr-defined]
+    t.model.layers.append(watch)
     assert t.evaluate(loader()) == t.evaluate(loader()), "dropout is active"
     assert seen == [False] * 10
     assert is_grad_enabled()

@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tinytorch.mixed_precision import GradScaler, _full, _Policy, autocast
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 
 BFLOAT16 = dtypes.bfloat16()
-Block = Callable[[], AbstractContextManager[None]]
+Block = Callable[[], AbstractContextManager[Any]]
 
 
 def network(seed: int = 0) -> tt.Module:
