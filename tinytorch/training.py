@@ -104,7 +104,7 @@ class Trainer:
         metrics: Mapping[str, Measure] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         patience: int | None = None,
-        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
         scaler: Scaler | None = None,
     ) -> None:
         accumulate, patience = python_number(accumulate), python_number(patience)

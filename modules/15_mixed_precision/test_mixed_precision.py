@@ -8,9 +8,9 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
