@@ -85,13 +85,28 @@ def _transforms(dtype: np.dtype) -> tuple[Array, Array, Array]:
 # largest gradient, which pooling makes sparse, 157 times. At these limits, the error at an output that does not see the
 # value is 5 times Winograd's usual one.
 INPUT_LIMIT, GRADIENT_LIMIT = 64, 256
+EVEN = np.zeros(1, bool)  # what `_uneven` returns for one image, in most cases
 
 
 def _uneven(x: Array, limit: int) -> Array:
     """Return which samples have a value above `limit` times the mean absolute value, or one that is not finite."""
+    if len(x) == 1 and _clearly_even(x.reshape(-1), limit):
+        return EVEN
     sizes = np.abs(x.reshape(len(x), -1))
     largest, mean = sizes.max(axis=1, initial=0), sizes.sum(axis=1) / max(1, sizes.shape[1])
     return ~((largest < limit * mean) | (largest == 0))
+
+
+def _clearly_even(x: Array, limit: int) -> bool:
+    """Whether a bound shows that one image, as a vector, is even; False leaves it open.
+
+    The mean absolute value is at least the mean square divided by the largest value. This takes a third of the time of
+    `_uneven`, which was 10% of ResNet-8's on one image.
+    """
+    if not x.size:
+        return False
+    largest = max(x[x.argmax()].item(), -x[x.argmin()].item())
+    return largest * largest * x.size < limit * np.dot(x, x).item()
 
 
 def _without(x: Array, samples: Array) -> Array:
@@ -178,7 +193,8 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
     def work(begin: int, end: int) -> None:
         for block in blocks(begin, end, step):
             uneven = _uneven(x[block], INPUT_LIMIT)
-            even = _without(x[block], uneven) if uneven.any() else x[block]
+            mixed = uneven is not EVEN and uneven.any()
+            even = _without(x[block], uneven) if mixed else x[block]
             products = _input_tiles(even, window) @ kernels  # (36, tiles, K)
             if b is not None:
                 products[ONE] += b
@@ -187,7 +203,7 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
                 y[block].reshape(tiles.shape)[...] = tiles
             else:
                 y[block] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
-            if uneven.any():
+            if mixed:
                 y[block][uneven] = _tap_by_tap(x[block][uneven], kernels, b, window)
 
     in_parallel(x, work)
