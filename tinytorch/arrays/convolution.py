@@ -14,7 +14,7 @@ including NumPy and Python (PyTorch: 413 MB).
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy import ndarray as Array
@@ -98,15 +98,23 @@ def _uneven(x: Array, limit: int) -> Array:
 
 
 def _clearly_even(x: Array, limit: int) -> bool:
-    """Whether a bound shows that one image, as a vector, is even; False leaves it open.
+    """Whether one image, as a vector, is even; False leaves it open. It takes less time than `_uneven`.
 
-    The mean absolute value is at least the mean square divided by the largest value. This takes a third of the time of
-    `_uneven`, which was 10% of ResNet-8's on one image.
+    Without negative values, as after ReLU, a product with ones is the sum. Otherwise, the mean absolute value is at
+    least the mean square divided by the largest value.
     """
     if not x.size:
         return False
-    largest = max(x[x.argmax()].item(), -x[x.argmin()].item())
+    low, high = x[x.argmin()].item(), x[x.argmax()].item()
+    if low >= 0:
+        return high * x.size < limit * np.dot(x, _ones(x.size, x.dtype)).item()
+    largest = max(high, -low)
     return largest * largest * x.size < limit * np.dot(x, x).item()
+
+
+@lru_cache(maxsize=16)
+def _ones(size: int, dtype: np.dtype) -> Array:
+    return np.ones(size, dtype)
 
 
 def _without(x: Array, samples: Array) -> Array:
