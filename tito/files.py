@@ -55,7 +55,7 @@ def scratch(what: str) -> Iterator[Path]:
         what: a word for the folder's name.
     """
     _remove_left_over(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix(what)) as folder:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(what), ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

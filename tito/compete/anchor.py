@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,6 +19,7 @@ from tito.compete.measure import Host, measured
 from tito.compete.progress import Progress, Report
 from tito.compete.receipt import Anchor, Ground, Receipt
 from tito.errors import RunError, TitoError
+from tito.files import scratch
 
 
 def own_ground(ground: Ground, host: str) -> Ground:
@@ -78,8 +77,8 @@ def _compare(host: Host, track: str, shared: SharedFolder, receipt: Receipt) -> 
 
 def _measure(host: Host, track: str, shared: SharedFolder, receipt: Receipt) -> Latency:
     seeds = [child.round for child in receipt.times]
-    with TemporaryDirectory(prefix="tito-anchor-") as private:
-        copy = shared.private_copy(receipt.entry, Path(private) / "entry", receipt.model_sha256)
+    with scratch("anchor") as private:
+        copy = shared.private_copy(receipt.entry, private / "entry", receipt.model_sha256)
         try:
             runs = measured(host, track, "times", copy.path, seeds)
         except RunError as error:

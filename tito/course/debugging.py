@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from tito import overlay
 from tito.course.exercise import Exercise
 from tito.course.finding import find_step
 from tito.course.inside import CONFIGURATION
 from tito.course.workspace import Workspace
+from tito.files import scratch
 from tito.project import Project
 
 
@@ -25,8 +24,8 @@ def debug(project: Project, workspace: Workspace, exercise: Exercise, part: str 
     module = exercise.module
     files = {name: str(file) for name, file in workspace.files(module).items()}
     plan = overlay.Plan(files, str(project.root), module.number)
-    with tempfile.TemporaryDirectory(prefix="tito-") as folder:
-        configuration = Path(folder) / "pytest.ini"
+    with scratch("debug") as folder:
+        configuration = folder / "pytest.ini"
         configuration.write_text(CONFIGURATION, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-c", str(configuration), "--rootdir", str(project.root)]
         command += ["--confcutdir", str(project.root), "--import-mode=importlib", "-p", "no:cacheprovider"]

@@ -6,7 +6,6 @@ import ast
 import json
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from tito.course.modules import MODULES, Module
 from tito.course.source import Function, Source
 from tito.course.workspace import LARGEST, Workspace
 from tito.errors import CourseError, TitoError, printable
+from tito.files import scratch
 from tito.project import Project, find_project
 
 LONGEST = 300  # characters of a message
@@ -39,8 +39,8 @@ def grade_student(project: Project, workspace: Path, modules: list[Module]) -> I
     A file that cannot be tested (it hangs, ends the process, or breaks its contract) counts for its own module only:
     for later modules, the reference stands in, and their messages say so.
     """
-    with tempfile.TemporaryDirectory(prefix="tito-class-", ignore_cleanup_errors=True) as name:
-        private, refused = Workspace(Path(name)), copy_files(workspace, Path(name))
+    with scratch("class") as folder:
+        private, refused = Workspace(folder), copy_files(workspace, folder)
         broken: list[str] = []
         for module in modules:
             began = time.monotonic()
@@ -56,7 +56,10 @@ def grade_student(project: Project, workspace: Path, modules: list[Module]) -> I
                 if result is None or result.contract or result.problem:
                     broken.append(module.label)
                     private.file(module).unlink(missing_ok=True)
-            yield line | {"message": one_line(line["message"], name), "seconds": round(time.monotonic() - began, 2)}
+            yield line | {
+                "message": one_line(line["message"], str(folder)),
+                "seconds": round(time.monotonic() - began, 2),
+            }
 
 
 def _graded(project: Project, private: Workspace, module: Module, line: dict[str, Any]) -> Result | None:

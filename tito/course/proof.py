@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from tito.course.modules import MODULES, find_module
 from tito.course.running import Outcome, Run, run
 from tito.course.source import Function, Source
 from tito.errors import CourseError
+from tito.files import scratch
 from tito.process.documents import Frozen
 from tito.project import Project, find_project
 
@@ -128,8 +128,7 @@ def prove(project: Project, exercise: Exercise) -> Proof:
     """Try everything for one module."""
     started = time.monotonic()
     proof = Proof(exercise)
-    with tempfile.TemporaryDirectory(prefix="tito-proof-") as name:
-        folder = Path(name)
+    with scratch("proof") as folder:
         filled = fill(blank(exercise.source(), exercise), reference_answers(exercise))
         first = _run(project, exercise, folder, [Trial("reference", "", filled)])[0]
         proof.tests = len(first.collected)

@@ -8,7 +8,6 @@ started when it exceeds this.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from tito import overlay
 from tito.course.failures import last_own_frame
 from tito.course.inside import read_journal
 from tito.errors import CourseError, RunError
+from tito.files import scratch
 from tito.process.child import Child
 from tito.process.documents import Frozen, Limits
 from tito.project import Project
@@ -119,8 +119,8 @@ def run(
     """
     require_tools()
     fork = fork or len(runs) > 1
-    with tempfile.TemporaryDirectory(prefix="tito-course-", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
+    with scratch("course") as place:
+        folder = place.resolve()
         job = {
             "workload": "",
             "folder": str(folder),

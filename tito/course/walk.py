@@ -11,10 +11,8 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tito.course.checkpoints import test_checkpoint
 from tito.course.exercise import load_exercise
@@ -24,6 +22,7 @@ from tito.course.progress import progress
 from tito.course.proof import plain_answer
 from tito.course.workspace import VARIABLE, Workspace, write
 from tito.errors import CourseError
+from tito.files import scratch
 from tito.project import Project, find_project
 
 Say = Callable[[str], None]
@@ -105,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    with tempfile.TemporaryDirectory(prefix="tito-walk-") as folder:
-        problems = walk(find_project(), Workspace(Path(folder) / "workspace"), say, options.milestones)
+    with scratch("walk") as folder:
+        problems = walk(find_project(), Workspace(folder / "workspace"), say, options.milestones)
     passed = "the whole course can be completed" if not problems else f"{len(problems)} problems"
     say(f"{len(MODULES)} modules, {len(CHECKPOINTS)} checkpoints: {passed}")
     return 1 if problems else 0
