@@ -282,3 +282,8 @@ def test_two_references_in_one_group_are_refused(suite_folder):
 
     with pytest.raises(SuiteError, match="two cases of one track have these parameters"):
         load_suite(suite_folder(edit))
+
+
+def test_each_suite_of_the_project_states_how_long_a_run_takes():
+    project = Path(__file__).parents[2] / "suites"
+    assert [loaded.suite.name for loaded in find_suites(project) if loaded.suite.duration is None] == []

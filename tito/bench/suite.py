@@ -129,6 +129,13 @@ class Overview(Frozen):
     relative: dict[str, str] = Field(default={})  # size, time, quality -> the same metric relative to that case
 
 
+class Duration(Frozen):
+    """About how many seconds a whole run takes on two cores; stated before a run, never compared."""
+
+    full: float = Field(gt=0)
+    quick: float | None = Field(default=None, gt=0)
+
+
 class Suite(Frozen):
     """A standardized benchmark, as fixed in its suite.yaml."""
 
@@ -144,6 +151,7 @@ class Suite(Frozen):
     profile: ProfilePlan
     overview: Overview | None = None
     limits: Limits
+    duration: Duration | None = None
 
     def metrics_of(self, case: Case) -> list[str]:
         """Return the metrics that a case measures."""
