@@ -29,8 +29,12 @@ SCHEMAS = {
 
 
 def install(session: nox.Session, *groups: str, native: bool = False) -> None:
-    """Install the project from this checkout, with groups of pyproject.toml and optionally native kernels."""
-    session.install("-e", ".[onednn]" if native else ".", *GROUPS(PROJECT, *groups) if groups else ())
+    """Install the project from this checkout, with groups of pyproject.toml and optionally native kernels.
+
+    With `--mine` among the arguments, install what tests a learner's own modules as well.
+    """
+    extras = [*(["onednn"] if native else []), *(["course"] if "--mine" in session.posargs else [])]
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".", *GROUPS(PROJECT, *groups) if groups else ())
 
 
 def lowest(requirements: list[str]) -> list[str]:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,30 @@ def test_a_scratch_folder_is_removed_and_so_are_those_of_processes_that_are_gone
         assert not left.exists()
         assert all(other.is_dir() for other in others)
     assert not folder.exists()
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = [tmp_path / f"tito-run-{2**22 + number}-1-x" for number in range(5)]
+    for folder in left:
+        folder.mkdir()
+    scan = os.scandir
+
+    @contextmanager
+    def racing(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        """Entries of which another process removes every second one as soon as it is listed."""
+
+        def listed() -> Iterator[os.DirEntry[str]]:
+            for number, entry in enumerate(entries):
+                if number % 2 == 0:
+                    Path(entry.path).rmdir()
+                yield entry
+
+        with scan(path) as entries:
+            yield listed()
+
+    monkeypatch.setattr("tito.files.os.scandir", racing)
+    with scratch("run"):
+        assert not any(folder.exists() for folder in left)

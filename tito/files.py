@@ -69,16 +69,19 @@ def scratch_prefix(what: str) -> str:
 
 def _remove_left_over(parent: Path) -> None:
     """Remove this user's folders of `scratch` whose process is gone."""
-    with suppress(OSError):
-        for entry in os.scandir(parent):
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
             found = _LEFT.fullmatch(entry.name)
-            mine = (
-                found
-                and entry.is_dir(follow_symlinks=False)
-                and entry.stat(follow_symlinks=False).st_uid == os.getuid()
-            )
-            if found and mine and not _runs(int(found["pid"]), int(found["started"])):
+            if found and _is_own_folder(entry) and not _runs(int(found["pid"]), int(found["started"])):
                 shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_own_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this user owns the entry, and it is a folder; not if it has gone in the meantime."""
+    try:
+        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _runs(pid: int, started: int) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, show, write
-from tito.cli.module import check_pytest
+from tito.cli.retest import check_pytest
 
 if TYPE_CHECKING:
     from tito.course.classroom import Row

@@ -27,12 +27,15 @@ def milestone_run(
     options: Annotated[list[str] | None, typer.Argument(metavar="[OPTION]...", help="As for tito suite run.")] = None,
 ) -> None:
     """Run a milestone that you have unlocked on your own modules; exit code 1 if a gate is missed."""
+    from tito.cli.retest import retest
     from tito.cli.suite import suites
     from tito.course.modules import find_milestone, module_number
+    from tito.course.workspace import Workspace
     from tito.errors import CourseError
 
     milestone = find_milestone(name)
     here = project()
+    retest(here, Workspace.find(here), range(1, milestone.after_module + 1))
     stop = next(one for one in journey_of(here).stops if one.milestone == milestone)
     if not stop.unlocked:
         last = module_number(milestone.after_module)

@@ -48,6 +48,7 @@ def own_modules(here: Project, suite: Suite, borrow: Sequence[str]) -> tuple[Pla
     Raises:
         CourseError: a module to borrow does not exist, or none of the suite's modules is complete.
     """
+    from tito.cli.retest import retest
     from tito.course.modules import find_module, module_number
     from tito.course.progress import progress
     from tito.course.workspace import Workspace
@@ -55,9 +56,10 @@ def own_modules(here: Project, suite: Suite, borrow: Sequence[str]) -> tuple[Pla
     from tito.overlay import Plan
 
     workspace = Workspace.find(here)
-    complete = progress(here, workspace).complete
     lent = {find_module(text).number for text in borrow}
     needed = [module_number(number) for number in suite.modules]
+    retest(here, workspace, {module.number for module in needed} - lent)
+    complete = progress(here, workspace).complete
     mine = [module for module in needed if module.number in complete and module.number not in lent]
     if not needed:
         raise CourseError(f"{suite.name} runs none of the course's modules, so it cannot run on yours")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli.console import console, group, project, say, show, write
+from tito.cli.retest import check_pytest, retest
 
 if TYPE_CHECKING:
     from tito.course.exercise import Exercise
@@ -195,7 +196,6 @@ def module_update(name: Name) -> None:
 @modules.command("status")
 def module_status() -> None:
     """Test again what has changed, and say where you stand and what is next."""
-    from tito.course.grading import grade, stale_modules
     from tito.course.journey import make_journey
     from tito.course.progress import progress
     from tito.course.workspace import Workspace
@@ -203,27 +203,9 @@ def module_status() -> None:
 
     here = project()
     workspace = Workspace.find(here)
-    for module in stale_modules(here, workspace):
-        check_pytest()
-        with console(stderr=True).status(f"testing {module.label}"):
-            grade(here, workspace, module)
+    retest(here, workspace)
     found = progress(here, workspace)
     show(show_standing(found, make_journey(found).command))
-
-
-def check_pytest() -> None:
-    """Check that what the tests need is installed, before anything runs.
-
-    Raises:
-        CourseError: it is not.
-    """
-    from importlib.util import find_spec
-
-    from tito.errors import CourseError
-
-    missing = [name for name in ("pytest", "hypothesis") if find_spec(name) is None]
-    if missing:
-        raise CourseError(f"{' and '.join(missing)} not installed: python -m pip install -e '.[course]'")
 
 
 def _exercise(name: str) -> tuple[Project, Workspace, Exercise]:
