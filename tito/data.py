@@ -5,7 +5,6 @@ This module prints nothing itself. `tinytorch.datasets` defines the data sets.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from tinytorch.datasets.catalogue import CATALOGUE
 from tinytorch.datasets.downloads import State, cache_folder, file_state
 from tinytorch.datasets.downloads import fetch as fetch_files
-from tito.errors import TitoError
+from tito.errors import RequestError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,12 @@ def fetch(name: str, report: Callable[[str], None]) -> Path:
     """Fetch a data set into the cache, unless it is complete there, and return its folder.
 
     Raises:
-        TitoError: there is no data set of that name.
+        RequestError: there is no data set of that name.
         DataError: no source is left, or the folder cannot be written.
     """
     if name not in CATALOGUE:
-        close = difflib.get_close_matches(name.lower(), CATALOGUE, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise TitoError(f"no data set is named {name!r}; available: {', '.join(CATALOGUE)}{hint}")
+        hint = did_you_mean(name, CATALOGUE)
+        raise RequestError(f"no data set is named {name!r}; available: {', '.join(CATALOGUE)}{hint}")
     return fetch_files(CATALOGUE[name], report=report)
 
 

@@ -5,12 +5,14 @@ TitoError
 ├── RunError       a run that failed, hung, crashed, or returned no number
 ├── RecordError    a record that is incomplete, foreign, or newer than this program
 ├── ReportError    a page that cannot be written
-└── CourseError    a module, a workspace, or a learner's file that a command cannot work with
+└── RequestError   a request that cannot be met, such as a name that does not exist
+    └── CourseError    a module, a workspace, or a learner's file that a command cannot work with
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -38,8 +40,37 @@ class ReportError(TitoError):
     """A report that cannot be written."""
 
 
-class CourseError(TitoError):
-    """A request of a learner or a teacher that cannot be met; the command line exits with 2."""
+class RequestError(TitoError):
+    """A request that cannot be met, such as a name that does not exist; the command line exits with 2."""
+
+
+class CourseError(RequestError):
+    """A request of a learner or a teacher that cannot be met."""
+
+
+class UnknownSuiteError(SuiteError, RequestError):
+    """A suite, case, or gate that does not exist."""
+
+
+class UnknownRecordError(RecordError, RequestError):
+    """A record that does not exist."""
+
+
+def did_you_mean(text: str, names: Iterable[str], also: Iterable[str] = ()) -> str:
+    """Return which name was probably meant, to be appended to a message; nothing if none is close.
+
+    >>> did_you_mean("mnits", ["xor", "mnist"])
+    ' (did you mean mnist?)'
+
+    Args:
+        text: what was given.
+        names: what exists.
+        also: names that are meant whatever the spelling.
+    """
+    import difflib  # here: most commands need it never, and it would slow their start
+
+    close = list(also) or difflib.get_close_matches(text.lower(), list(names), n=1)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,44 @@ def test_every_command_explains_itself(command: list[str], root: Path) -> None:
     done = tito(root, *command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: {' '.join(['tito', *command])}" in done.stdout
+    assert tito(root, *command, "-h").stdout == done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "..." not in done.stdout.replace("]...", "")  # a help text that is cut
+    for line in done.stdout.partition("Options:")[2].splitlines():
+        assert "INTEGER" not in line
+        assert not re.search(r"--[a-z-]+ (<|TEXT\b.*e\.g\.)", line), f"{line}: an option without a metavar"
+    usage = done.stdout.partition("\n\n")[0]
+    assert not re.search(r"[{}]|\[[a-z]", usage), f"{usage}: an argument without a metavar"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["suite", "show", "tinny"], "did you mean tiny?"),
+        (["suite", "run", "tinny"], "did you mean tiny?"),
+        (["suite", "run", "tiny", "--case", "cloud"], "did you mean clouds?"),
+        (["suite", "run", "tiny", "--gate", "acuracy=0.5"], "did you mean accuracy?"),
+        (["suite", "run", "tiny", "--backend", "nunpy"], "did you mean numpy?"),
+        (["suite", "run", "tiny", "--mine", "--borrow", "tensr"], "did you mean 02 tensor?"),
+        (["record", "show", "tinny"], "did you mean tiny?"),
+        (["record", "list", "--suite", "tinny"], "did you mean tiny?"),
+        (["data", "fetch", "mnits"], "did you mean mnist?"),
+        (["module", "start", "tensr"], "did you mean 02 tensor?"),
+        (["checkpoint", "test", "vison"], "did you mean Vision?"),
+        (["milestone", "run", "mnits"], "did you mean mnist?"),
+        (["python", "--borrow", "tensr"], "did you mean 02 tensor?"),
+        (["grade", "nowhere"], "no such folder"),
+        (["suit", "list"], "Did you mean 'suite'"),
+        (["suite", "lst"], "Did you mean 'list'?"),
+        (["suite", "run", "tiny", "--quik"], "--quick"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_unknown_name_ends_with_2_and_suggests(arguments: list[str], hint: str, root: Path) -> None:
+    done = tito(root, *arguments)
+    assert done.returncode == 2
+    assert hint in " ".join(done.stderr.split())
+    assert done.stdout == ""
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -34,8 +34,16 @@ def test_the_schema_is_json_schema(root: Path) -> None:
 
 def test_an_unknown_record_is_one_line(root: Path) -> None:
     done = tito(root, "record", "show", "20200101T000000Z-tiny-000000")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "no record '20200101T000000Z-tiny-000000'" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tito: no record or suite '20200101T000000Z-tiny-000000'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_suite_without_a_record_says_how_to_make_one(root: Path) -> None:
+    for words in (["record", "show", "tiny"], ["record", "list", "--suite", "tiny"]):
+        done = tito(root, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "tito: no record of tiny yet; tito suite run tiny makes one\n"
 
 
 def test_a_cut_record_is_named_and_the_others_still_shown(passed: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_suites_are_listed_and_shown(root: Path) -> None:
 
 def test_an_unknown_suite_names_the_known_ones(root: Path) -> None:
     done = tito(root, "suite", "run", "tinny")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("tito: no suite 'tinny'")
     assert "did you mean tiny?" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -196,7 +196,7 @@ def test_one_case_s_model_is_kept_and_another_name_is_refused(root: Path, tmp_pa
     assert again.returncode == 1
     assert "clouds exists already" in again.stderr
     other = tito(root, "suite", "run", "tiny", "--case", "cloud")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert other.stderr == "tito: tiny has no case 'cloud' (did you mean clouds?); there are: clouds\n"
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tinytorch.base.files import atomic_write
 from tito.bench.record import SCHEMA_VERSION, Record
-from tito.errors import RecordError, all_printable
+from tito.errors import RecordError, UnknownRecordError, all_printable
 from tito.files import read_plain
 
 MOST_BYTES = 200_000_000  # of a record; one with 100 seeds and pictures has 5 MB
@@ -56,11 +56,12 @@ class Store:
         """Return the record of that id.
 
         Raises:
-            RecordError: there is none, or it cannot be read.
+            UnknownRecordError: there is none.
+        RecordError: it cannot be read.
         """
         paths = list(self.folder.glob(f"*/{id}.json")) if re.fullmatch(r"[\w-]+", id) else []
         if not paths:
-            raise RecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
+            raise UnknownRecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
         return read_record(paths[0])
 
     def all(self) -> tuple[list[Record], list[str]]:

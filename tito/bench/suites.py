@@ -5,7 +5,6 @@ suites/1986_mnist/suite.yaml -> load_suite() -> LoadedSuite
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import reprlib
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tito.bench.suite import ENGINE_METRICS, LoadedSuite, Overview, Suite
-from tito.errors import SuiteError, printable
+from tito.errors import SuiteError, UnknownSuiteError, did_you_mean, printable
 from tito.files import read_plain, user_path
 from tito.versus.contest import RIVAL_METRICS, WORKS
 
@@ -84,14 +83,8 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
         return load_suite(user_path(name))
     names = [folder.name.partition("_")[2] or folder.name for folder in folders]
     by_year = [folder.name.partition("_")[2] for folder in folders if folder.name.partition("_")[0] == name]
-    hint = _hint(name, names, by_year)
-    raise SuiteError(f"no suite {name!r} in {suites_folder}; available: {', '.join(names) or 'none'}{hint}")
-
-
-def _hint(name: str, names: Sequence[str], also: Sequence[str] = ()) -> str:
-    """Return which of the names was probably meant, if any."""
-    close = list(also) or difflib.get_close_matches(name.lower(), names, n=1)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    hint = did_you_mean(name, names, by_year)
+    raise UnknownSuiteError(f"no suite {name!r} in {suites_folder}; available: {', '.join(names) or 'none'}{hint}")
 
 
 def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
@@ -118,8 +111,8 @@ def with_gate(loaded: LoadedSuite, override: str) -> LoadedSuite:
     chosen = [(case, gate) for case, gate in gates if gate.metric == metric and only in ("", case)]
     if not chosen:
         known = sorted({name for case, gate in gates for name in (gate.metric, f"{case}.{gate.metric}")})
-        hint = _hint(target, known)
-        raise SuiteError(f"{suite.name} has no gate on {target!r}; available: {', '.join(known)}{hint}")
+        hint = did_you_mean(target, known)
+        raise UnknownSuiteError(f"{suite.name} has no gate on {target!r}; available: {', '.join(known)}{hint}")
     if not only and len({gate.direction for _, gate in chosen}) > 1:
         each = " or ".join(f"{case}.{metric}=VALUE" for case, _ in chosen)
         raise SuiteError(f"{override!r}: the gates on {metric} point in both directions; use {each}")
@@ -148,7 +141,8 @@ def with_cases(loaded: LoadedSuite, names: Sequence[str]) -> LoadedSuite:
     known = [case.name for case in suite.cases]
     for name in names:
         if name not in known:
-            raise SuiteError(f"{suite.name} has no case {name!r}{_hint(name, known)}; there are: {', '.join(known)}")
+            hint = did_you_mean(name, known)
+            raise UnknownSuiteError(f"{suite.name} has no case {name!r}{hint}; there are: {', '.join(known)}")
     cases = [case for case in suite.cases if case.name in names]
     altered = [*loaded.altered, f"only {', '.join(case.name for case in cases)}"]
     return loaded.model_copy(update={"suite": suite.model_copy(update={"cases": cases}), "altered": altered})

@@ -24,7 +24,7 @@ from tito.cli.python import own_python
 from tito.cli.record import records
 from tito.cli.suite import suites
 
-app = group("TinyTorch: take the course, run benchmarks, read records, see reports.")
+app = group("TinyTorch: take the course, run benchmarks, read records, see reports.", completion=True)
 app.add_typer(modules, name="module")
 app.add_typer(checkpoints, name="checkpoint")
 app.add_typer(milestones, name="milestone")
@@ -73,9 +73,9 @@ def _clean_up_when_ended() -> None:
 
 
 def _exit_code(error: Exception) -> int:
-    from tito.errors import CourseError
+    from tito.errors import RequestError
 
-    return 2 if isinstance(error, CourseError) else 1
+    return 2 if isinstance(error, RequestError) else 1
 
 
 def _in_words(error: Exception) -> str:
@@ -135,7 +135,10 @@ def report(
 
 @app.command("doctor")
 def doctor() -> None:
-    """Check this machine: Python, NumPy, BLAS kernels, py-spy, data; exit code 1 if suites cannot run."""
+    """Check this machine: Python, NumPy, BLAS, py-spy, data.
+
+    Exit code 1 if suites cannot run.
+    """
     from tito.doctor import examine
     from tito.terminal.machine import list_findings
 

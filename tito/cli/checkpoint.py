@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import console, group, project, say, show, write
 from tito.cli.retest import check_pytest
 
@@ -49,7 +50,9 @@ def checkpoint_timeline(
 
 @checkpoints.command("test")
 def checkpoint_test(
-    name: Annotated[str, typer.Argument(metavar="NN", help="e.g. 7, 07, or training")],
+    name: Annotated[
+        str, typer.Argument(metavar="NN", help="e.g. 7, 07, or training", autocompletion=complete.checkpoints)
+    ],
 ) -> None:
     """Test a checkpoint on your own files; exit code 1 if the answer is "not yet"."""
     from tito.course.checkpoints import own_files, test_checkpoint

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import console, group, project, say, show, write
+from tito.errors import RequestError, did_you_mean
 from tito.files import user_path
 
 if TYPE_CHECKING:
@@ -37,16 +39,20 @@ Folder = Annotated[
 @competition.command("submit")
 def submit(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that save_model wrote.")],
-    track: Annotated[str, typer.Option(metavar="mnist|cifar10|tinygpt", help="What the model does.")],
+    track: Annotated[
+        str, typer.Option(metavar="mnist|cifar10|tinygpt", help="What the model does.", autocompletion=complete.tracks)
+    ],
     division: Annotated[str, typer.Option(metavar="closed|open", help="closed: the reference's values, rounded.")],
     name: Annotated[str, typer.Option("--as", metavar="SUBMITTER/ENTRY", help="e.g. alice/int8; never used twice.")],
-    title: Annotated[str, typer.Option(help="One line; default: the name.")] = "",
-    author: Annotated[list[str] | None, typer.Option(help="May be repeated; default: the submitter.")] = None,
-    licence: Annotated[str, typer.Option(help="The license of the model.")] = "not stated",
-    technique: Annotated[
-        list[str] | None, typer.Option(help="What the files do not show, e.g. pruned; may be repeated.")
+    title: Annotated[str, typer.Option(metavar="TEXT", help="One line; default: the name.")] = "",
+    author: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated; default: the submitter.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="How the model was made, as text.")] = "",
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="The license of the model.")] = "not stated",
+    technique: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What the files do not show, e.g. pruned; may be repeated.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(metavar="TEXT", help="How the model was made, as text.")] = "",
     parent: Annotated[
         str | None, typer.Option(metavar="SHA256", help="The model that an open entry began with.")
     ] = None,
@@ -83,7 +89,7 @@ def submit(
 @competition.command("check")
 def check(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Entries; default: all of the shared folder.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Entries; default: all of the shared folder.")
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of submission.json.")] = False,
     folder: Folder = None,
@@ -124,10 +130,11 @@ def check(
 @competition.command("verify")
 def verify(
     entries: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Entries; default: all of the shared folder.")
+        list[str] | None, typer.Argument(metavar="PATH", help="Entries; default: all of the shared folder.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Processes that time an entry; fewer than 11 give no rank by latency.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that time an entry; fewer than 11 give no rank by latency."),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only part I of N, e.g. 1/3 on the first of three hosts.")
@@ -214,7 +221,9 @@ def _verify_on_cluster(
 
 @competition.command("leaderboard")
 def leaderboard(
-    track: Annotated[str | None, typer.Argument(help="e.g. mnist; default: all.")] = None,
+    track: Annotated[
+        str | None, typer.Argument(metavar="TRACK", help="e.g. mnist; default: all.", autocompletion=complete.tracks)
+    ] = None,
     html: Annotated[bool, typer.Option("--html", help="Also write reports/leaderboard.html.")] = False,
     pending: Annotated[
         bool, typer.Option("--pending", help="Only say which entries are stale or pending, and why.")
@@ -252,9 +261,10 @@ def leaderboard(
         write(f"\n  leaderboard: {page}\n")
 
 
-def _one_of(what: str, value: str, expected: Iterable[str]) -> None:
+def _one_of(what: str, value: str, expected: Collection[str]) -> None:
     if value not in expected:
-        raise typer.BadParameter(f"{what} {value!r}: expected one of {', '.join(expected)}")
+        hint = did_you_mean(value, expected)
+        raise typer.BadParameter(f"{what} {value!r}: expected one of {', '.join(expected)}{hint}")
 
 
 def _folder(here: Project, chosen: Path | None) -> Path:
@@ -280,6 +290,9 @@ def _chosen(shared: SharedFolder, paths: list[str] | None) -> tuple[list[tuple[P
     for text in paths:
         path, id = user_path(text), _id(shared.path, text)
         if id != text or not path.exists():
+            if not path.exists() and not (shared.path / id).exists():
+                hint = did_you_mean(id, [entry.id for entry in shared.scan()[0]])
+                raise RequestError(f"{text}: neither a folder nor an entry of {shared.path}{hint}")
             chosen.append((shared.entry_path(id), id))
         else:
             chosen.append((path, None))

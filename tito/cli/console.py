@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tito.errors import printable
 
@@ -55,13 +55,35 @@ class _Commands(TyperGroup):
             sys.exit(130)
 
 
-def group(help: str) -> typer.Typer:
-    """Return a group of commands with plain help texts, which do not need Rich and print in half the time."""
-    return typer.Typer(
+class _Command(TyperCommand):
+    """A command whose usage line names a required argument as manual pages do: NAME, not {NAME}."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class _App(typer.Typer):
+    """Commands of one kind."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Add a command."""
+        return super().command(name, **{"cls": _Command} | settings)
+
+
+def group(help: str, completion: bool = False) -> typer.Typer:
+    """Return a group of commands with plain help texts, which do not need Rich and print in half the time.
+
+    Args:
+        help: what the commands are for.
+        completion: offer the options that install shell completion.
+    """
+    return _App(
         cls=_Commands,
         help=help,
+        context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import console, group, say, show, write
 
 data = group("Data sets in the cache.")
@@ -21,7 +22,9 @@ def data_list() -> None:
 
 
 @data.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist", autocompletion=complete.data_sets)],
+) -> None:
     """Fetch a data set into the cache, unless it is already there."""
     from tito.data import fetch
 

@@ -20,7 +20,9 @@ grades = group("Grade a class.")
 def grade(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Contains a workspace for each student.")],
     modules: Annotated[str, typer.Option(metavar="2-8", help="The modules, e.g. 2-8 or 2,4.")] = "1-20",
-    workers: Annotated[int | None, typer.Option(min=1, help="Students at the same time; default: the cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Students at the same time; default: the cores.")
+    ] = None,
 ) -> None:
     """Grade a class: FOLDER/grades.csv and grades.json.
 

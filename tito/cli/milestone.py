@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.checkpoint import journey_of, titles
 from tito.cli.console import group, project, show
 
-milestones = group("The course: six milestones of machine learning, unlocked by your modules.")
+milestones = group("The course: six milestones, unlocked by your modules.")
 
 
 @milestones.command("list")
@@ -23,8 +24,8 @@ def milestone_list() -> None:
 
 @milestones.command("run", context_settings={"ignore_unknown_options": True})
 def milestone_run(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist")],
-    options: Annotated[list[str] | None, typer.Argument(metavar="[OPTION]...", help="As for tito suite run.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist", autocompletion=complete.milestones)],
+    options: Annotated[list[str] | None, typer.Argument(metavar="OPTION", help="As for tito suite run.")] = None,
 ) -> None:
     """Run a milestone that you have unlocked on your own modules; exit code 1 if a gate is missed."""
     from tito.cli.retest import retest

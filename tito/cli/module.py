@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import console, group, project, say, show, write
 from tito.cli.retest import check_pytest, retest
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 modules = group("The course: write the 20 modules yourself.")
 
-Name = Annotated[str, typer.Argument(metavar="NN", help="e.g. 2, 02, 02_tensor, or tensor")]
-Part = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="A step's number, a name that you write, or a test.")
+Name = Annotated[
+    str, typer.Argument(metavar="NN", help="e.g. 2, 02, 02_tensor, or tensor", autocompletion=complete.modules)
 ]
+Part = Annotated[str | None, typer.Argument(metavar="NAME", help="A step's number, a name that you write, or a test.")]
 
 
 @modules.command("list")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import group, project
 
 own_python = group("Python with your own modules.")
@@ -16,13 +17,21 @@ own_python = group("Python with your own modules.")
 @own_python.command("python", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def python(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE] [ARGUMENT]...", help="As for python; default: a prompt.")
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENT", help="A program and its arguments, as for python; default: a prompt."),
     ] = None,
     borrow: Annotated[
-        list[str] | None, typer.Option(metavar="NN", help="Take this module from the reference; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="NN",
+            help="Take this module from the reference; may be repeated.",
+            autocompletion=complete.modules,
+        ),
     ] = None,
 ) -> None:
-    """Run a program, or a prompt, in which `tinytorch` is your own code as far as you have written it.
+    """Run a program, or a prompt, on your own modules.
+
+    In it, `tinytorch` is your own code as far as you have written it.
 
     The first line on stderr names your modules. Modules that you have not started come from the reference.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tito.cli import complete
 from tito.cli.console import console, group, project, readable, say, show, show_path
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tito.project import Project
 
 suites = group("Benchmarks: list, show, run.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist", autocompletion=complete.suites)]
 
 
 @suites.command("list")
@@ -32,7 +35,7 @@ def suite_list() -> None:
 
 
 @suites.command("show")
-def suite_show(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
+def suite_show(name: Name) -> None:
     """Show what a suite fixes: gates, seeds, parameters, limits."""
     from tito.bench.suites import find_suite
     from tito.terminal.suite import show_suite
@@ -42,17 +45,29 @@ def suite_show(name: Annotated[str, typer.Argument(help="e.g. mnist")]) -> None:
 
 @suites.command("run")
 def suite_run(
-    name: Annotated[str, typer.Argument(help="e.g. mnist")],
-    seeds: Annotated[int | None, typer.Option(min=1, help="Only the first N seeds of each case.")] = None,
+    name: Name,
+    seeds: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N seeds of each case.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds, shorter training, same gates.")] = False,
     gate: Annotated[
         list[str] | None,
-        typer.Option(metavar="[CASE.]METRIC=VALUE", help="Use another value for each gate on a metric."),
+        typer.Option(
+            metavar="[CASE.]METRIC=VALUE",
+            help="Use another value for each gate on a metric.",
+            autocompletion=complete.gates,
+        ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="numpy|onednn", help="Force a kernel backend; default: the fastest installed.")
+        str | None,
+        typer.Option(
+            metavar="numpy|onednn",
+            help="Force a kernel backend; default: the fastest installed.",
+            autocompletion=complete.backends,
+        ),
     ] = None,
-    case: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this case; may be repeated.")] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this case; may be repeated.", autocompletion=complete.cases),
+    ] = None,
     keep_models: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep the model of each case in FOLDER/CASE, as it was judged."),
@@ -65,7 +80,11 @@ def suite_run(
     ] = False,
     borrow: Annotated[
         list[str] | None,
-        typer.Option(metavar="NN", help="With --mine: take this module from the reference; may be repeated."),
+        typer.Option(
+            metavar="NN",
+            help="With --mine: take this module from the reference; may be repeated.",
+            autocompletion=complete.modules,
+        ),
     ] = None,
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
@@ -128,12 +147,14 @@ def _on_own_code(
 def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> LoadedSuite:
     """Find a suite and apply the options `--gate` and `--case`."""
     from tito.bench.suites import find_suite, with_cases, with_gate
-    from tito.errors import SuiteError
+    from tito.errors import RequestError, SuiteError
 
     loaded = find_suite(here.suites, name)
     for override in gates:
         try:
             loaded = with_gate(loaded, override)
+        except RequestError:
+            raise
         except SuiteError as error:
             raise typer.BadParameter(str(error)) from None
     return with_cases(loaded, cases) if cases else loaded
@@ -142,10 +163,12 @@ def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> Lo
 def _backend(name: str | None) -> BackendChoice:
     """Choose the kernel backend, by the option `--backend` if it is given."""
     from tinytorch.native.backend import BACKENDS
+    from tito.errors import did_you_mean
     from tito.process.backend import choose_backend
 
     if name is not None and name not in BACKENDS:
-        raise typer.BadParameter(f"--backend {name!r}: expected one of {', '.join(BACKENDS)}")
+        hint = did_you_mean(name, BACKENDS)
+        raise typer.BadParameter(f"--backend {name!r}: expected one of {', '.join(BACKENDS)}{hint}")
     return choose_backend(name)
 
 

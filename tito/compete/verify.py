@@ -31,7 +31,7 @@ from tito.compete.seal import organizer_key
 from tito.compete.selftest import Tester
 from tito.compete.session import Session, Work, tracks_of
 from tito.compete.writing import ReceiptWriter, Span
-from tito.errors import TitoError
+from tito.errors import RequestError, TitoError, did_you_mean
 from tito.files import scratch
 from tito.process.backend import BackendChoice, choose_backend
 from tito.process.blas import KernelChoice, choose_kernel
@@ -150,7 +150,7 @@ def choose(shared: SharedFolder, ids: Sequence[str] | None, shard: Shard | None)
     known = [entry.id for entry in found]
     for id in ids or ():
         if id not in known:
-            raise TitoError(f"{shared.path}: no entry {id!r}; `tito check` lists what is there")
+            raise RequestError(f"{shared.path}: no entry {id!r}{did_you_mean(id, known)}; `tito check` lists them")
     chosen = known if ids is None else [id for id in known if id in ids]
     if shard is not None:
         number, parts = shard

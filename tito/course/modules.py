@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from tito.errors import CourseError
+from tito.errors import CourseError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -200,4 +200,5 @@ def find_milestone(text: str) -> Milestone:
     wanted = text.strip().lower()
     if wanted in known:
         return known[wanted]
-    raise CourseError(f"milestone {text!r}: expected one of {', '.join(one.suite for one in MILESTONES)}")
+    hint = did_you_mean(wanted, known)
+    raise CourseError(f"milestone {text!r}: expected one of {', '.join(one.suite for one in MILESTONES)}{hint}")
