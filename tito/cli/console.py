@@ -62,6 +62,11 @@ class _Command(TyperCommand):
         """Return the parts of the usage line."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return what the list of commands says, whole: the first sentence, up to a semicolon."""
+        first = " ".join((self.help or "").partition("\n\n")[0].split())
+        return f"{first.partition('; ')[0].rstrip('.')}."
+
 
 class _App(typer.Typer):
     """Commands of one kind."""
@@ -110,7 +115,7 @@ def show(content: RenderableType) -> None:
     out = console()
     if not out.is_terminal and not _columns():
         out.width = WIDTH
-    out.print(_Printable(content))
+    out.print(_Printable(content), crop=False)  # a command that is wider than the terminal is not cut
 
 
 def show_path(page: Path | None) -> None:
