@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,3 +26,11 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def workspace(course: Project) -> Workspace:
     """Return the empty workspace of the sample course."""
     return Workspace.find(course)
+
+
+@pytest.fixture(scope="session")
+def endless() -> float:
+    """The time limit in seconds for files that never end: far above what a start takes on this machine now."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import hypothesis, pytest, tinytorch.tensor"], check=True)
+    return round(max(6.0, 8 * (time.monotonic() - began)), 1)

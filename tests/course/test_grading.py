@@ -18,8 +18,6 @@ from tito.course.workspace import Workspace
 from tito.errors import CourseError
 from tito.project import Project
 
-ENDLESS = 8.0  # seconds: the time limit for files that never end
-
 
 def graded(course: Project, workspace: Workspace, text: str, seconds: float = 60.0) -> Result:
     """Grade module 02 with this file."""
@@ -227,22 +225,26 @@ def test_file_that_prints_writes_or_forks_is_graded_nevertheless(
     assert not list(course.root.rglob("left-behind.txt"))
 
 
-def test_endless_loop_names_its_line_and_keeps_what_passed(course: Project, workspace: Workspace) -> None:
+def test_endless_loop_names_its_line_and_keeps_what_passed(
+    course: Project, workspace: Workspace, endless: float
+) -> None:
     solve(course, workspace, TENSOR, stack="    while True:\n        dim = dim\n")
-    result = grade(course, workspace, TENSOR, seconds=ENDLESS)
+    result = grade(course, workspace, TENSOR, seconds=endless)
     assert result.steps[0].passed
     failure = result.steps[1].failed
     assert failure is not None
-    assert failure.why == "still running after 8 s: an endless loop?"
+    assert failure.why == f"still running after {endless:g} s: an endless loop?"
     lines = workspace.file(TENSOR).read_text().splitlines()
     assert lines[(failure.line or 0) - 1] in ("    while True:", "        dim = dim")
 
 
-def test_endless_loop_while_the_file_is_imported_names_its_line(course: Project, workspace: Workspace) -> None:
+def test_endless_loop_while_the_file_is_imported_names_its_line(
+    course: Project, workspace: Workspace, endless: float
+) -> None:
     text = f"{reference(course)}\nwhile True:\n    pass\n"
-    result = graded(course, workspace, text, seconds=ENDLESS)
+    result = graded(course, workspace, text, seconds=endless)
     assert result.problem is not None
-    assert result.problem.why == "still running after 8 s: an endless loop? while the file was imported"
+    assert result.problem.why == f"still running after {endless:g} s: an endless loop? while the file was imported"
     assert result.problem.line in (len(text.splitlines()), len(text.splitlines()) - 1)
 
 
@@ -303,6 +305,20 @@ def test_earlier_file_that_cannot_be_imported_is_named(course: Project, workspac
     assert result.problem.file == str(workspace.file(TENSOR))
 
 
+@pytest.mark.parametrize("ending", ["1 / 0\n", "raise SystemExit\n", "while True:\n    pass\n"])
+def test_own_file_that_cannot_be_imported_is_not_blamed_on_an_earlier_one(
+    course: Project, workspace: Workspace, ending: str, endless: float
+) -> None:
+    solve(course, workspace, TENSOR)
+    solve(course, workspace, ACTIVATIONS)
+    file = workspace.file(ACTIVATIONS)
+    file.write_text(f"{file.read_text()}\n{ending}")
+    result = grade(course, workspace, ACTIVATIONS, seconds=endless)
+    assert result.blamed == ()
+    assert result.problem is not None
+    assert result.problem.file == str(file)
+
+
 def test_earlier_file_with_a_syntax_error_is_named(course: Project, workspace: Workspace) -> None:
     workspace.start(exercise(course))
     workspace.file(TENSOR).write_text("def f(:\n")
@@ -311,10 +327,10 @@ def test_earlier_file_with_a_syntax_error_is_named(course: Project, workspace: W
     assert problem.text() == f"{workspace.file(TENSOR)}:1: syntax error: invalid syntax; expected valid Python"
 
 
-def test_earlier_file_that_never_ends_is_named(course: Project, workspace: Workspace) -> None:
+def test_earlier_file_that_never_ends_is_named(course: Project, workspace: Workspace, endless: float) -> None:
     solve(course, workspace, TENSOR, Tensor__flatten="        while True:\n            pass\n")
     solve(course, workspace, ACTIVATIONS)
-    result = grade(course, workspace, ACTIVATIONS, seconds=ENDLESS)
+    result = grade(course, workspace, ACTIVATIONS, seconds=endless)
     assert result.blamed == (TENSOR,)
     failure = result.steps[1].failed
     assert failure is not None

@@ -25,7 +25,7 @@ def runs(course: Project, tmp_path: Path, *additions: str, seconds: float = 60.0
     return run(course, exercise(course).test_files, chosen, seconds)
 
 
-def test_runs_of_one_process_do_not_disturb_each_other(course: Project, tmp_path: Path) -> None:
+def test_runs_of_one_process_do_not_disturb_each_other(course: Project, tmp_path: Path, endless: float) -> None:
     additions = (
         "",
         "import os; os._exit(3)",
@@ -35,14 +35,14 @@ def test_runs_of_one_process_do_not_disturb_each_other(course: Project, tmp_path
         "stack = None",
         "",
     )
-    found = runs(course, tmp_path, *additions, seconds=6)
+    found = runs(course, tmp_path, *additions, seconds=endless)
     assert [outcome.clean for outcome in found] == [True, False, False, False, found[4].clean, False, True]
     assert [len(outcome.passed) for outcome in (found[0], found[-1])] == [COUNT, COUNT]
     whys = [outcome.problem.why for outcome in found[1:4] if outcome.problem]
     assert whys == [
         "the process ended: exited with code 3 while the file was imported",
         "the process ended: signal 9 while the file was imported",
-        "still running after 6 s: an endless loop? while the file was imported",
+        f"still running after {endless:g} s: an endless loop? while the file was imported",
     ]
     assert {name.rpartition("::")[2] for name in found[5].failures} == {"test_stack[0]", "test_stack[1]", "test_of_one"}
 

@@ -23,7 +23,6 @@ from tito.course.source import Source
 from tito.course.state import State, hashes, is_stale, load_state, save_state
 from tito.course.workspace import Workspace, read_source
 from tito.errors import CourseError
-from tito.overlay import NUMBERS
 from tito.project import Project
 
 
@@ -150,9 +149,7 @@ def _grade(
     found = run(project, exercise.test_files, runs, seconds)[0]
     steps, failures = _by_step(exercise, found, files, step)
     result = Result(exercise.module, steps, "", failures, found.problem)
-    if found.broken is not None and found.broken != exercise.module.name:
-        result = replace(result, blamed=(MODULES[NUMBERS[found.broken] - 1],))
-    elif failures or found.problem:
+    if failures or found.problem:
         result = replace(result, blamed=tuple(_blame(project, exercise, files, failures, seconds)))
     if beyond and found.problem is None:
         more = run(project, exercise.test_files, [Run(files, exercise.module.number, None, beyond=True)], seconds)[0]
