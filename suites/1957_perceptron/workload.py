@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import datasets
-from tinytorch.acceleration import trace
+from tinytorch import datasets, inference
 
 
 class Data(NamedTuple):
@@ -147,7 +146,7 @@ def weights_as_image(model: tt.Linear) -> dict[str, Any]:
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from rows (N, features) to logits (N, 1)."""
-    return trace(model)
+    return inference.predictor(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:

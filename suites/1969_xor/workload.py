@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch.acceleration import trace
+from tinytorch import inference
 
 POINTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 ANSWERS = np.array([[0], [1], [1], [0]], np.float32)
@@ -80,7 +80,7 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from points (N, 2) to logits (N, 1)."""
-    return trace(model)
+    return inference.predictor(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import datasets
-from tinytorch.acceleration import trace
+from tinytorch import datasets, inference
 
 PIXELS, CLASSES = 28 * 28, 10
 
@@ -101,7 +100,7 @@ def worst_mistakes(images: np.ndarray, labels: np.ndarray, logits: np.ndarray, c
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from images (N, 28, 28) to logits (N, 10)."""
-    return trace(model)
+    return inference.predictor(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:

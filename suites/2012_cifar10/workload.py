@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import datasets
-from tinytorch.acceleration import trace
+from tinytorch import datasets, inference
 from tinytorch.benchmarking import measure
 from tinytorch.layers import evaluating
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
@@ -345,7 +344,7 @@ def inputs_of_layers(model: tt.Module, images: np.ndarray) -> list[tuple[str, tt
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from normalized images (N, 3, 32, 32) to logits (N, 10)."""
-    return trace(model)
+    return inference.predictor(model)
 
 
 def queries(data: Data, parameters: dict[str, Any]) -> np.ndarray:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import tinytorch as tt
-from tinytorch.acceleration import trace
 from tinytorch.benchmarking import measure_interleaved, peak_memory
+from tinytorch.inference import predictor
 from tinytorch.mixed_precision import autocast
 
 from .tasks import Batch, Parameters, Photos, Report, quality
@@ -57,7 +57,7 @@ def train_twice(
 
 def judge_quality(model: Variant, data: Photos, parameters: Parameters) -> dict[str, Any]:
     """Measure how much accuracy half precision costs the trained network."""
-    fp32_quality, own_quality = (quality(data, net, trace(net)) for net in model.pair)
+    fp32_quality, own_quality = (quality(data, net, predictor(net)) for net in model.pair)
     return {"metrics": {"accuracy": own_quality, "points_lost": fp32_quality - own_quality}, "exhibits": []}
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import tinytorch as tt
-from tinytorch.acceleration import trace
 from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.caching import KVCache
 from tinytorch.inference import predictor, widen_weights
@@ -86,7 +85,7 @@ def predictor_of(model: tt.Module) -> Predict:
     """Return the fastest predictor for this type of model."""
     if isinstance(model, GPT):
         return model.next_logits
-    return predictor(model) if is_quantized(model) else trace(model)
+    return predictor(model)
 
 
 def is_quantized(model: tt.Module) -> bool:

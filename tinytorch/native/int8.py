@@ -14,7 +14,6 @@ computes long int8 sums through uint8: q W = (q + 128) W - 128 (1 W).
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,23 +26,25 @@ from numpy import ndarray as Array
 from tinytorch.arrays.integers import IntegerLayer, row_scales, shift_of, shifted
 from tinytorch.arrays.parallel import SMALLEST, in_parallel
 from tinytorch.arrays.windows import Window, blocks, pad
-from tinytorch.native.library import check, library
+from tinytorch.native.library import library
 from tinytorch.native.primitives import (
     ATTR_SCALES,
     BIAS,
     CONVOLUTION_DIRECT,
     DST,
-    ELTWISE_RELU,
     FORWARD_INFERENCE,
     SRC,
+    SUM,
     WEIGHTS,
     Attributes,
     Descriptor,
     Layouts,
     Primitive,
     aligned,
+    threads,
 )
 from tinytorch.native.products import EXACT_COLUMNS
+from tinytorch.native.program import cost_of
 
 SHAPES = 16  # input shapes for which primitives are kept
 BLOCK = 2**18  # values that pass through all steps together: as floats they take 1 MB, which stays in the cache
@@ -65,8 +66,13 @@ class _Kernel:
         self._turn = threading.Lock()
         self.primitive = lru_cache(maxsize=SHAPES)(self.make)
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
-        """Create the primitive for inputs of that shape and dtype; all arrays but input and output are bound to it."""
+    def make(
+        self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any, alone: bool | None = None
+    ) -> Primitive:
+        """Create the primitive for inputs of that shape and dtype; all arrays but input and output are bound to it.
+
+        `alone` selects one thread or all threads; None lets the amount of work decide.
+        """
         raise NotImplementedError
 
     def dtype_of(self, result: str) -> Any:
@@ -80,10 +86,12 @@ class _Kernel:
                 primitive.run({SRC: q, DST: y})
         return y
 
-    def bind(self, result: str, q: Array, y: Array, *settings: Any) -> tuple[Callable[[], object], Array]:
-        primitive = self.make(q.shape, q.dtype, result, *settings)
+    def bind(
+        self, result: str, q: Array, y: Array, *settings: Any, alone: bool | None = None
+    ) -> tuple[Callable[[], object], Array]:
+        primitive = self.make(q.shape, q.dtype, result, *settings, alone=alone)
         primitive.bind({SRC: q, DST: y})
-        return primitive.run, y
+        return primitive, y
 
     def attributes(self, result: str) -> tuple[Attributes | None, dict[int, Array]]:
         """Return the operations that follow the sums, and the arrays that they need."""
@@ -100,7 +108,9 @@ class _Kernel:
         if layer.bias is not None:
             constants[BIAS] = np.ascontiguousarray(layer.bias)
         masks = {argument: self.weight_mask if argument == WEIGHTS else 0 for argument in scales}
-        return _AddThenRelu(masks) if result == ADDED else Attributes(masks, relu=layer.relu), constants
+        if result == ADDED:
+            return Attributes(masks, (SUM, "relu")), constants
+        return Attributes(masks, ("relu",) if layer.relu else ()), constants
 
     def assembled(
         self,
@@ -109,13 +119,14 @@ class _Kernel:
         arrays: dict[int, Descriptor],
         result: str,
         operations: int,
+        alone: bool | None,
     ) -> Primitive:
         """Create the primitive and bind its constants and packed weight. `arguments` is called with the attributes."""
         attributes, constants = self.attributes(result)
         fixed = {argument: Descriptor(array.shape, np.float32) for argument, array in constants.items()}
-        primitive = Primitive(
-            function, arguments(attributes), {**fixed, WEIGHTS: None, **arrays}, operations // SPEEDUP
-        )
+        cost = cost_of(operations // SPEEDUP, arrays[SRC].size + arrays[DST].size + self.layer.weight.size)
+        chosen = operations // SPEEDUP if alone is None else threads(alone)
+        primitive = Primitive(function, arguments(attributes), {**fixed, WEIGHTS: None, **arrays}, chosen, cost)
         primitive.bind(constants | {WEIGHTS: self.weight.packed_in(primitive.descriptor(WEIGHTS))})
         return primitive
 
@@ -136,21 +147,7 @@ class _Kernel:
         return np.maximum(y, np.float32(0), out=y) if self.layer.relu else y
 
 
-class _AddThenRelu(Attributes):
-    """Attributes for output = relu(previous contents of the output's array + result)."""
-
-    def __init__(self, scales: dict[int, int]) -> None:
-        super().__init__(scales)
-        c, post = library().c, ctypes.c_void_p()
-        one, zero = ctypes.c_float(1), ctypes.c_float(0)
-        check(c.dnnl_post_ops_create(ctypes.byref(post)), "post-operations")
-        check(c.dnnl_post_ops_append_sum(post, one, 0, 0), "a fused sum")
-        check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "a fused ReLU")
-        check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "a fused sum and ReLU")
-        c.dnnl_post_ops_destroy(post)
-
-
-def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], object], Array]:
+def rounding(x: Array, scale: Array, dtype: str, alone: bool = True) -> tuple[Callable[[], object], Array]:
     """Return a function that rounds the current float32 values of `x`, and the array that it writes.
 
     It rounds as `quantization.quantize` does, except for NaN and -128. For 16,384 values it takes 3 µs; NumPy's five
@@ -159,10 +156,11 @@ def rounding(x: Array, scale: Array, dtype: str) -> tuple[Callable[[], object], 
     source, target = Descriptor(x.shape, np.float32), Descriptor(x.shape, dtype)
     engine, arguments = library().engine, {ATTR_SCALES | DST: Descriptor((1,), np.float32)}
     what = (source, engine, target, engine, Attributes({DST: 0}))
-    primitive = Primitive("reorder", what, {SRC: source, DST: target, **arguments}, operations=x.size)
+    cost = cost_of(0, source.size + target.size)
+    primitive = Primitive("reorder", what, {SRC: source, DST: target, **arguments}, threads(alone), cost)
     q = np.zeros(x.shape, dtype)
     primitive.bind({SRC: x, DST: q, ATTR_SCALES | DST: scale.reshape(1)})
-    return primitive.run, q
+    return primitive, q
 
 
 def _as_arguments(scales: dict[int, Array]) -> dict[int, Array]:
@@ -226,19 +224,23 @@ class Linear(_Kernel):
         y = np.empty((len(q), self.out), self.dtype_of(result))
         return self.run(self.primitive(q.shape, q.dtype, result), np.ascontiguousarray(q), y) if y.size else y
 
-    def bound(self, q: Array, y: Array | None = None) -> tuple[Callable[[], object], Array]:
+    def bound(
+        self, q: Array, y: Array | None = None, *, alone: bool | None = None
+    ) -> tuple[Callable[[], object], Array]:
         """Return a function that computes the output for the current contents of `q`, and the array that it writes.
 
         That array is y if given. `q` contains integers, or contiguous float32 rows for a dynamic layer.
         """
         y = np.zeros((len(q), self.out), self.dtype_of(OUTPUT)) if y is None else y
         if q.dtype.kind != "f":
-            return self.bind(OUTPUT, q, y)
+            return self.bind(OUTPUT, q, y, alone=alone)
         if q.size >= SMALLEST:
             return partial(self.outputs, q, y), y
         return _Rows(self, len(q), np.empty(q.size, np.float32)).bound(q, y), y
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
+    def make(
+        self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any, alone: bool | None = None
+    ) -> Primitive:
         x, y = Descriptor(shape, dtype), Descriptor((shape[0], self.out), self.dtype_of(result))
         free = Descriptor((self.depth, self.out), np.int8, "any")
         biased = result in (OUTPUT, ADDED, ROW) and self.layer.bias is not None
@@ -246,7 +248,11 @@ class Linear(_Kernel):
         arrays = {SRC: x, DST: y} | ({BIAS: bias} if bias else {})
         shares = result in (FLOATS, ROW)  # `outputs` splits the rows between threads itself
         operations = 0 if shares else 2 * shape[0] * self.depth * self.out
-        return self.assembled("matmul", lambda attributes: [x, free, bias, y, attributes], arrays, result, operations)
+
+        def arguments(attributes: Any) -> list[Any]:
+            return [x, free, bias, y, attributes]
+
+        return self.assembled("matmul", arguments, arrays, result, operations, alone)
 
 
 class _Rows:
@@ -332,13 +338,17 @@ class Conv2d(_Kernel):
             return y
         return self.run(self.primitive(q.shape, q.dtype, result, window), np.ascontiguousarray(q), y)
 
-    def bound(self, q: Array, window: Window, onto: Array | None = None) -> tuple[Callable[[], object], Array]:
-        """As `Linear.bound`. With `onto`, float32 of the output's shape, it computes onto = relu(onto + output)."""
-        if onto is not None:
-            return self.bind(ADDED, q, onto, window)
-        return self.bind(OUTPUT, q, np.zeros((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT)), window)
+    def bound(
+        self, q: Array, window: Window, y: Array | None = None, add: bool = False, *, alone: bool | None = None
+    ) -> tuple[Callable[[], object], Array]:
+        """As `Linear.bound`. With `add`, it computes y = relu(y + output) for float32 y of the output's shape."""
+        if y is None:
+            y = np.zeros((len(q), *window.positions, self.channels), self.dtype_of(OUTPUT))
+        return self.bind(ADDED if add else OUTPUT, q, y, window, alone=alone)
 
-    def make(self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any) -> Primitive:
+    def make(
+        self, shape: tuple[int, ...], dtype: np.dtype, result: str, *settings: Any, alone: bool | None = None
+    ) -> Primitive:
         (n, height, width, c), window, layer = shape, settings[0], self.layer
         x = Descriptor((n, c, height, width), dtype, "channels_last")
         y = Descriptor((n, self.channels, *window.positions), self.dtype_of(result), "channels_last")
@@ -354,4 +364,4 @@ class Conv2d(_Kernel):
             return [*kind, x, free, bias, y, *tail, attributes]
 
         operations = 2 * n * window.positions[0] * window.positions[1] * layer.weight.size
-        return self.assembled("convolution_forward", arguments, arrays, result, operations)
+        return self.assembled("convolution_forward", arguments, arrays, result, operations, alone)

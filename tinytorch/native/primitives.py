@@ -33,8 +33,11 @@ ATTR_SCALES = 4096  # | the argument that is scaled
 
 # dnnl_types.h: constants that its functions accept
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
-CONVOLUTION_AUTO, CONVOLUTION_DIRECT, POOLING_MAX = 0x3, 0x1, 0x1FF
+CONVOLUTION_AUTO, CONVOLUTION_DIRECT = 0x3, 0x1
+POOLING_MAX, POOLING_MEAN = 0x1FF, 0x2FF  # the mean includes the padding
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
+ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B}
+SUM = "sum"
 _QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
              SCRATCHPAD: 136}  # fmt: skip
 _DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
@@ -114,22 +117,30 @@ class Attributes:
     Args:
         scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
             scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
-        relu: apply ReLU to the result.
+        post: what is done with each value of the result, in this order: SUM adds the previous value in the output's
+            array, and the names in ELTWISE apply a function.
     """
 
-    def __init__(self, scales: Mapping[int, int] | None = None, relu: bool = False) -> None:
+    def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[str] = ()) -> None:
         c, self.handle = library().c, c_void_p()
         check(c.dnnl_primitive_attr_create(byref(self.handle)), "attributes")
         check(c.dnnl_primitive_attr_set_scratchpad_mode(self.handle, _USERS_SCRATCHPAD), "scratch memory")
         for argument, mask in (scales or {}).items():
             check(c.dnnl_primitive_attr_set_scales_mask(self.handle, argument, mask), f"scales of argument {argument}")
-        if relu:
-            post = c_void_p()
-            check(c.dnnl_post_ops_create(byref(post)), "post-operations")
-            zero = ctypes.c_float(0)
-            check(c.dnnl_post_ops_append_eltwise(post, ELTWISE_RELU, zero, zero), "a fused ReLU")
-            check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "a fused ReLU")
-            c.dnnl_post_ops_destroy(post)
+        if post:
+            self._append(post)
+
+    def _append(self, names: Sequence[str]) -> None:
+        c, post, one, zero = library().c, c_void_p(), ctypes.c_float(1), ctypes.c_float(0)
+        check(c.dnnl_post_ops_create(byref(post)), "post-operations")
+        for name in names:
+            if name == SUM:
+                status = c.dnnl_post_ops_append_sum(post, one, 0, 0)
+            else:
+                status = c.dnnl_post_ops_append_eltwise(post, ELTWISE[name], zero, zero)
+            check(status, f"a fused {name}")
+        check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "post-operations")
+        c.dnnl_post_ops_destroy(post)
 
     def __del__(self) -> None:
         library().c.dnnl_primitive_attr_destroy(self.handle)
@@ -170,6 +181,7 @@ class Primitive:
             no faster on an idle machine. If another program occupies the other core, however, two threads wait for
             each other for a whole time slice of the scheduler (16 ms measured, for 4 µs of work). ONE_THREAD always
             selects one thread.
+        cost: how much work it is, for `Program.pays_threads`.
 
     Raises:
         UnsupportedError: oneDNN has no such kernel.
@@ -181,10 +193,11 @@ class Primitive:
         arguments: Sequence[Any],
         arrays: Mapping[int, Descriptor | None],
         operations: int | None = None,
+        cost: int = 0,
     ) -> None:
-        loaded = library()
-        self._alone, self._use_threads = operations is not None and operations < SMALL, loaded.use_threads
-        self._use_threads(self._alone)  # a primitive is created for the number of threads that will run it
+        loaded, self.cost = library(), cost
+        self.alone, self._use_threads = operations is not None and operations < SMALL, loaded.use_threads
+        self._use_threads(self.alone)  # a primitive is created for the number of threads that will run it
         c, self._description, self._handle = loaded.c, c_void_p(), c_void_p()
         self._memories: dict[int, c_void_p] = {}
         create = getattr(c, f"dnnl_{function}_primitive_desc_create")
@@ -195,8 +208,8 @@ class Primitive:
         check(c.dnnl_primitive_create(byref(self._handle), self._description), function)
         self.descriptors = {argument: descriptor or self._chosen(argument) for argument, descriptor in arrays.items()}
         scratch = self._chosen(SCRATCHPAD)
-        self._scratch_size, self._room = scratch.size, aligned(0)  # not in any thread's scratch memory yet
-        if self._scratch_size:
+        self.scratch_size, self._room = scratch.size, aligned(0)  # not in any thread's scratch memory yet
+        if self.scratch_size:
             self.descriptors[SCRATCHPAD] = scratch
         for argument, descriptor in self.descriptors.items():
             memory = self._memories[argument] = c_void_p()
@@ -216,6 +229,15 @@ class Primitive:
             c.dnnl_primitive_destroy(self._handle)
         if self._description:
             c.dnnl_primitive_desc_destroy(self._description)
+
+    def bound(self, scratch: np.ndarray) -> tuple[c_void_p, int, Any]:
+        """Return what `Program` executes: the handle, the number of arguments, and their table.
+
+        All arrays must be bound. `scratch` holds at least `scratch_size` bytes.
+        """
+        if self.scratch_size:
+            self.bind({SCRATCHPAD: scratch})
+        return self._handle, len(self._table), self._table
 
     @property
     def hint(self) -> c_void_p:
@@ -237,15 +259,28 @@ class Primitive:
             set_handle(self._memories[argument], array.__array_interface__["data"][0])
         self._kept = {**(self._kept or {}), **arrays}
 
+    def array(self, argument: int) -> np.ndarray:
+        """Return the array that is bound to an argument."""
+        array: np.ndarray = (self._kept or {})[argument]
+        return array
+
+    def point(self, argument: int, address: int) -> None:
+        """Let later runs read or write the memory at an address. The caller keeps it alive."""
+        library().c.dnnl_memory_set_data_handle(self._memories[argument], address)
+
+    def __call__(self) -> None:
+        """Run on the bound arrays."""
+        self.run()
+
     def run(self, arrays: Mapping[int, np.ndarray] | None = None) -> None:
         """Run on the given and the bound arrays; their dtypes and layouts must match the descriptors."""
         if arrays:
             set_handle, memories = library().c.dnnl_memory_set_data_handle, self._memories
             for argument, array in arrays.items():
                 set_handle(memories[argument], array.__array_interface__["data"][0])
-        if self._scratch_size and self._room is not _scratch.room:
+        if self.scratch_size and self._room is not _scratch.room:
             self._move()
-        self._use_threads(self._alone)
+        self._use_threads(self.alone)
         execute, handle, stream, count, table = self._run
         status = execute(handle, stream, count, table)
         if status:
@@ -254,9 +289,14 @@ class Primitive:
 
     def _move(self) -> None:
         """Switch to this thread's scratch memory: it has grown, or the last run was in another thread."""
-        _scratch.grow(self._scratch_size)
+        _scratch.grow(self.scratch_size)
         self._room = _scratch.room
         library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], self._room.ctypes.data)
+
+
+def threads(alone: bool) -> int | None:
+    """Return what `Primitive` expects as `operations`, to run on one thread or on all."""
+    return ONE_THREAD if alone else None
 
 
 class _Argument(ctypes.Structure):

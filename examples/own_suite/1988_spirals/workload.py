@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytorch as tt
-from tinytorch.acceleration import trace
+from tinytorch import inference
 
 Parameters = dict[str, Any]  # as suite.yaml has them
 
@@ -77,7 +77,7 @@ def evaluate(model: tt.Module, data: Data, parameters: Parameters) -> dict[str, 
 
 def predictor(model: tt.Module) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from inputs to outputs, whose latency and throughput are measured."""
-    return trace(model)
+    return inference.predictor(model)
 
 
 def queries(data: Data, parameters: Parameters) -> np.ndarray:
