@@ -47,7 +47,7 @@ class Linear:
     def __init__(self, weight: Array, bias: Array | None, post: Sequence[str] = ()) -> None:
         self.out, self.depth = weight.shape
         self._bias, self._post = _copy(bias), tuple(post)
-        weight = np.array(weight, np.float32, order="C")
+        weight = np.ascontiguousarray(weight, np.float32)
         self._turned = Layouts(weight, Descriptor((self.depth, self.out), np.float32, (1, self.depth)))
         self._weight = Layouts(weight, Descriptor(weight.shape, np.float32))
 
@@ -77,7 +77,7 @@ class Conv2d:
         self.channels, sizes = len(weight), weight.shape
         self._sizes = (groups, self.channels // groups, *sizes[1:]) if groups > 1 else sizes
         self._bias, self._post = _copy(bias), tuple(post)
-        self._weight = Layouts(np.array(weight, np.float32, order="C"), Descriptor(self._sizes, np.float32))
+        self._weight = Layouts(np.ascontiguousarray(weight, np.float32), Descriptor(self._sizes, np.float32))
 
     def primitive(self, shape: Shape, window: Window, alone: bool) -> Primitive:
         """Return a primitive for images (N, H, W, C), with SRC and DST to bind."""
