@@ -18,7 +18,7 @@ def test_a_value_is_escaped_and_a_missing_one_is_an_error() -> None:
     assert made.from_string("{{ value }}").render(value="<b>") == "&lt;b&gt;"
     with pytest.raises(UndefinedError):
         made.from_string("{{ value }}").render()
-    assert "script-src 'none'" in html.unescape(render(made, "base.html.j2", []))
+    assert "default-src 'none'" in html.unescape(render(made, "base.html.j2"))
 
 
 def test_a_folder_holds_the_given_pages_and_no_others(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tito.compete.receipt import LEVELS, Child, Ground, Ratio, Receipt, Times
 from tito.report import charts, standings, units
 from tito.report.charts import Chart, Line
 from tito.report.pieces import Absent, Grid, Piece, Tile
-from tito.report.rendering import LEADERBOARD, render, text_of
+from tito.report.rendering import LEADERBOARD, render
 
 MOST_LAYERS = 200
 NONE = standings.NONE
@@ -33,8 +33,8 @@ def entry_page(
     return render(
         jinja,
         "entry.html.j2",
-        [text_of("copy.js")],
-        ["leaderboard.css"],
+        styles=["leaderboard.css"],
+        place="../",
         made=None,
         back=f"../{LEADERBOARD}",
         receipt=receipt,

@@ -1,18 +1,16 @@
-"""The flame graph: py-spy's collapsed stacks as a Plotly icicle, root at the top."""
+"""The flame graph: py-spy's collapsed stacks as boxes of HTML, root at the top; flame.js adds zoom and search."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import Any
 
 from tito.bench.record import Stacks
 from tito.report import units
-from tito.report.pieces import Absent, Piece, Plot, cut, plain
+from tito.report.pieces import Absent, Box, Flame, Grid, Piece, cut
 
 SMALLEST = 0.002  # a frame with a smaller share is not drawn; its parent's total includes it
-ROW = 24  # pixels for a level
-CHARACTER, WIDTH = 6.5, 1100  # pixels of a character and of the widest page
+MOST_FRAMES = 40  # in the table of functions
 FRAME = re.compile(r"^(?P<function>.*?) \((?P<file>[^()]*?)(?::(?P<line>\d+))?\)$")
 
 Path = tuple[str, ...]
@@ -28,25 +26,19 @@ def flame_graph(stacks: Stacks | None, of: str = "") -> Piece:
     totals = frame_totals([(path[len(shared) :], n) for path, n in collapsed])
     whole = totals[()]
     kept = [path for path, n in totals.items() if n >= SMALLEST * whole]
-    depth = max(len(path) for path in kept)
     below = (
         f" Omitted: the {len(shared)} frames with which every stack begins, the last of them {label(shared[-1])}."
         if shared
         else ""
     )
-    return Plot(
+    return Flame(
         title,
         f"Where the time goes: each box is a function, as wide as its share of {units.integer(whole)} stacks that "
         f"{stacks.tool} took at {stacks.rate_hz} Hz in {units.seconds(stacks.seconds)}, in a pass that is not timed. "
-        f"Click a box to enlarge it.{below}",
-        [_icicle(kept, totals)],
-        {
-            "height": 60 + ROW * (depth + 1),
-            "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-            "uniformtext": {"minsize": 10, "mode": "hide"},
-        },
-        shape="tall",
-        wide=True,
+        f"A box enlarges when it is chosen.{below}",
+        _boxes(kept, totals),
+        1 + max(len(path) for path in kept),
+        own_time(collapsed),
     )
 
 
@@ -61,11 +53,17 @@ def frame_totals(collapsed: list[tuple[Path, int]]) -> dict[Path, int]:
 
 def label(frame: str) -> str:
     """Return a frame as function (file:line), without the file's folders."""
+    function, file = parts(frame)
+    return f"{function} ({file})" if file else function
+
+
+def parts(frame: str) -> tuple[str, str]:
+    """Return a frame's function and its file:line, without the file's folders."""
     found = FRAME.match(frame)
     if not found:
-        return frame
+        return frame, ""
     file = found["file"].replace("\\", "/").rsplit("/", 1)[-1]
-    return f"{found['function']} ({file}:{found['line']})" if found["line"] else f"{found['function']} ({file})"
+    return found["function"], f"{file}:{found['line']}" if found["line"] else file
 
 
 def _shared(paths: list[Path]) -> Path:
@@ -78,39 +76,55 @@ def _shared(paths: list[Path]) -> Path:
     return first[:same]
 
 
-def _icicle(kept: list[Path], totals: dict[Path, int]) -> dict[str, Any]:
-    number = {path: str(index) for index, path in enumerate(kept)}
-    return {
-        "type": "icicle",
-        "branchvalues": "total",
-        "ids": [number[path] for path in kept],
-        "parents": [number[path[:-1]] if path else "" for path in kept],
-        "labels": [plain(cut(label(path[-1]), 120)) if path else "all" for path in kept],
-        "text": [plain(_fitting(path[-1], totals[path] / totals[()])) if path else "all" for path in kept],
-        "textinfo": "text",
-        "values": [totals[path] for path in kept],
-        "marker": {
-            "colors": [_colour(path[-1]) if path else "--flame-root" for path in kept],
-            "line": {"color": "--card", "width": 1},
-        },
-        "tiling": {"orientation": "v", "pad": 0},
-        "pathbar": {"visible": False},
-        "textposition": "middle left",
-        "textfont": {"color": "--flame-text", "size": 12},
-        "hovertemplate": "%{label}<br>%{value} samples, %{percentRoot:.1%} of all<extra></extra>",
-        "sort": False,
-    }
+def _boxes(kept: list[Path], totals: dict[Path, int]) -> list[Box]:
+    """Return a box for each path, below its caller's, from left to right in the order of the paths."""
+    whole = totals[()]
+    used: dict[Path, int] = {}  # samples left of the next callee's box
+    boxes = []
+    for path in kept:
+        caller = path[:-1]
+        left = used.setdefault(caller, 0) if path else 0
+        used[path] = left
+        if path:
+            used[caller] += totals[path]
+        function, file = parts(path[-1]) if path else ("all", "")
+        boxes.append(
+            Box(
+                _percent(left, whole),
+                _percent(totals[path], whole),
+                len(path),
+                _origin(path[-1]) if path else "root",
+                cut(function, 120),
+                cut(file, 120),
+                totals[path],
+                f"{totals[path] / whole:.1%}",
+            )
+        )
+    return boxes
 
 
-def _fitting(frame: str, share: float) -> str:
-    """Return the text of a box: the whole label if it fits on a wide page, otherwise only the function."""
-    whole = label(frame)
-    found = FRAME.match(frame)
-    return found["function"] if found and len(whole) * CHARACTER > share * WIDTH else cut(whole, 120)
+def _percent(count: int, whole: int) -> str:
+    return f"{100 * count / whole:.4g}%"
 
 
-def _colour(frame: str) -> str:
-    """Return a frame's color, which sets the framework's frames apart from NumPy's and from all others."""
+def own_time(collapsed: list[tuple[Path, int]]) -> Grid:
+    """Return the frames with the most samples of their own, that is, in which a stack ends."""
+    own: dict[str, int] = defaultdict(int)
+    total: dict[str, int] = defaultdict(int)
+    for path, n in collapsed:
+        own[path[-1]] += n
+        for frame in set(path):
+            total[frame] += n
+    whole = sum(own.values())
+    most = sorted(own, key=lambda frame: (-own[frame], frame))[:MOST_FRAMES]
+    rows = [[*parts(frame), f"{own[frame] / whole:.1%}", f"{total[frame] / whole:.1%}"] for frame in most]
+    left_out = f"the {len(rows)} of {len(own)} functions with the most; " if len(rows) < len(own) else ""
+    says = f"Time of each function's own, without its callees: {left_out}{units.integer(whole)} samples."
+    return Grid("Time by function", says, ["function", "file", "own", "with callees"], rows, frozenset((2, 3)))
+
+
+def _origin(frame: str) -> str:
+    """Return who wrote a frame's code: the framework, NumPy, or others."""
     if "tinytorch" in frame:
-        return "--flame-own"
-    return "--flame-numpy" if "numpy" in frame else "--flame-other"
+        return "own"
+    return "numpy" if "numpy" in frame else "other"

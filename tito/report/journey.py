@@ -9,7 +9,7 @@ from pathlib import Path
 from tito.course.journey import FIRST_YEAR, LAST_YEAR, CheckpointState, Journey, Stop
 from tito.course.modules import Checkpoint
 from tito.course.progress import ModuleProgress
-from tito.report.rendering import JOURNEY, environment, render, write_documents
+from tito.report.rendering import JOURNEY, environment, render, write_assets, write_documents
 
 CLOSE = 8  # years: nearer labels would touch on a narrow page
 STATE = {"complete": "complete", "started": "started", "open": "not started", "locked": "later"}
@@ -63,11 +63,11 @@ def write_journey(journey: Journey, folder: Path, titles: Mapping[str, str] | No
     Raises:
         ReportError: the folder cannot be written.
     """
+    jinja = environment()
     page = render(
-        environment(),
+        jinja,
         "journey.html.j2",
-        [],
-        ["journey.css"],
+        styles=["journey.css"],
         journey=journey,
         total=sum(len(stop.modules) for stop in journey.stops),
         dots=_dots(journey),
@@ -76,6 +76,7 @@ def write_journey(journey: Journey, folder: Path, titles: Mapping[str, str] | No
         checkpoints=[_answered(one, state) for one, state in journey.checkpoints],
         passed=sum(state == "passed" for _, state in journey.checkpoints),
     )
+    write_assets(jinja, folder)
     return write_documents({JOURNEY: page}, folder)[0]
 
 

@@ -18,7 +18,7 @@ from tito.report import charts, standings, units
 from tito.report.charts import Chart, Line, Mark, percent
 from tito.report.entry import entry_page, ground_facts, ratio_text
 from tito.report.pieces import cut
-from tito.report.rendering import LEADERBOARD, environment, render, replace_documents, text_of, write_documents
+from tito.report.rendering import LEADERBOARD, environment, render, replace_documents, write_assets, write_documents
 from tito.report.standings import Cell
 
 PAGES = "leaderboard"  # the folder of the entries' pages, beside leaderboard.html
@@ -88,7 +88,6 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
     for entry in standing.history:
         row, board = rows.get(entry, (None, None))
         pages[file_name(entry)] = entry_page(entry, row, board, standing, stale.get(entry), titles, jinja)
-    replace_documents(pages, folder / PAGES)
     order = {track: i for i, track in enumerate(titles)}
     boards = sorted(standing.boards, key=lambda board: order.get(board.track, len(order)))
     tests = sorted(standing.self_tests.items(), key=lambda pair: order.get(pair[0], len(order)))
@@ -96,8 +95,8 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
     page = render(
         jinja,
         "leaderboard.html.j2",
-        [text_of("leaderboard.js")],
-        ["leaderboard.css"],
+        scripts=["leaderboard.js"],
+        styles=["leaderboard.css"],
         standing=standing,
         sections=sections,
         counts=standings.counts(standing),
@@ -111,6 +110,8 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
         public=standings.PUBLIC,
         trademark=standings.TRADEMARK,
     )
+    write_assets(jinja, folder)
+    replace_documents(pages, folder / PAGES)
     return write_documents({LEADERBOARD: page}, folder)[0]
 
 

@@ -1,4 +1,4 @@
-"""A lesson as a page that loads nothing: reports/lessons/02_tensor.html."""
+"""A lesson as a page: reports/lessons/02_tensor.html."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from tito.course.modules import Module
-from tito.report.rendering import environment, render, write_documents
+from tito.report.rendering import environment, render, write_assets, write_documents
 
 FOLDER = "lessons"
 
@@ -25,15 +25,17 @@ def write_lesson(module: Module, text: str, reports: Path, drawings: Path) -> Pa
     Raises:
         ReportError: the folder cannot be written.
     """
+    jinja = environment()
     page = render(
-        environment(),
+        jinja,
         "lesson.html.j2",
-        [],
-        ["lesson.css"],
+        styles=["lesson.css"],
+        place="../",
         module=module,
         title=title_of(text) or module.title,
         body=Markup(to_html(text, drawings)),
     )
+    write_assets(jinja, reports)
     return write_documents({f"{module.key}_{module.name}.html": page}, reports / FOLDER)[0]
 
 

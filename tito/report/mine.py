@@ -11,7 +11,7 @@ from tito.bench.record import CaseResult, Record
 from tito.report import figures, units
 from tito.report.history import primary
 from tito.report.pieces import Grid, Piece, Tile, Tiles
-from tito.report.rendering import environment, render, write_documents
+from tito.report.rendering import environment, render, write_assets, write_documents
 from tito.report.verdicts import Row, rows_of
 
 PAGE = "mine.html"  # in the folder of the reports
@@ -39,7 +39,9 @@ def write_mine(runs: Sequence[MineRun], folder: Path) -> Path:
     Raises:
         ReportError: the folder cannot be written.
     """
-    page = render(environment(), "mine.html.j2", [], sections=[section(run) for run in runs])
+    jinja = environment()
+    page = render(jinja, "mine.html.j2", sections=[section(run) for run in runs])
+    write_assets(jinja, folder)
     return write_documents({PAGE: page}, folder)[0]
 
 

@@ -1,7 +1,7 @@
 """From records to HTML files: one offline page for each suite, and an index of them all.
 
-A page loads nothing: it contains its styles, scripts, Plotly, and pictures. Its content security policy allows only
-the scripts that this file has added (by their hash), so text in a record cannot run as a script.
+A page loads nothing but the shared styles and scripts beside it. Its content security policy allows no script in the
+page, so text in a record cannot run as one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tito.report.headline import card, headline, profiled
 from tito.report.history import history, spark
 from tito.report.overview import pieces as overview
 from tito.report.pieces import Images, Piece, Plot, Tiles
-from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, text_of, write_documents
+from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, write_assets, write_documents
 from tito.report.verdicts import rows_of
 
 # Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
@@ -55,6 +55,7 @@ def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
     shown = newest(records)
     documents = {f"{record.suite}.html": _page_or_why_not(record, records, jinja) for record in shown}
     documents["index.html"] = index_page(shown, records, jinja, _others(folder))
+    write_assets(jinja, folder)
     return write_documents(documents, folder)
 
 
@@ -64,7 +65,9 @@ def write_index(records: Sequence[Record], folder: Path) -> Path:
     Raises:
         ReportError: the folder cannot be written.
     """
-    page = index_page(newest(records), records, environment(), _others(folder))
+    jinja = environment()
+    page = index_page(newest(records), records, jinja, _others(folder))
+    write_assets(jinja, folder)
     return write_documents({"index.html": page}, folder)[0]
 
 
@@ -89,7 +92,7 @@ def _page_or_why_not(record: Record, records: Sequence[Record], environment: Env
     try:
         return suite_page(record, records, environment)
     except UNSHOWABLE as error:
-        return render(environment, "unshowable.html.j2", [], record=record, why=_why(error))
+        return render(environment, "unshowable.html.j2", record=record, why=_why(error))
 
 
 def _why(error: Exception) -> str:
@@ -98,12 +101,10 @@ def _why(error: Exception) -> str:
 
 def suite_page(record: Record, records: Sequence[Record], environment: Environment) -> str:
     """Return the page of one record."""
-    from plotly.offline import get_plotlyjs
-
     return render(
         environment,
         "suite.html.j2",
-        [get_plotlyjs(), text_of("figures.js"), text_of("copy.js")],
+        scripts=["figures.js", "flame.js"],
         record=record,
         word=WORD[record.status],
         cases=[(title_of(record, case), case.note, rows_of(record, case)) for case in record.cases],
@@ -169,7 +170,7 @@ def index_page(
     """Return the index: all suites as cards, in historical order, and links to the other pages by file name."""
     cards = [_card(record, records) for record in shown]
     leaderboard, journey = (page if page in others else None for page in (LEADERBOARD, JOURNEY))
-    return render(environment, "index.html.j2", [], cards=cards, leaderboard=leaderboard, journey=journey)
+    return render(environment, "index.html.j2", cards=cards, leaderboard=leaderboard, journey=journey)
 
 
 def _card(record: Record, records: Sequence[Record]) -> Card:

@@ -92,6 +92,33 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Box:
+    """One function of a flame graph: where it is, in percent of the width, and what it says."""
+
+    left: str
+    width: str
+    depth: int
+    css: str  # who wrote the code: own, numpy, or other
+    function: str
+    file: str  # with its line
+    samples: int
+    share: str
+
+
+@dataclass(frozen=True)
+class Flame:
+    """A flame graph: boxes in rows, callers above callees, and the frames with the most time of their own."""
+
+    title: str
+    says: str
+    boxes: list[Box]
+    rows: int
+    table: Grid
+    wide: bool = True
+    kind: Literal["flame"] = field(default="flame", init=False)
+
+
+@dataclass(frozen=True)
 class Absent:
     """A section without data, and one line that says why."""
 
@@ -101,7 +128,7 @@ class Absent:
     kind: Literal["absent"] = field(default="absent", init=False)
 
 
-Piece = Plot | Images | Passages | Grid | Tiles | Absent
+Piece = Plot | Images | Passages | Grid | Tiles | Flame | Absent
 
 
 def plain(text: str) -> str:

@@ -1,18 +1,16 @@
-"""From templates to HTML files that contain everything and load nothing.
+"""From templates to HTML files.
 
-A content security policy in each page allows only the scripts that are passed in here, by their hash.
+A content security policy in each page allows no scripts but the shared files beside it. Pages load nothing from the
+network.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tinytorch.base.files import ABANDONED_SECONDS, atomic_write
-from tito.errors import ReportError
+from tito.report import assets
+from tito.report.assets import TEMPLATES, unwritable
+from tito.report.drawing import data_table, figure_of
 
 LEADERBOARD, JOURNEY = "leaderboard.html", "journey.html"  # in the folder of the reports
-TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("page.js", "tables.js")  # of every page
 # Characters that could end the surrounding script element or a line of JavaScript.
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
@@ -37,26 +37,52 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["embed"] = embed
+    made.globals.update(used=set())
+    made.filters.update(embed=embed, drawn=figure_of, as_table=data_table)
     made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     return made
 
 
 def render(
-    environment: Environment, name: str, scripts: Sequence[str], styles: Sequence[str] = (), **content: Any
+    environment: Environment,
+    name: str,
+    *,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    place: str = "",
+    **content: Any,
 ) -> str:
-    """Return a page with the project's style sheet and further ones by file name; `scripts` are texts.
+    """Return a page.
 
-    `made` is the time that the page states; None for a page that does not state one.
+    Args:
+        environment: from `environment`; it notes which shared files its pages use.
+        name: the template.
+        scripts, styles: file names beside the templates, in addition to those of every page.
+        place: the way from the page's folder to the folder of the reports: "" or "../".
+        content: what the template shows. `made` is the time that the page states; None for one that states none.
     """
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     content.setdefault("made", datetime.now(UTC))
+    styles, scripts = ["style.css", *styles], [*SCRIPTS, *scripts]
+    plotly = assets.PLOTLY if assets.FIGURES in scripts else ""
+    environment.globals["used"].update(filter(None, [*styles, *scripts, plotly]))  # type: ignore[attr-defined]
     return environment.get_template(name).render(
-        style=Markup("\n".join(map(text_of, ("style.css", *styles)))),
-        scripts=[Markup(script) for script in scripts],
-        allowed=" ".join(f"'sha256-{one}'" for one in hashes) or "'none'",
+        policy=assets.linked_policy(),
+        scripted=Markup(assets.SCRIPTED),
+        styles=[assets.address(style, place) for style in styles],
+        scripts=[assets.address(script, place) for script in scripts],
+        plotly=assets.address(plotly, place) if plotly else "",
+        place=place,
         **content,
     )
+
+
+def write_assets(environment: Environment, reports: Path) -> None:
+    """Write the shared files that the pages rendered with this environment use.
+
+    Raises:
+        ReportError: the folder cannot be written.
+    """
+    assets.write_assets(sorted(environment.globals["used"]), reports)  # type: ignore[call-overload]
 
 
 def write_documents(documents: Mapping[str, str], folder: Path) -> list[Path]:
@@ -68,7 +94,7 @@ def write_documents(documents: Mapping[str, str], folder: Path) -> list[Path]:
     try:
         return [atomic_write(folder / name, page.encode("utf-8")) for name, page in documents.items()]
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
 
 
 def replace_documents(documents: Mapping[str, str], folder: Path) -> None:
@@ -97,20 +123,7 @@ def replace_documents(documents: Mapping[str, str], folder: Path) -> None:
             if gone or (path.suffix == ".part" and time.time() - path.stat().st_mtime > ABANDONED_SECONDS):
                 path.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from None
-
-
-def _unwritable(folder: Path, error: OSError) -> ReportError:
-    return ReportError(
-        f"{folder}: cannot write the report there ({error.strerror or error}); make the folder writable, "
-        "free some space, or name another folder"
-    )
-
-
-@cache
-def text_of(name: str) -> str:
-    """Return the text of a style sheet or script beside the templates."""
-    return (TEMPLATES / name).read_text("utf-8")
+        raise unwritable(folder, error) from None
 
 
 def embed(value: Any) -> Markup:

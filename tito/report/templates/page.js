@@ -1,0 +1,121 @@
+// What every page does: copying, scrolling regions, files to save, and printing. Other scripts use `tito`.
+window.tito = (function () {
+  "use strict";
+
+  const root = document.documentElement;
+  const printing = []; // functions that prepare for print and return how to undo it
+
+  function save(name, text, type) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  // RFC 4180. A text that a spreadsheet would run as a formula gets an apostrophe.
+  function csv(rows) {
+    const quote = (value) => {
+      let text = String(value ?? "");
+      if (typeof value === "string" && /^[=+@\-\t\r]/.test(text) && isNaN(text)) text = `'${text}`;
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return rows.map((row) => row.map(quote).join(",") + "\r\n").join("");
+  }
+
+  function fileName(...parts) {
+    const words = parts.join(" ").normalize("NFKD").toLowerCase().match(/[\p{L}\p{N}]+/gu) || ["figure"];
+    return words.join("-").slice(0, 80);
+  }
+
+  // A button below a figure or a table.
+  function tool(place, label, says, action) {
+    let box = place.querySelector(":scope > .tools");
+    if (!box) {
+      box = document.createElement("p");
+      box.className = "tools";
+      place.append(box);
+    }
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    button.setAttribute("aria-label", says);
+    button.addEventListener("click", () => action(button));
+    box.append(button);
+    return button;
+  }
+
+  function heading(place) {
+    const named = place.querySelector("h3, h2");
+    return named ? named.textContent.trim() : document.title;
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source); // no clipboard here: leave it selected, ready for the keys
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }
+
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => copy(button));
+  }
+
+  // A region that fits takes no part in the order of the Tab key.
+  function measure(region) {
+    const wide = region.scrollWidth > region.clientWidth + 1;
+    region.classList.toggle("more", wide && region.scrollLeft + region.clientWidth < region.scrollWidth - 1);
+    if (wide) {
+      region.tabIndex = 0;
+      region.setAttribute("role", "region");
+    } else {
+      region.removeAttribute("tabindex");
+      region.removeAttribute("role");
+    }
+  }
+
+  const sizes = new ResizeObserver((entries) => entries.forEach((entry) => measure(entry.target)));
+  for (const region of document.querySelectorAll(".scroll")) {
+    sizes.observe(region);
+    region.addEventListener("scroll", () => measure(region), { passive: true });
+  }
+
+  // The table of a figure's data, hidden until its button is pressed.
+  for (const data of document.querySelectorAll("figure > .data")) {
+    const figure = data.parentElement;
+    const button = tool(figure, "Table", `Table of the data: ${heading(figure)}`, () => {
+      button.setAttribute("aria-expanded", String(data.classList.toggle("shown")));
+    });
+    button.setAttribute("aria-expanded", "false");
+  }
+
+  // In a page that stands alone, files are texts in it.
+  for (const link of document.querySelectorAll("a[data-embedded]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      save(link.download, document.getElementById(link.dataset.embedded).textContent, "application/json");
+    });
+  }
+
+  let undo = [];
+  function beforePrint() {
+    if (undo.length) return;
+    root.classList.add("light", "printing");
+    const folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+    undo = [() => folded.forEach((one) => { one.open = false; }), ...printing.map((prepare) => prepare())];
+  }
+  function afterPrint() {
+    root.classList.remove("light", "printing");
+    for (const one of undo.splice(0)) one();
+  }
+  addEventListener("beforeprint", beforePrint);
+  addEventListener("afterprint", afterPrint);
+
+  return { save, csv, fileName, tool, heading, printing };
+})();
