@@ -6,6 +6,7 @@ For what `--dump-dom` cannot do: other windows, print, blocked scripts, keys, a 
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -130,10 +131,21 @@ def browser(profile: Path) -> Iterator[Tab]:
     assert CHROMIUM
     into, to = os.pipe()
     from_, out = os.pipe()
+
+    def connect() -> None:  # Chromium reads from 3 and writes to 4
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (into, out)]
+        for number, end in enumerate(ends, start=3):
+            os.dup2(end, number)
+            os.close(end)
+
     flags = [*PIPE_FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
-    command = ["sh", "-c", f'exec "$@" 3<&{into} 4>&{out}', "sh", CHROMIUM, *flags]
     process = subprocess.Popen(
-        command, pass_fds=(into, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [CHROMIUM, *flags],
+        close_fds=False,  # Python's own are closed anyway
+        preexec_fn=connect,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     os.close(into)
     os.close(out)

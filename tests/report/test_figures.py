@@ -120,4 +120,4 @@ def test_a_training_too_short_for_samples_still_shows_its_phases() -> None:
     short = trace.model_copy(update={"samples": trace.samples[:1], "phases": phases})
     series = {line["name"]: line for line in plot(figures.memory(short)).data}
     assert series["resident (RSS)"]["mode"] == "markers"
-    assert len(series["peak so far, at the end of a phase"]["x"]) == len(phases)
+    assert len(series["peak so far"]["x"]) == len(phases)

@@ -15,7 +15,7 @@ class Attachment:
 
     label: str
     href: str  # from the folder of the reports
-    text: str | None  # None if it is there already
+    text: str | None = None  # None if it is there already
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class Attachment:
 
 def attachments(record: Record) -> list[Attachment]:
     """Return a record's files: the record as the store keeps it, and its stacks, if it has any."""
-    found = [Attachment("Record as JSON", f"records/{record.suite}/{record.id}.json", None)]
+    found = [Attachment("Record as JSON", f"records/{record.suite}/{record.id}.json")]
     stacks = record.profile.stacks if record.profile else None
     if stacks and stacks.collapsed:
         document = json.dumps(speedscope(stacks, f"{record.suite} {record.id}"), separators=(",", ":"))

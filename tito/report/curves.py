@@ -134,6 +134,7 @@ def _seed_lines(label: str, lines: list[Line], index: int, dash: str) -> list[di
             "marker": {"size": 4, "color": colour(index)},
             "line": {"color": colour(index), "width": 1.6, "dash": dash},
             "hovertemplate": f"%{{y}}<extra>seed {seed}</extra>",
+            **({"meta": f"seed {seed}"} if len(lines) > 1 else {}),
         }
         for first, (seed, x, y) in enumerate(lines)
     ]

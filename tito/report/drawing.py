@@ -28,7 +28,7 @@ Trace = dict[str, Any]
 def figure_of(plot: Plot) -> dict[str, Any]:
     """Return the figure as the page embeds it: told apart without color, lines named at their ends."""
     data = [dict(trace) for trace in plot.data]
-    if plot.layout.get("showlegend"):
+    if plot.layout.get("showlegend", len(data) > 1):
         names = list(dict.fromkeys(trace.get("name", "") for trace in data if _is_series(trace)))
         for trace in data:
             if _is_series(trace) and len(names) > 1:
@@ -56,7 +56,9 @@ def _set_apart(trace: Trace, index: int) -> None:
         return
     mode = trace.get("mode", "lines")
     if "lines" in mode:
-        trace["line"] = {"dash": DASHES[index % len(DASHES)], **trace.get("line", {})}
+        own = trace.get("line", {})
+        stated = own.get("dash", "solid") != "solid"
+        trace["line"] = own if stated else own | {"dash": DASHES[index % len(DASHES)]}
     if "markers" in mode:
         trace["marker"] = {"symbol": SYMBOLS[index % len(SYMBOLS)], **trace.get("marker", {})}
 
@@ -75,7 +77,7 @@ def end_labels(data: Sequence[Trace], layout: dict[str, Any]) -> list[dict[str, 
     axis = layout.get("yaxis", {})
     logarithmic = axis.get("type") == "log"
     values = [float(y) for trace in data if trace["type"] == "scatter" for y in trace["y"]]
-    if not layout.get("showlegend") or not 2 <= len(named) <= MOST_LABELS or (logarithmic and min(values) <= 0):
+    if not layout.get("showlegend", True) or not 2 <= len(named) <= MOST_LABELS or (logarithmic and min(values) <= 0):
         return []
     measure = math.log10 if logarithmic else float
     low, high = axis.get("range") or (measure(min(values)), measure(max(values)))
@@ -124,10 +126,10 @@ def data_table(plot: Plot) -> Grid | None:
             rows = [[str(name), *map(_cell, row)] for name, row in zip(trace["y"], trace["text"], strict=True)]
             return _grid(plot, ["", *map(str, trace["x"])], rows, [])
     shown = [trace for trace in plot.data if _is_series(trace) and "x" in trace]
-    several = len({trace.get("name", "") for trace in shown}) > 1
+    several = len(shown) > 1
     rows, short = [], []
     for number, trace in enumerate(shown, start=1):
-        name = str(trace.get("name") or f"series {number}")
+        name = ", ".join(filter(None, [trace.get("name") or f"series {number}", trace.get("meta")]))
         points = list(zip(trace["x"], trace["y"], strict=True))
         step = -(-len(points) // MOST_ROWS)
         if step > 1:

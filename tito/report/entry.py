@@ -9,6 +9,7 @@ from jinja2 import Environment
 from tito.compete.ranking import CRITERIA, Board, Row, Standing, median_ratio
 from tito.compete.receipt import LEVELS, Child, Ground, Ratio, Receipt, Times
 from tito.report import charts, standings, units
+from tito.report.attachments import Attachment
 from tito.report.charts import Chart, Line
 from tito.report.pieces import Absent, Grid, Piece, Tile
 from tito.report.rendering import LEADERBOARD, render
@@ -25,6 +26,7 @@ def entry_page(
     stale: str | None,
     titles: Mapping[str, str],
     jinja: Environment,
+    files: Sequence[Attachment],
 ) -> str:
     """Return the page of an entry with at least one receipt; `stale` says why none counts, if so."""
     receipts = standing.history[entry]
@@ -33,17 +35,20 @@ def entry_page(
     return render(
         jinja,
         "entry.html.j2",
+        scripts=["charts.js"],
         styles=["leaderboard.css"],
         place="../",
         made=None,
         back=f"../{LEADERBOARD}",
         receipt=receipt,
+        files=files,
         track=titles.get(receipt.track, receipt.track) if receipt.track else NONE,
         state=state,
         reason=stale or (standings.why_unranked(row) if row else ""),
         tiles=_tiles(receipt, row),
         ranks=_ranks(row, board) if row and board else [],
         distribution=_distribution(receipt.times),
+        quantiles=_quantiles(receipt.times),
         tables=[_compared(receipt), _processes(receipt.times), _layers(receipt)] if receipt.times else [],
         problems=receipt.problems,
         facts=[*_facts(receipt), *ground_facts(receipt.ground, receipt)],
@@ -119,6 +124,21 @@ def _distribution(times: Sequence[Child]) -> Chart | None:
     lines += [Line("own", _cumulative(child.own, across)) for child in children]
     shares = [charts.Tick(charts.percent(1 - share / 100), f"{share}%") for share in (0, 25, 50, 75, 90)]
     return Chart("Latency of one query", "Share of queries", charts.x_ticks(across, "us"), shares, lines)
+
+
+def _quantiles(times: Sequence[Child]) -> Grid:
+    """Return the data of the distribution: the latency at each share of the queries, by process and model."""
+    sides = [(f"{name} {child.round}", one) for child in times for name, one in _sides(child) if one.quantiles_us]
+    rows = [
+        [f"{level:g}{units.THIN}%", *(units.microseconds(one.quantiles_us[i]) for _, one in sides)]
+        for i, level in enumerate(LEVELS)
+    ]
+    heads = ["share of queries", *(name for name, _ in sides)]
+    return Grid("Latency by share of queries", "", heads, rows, numeric=frozenset(range(len(heads))))
+
+
+def _sides(child: Child) -> list[tuple[str, Times]]:
+    return [("entry", child.own), ("reference", child.reference)]
 
 
 def _cumulative(times: Times, across: charts.Axis) -> str:

@@ -219,9 +219,11 @@ def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
 def _peak_dot(trace: MemoryTrace) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "mode": "markers",
+        "mode": "markers+text",
         "x": [digits(_peak_seconds(trace))],
         "y": [digits(trace.peak / 1e6)],
+        "text": [f"peak {units.size(trace.peak)}"],
+        "textposition": "top left",
         "marker": {"size": 9, "color": "--text"},
         "cliponaxis": False,
         "name": f"peak {units.size(trace.peak)}",
@@ -283,7 +285,7 @@ def _highest_so_far(trace: MemoryTrace) -> list[dict[str, Any]]:
     if not marks:
         return []
     x, y = [digits(end) for end, _ in marks], [peak for _, peak in marks]
-    line = _memory_line("peak so far, at the end of a phase", x, y, "--series-3")
+    line = _memory_line("peak so far", x, y, "--series-3")
     return [line | {"mode": "lines+markers", "line": {"color": "--series-3", "width": 1.2, "dash": "dot"}}]
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tito.course.journey import FIRST_YEAR, LAST_YEAR, CheckpointState, Journey, Stop
 from tito.course.modules import Checkpoint
 from tito.course.progress import ModuleProgress
+from tito.report.attachments import Attachment
 from tito.report.rendering import JOURNEY, environment, render, write_assets, write_documents
 
+PROGRESS = "journey.json"  # beside the page
 CLOSE = 8  # years: nearer labels would touch on a narrow page
 STATE = {"complete": "complete", "started": "started", "open": "not started", "locked": "later"}
 ANSWER: Mapping[CheckpointState, str] = {
@@ -69,6 +73,7 @@ def write_journey(journey: Journey, folder: Path, titles: Mapping[str, str] | No
         "journey.html.j2",
         styles=["journey.css"],
         journey=journey,
+        files=[Attachment("Progress as JSON", PROGRESS)],
         total=sum(len(stop.modules) for stop in journey.stops),
         dots=_dots(journey),
         here=percent(journey.year),
@@ -77,7 +82,31 @@ def write_journey(journey: Journey, folder: Path, titles: Mapping[str, str] | No
         passed=sum(state == "passed" for _, state in journey.checkpoints),
     )
     write_assets(jinja, folder)
-    return write_documents({JOURNEY: page}, folder)[0]
+    progress = json.dumps(as_document(journey), indent=1)
+    return write_documents({JOURNEY: page, PROGRESS: progress}, folder)[0]
+
+
+def as_document(journey: Journey) -> dict[str, Any]:
+    """Return a journey as plain data: each module with its steps, and each checkpoint."""
+    return {
+        "complete": journey.complete,
+        "next": journey.command,
+        "modules": [
+            {
+                "module": one.module.key,
+                "title": one.module.title,
+                "era": stop.era.year,
+                "state": one.state,
+                "passed": one.passed,
+                "total": one.total,
+            }
+            for stop in journey.stops
+            for one in stop.modules
+        ],
+        "checkpoints": [
+            {"checkpoint": one.key, "name": one.name, "state": state} for one, state in journey.checkpoints
+        ],
+    }
 
 
 def percent(year: float) -> str:

@@ -7,6 +7,7 @@ are escaped.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from pathlib import Path
 from tito.compete.ranking import CRITERIA, Board, Row, Standing, Unranked
 from tito.compete.receipt import Receipt, SelfTest
 from tito.report import charts, standings, units
+from tito.report.attachments import Attachment
 from tito.report.charts import Chart, Line, Mark, percent
 from tito.report.entry import entry_page, ground_facts, ratio_text
 from tito.report.pieces import cut
 from tito.report.rendering import LEADERBOARD, environment, render, replace_documents, write_assets, write_documents
 from tito.report.standings import Cell
 
+RANKING = "leaderboard.json"
 PAGES = "leaderboard"  # the folder of the entries' pages, beside leaderboard.html
 ENTRY = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
 SYMBOLS = 4  # quality groups with a symbol of their own; later ones share the last
@@ -87,7 +90,10 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
     pages = {}
     for entry in standing.history:
         row, board = rows.get(entry, (None, None))
-        pages[file_name(entry)] = entry_page(entry, row, board, standing, stale.get(entry), titles, jinja)
+        receipt = Attachment("Receipt as JSON", f"{PAGES}/{Path(file_name(entry)).stem}.json")
+        shown = row.receipt if row else standing.history[entry][0]
+        pages[receipt.name] = shown.model_dump_json(indent=1)
+        pages[file_name(entry)] = entry_page(entry, row, board, standing, stale.get(entry), titles, jinja, [receipt])
     order = {track: i for i, track in enumerate(titles)}
     boards = sorted(standing.boards, key=lambda board: order.get(board.track, len(order)))
     tests = sorted(standing.self_tests.items(), key=lambda pair: order.get(pair[0], len(order)))
@@ -95,9 +101,10 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
     page = render(
         jinja,
         "leaderboard.html.j2",
-        scripts=["leaderboard.js"],
+        scripts=["charts.js", "leaderboard.js"],
         styles=["leaderboard.css"],
         standing=standing,
+        files=[Attachment("Ranking as JSON", RANKING)],
         sections=sections,
         counts=standings.counts(standing),
         tracks=list(dict.fromkeys((one.track, one.title) for one in sections)),
@@ -112,7 +119,8 @@ def write_leaderboard(standing: Standing, folder: Path, titles: Mapping[str, str
     )
     write_assets(jinja, folder)
     replace_documents(pages, folder / PAGES)
-    return write_documents({LEADERBOARD: page}, folder)[0]
+    ranking = json.dumps(standings.as_document(standing), indent=1)
+    return write_documents({LEADERBOARD: page, RANKING: ranking}, folder)[0]
 
 
 def file_name(entry: str) -> str:

@@ -14,6 +14,7 @@ from tito.course.modules import Module
 from tito.report.rendering import environment, render, write_assets, write_documents
 
 FOLDER = "lessons"
+SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
 
 
 def write_lesson(module: Module, text: str, reports: Path, drawings: Path) -> Path:
@@ -55,6 +56,8 @@ def to_html(text: str, drawings: Path) -> str:
     An image is one of the drawings; in place of any other, its description is shown.
     """
     converter = MarkdownIt("commonmark", {"html": False}).enable("table")
+    converter.add_render_rule("table_open", lambda *_: SCROLL)
+    converter.add_render_rule("table_close", lambda *_: "</table></div>\n")
     tokens = converter.parse(text)
     for token in tokens:
         children, inside = token.children or [], False

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tito.bench.mine import HotLine, MineRun, StepTime
+from tito.bench.mine import FOLDER, HotLine, MineRun, StepTime
 from tito.bench.record import CaseResult, Record
 from tito.report import figures, units
+from tito.report.attachments import Attachment
 from tito.report.history import primary
 from tito.report.pieces import Grid, Piece, Tile, Tiles
 from tito.report.rendering import environment, render, write_assets, write_documents
@@ -31,6 +32,7 @@ class Section:
     tiles: Tiles | None
     pieces: Sequence[Piece]
     notes: Sequence[str]
+    files: Sequence[Attachment]
 
 
 def write_mine(runs: Sequence[MineRun], folder: Path) -> Path:
@@ -65,6 +67,7 @@ def section(run: MineRun) -> Section:
         _beside(run, *found) if found else None,
         pieces,
         [note for note in notes if note],
+        [Attachment("Run as JSON", f"{FOLDER}/{record.suite}.json")],
     )
 
 

@@ -119,7 +119,7 @@ def replace_documents(documents: Mapping[str, str], folder: Path) -> None:
             finally:
                 part.unlink(missing_ok=True)
         for path in folder.iterdir():
-            gone = path.suffix == ".html" and path.name not in documents
+            gone = path.suffix in (".html", ".json") and path.name not in documents
             if gone or (path.suffix == ".part" and time.time() - path.stat().st_mtime > ABANDONED_SECONDS):
                 path.unlink(missing_ok=True)
     except OSError as error:

@@ -126,7 +126,7 @@
     const rows = [];
     const matrix = data.some((trace) => trace.type === "heatmap");
     for (const trace of data) {
-      const name = plain(trace.name || "");
+      const name = plain([trace.name, trace.meta].filter(Boolean).join(", ")); // the meta is the run, e.g. its seed
       if (trace.type === "heatmap") {
         const values = trace.text || trace.z;
         values.forEach((row, i) => row.forEach((value, j) => rows.push([name, trace.x[j], trace.y[i], value])));

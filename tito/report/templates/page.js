@@ -68,10 +68,9 @@ window.tito = (function () {
 
   // A region that fits takes no part in the order of the Tab key.
   function measure(region) {
-    const wide = region.scrollWidth > region.clientWidth + 1;
-    region.classList.toggle("more", wide && region.scrollLeft + region.clientWidth < region.scrollWidth - 1);
-    if (wide) {
+    if (region.scrollWidth > region.clientWidth + 1 || region.scrollHeight > region.clientHeight + 1) {
       region.tabIndex = 0;
+      if (!region.hasAttribute("aria-label")) region.setAttribute("aria-label", "Text that scrolls");
       region.setAttribute("role", "region");
     } else {
       region.removeAttribute("tabindex");
@@ -80,10 +79,7 @@ window.tito = (function () {
   }
 
   const sizes = new ResizeObserver((entries) => entries.forEach((entry) => measure(entry.target)));
-  for (const region of document.querySelectorAll(".scroll")) {
-    sizes.observe(region);
-    region.addEventListener("scroll", () => measure(region), { passive: true });
-  }
+  for (const region of document.querySelectorAll(".scroll, pre, .command code")) sizes.observe(region);
 
   // The table of a figure's data, hidden until its button is pressed.
   for (const data of document.querySelectorAll("figure > .data")) {

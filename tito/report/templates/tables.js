@@ -88,6 +88,10 @@
     return [["case", ...names], ...cells.map((row, at) => [cases[at], ...row])];
   }
 
+  tito.saveTable = (table, title) => {
+    tito.save(`${tito.fileName(document.title, title)}.csv`, tito.csv(rowsOf(table)), "text/csv");
+  };
+
   function makeSortable(table) {
     const heads = [...table.tHead.rows[0].cells];
     for (const [column, head] of heads.entries()) {
@@ -114,8 +118,6 @@
     const place = region.closest("figure") || region.parentElement;
     const title = region.closest(".data") ? tito.heading(place) : table.dataset.title || tito.heading(place);
     if (region.closest("figure > .data") && place.querySelector(".drawing")) continue; // the figure's own CSV is complete
-    tito.tool(place, "CSV", `Data as CSV: ${title}`, () => {
-      tito.save(`${tito.fileName(document.title, title)}.csv`, tito.csv(rowsOf(table)), "text/csv");
-    });
+    tito.tool(place, "CSV", `Data as CSV: ${title}`, () => tito.saveTable(table, title));
   }
 })();
