@@ -81,7 +81,7 @@ def test_text_from_a_record_is_shown_and_never_run(tmp_path: Path) -> None:
     # In figures too the text stands as written: axes, legends, bars, a phase.
     figures = Elements()
     figures.feed(browse(page, tmp_path / "profile")[0])
-    assert sum("<b>bold</b>" in text for text in figures.drawn) >= 8  # the eighth is the unit beside the history
+    assert sum("<b>bold</b>" in text for text in figures.drawn) >= 7  # the seventh is the unit beside the history
     for path in (page, index):
         dom, console = browse(path, tmp_path / "profile")
         assert console == []  # a script or an event handler would be refused there, loudly

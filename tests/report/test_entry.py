@@ -67,7 +67,9 @@ def test_an_unreadable_manifest_still_has_a_page(tmp_path: Path) -> None:
         "model_sha256": "",
     }
     receipt = make_receipt(status="refused", problems=[PROBLEM], quality=None, times=[], **changes)
-    assert "alice/int8 Refused" in page(tmp_path, receipt).replace("alice/int8 alice/int8", "alice/int8")
+    assert "alice/int8 Receipt as JSON Refused" in page(tmp_path, receipt).replace(
+        "alice/int8 alice/int8", "alice/int8"
+    )
 
 
 def test_every_receipt_is_listed_and_one_counts(tmp_path: Path) -> None:

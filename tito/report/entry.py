@@ -152,7 +152,7 @@ def _compared(receipt: Receipt) -> Grid:
         "the speedup for times, and the share for bytes."
     )
     rows = [list(row) for row in standings.compared(receipt)]
-    return Grid("Compared with the reference", says, ["", "entry", "reference", ""], rows, numeric=frozenset((1, 2, 3)))
+    return Grid("Compared with the reference", says, ["figure", "entry", "reference", "ratio or change"], rows, numeric=frozenset((1, 2, 3)))
 
 
 def _processes(times: Sequence[Child]) -> Grid:
@@ -241,6 +241,6 @@ def _receipts(receipts: Sequence[Receipt], shown: Receipt, ground: Ground | None
                 state,
             ]
         )
-    heads = ["created (UTC)", "receipt", "ground", "status", "speedup", "quality", ""]
+    heads = ["created (UTC)", "receipt", "ground", "status", "speedup", "quality", "state"]
     says = "Every receipt is kept. The newest one of the current ground counts."
     return Grid("Receipts", says, heads, rows, numeric=frozenset((4, 5)), wide=True)

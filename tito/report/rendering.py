@@ -66,7 +66,7 @@ def render(
     plotly = assets.PLOTLY if assets.FIGURES in scripts else ""
     environment.globals["used"].update(filter(None, [*styles, *scripts, plotly]))  # type: ignore[attr-defined]
     return environment.get_template(name).render(
-        policy=assets.linked_policy(),
+        policy=Markup(assets.linked_policy()),
         scripted=Markup(assets.SCRIPTED),
         styles=[assets.address(style, place) for style in styles],
         scripts=[assets.address(script, place) for script in scripts],

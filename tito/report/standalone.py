@@ -50,7 +50,7 @@ def contained(page: str, name: str, names: Sequence[str], reports: Path) -> str:
     plotly = [assets.text_of(assets.PLOTLY)] if PLOTLY.search(head) else []
     texts = [assets.text_of(script) for script in scripts]
     allowed = " ".join(map(assets.hash_of, [assets.SCRIPTED, *texts, *plotly]))
-    head = POLICY.sub(lambda found: found[1] + html.escape(assets.policy("", allowed)), PLOTLY.sub("", head))
+    head = POLICY.sub(lambda found: found[1] + assets.policy("", allowed), PLOTLY.sub("", head))
     style = "\n".join(map(assets.text_of, styles))
     head = SCRIPT.sub("", STYLE.sub("", head)) + f"<style>\n{style}\n</style>\n"
     files: list[str] = []

@@ -70,16 +70,26 @@ window.tito = (function () {
   function measure(region) {
     if (region.scrollWidth > region.clientWidth + 1 || region.scrollHeight > region.clientHeight + 1) {
       region.tabIndex = 0;
-      if (!region.hasAttribute("aria-label")) region.setAttribute("aria-label", "Text that scrolls");
-      region.setAttribute("role", "region");
+      if (!region.hasAttribute("aria-label")) region.setAttribute("aria-label", label(region));
+      region.setAttribute("role", region.matches(".scroll") ? "region" : "group");
     } else {
       region.removeAttribute("tabindex");
       region.removeAttribute("role");
+      if (!region.matches(".scroll")) region.removeAttribute("aria-label"); // it has no role that may have one
     }
   }
 
+  // The heading before a region, for one whose template states no label.
+  function label(region) {
+    const place = region.closest("figure, section, article") || document;
+    const before = [...place.querySelectorAll("h1, h2, h3")].filter((one) => one.compareDocumentPosition(region) & 4);
+    return before.length ? before.at(-1).textContent.trim() : document.title;
+  }
+
   const sizes = new ResizeObserver((entries) => entries.forEach((entry) => measure(entry.target)));
-  for (const region of document.querySelectorAll(".scroll, pre, .command code")) sizes.observe(region);
+  for (const region of document.querySelectorAll(".scroll, pre, .command code")) {
+    sizes.observe(region);
+  }
 
   // The table of a figure's data, hidden until its button is pressed.
   for (const data of document.querySelectorAll("figure > .data")) {
