@@ -18,6 +18,7 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 GROUPS = nox.project.dependency_groups
 PROJECT = nox.project.load_toml("pyproject.toml")
+AXE = "axe-core@4.14.1"  # checks the accessibility of the pages in tests/report
 SOURCES = ["tinytorch", "tito", "suites", "modules", "examples", "tests", "tools", "conftest.py", "noxfile.py"]
 FORMS = Path(".github/ISSUE_TEMPLATE")
 SCHEMAS = {
@@ -41,6 +42,16 @@ def lowest(requirements: list[str]) -> list[str]:
     """Return `name==X` for each `name>=X`: the oldest version that pyproject.toml allows."""
     parsed = [Requirement(text) for text in requirements]
     return [f"{known.name}=={bound.version}" for known in parsed for bound in known.specifier if bound.operator == ">="]
+
+
+def fetch_axe(session: nox.Session) -> None:
+    """Fetch axe-core from npm into build/axe; without it, the tests of accessibility are skipped."""
+    try:
+        session.run(
+            "npm", "install", "--prefix", "build/axe", "--no-audit", "--no-fund", AXE, external=True, silent=True
+        )
+    except CommandFailed:
+        session.log("axe-core could not be fetched from npm: the tests of accessibility are skipped if it is not there")
 
 
 def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
@@ -127,6 +138,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests", native=True)  # without oneDNN, its tests are skipped and state the reason
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
         session.log("no Chromium found: the tests that open pages in a browser will be skipped")
+    fetch_axe(session)
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 

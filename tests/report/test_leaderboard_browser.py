@@ -109,7 +109,8 @@ def test_the_marks_are_inside_the_figure_and_lead_to_their_entries(tmp_path: Pat
     made = make_standing(60)
     dom, console = browse(write_leaderboard(made, tmp_path, TRACKS), tmp_path / "profile")
     assert console == []
-    marks = re.findall(r'class="mark [^"]*" (?:href="([^"]*)" |role="img" )style="left: ?([\d.]+)%; ?top: ?([\d.]+)%', dom)
+    place = r'style="left: ?([\d.]+)%; ?top: ?([\d.]+)%'
+    marks = re.findall(r'class="mark [^"]*" (?:href="([^"]*)" |role="img" )' + place, dom)
     assert len(marks) == 60 + len(made.boards)
     assert all(0 <= float(left) <= 100 and 0 <= float(top) <= 100 for _, left, top in marks)
     rows = [row for board in made.boards for row in board.rows]

@@ -114,17 +114,23 @@ def tito(
 @app.command("report")
 def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the index in the browser.")] = False,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="Also write single files, to be sent: reports/standalone/.")
+    ] = False,
 ) -> None:
     """Write the HTML pages of all records."""
     from tito.bench.store import Store
     from tito.errors import ReportError
     from tito.report.pages import write_pages
+    from tito.report.standalone import to_send, write_standalone
 
     here = project()
     found = readable(Store(here.reports))
     if not found:
         raise ReportError(f"no records in {here.reports}; tito suite run NAME creates one")
     paths = write_pages(found, here.reports)
+    if standalone:
+        paths = write_standalone(to_send(found, here.reports), here.reports)
     for path in paths:
         write(path)
     if open_it:

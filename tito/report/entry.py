@@ -152,7 +152,13 @@ def _compared(receipt: Receipt) -> Grid:
         "the speedup for times, and the share for bytes."
     )
     rows = [list(row) for row in standings.compared(receipt)]
-    return Grid("Compared with the reference", says, ["figure", "entry", "reference", "ratio or change"], rows, numeric=frozenset((1, 2, 3)))
+    return Grid(
+        "Compared with the reference",
+        says,
+        ["figure", "entry", "reference", "ratio or change"],
+        rows,
+        numeric=frozenset((1, 2, 3)),
+    )
 
 
 def _processes(times: Sequence[Child]) -> Grid:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tito.bench.record import Record
 from tito.files import read_plain
 from tito.report import assets
 from tito.report.rendering import UNSAFE, write_documents
@@ -34,6 +35,14 @@ def write_standalone(pages: Sequence[Path], reports: Path) -> list[Path]:
     names = [page.relative_to(reports).as_posix() for page in pages]
     documents = {name: contained((reports / name).read_text("utf-8"), name, names, reports) for name in names}
     return write_documents(documents, reports / FOLDER)
+
+
+def to_send(records: Sequence[Record], reports: Path) -> list[Path]:
+    """Return the pages worth sending: those of the newest runs, and all directly in the reports, the index last."""
+    newest = {record.suite: record for record in sorted(records, key=lambda record: record.created)}
+    runs = [reports / suite / f"{record.id}.html" for suite, record in sorted(newest.items())]
+    pages = sorted(reports.glob("*.html"), key=lambda page: (page.name == "index.html", page.name))
+    return [page for page in (*runs, *pages) if page.is_file()]
 
 
 def contained(page: str, name: str, names: Sequence[str], reports: Path) -> str:
