@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,19 @@ from tito.report.pages import write_pages
 PROJECT = find_project(Path(__file__))
 
 
-def write_every_kind(folder: Path) -> Sequence[Path]:
-    """Write the pages of a suite with several cases, of the competition, and of the course; return one of each kind."""
+def write_every_kind(folder: Path) -> None:
+    """Write the pages of a suite with several cases, of the competition, and of the course: one of each kind."""
     rng = np.random.default_rng(0)
     records = [make_record(number=n, cases=[make_case(rng), make_case(rng, name="wide")]) for n in range(2)]
     standing = make_standing(12)
     module = find_module("17")
     lesson = read_lesson(PROJECT, module)
-    board = write_leaderboard(standing, folder, TRACKS)
-    others = [
-        board,
-        folder / href(standing.boards[0].rows[0].receipt.entry),
-        folder / href("eve/cheat-0"),
-        write_journey(make_journey(made_progress(6), {0: "passed", 1: "failed"}), folder),
-        write_lesson(module, lesson, folder, PROJECT.root / "modules" / module.folder),
-        write_mine([made_run()], folder),
-    ]
-    return [*write_pages(records, folder), *others]
+    write_leaderboard(standing, folder, TRACKS)
+    entries = {folder / href(name) for name in (standing.boards[0].rows[0].receipt.entry, "eve/cheat-0")}
+    for page in (folder / "leaderboard").glob("*.html"):
+        if page not in entries:
+            page.unlink()  # they are all of one kind
+    write_journey(make_journey(made_progress(6), {0: "passed", 1: "failed"}), folder)
+    write_lesson(module, lesson, folder, PROJECT.root / "modules" / module.folder)
+    write_mine([made_run()], folder)
+    write_pages(records, folder)
