@@ -90,8 +90,11 @@ class Tab:
             time.sleep(0.05)
 
     def drawn(self) -> None:
-        """Wait until every figure that is displayed has been drawn."""
+        """Wait until every figure that is displayed has been drawn, and until the scripts have measured the page."""
         self.until('[...document.querySelectorAll(".drawing:not(.drawn)")].every((box) => !box.offsetParent)')
+        self.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        )
 
     def press(self, key: str) -> None:
         """Press and release a key, e.g. Tab, Enter, ArrowDown."""

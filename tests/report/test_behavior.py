@@ -137,6 +137,7 @@ def test_wide_tables_scroll_by_key_and_keep_their_first_column(tab: Tab, folder:
     wide = 0
     for page in folder.rglob("*.html"):
         tab.open(page, width)
+        tab.drawn()
         regions = tab.evaluate("""[...document.querySelectorAll(".scroll")]
         .filter((one) => one.offsetParent).map((one) => {
           const wide = one.scrollWidth > one.clientWidth + 1, tall = one.scrollHeight > one.clientHeight + 1;
