@@ -41,13 +41,15 @@ def test_a_malformed_suite_is_one_line_that_names_the_key(root: Path) -> None:
 def test_a_run_that_passes_prints_every_figure(passed: Run) -> None:
     root, done = passed
     assert done.returncode == 0, done.stderr
-    record = records(root)[0]
+    (record,) = records(root)
     assert record.status == "passed"
     for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s, at batch size"):
         assert text in done.stdout
     for text in ("peak memory", "model file", "training time", "tito suite run tiny --quick", record.id):
         assert text in done.stdout
-    assert str(root / "reports" / "tiny.html") in done.stdout
+    page = root / "reports" / "tiny" / f"{record.id}.html"
+    assert str(page) in done.stdout
+    assert page.is_file()
     assert (root / "reports" / "tiny.html").is_file()
     assert (root / "reports" / "index.html").is_file()
 
@@ -96,7 +98,7 @@ def test_a_forced_backend_reaches_the_children_the_record_and_the_answer(root: P
     assert record.provenance.backend.name == "numpy"
     assert record.provenance.environment["TINYTORCH_BACKEND"] == "numpy"
     assert record.provenance.command == "tito suite run tiny --quick --gate accuracy=2 --backend numpy"
-    assert "set by --backend" in (root / "reports" / "tiny.html").read_text()
+    assert "set by --backend" in (root / "reports" / "tiny" / f"{record.id}.html").read_text()
 
 
 def test_a_backend_that_is_not_there_ends_a_run_in_one_line_before_it_begins(

@@ -50,7 +50,7 @@ def assert_all_drawn(dom: str, expected: int) -> None:
 
 def test_every_figure_is_drawn_and_the_console_is_empty(tmp_path: Path) -> None:
     records = [make_record(number=number) for number in range(2)]
-    page = write_pages(records, tmp_path)[0]
+    page = write_pages(records, tmp_path)[1]
     dom, console = browse(page, tmp_path / "profile")
     assert console == []
     assert_all_drawn(dom, expected=page.read_text("utf-8").count('<div class="drawing'))
@@ -77,12 +77,12 @@ def test_index_and_failed_page_open_without_complaint(tmp_path: Path) -> None:
 
 
 def test_text_from_a_record_is_shown_and_never_run(tmp_path: Path) -> None:
-    page, index = write_pages([evil_record(0), evil_record(1)], tmp_path)
+    _, page, summary, index = write_pages([evil_record(0), evil_record(1)], tmp_path)
     # In figures too the text stands as written: axes, legends, bars, a phase.
     figures = Elements()
     figures.feed(browse(page, tmp_path / "profile")[0])
     assert sum("<b>bold</b>" in text for text in figures.drawn) >= 7  # the seventh is the unit beside the history
-    for path in (page, index):
+    for path in (page, summary, index):
         dom, console = browse(path, tmp_path / "profile")
         assert console == []  # a script or an event handler would be refused there, loudly
         elements = Elements()
@@ -163,4 +163,4 @@ def evil_record(number: int) -> Record:
 def test_nothing_is_wider_than_the_window(tmp_path: Path, width: int) -> None:
     rng = np.random.default_rng(0)
     records = [make_record(number=n, cases=[make_case(rng), make_case(rng, name="wide")]) for n in range(2)]
-    assert widths(write_pages(records, tmp_path), width, tmp_path / "profile") == [width] * 2
+    assert widths(write_pages(records, tmp_path), width, tmp_path / "profile") == [width] * 4

@@ -26,7 +26,8 @@ def test_the_first_seed_of_each_case_is_shown_with_the_spread_over_seeds() -> No
     cases = [make_case(rng, seeds=2, name="a"), make_case(rng, seeds=30, name="b")]
     sections = exhibits(make_record(cases=cases))
     assert [heading for heading, _ in sections] == ["a", "b"]
-    assert [pieces[0].title for _, pieces in sections] == ["Test accuracy over seeds"] * 2
+    assert [pieces[0].title for _, pieces in sections] == ["Loss by position"] * 2
+    assert [pieces[-1].title for _, pieces in sections] == ["Test accuracy over seeds"] * 2
 
 
 def test_confusion_keeps_counts_and_tells_the_mistakes() -> None:

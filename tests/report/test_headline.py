@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.report.sample import make_record
-from tests.report.test_overview import CASES, OVERVIEW, case, record
+from tests.report.test_overview import CASES, METRICS, OVERVIEW, case, record
 from tito.bench.record import Record
+from tito.bench.suite import Metric
 from tito.report import units
 from tito.report.headline import card, headline
 from tito.report.pieces import Tile
@@ -85,6 +86,18 @@ def test_among_equals_the_one_that_is_better_in_the_rest_is_named() -> None:
     slower = case("slower", "digits", accuracy=0.985, file_bytes=100, p50_us=11)
     (group,) = headline(referenced(FP32, slower, INT8))
     assert {tile.case for tile in group.tiles} == {"INT8"}
+
+
+def test_a_track_without_size_time_and_quality_has_the_largest_speedup_of_a_case_that_meets_its_gates() -> None:
+    overview = REFERENCED.model_copy(update={"columns": ["accuracy", "loops"]})
+    cases = [
+        case(name, "digits", met, "gate", accuracy=1.0, loops=value)
+        for name, met, value in (("loops", True, 1.0), ("blas", True, 5815.0), ("wrong", False, 9000.0))
+    ]
+    metrics = METRICS | {"loops": Metric(title="Speedup over loops", unit="times", short="vs. loops")}
+    shown = record(*cases).model_copy(update={"overview": overview, "metrics": metrics})
+    (group,) = headline(shown)
+    assert plain(group.tiles) == [("Fastest", "5 815×", "vs. loops", "BLAS")]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.report.sample import make_record
 from tito.bench.judge import front
 from tito.bench.record import CaseResult, Record, Summary, Verdict
 from tito.bench.suite import Criterion, Metric, Overview
-from tito.report.overview import grouped, pieces, sides
+from tito.report.overview import grouped, plots, sides, tables
 from tito.report.pages import write_pages
 from tito.report.pieces import Grid, Plot
 from tito.terminal.record import show_record
@@ -70,6 +70,7 @@ def test_cases_are_grouped_by_the_parameter_with_the_columns_that_they_measure()
     digits, plays = sides(shown)
     assert digits.heads == ["accuracy", "File", "p50"]
     assert plays.heads == ["Loss", "File", "p50"]
+    assert digits.meanings == ["Test accuracy", "File", "p50"]
     assert [line.cells[0] for line in digits.lines] == ["99.00\u202f%", "99.00\u202f%", "97.00\u202f%"]
 
 
@@ -91,7 +92,7 @@ def test_a_case_that_misses_its_gate_is_on_no_front_but_an_aim_does_not_count() 
 
 def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> None:
     shown = record(*CASES[:2], case("bad", "digits", met=False, accuracy=0.5, file_bytes=1, p50_us=1))
-    grid, plot = pieces(shown)
+    (grid,), (plot,) = tables(shown), plots(shown)
     assert isinstance(grid, Grid)
     assert grid.missed == {(2, 1)}
     assert grid.below == {(row, 1): "≥ 0\u202f%" for row in range(3)}
@@ -109,10 +110,10 @@ def test_what_misses_its_demand_is_marked_in_the_table_and_in_the_terminal() -> 
 
 def test_a_missing_figure_is_a_dash_and_one_case_makes_no_plot() -> None:
     shown = record(case("only", "digits", accuracy=0.9), case("fast", "digits", accuracy=0.9, p50_us=3, file_bytes=3))
-    grid, *plots = pieces(shown)
+    (grid,) = tables(shown)
     assert isinstance(grid, Grid)
     assert grid.rows[0] == ["ONLY", "90.00\u202f%", "–", "–"]
-    assert plots == []
+    assert plots(shown) == []
 
 
 def test_without_an_overview_there_is_nothing() -> None:
@@ -123,7 +124,7 @@ def test_a_note_goes_with_its_row() -> None:
     noted = CASES[1].model_copy(update={"note": "rounded\n"})
     shown = record(CASES[0], noted)
     assert [line.note for line in sides(shown)[0].lines] == ["", "rounded"]
-    grid = pieces(shown)[0]
+    grid = tables(shown)[0]
     assert isinstance(grid, Grid)
     assert grid.notes == {1: "rounded"}
 
@@ -133,11 +134,27 @@ def test_a_page_with_an_overview_opens_with_the_best_and_names_the_profiled_case
     assert profile
     shown = record(*CASES).model_copy(update={"profile": profile.model_copy(update={"case": "int8"})})
     write_pages([shown], tmp_path)
-    page = (tmp_path / "sample.html").read_text("utf-8")
-    order = ["Gate met", "Best of each track", "Smallest", "Side by side", "Profile of INT8 (digits)", "Latency p50"]
+    page = (tmp_path / "sample" / "sample-0.html").read_text("utf-8")
+    order = [
+        "Gate met",
+        'class="tracks"',
+        "Smallest",
+        'href="#side-by-side"',
+        "Side by side</h2>",
+        "Size, time, and quality</h2>",
+        "Profile of INT8 (digits)",
+        "Latency p50",
+    ]
     places = [page.index(text) for text in order]
     assert places == sorted(places)
-    assert "<h3>Memory over time: INT8 (digits)</h3>" in page
+    assert ">Memory over time: INT8 (digits)</h3>" in page
     card = (tmp_path / "index.html").read_text("utf-8")
     assert "Smallest" in card
     assert "Latency" not in card
+
+
+def test_a_short_head_shows_its_full_title_on_hover_and_focus(tmp_path: Path) -> None:
+    write_pages([record(*CASES)], tmp_path)
+    page = (tmp_path / "sample" / "sample-0.html").read_text("utf-8")
+    assert 'class="number" tabindex="0">accuracy<span class="tip">Test accuracy</span></th>' in page
+    assert '<th scope="col" class="number">File</th>' in page  # it has no other title

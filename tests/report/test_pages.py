@@ -14,34 +14,40 @@ from tito.errors import ReportError
 from tito.report import assets, figures, rendering, units
 from tito.report.figures import peak_phase
 from tito.report.headline import profiled
-from tito.report.pages import fill_rows, newest, provenance, write_pages
-from tito.report.pieces import Absent, Images, Piece, Plot
+from tito.report.pages import write_pages
+from tito.report.pieces import Plot
+from tito.report.record_page import provenance
 from tito.report.rendering import embed
 from tito.report.verdicts import verdict_rows
 
+SAMPLE = "sample/sample-0.html"
+
 
 def texts(folder: Path, records: list[Record]) -> dict[str, str]:
-    """The pages of some records by name, their scripts and styles cut out."""
+    """The pages of some records by their path in the folder, their scripts and styles cut out."""
+    for old in folder.rglob("*.html"):
+        old.unlink()
     written = write_pages(records, folder)
     cut = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
-    return {path.name: cut.sub("", path.read_text("utf-8")).replace(units.THIN, " ") for path in written}
+    found = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in written}
+    return {name: cut.sub("", page).replace(units.THIN, " ") for name, page in found.items()}
 
 
-def test_each_suite_has_a_page_and_the_index_comes_last(tmp_path: Path) -> None:
+def test_each_record_and_each_suite_has_a_page_and_the_index_comes_last(tmp_path: Path) -> None:
     records = [make_record(), make_record(suite="other", year=1957)]
     paths = write_pages(records, tmp_path)
-    assert [path.name for path in paths] == ["other.html", "sample.html", "index.html"]
-    assert sorted(path.name for path in tmp_path.glob("*.html")) == sorted(path.name for path in paths)
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        "other/sample-0.html",
+        "other.html",
+        "sample/sample-0.html",
+        "sample.html",
+        "index.html",
+    ]
+    assert sorted(tmp_path.rglob("*.html")) == sorted(paths)
 
 
 def test_no_records_give_an_index_that_says_how_to_start(tmp_path: Path) -> None:
     assert "tito suite run" in texts(tmp_path, [])["index.html"]
-
-
-def test_newest_full_run_wins_over_newer_quick_ones() -> None:
-    full, quick = make_record(number=1), make_record(number=2, quick=True)
-    assert newest([quick, make_record(number=0), full]) == [full]
-    assert newest([make_record(number=0, quick=True), quick]) == [quick]
 
 
 def test_a_quick_run_is_marked(tmp_path: Path) -> None:
@@ -58,22 +64,32 @@ def test_a_failed_run_shows_its_reason_and_no_empty_figure(tmp_path: Path) -> No
     for page in shown.values():
         assert reason in page
         assert 'class="status failed">Failed' in page
-    assert 'class="drawing' not in shown["sample.html"]
-    assert shown["sample.html"].count("is-absent") == 6
+    assert 'class="drawing' not in shown[SAMPLE]
+    assert "is-absent" not in shown[SAMPLE]
+    left_out = shown[SAMPLE].partition('<h2 id="left-out">')[2]
+    assert left_out.count(" in this run.</dd>") == 4  # latency, throughput, memory, stacks
 
 
 def test_the_page_follows_the_order_of_the_design(tmp_path: Path) -> None:
-    page = texts(tmp_path, [make_record(number=0), make_record(number=1)])["sample.html"]
+    page = texts(tmp_path, [make_record(number=0), make_record(number=1)])["sample/sample-1.html"]
     order = [
         "<h1>",
         "Gate met",
+        "Aim missed",
+        "Gate met</span></td>",
+        "2031-01-02 12:00 UTC",
+        "Test CPU 9000, 2 cores",
+        "oneDNN 3.9.9",
+        "0123456789, changed",
         "Latency p50",
+        'href="#results"',
+        "Confusion matrix",
+        "Worst mistakes",
+        "Test accuracy over seeds",
         "Loss by epoch",
         "Latency of one query",
         "Throughput by batch size",
         "Memory over time",
-        "Confusion matrix",
-        "Worst mistakes",
         "Flame graph",
         "Test accuracy over time",
         "Left out",
@@ -83,33 +99,29 @@ def test_the_page_follows_the_order_of_the_design(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
-def test_the_index_is_in_historical_order(tmp_path: Path) -> None:
-    records = [make_record(suite=name, year=year) for name, year in (("c", 2012), ("a", 1957), ("b", 1986))]
-    index = texts(tmp_path, records)["index.html"]
-    assert re.findall(r'href="(\w+)\.html"', index) == ["a", "b", "c"]
+@pytest.mark.parametrize("name", [SAMPLE, "sample.html"])
+def test_each_entry_of_the_contents_leads_to_a_heading(name: str, tmp_path: Path) -> None:
+    page = texts(tmp_path, [make_record()])[name]
+    anchors = re.findall(r'href="#([^"]+)"', page)
+    assert len(anchors) == len(set(anchors)) >= 3
+    assert set(anchors) == set(re.findall(r'<h2 id="([^"]+)"', page))
+    every = re.findall(r' id="([^"]+)"', page)
+    assert len(every) == len(set(every))
 
 
 def test_the_figures_at_the_top_name_their_case_on_the_page_and_on_the_card(tmp_path: Path) -> None:
     shown = texts(tmp_path, [make_record()])
-    assert '<h2 class="of">MLP 784-512-256-10</h2>' in shown["sample.html"]
-    assert "<h3>MLP 784-512-256-10</h3>" in shown["index.html"]
+    assert '<h2 class="of">MLP 784-512-256-10</h2>' in shown[SAMPLE]
+    assert '<p class="case">MLP 784-512-256-10</p>' in shown["index.html"]
 
 
 def test_figures_of_the_profiled_case_name_it_where_there_are_several(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     record = make_record(cases=[make_case(rng, name="first"), make_case(rng)])
-    page = texts(tmp_path, [record])["sample.html"]
+    page = texts(tmp_path, [record])[SAMPLE]
     for title in ("Latency of one query", "Throughput by batch size", "Memory over time", "Flame graph"):
-        assert f"<h3>{title}: MLP 784-512-256-10</h3>" in page
-        assert f"<h3>{title}</h3>" in texts(tmp_path, [make_record()])["sample.html"]
-
-
-def test_a_note_stands_below_the_rows_of_its_case(tmp_path: Path) -> None:
-    noted = make_record().cases[0].model_copy(update={"note": "expected <to> fail"})
-    page = texts(tmp_path, [make_record(cases=[noted])])["sample.html"]
-    last, note = page.rindex('<td data-label="Kind">'), page.index("<p>Expected &lt;to&gt; fail</p>")
-    assert last < note < page.index('<h2 class="of">')
-    assert page.count("&lt;to&gt;") == 1
+        assert f">{title}: MLP 784-512-256-10</h3>" in page
+        assert f">{title}</h3>" in texts(tmp_path, [make_record()])[SAMPLE]
 
 
 def test_a_gate_without_a_measurement_says_so(tmp_path: Path) -> None:
@@ -118,8 +130,8 @@ def test_a_gate_without_a_measurement_says_so(tmp_path: Path) -> None:
     case = case.model_copy(update={"verdicts": [verdict], "summary": {}, "runs": []})
     record = make_record(cases=[case], status="failed", reason="nothing measured")
     (row,) = verdict_rows(record)
-    assert (row.measured, row.seeds, row.met) == ("not measured", 0, False)
-    assert "not met" in texts(tmp_path, [record])["sample.html"]
+    assert (row.measured, row.met) == ("not measured", False)
+    assert "not measured" in texts(tmp_path, [record])[SAMPLE]
 
 
 def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> None:
@@ -128,24 +140,8 @@ def test_provenance_names_commit_machine_kernel_and_seeds(tmp_path: Path) -> Non
     assert facts["BLAS kernel"].startswith("SkylakeX (default: Haswell, speed ratio 1.86). ")
     assert facts["Kernel backend"] == "oneDNN 3.9.9, native float32, int8 (it is installed)"
     assert facts["Seeds"] == "mlp: 1–3"
-    page = texts(tmp_path, [make_record()])["sample.html"]
+    page = texts(tmp_path, [make_record()])[SAMPLE]
     assert all(text in page for text in ("tito suite run sample", "OPENBLAS_CORETYPE", "psutil tells no USS"))
-
-
-def test_no_row_of_two_is_left_half_empty() -> None:
-    narrow, wide = Absent("n", ""), Absent("w", "", wide=True)
-
-    def widths(*pieces: Piece) -> list[bool]:
-        return [piece.wide for piece in fill_rows(pieces)]
-
-    assert widths(narrow) == [True]
-    assert widths(narrow, narrow) == [False, False]
-    assert widths(narrow, narrow, narrow) == [False, False, False]  # three share one row
-    assert widths(narrow, wide, narrow, narrow, wide) == [True, True, False, False, True]
-    assert widths(*[narrow] * 5, wide) == [False] * 4 + [True, True]
-    square, pictures = Plot("s", "", [], {}, shape="square"), Images("p", "", [])
-    assert widths(square, pictures, pictures) == [False, False, True]
-    assert widths(narrow, square, pictures) == [False, False, True]
 
 
 def test_history_of_another_machine_is_left_out(tmp_path: Path) -> None:
@@ -184,7 +180,7 @@ def test_no_script_in_the_page_may_run_but_the_one_that_marks_it(tmp_path: Path)
 
 def test_pages_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pages([make_record()], tmp_path)
-    before = (tmp_path / "sample.html").read_bytes()
+    before = (tmp_path / SAMPLE).read_bytes()
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -192,8 +188,8 @@ def test_pages_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ReportError, match="No space left on device"):
         write_pages([make_record(title="another")], tmp_path)
-    assert (tmp_path / "sample.html").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["assets", "index.html", "sample.html"]
+    assert (tmp_path / SAMPLE).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["assets", "index.html", "sample", "sample.html"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,19 +215,31 @@ def test_a_record_that_cannot_be_drawn_costs_no_other_page(tmp_path: Path) -> No
     assert profile
     odd = make_record(suite="odd", profile=profile.model_copy(update={"latency": [endless]}))
     shown = texts(tmp_path, [make_record(), odd])
-    assert re.search(r"This record cannot be shown: \w+Error: ", shown["odd.html"])
-    assert "Confusion matrix" in shown["sample.html"]
+    assert re.search(r"This record cannot be shown: \w+Error: ", shown["odd/sample-0.html"])
+    assert "Confusion matrix" in shown[SAMPLE]
     assert re.findall(r'href="(\w+)\.html"', shown["index.html"]) == ["odd", "sample"]
 
 
-def test_an_altered_run_is_marked_and_gives_way_to_a_full_one(tmp_path: Path) -> None:
-    full, altered = make_record(number=1), make_record(number=2, altered=["1 of 3 seeds"])
-    assert newest([altered, full]) == [full]
-    assert newest([altered]) == [altered]
+def test_an_altered_run_is_marked_and_says_how_it_differs(tmp_path: Path) -> None:
+    altered, full = make_record(number=2, altered=["1 of 3 seeds"]), make_record(number=1)
     shown = texts(tmp_path, [altered])
     assert all("altered run" in page for page in shown.values())
-    assert "do not compare its figures with other runs: 1 of 3 seeds." in shown["sample.html"]
+    assert "It differs from its suite: 1 of 3 seeds." in shown["sample/sample-2.html"]
     assert not any("altered run" in page for page in texts(tmp_path, [full]).values())
+
+
+def test_after_a_run_only_missing_pages_its_suites_and_the_index_are_written(tmp_path: Path) -> None:
+    def changed(*records: Record) -> set[str]:
+        before = {path: path.stat().st_ino for path in tmp_path.rglob("*.html")}
+        write_pages(records, tmp_path, only=records[-1])
+        after = {path: path.stat().st_ino for path in tmp_path.rglob("*.html")}
+        return {path.relative_to(tmp_path).as_posix() for path in after if after[path] != before.get(path)}
+
+    first, second, other = make_record(number=0), make_record(number=1), make_record(suite="other")
+    write_pages([first, other], tmp_path)
+    assert changed(other, first, second) == {"sample/sample-1.html", "sample.html", "index.html"}
+    (tmp_path / SAMPLE).unlink()
+    assert SAMPLE in changed(other, first, second)
 
 
 def test_peak_memory_is_told_with_its_phase() -> None:

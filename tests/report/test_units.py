@@ -22,14 +22,20 @@ def said(text: str) -> str:
         (512, "bytes", "512 B"),
         (60000, "count", "60 000"),
         (0.0082171, "", "0.008217"),
-        (2.124e-6, "", "2.1e-6"),
+        (2.124e-6, "", "2.1e−6"),
+        (-0.0002, "%", "−0.02 %"),
+        (-0.00001, "%", "0.00 %"),
+        (-0.012, "s", "−12.0 ms"),
+        (-1500, "bytes", "−1.50 kB"),
+        (-3, "count", "−3"),
+        (-1.5, "nats", "−1.500 nats"),
         (1.2345, "bits", "1.234 bits"),
         (182345.0, "/s", "182 000 /s"),
         (35.21e6, "/s", "35.2 M/s"),
         (0.0, "s", "0 s"),
         (float("nan"), "count", "nan"),
         (float("inf"), "bytes", "inf"),
-        (float("-inf"), "/s", "-inf"),
+        (float("-inf"), "/s", "−inf"),
     ],
 )
 def test_a_quantity_is_shown_with_its_unit_and_sensible_digits(value: float, unit: str, text: str) -> None:
@@ -42,11 +48,31 @@ def test_a_demand_is_shown_as_it_was_written() -> None:
     assert said(units.demand(60, "s")) == "60 s"
 
 
-def test_mean_and_sd_share_a_unit() -> None:
-    assert said(units.spread(0.9845, 0.0013, "%")) == "98.45 ± 0.13 %"
-    assert said(units.spread(38.8, 0.546, "s")) == "38.8 ± 0.55 s"
-    assert said(units.spread(0.9845, None, "%")) == "98.45 %"
-    assert said(units.spread(1.8964, 0.007417, "nats per token")) == "1.896 ± 0.007 nats per token"
+@pytest.mark.parametrize(
+    ("mean", "sd", "unit", "text"),
+    [
+        (0.9901, 0.0001, "%", "99.01 % (sd 0.01, n = 3)"),
+        (38.8, 0.546, "s", "38.8 s (sd 0.5, n = 3)"),
+        (0.0321, 0.0012, "s", "32.1 ms (sd 1.2, n = 3)"),
+        (62.2, 0.004, "us", "62.2 µs (sd 0.004, n = 3)"),
+        (3.2e6, 12e3, "bytes", "3.20 MB (sd 0.01, n = 3)"),
+        (1.8964, 0.007417, "nats per token", "1.896 nats per token (sd 0.007, n = 3)"),
+        (1.0, 0.0, "%", "100.00 % (sd 0, n = 3)"),
+        (0.9845, None, "%", "98.45 %"),
+    ],
+)
+def test_mean_and_sd_share_a_unit_and_the_sd_is_never_rounded_to_nothing(
+    mean: float, sd: float | None, unit: str, text: str
+) -> None:
+    assert said(units.spread(mean, sd, 3, unit)) == text
+
+
+@pytest.mark.parametrize("unit", ["%", "s", "us", "bytes", "count", "", "/s", "times", "nats", "GOP/s"])
+@pytest.mark.parametrize("value", [-1234567.8, -700.0, -1.0, -0.5, -0.00042, -1e-9, float("-inf")])
+def test_no_number_has_a_hyphen_for_a_minus(value: float, unit: str) -> None:
+    shown = [units.quantity(value, unit), units.demand(value, unit), units.spread(value, 0.1, 3, unit)]
+    shown += [units.short(value), units.cell(value), units.significant(value)] if value > float("-inf") else []
+    assert not [text for text in shown if "-" in text]
 
 
 def test_axis_numbers_carry_prefixes() -> None:

@@ -37,9 +37,13 @@ from tito.process.documents import Frozen, Limits
 ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 
 
-def _not_the_index(name: str) -> str:
-    if name == "index":
-        raise ValueError("the name of the report's first page, index.html, is taken")
+# Pages and folders in the folder of the reports
+TAKEN = ("index", "leaderboard", "journey", "mine", "compare", "entries", "lessons", "records", "assets", "standalone")
+
+
+def _not_taken(name: str) -> str:
+    if name in TAKEN:
+        raise ValueError(f"the name is taken by a page or a folder of the reports: {', '.join(TAKEN)}")
     return name
 
 
@@ -48,7 +52,7 @@ def _as_list(data: object) -> object:
 
 
 # Also the name of a page and of a folder of records
-SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_not_the_index)]
+SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$"), AfterValidator(_not_taken)]
 Year = Annotated[int, Field(ge=1, le=9999)]
 # In suite.yaml "none", one name, or a list of names
 DataSets = Annotated[list[Literal["mnist", "cifar10", "shakespeare"]], BeforeValidator(_as_list)]

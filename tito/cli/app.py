@@ -18,6 +18,7 @@ from tito.cli.compete import competition
 from tito.cli.console import console, group, project, readable, say, show, write
 from tito.cli.data import data
 from tito.cli.grade import grades
+from tito.cli.known import known_suites
 from tito.cli.milestone import milestones
 from tito.cli.module import modules
 from tito.cli.python import own_python
@@ -128,11 +129,12 @@ def report(
     found = readable(Store(here.reports))
     if not found:
         raise ReportError(f"no records in {here.reports}; tito suite run NAME creates one")
-    paths = write_pages(found, here.reports)
+    paths = write_pages(found, here.reports, known_suites(here))
     if standalone:
         paths = write_standalone(to_send(found, here.reports), here.reports)
     for path in paths:
-        write(path)
+        if standalone or path.parent == here.reports:  # not each run's
+            write(path)
     if open_it:
         import webbrowser
 

@@ -53,6 +53,7 @@ def record_show(
 ) -> None:
     """Show one run, as it was printed when it finished."""
     from tito.bench.store import Store
+    from tito.report.pages import page_of
     from tito.terminal.record import show_record
 
     here = project()
@@ -65,7 +66,7 @@ def record_show(
     if as_json:
         write(record.model_dump_json(indent=2))
         return
-    page = here.reports / f"{record.suite}.html"
+    page = page_of(record, here.reports)
     show(show_record(record))
     show_path(page if page.is_file() else None)
 

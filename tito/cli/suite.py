@@ -10,6 +10,7 @@ import typer
 
 from tito.cli import complete
 from tito.cli.console import console, group, project, readable, say, show, show_path
+from tito.cli.known import known_suites
 
 if TYPE_CHECKING:
     from tito.bench.record import Record
@@ -221,10 +222,10 @@ def _run(
 
 
 def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
-    """Save the record and write the pages; return the suite's page, if it was written, and what went wrong."""
+    """Save the record and write the pages; return the run's page, if it was written, and what went wrong."""
     from tito.bench.store import Store
     from tito.errors import TitoError
-    from tito.report.pages import write_pages
+    from tito.report.pages import page_of, write_pages
 
     store = Store(here.reports)
     try:
@@ -232,10 +233,10 @@ def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     except (TitoError, OSError) as error:
         return None, [f"the result above was not saved: {error}"]
     try:
-        write_pages(readable(store), here.reports)
+        write_pages(readable(store), here.reports, known_suites(here), only=record)
     except (TitoError, OSError) as error:
         return None, [f"the record was saved in {kept}, but its page was not written: {error}"]
-    return here.reports / f"{record.suite}.html", []
+    return page_of(record, here.reports), []
 
 
 def _keep_weights(folder: Path, weights: Path, record: Record) -> list[str]:

@@ -2,9 +2,10 @@
 
     records -> history (tables) -> figures, exhibits (pieces of a page) -> pages (HTML files)
 
-Contents: `headline` (the figures to read first), `verdicts` (gates and aims), `overview` (cases side by side),
-`figures`, `curves`, `flame`, `exhibits`, `history`, `pieces` (what a page consists of), `pages`, `units` (numbers as
-text), and for the course `journey` and `lesson`.
+Contents: `headline` (the figures to read first), `verdicts` (gates and aims), `overview` and `speedups` (cases side by
+side), `figures`, `curves`, `flame`, `exhibits`, `history`, `pieces` (what a page consists of); `record_page`,
+`suite_page`, and `timeline` (what the three kinds of pages show), and `pages`, which writes them; `units` (numbers as
+text); `journey` and `lesson` for the course.
 
 May import: `tito.errors`, `tito.bench.record` and `tito.bench.suite` for the models, and `tito.course.journey` for a
 learner's progress; from tinytorch, atomic writes and PNG. It runs and measures nothing.

@@ -42,15 +42,14 @@ SIGNED = ((0, 82, 148), (110, 166, 210), (247, 247, 245), (240, 164, 96), (179, 
 
 
 def exhibits(record: Record) -> list[tuple[str, list[Piece]]]:
-    """Return for each case that has any: its heading, its spread over seeds, and its first seed's exhibits."""
+    """Return for each case that has any: its heading, its first seed's exhibits, and its spread over seeds."""
     sections = []
     for case in record.cases:
         metric = case.verdicts[0].criterion.metric if case.verdicts else ""
         spread = seed_spread(record, case, metric)
-        pieces: list[Piece] = [spread] if spread else []
-        if case.runs:
-            first = case.runs[0]
-            pieces += [piece_of(exhibit, f"Seed {first.seed}.") for exhibit in first.exhibits]
+        first = case.runs[0] if case.runs else None
+        pieces = [piece_of(exhibit, f"Seed {first.seed}.") for exhibit in first.exhibits] if first else []
+        pieces += [spread] if spread else []
         if pieces:
             sections.append((title_of(record, case), pieces))
     return sections

@@ -38,8 +38,8 @@ def card(record: Record) -> list[Tiles]:
 def best_by_track(record: Record) -> list[Tiles]:
     """Return for each track its smallest, its fastest, and its best case, of the cases that meet their gates.
 
-    The track's reference is excluded, because the others are compared with it. A track is left out if none of its
-    cases has a size, a time, and a quality.
+    The track's reference is excluded, because the others are compared with it. A track without a size, a time, and a
+    quality has the case with the largest speedup, if it measures one.
     """
     groups = []
     for track, cases in grouped(record).items():
@@ -48,7 +48,21 @@ def best_by_track(record: Record) -> list[Tiles]:
         able = [case for case in cases if case.name in points and case is not base]
         if points:
             groups.append(Tiles(track, _reference_line(record, base), _best(record, able, points)))
+        elif fastest := _fastest(record, cases):
+            groups.append(Tiles(track, "", [fastest]))
     return groups
+
+
+def _fastest(record: Record, cases: Sequence[CaseResult]) -> Tile | None:
+    """Return the case with the largest of the first speedup that the track measures, if it meets its gates."""
+    columns = record.overview.columns if record.overview else []
+    able = [case for case in cases if all(verdict.met for verdict in case.verdicts if verdict.role == "gate")]
+    for name in columns:
+        measured = [case for case in able if name in case.summary]
+        if measured and figures.metric_of(record, name).unit == "times":
+            best = max(measured, key=lambda case: figure(case, name))
+            return Tile("Fastest", _shown(record, best, name), figures.metric_of(record, name).short, case=best.title)
+    return None
 
 
 def _best(record: Record, cases: Sequence[CaseResult], points: dict[str, tuple[float, float, float]]) -> list[Tile]:
@@ -103,8 +117,10 @@ def profiled(record: Record) -> list[Tiles]:
     tiles = []
     if name in case.summary:
         metric, summary = figures.metric_of(record, name), case.summary[name]
-        spread = "" if summary.sd is None else f"sd {units.quantity(summary.sd, metric.unit)}, "
-        tiles.append(Tile(metric.title, units.quantity(summary.mean, metric.unit), spread + _seeds(summary.n)))
+        value, spread = units.quantity(summary.mean, metric.unit), ""
+        if summary.sd is not None:
+            spread = units.spread(summary.mean, summary.sd, summary.n, metric.unit).removeprefix(value).strip(" ()")
+        tiles.append(Tile(metric.title, value, spread or _seeds(summary.n)))
     tiles += of_profile(record.profile) if record.profile else []
     tiles += filter(None, [training_time(case)])
     return [Tiles(figures.title_of(record, case), "", tiles)]

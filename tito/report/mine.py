@@ -11,13 +11,12 @@ from tito.bench.record import CaseResult, Record
 from tito.report import figures, units
 from tito.report.attachments import Attachment
 from tito.report.history import primary
-from tito.report.pieces import Grid, Piece, Tile, Tiles
+from tito.report.pieces import NONE, Grid, Piece, Tile, Tiles
+from tito.report.record_page import WORD
 from tito.report.rendering import environment, render, write_assets, write_documents
-from tito.report.verdicts import Row, rows_of
+from tito.report.verdicts import Row, worst_first
 
 PAGE = "mine.html"  # in the folder of the reports
-NONE = "\u2013"
-WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def write_mine(runs: Sequence[MineRun], folder: Path) -> Path:
         ReportError: the folder cannot be written.
     """
     jinja = environment()
-    page = render(jinja, "mine.html.j2", sections=[section(run) for run in runs])
+    page = render(jinja, "mine.html.j2", styles=["pages.css"], sections=[section(run) for run in runs])
     write_assets(jinja, folder)
     return write_documents({PAGE: page}, folder)[0]
 
@@ -63,7 +62,7 @@ def section(run: MineRun) -> Section:
         WORD[record.status],
         ", ".join(record.mine.modules),
         ", ".join(record.mine.borrowed),
-        [row for case in record.cases for row in rows_of(record, case)],
+        worst_first(record),
         _beside(run, *found) if found else None,
         pieces,
         [note for note in notes if note],

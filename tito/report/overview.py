@@ -32,6 +32,7 @@ class Side:
 
     group: str
     heads: list[str]
+    meanings: list[str]  # the metrics' full titles
     lines: list[Line]
 
 
@@ -59,7 +60,8 @@ def sides(record: Record) -> list[Side]:
             )
             for case in cases
         ]
-        found.append(Side(group, [metric.short or metric.title for metric in metrics], lines))
+        heads = [metric.short or metric.title for metric in metrics]
+        found.append(Side(group, heads, [metric.title for metric in metrics], lines))
     return found
 
 
@@ -97,10 +99,10 @@ def _missed(case: CaseResult) -> list[str]:
     return [verdict.criterion.metric for verdict in case.verdicts if not verdict.met]
 
 
-def pieces(record: Record) -> list[Piece]:
-    """Return for each group its table, and a figure of its cases by size and time."""
+def tables(record: Record) -> list[Piece]:
+    """Return a table for each group."""
     made: list[Piece] = []
-    for side, cases in zip(sides(record), grouped(record).values(), strict=True):
+    for side in sides(record):
         rows = [[f"{line.title}{' ★' if line.front else ''}", *line.cells] for line in side.lines]
         missed = frozenset((y, x + 1) for y, line in enumerate(side.lines) for x in line.missed)
         below = {(y, x + 1): text for y, line in enumerate(side.lines) for x, text in enumerate(line.required) if text}
@@ -108,13 +110,16 @@ def pieces(record: Record) -> list[Piece]:
         says = "Each case ran in a fresh process. Below a figure: its requirement; a missed one is in red."
         if any(line.front for line in side.lines):
             says += " ★: no other case is as small, as fast, and as good."
-        heads = ["", *side.heads]
+        heads, meanings = ["Case", *side.heads], ["", *side.meanings]
         numeric = frozenset(range(1, len(heads)))
-        made.append(Grid(side.group, says, heads, rows, numeric, missed, below, notes, wide=True))
-        plot = _plot(record, side, cases)
-        if plot:
-            made.append(plot)
+        made.append(Grid(side.group, says, heads, rows, numeric, missed, below, notes, meanings, wide=True))
     return made
+
+
+def plots(record: Record) -> list[Piece]:
+    """Return a figure for each group that has at least two cases with a size and a time."""
+    found = (_plot(record, side, cases) for side, cases in zip(sides(record), grouped(record).values(), strict=True))
+    return [plot for plot in found if plot]
 
 
 def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
@@ -159,7 +164,7 @@ def _plot(record: Record, side: Side, cases: list[CaseResult]) -> Plot | None:
         "showlegend": True,
     }
     says = "Lower and further left is better; filled: on the front of size, time, and quality."
-    return Plot(f"{side.group}: size, time, and quality", says, data, layout, wide=True)
+    return Plot(f"{side.group}: size, time, and quality", says, data, layout)
 
 
 def _label(record: Record, line: Line, case: CaseResult) -> str:

@@ -1,4 +1,8 @@
-"""From records to HTML files: one offline page for each suite, and an index of them all.
+"""From records to HTML files: a page for each record, a summary for each suite, and the timeline of all suites.
+
+    reports/index.html                the timeline
+    reports/mnist.html                the suite's summary
+    reports/mnist/20261126T….html     one run
 
 A page loads nothing but the shared styles and scripts beside it. Its content security policy allows no script in the
 page, so text in a record cannot run as one.
@@ -6,69 +10,89 @@ page, so text in a record cannot run as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment
 
 from tito.bench.record import Record
-from tito.report import figures, units
-from tito.report.curves import learning_curves
-from tito.report.exhibits import exhibits
-from tito.report.figures import title_of
-from tito.report.flame import flame_graph
-from tito.report.headline import card, headline, profiled
-from tito.report.history import history, spark
-from tito.report.overview import pieces as overview
-from tito.report.pieces import Images, Piece, Plot, Tiles
+from tito.bench.suite import Suite
+from tito.report.attachments import attachments
+from tito.report.headline import headline
+from tito.report.record_page import WORD, facts, kinds, provenance, sections
 from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, write_assets, write_documents
-from tito.report.verdicts import rows_of
+from tito.report.stamps import is_current, stamp
+from tito.report.suite_page import href_of, in_order, summary
+from tito.report.timeline import UNSHOWABLE, counts, stops, why_not
+from tito.report.verdicts import tally, worst_first
 
-# Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
-UNSHOWABLE = (ValueError, TypeError, LookupError, ArithmeticError)
-WORD = {"passed": "Gate met", "gate missed": "Gate missed", "failed": "Failed"}
-
-
-@dataclass(frozen=True)
-class Card:
-    """A suite's card on the index page."""
-
-    record: Record
-    word: str
-    reason: str | None
-    groups: list[Tiles]
-    spark: str | None
+INDEX = "index.html"
 
 
-def write_pages(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Write <suite>.html for each suite's newest record, full runs before others, and index.html.
+def write_pages(
+    records: Sequence[Record], folder: Path, suites: Sequence[Suite] = (), *, only: Record | None = None
+) -> list[Path]:
+    """Write the pages of records, of their suites, and the index.
 
-    A record that cannot be shown gets a page that says why, and does not affect other pages. Return the paths, the
-    index last.
+    A record that cannot be shown gets a page that says why, and does not affect other pages. Pages of records stay
+    untouched if they are as they should be.
+
+    Args:
+        records: all that are known.
+        folder: the folder of the reports.
+        suites: those that the index shows, also if they have not run.
+        only: after the run of this record: write the pages of its suite that are missing, the suite's, and the index.
+
+    Returns:
+        The paths of the pages, written now or earlier; the index last.
 
     Raises:
         ReportError: the folder cannot be written.
     """
-    jinja = environment()
-    shown = newest(records)
-    documents = {f"{record.suite}.html": _page_or_why_not(record, records, jinja) for record in shown}
-    documents["index.html"] = index_page(shown, records, jinja, _others(folder))
+    jinja, known = environment(), {suite.name: suite for suite in suites}
+    names: list[str] = []
+    pages: dict[str, str] = {}
+    for name, runs in _by_suite(records).items():
+        if only and only.suite != name:
+            continue
+        for record, mark in zip(runs, _stamps(runs), strict=True):
+            href = href_of(record)
+            names.append(href)
+            if (folder / href).is_file() if only else is_current(folder / href, mark):
+                continue
+            stacks = {file.href: file.text for file in attachments(record) if file.text is not None}
+            write_documents(stacks | {href: _page_or_why_not(record, runs, jinja, mark)}, folder)
+        names.append(f"{name}.html")
+        pages[names[-1]] = _summary_or_why_not(runs, known, jinja)
+    pages[INDEX] = index_page(records, suites, jinja, _others(folder))
     write_assets(jinja, folder)
-    return write_documents(documents, folder)
+    write_documents(pages, folder)
+    return [folder / name for name in [*names, INDEX]]
 
 
-def write_index(records: Sequence[Record], folder: Path) -> Path:
+def _stamps(runs: Sequence[Record]) -> Iterator[str]:
+    """Yield for each run the stamp of its page, which shows the runs before it as well."""
+    mark = ""
+    for record in runs:
+        mark = stamp([mark, record.id])
+        yield mark
+
+
+def page_of(record: Record, folder: Path) -> Path:
+    """Return where a record's page is in the folder of the reports."""
+    return folder / href_of(record)
+
+
+def write_index(records: Sequence[Record], folder: Path, suites: Sequence[Suite] = ()) -> Path:
     """Write index.html alone, e.g. after the leaderboard was written for the first time.
 
     Raises:
         ReportError: the folder cannot be written.
     """
     jinja = environment()
-    page = index_page(newest(records), records, jinja, _others(folder))
+    page = index_page(records, suites, jinja, _others(folder))
     write_assets(jinja, folder)
-    return write_documents({"index.html": page}, folder)[0]
+    return write_documents({INDEX: page}, folder)[0]
 
 
 def _others(folder: Path) -> list[str]:
@@ -76,129 +100,73 @@ def _others(folder: Path) -> list[str]:
     return [name for name in (LEADERBOARD, JOURNEY) if (folder / name).is_file()]
 
 
-def newest(records: Sequence[Record]) -> list[Record]:
-    """Return each suite's newest full run, or its newest other run if there is none, in historical order.
-
-    A run from a clock that was set to the future does not hide those after it.
-    """
-    now = datetime.now(UTC) + timedelta(days=1)
-    best: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: (record.full, record.created < now, record.created)):
-        best[record.suite] = record
-    return sorted(best.values(), key=lambda record: (record.year, record.suite))
+def _by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each suite, oldest first, in the order of the years."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(in_order(records), key=lambda record: (record.year, record.suite)):
+        found.setdefault(record.suite, []).append(record)
+    return found
 
 
-def _page_or_why_not(record: Record, records: Sequence[Record], environment: Environment) -> str:
+def _page_or_why_not(record: Record, runs: Sequence[Record], environment: Environment, mark: str) -> str:
     try:
-        return suite_page(record, records, environment)
+        return record_page(record, runs, environment, mark)
     except UNSHOWABLE as error:
-        return render(environment, "unshowable.html.j2", record=record, why=_why(error))
+        return _unshowable(record, error, environment, "../", mark)
 
 
-def _why(error: Exception) -> str:
-    return f"This record cannot be shown: {type(error).__name__}: {error}"
+def _summary_or_why_not(runs: Sequence[Record], suites: Mapping[str, Suite], environment: Environment) -> str:
+    newest = runs[-1]
+    try:
+        content = summary(runs, suites.get(newest.suite))
+        return render(environment, "suite.html.j2", scripts=["figures.js"], styles=["pages.css"], **content)
+    except UNSHOWABLE as error:
+        return _unshowable(newest, error, environment, "")
 
 
-def suite_page(record: Record, records: Sequence[Record], environment: Environment) -> str:
-    """Return the page of one record."""
+def _unshowable(record: Record, error: Exception, environment: Environment, place: str, mark: str = "") -> str:
+    content = {"record": record, "why": why_not(error), "stamp": mark}
+    return render(environment, "unshowable.html.j2", styles=["pages.css"], place=place, **content)
+
+
+def record_page(record: Record, runs: Sequence[Record], environment: Environment, mark: str = "") -> str:
+    """Return the page of one record; `runs` are those of its suite, and `mark` is the page's stamp."""
+    earlier = [run for run in runs if run.created <= record.created]
+    shown, missing = sections(record, earlier)
     return render(
         environment,
-        "suite.html.j2",
+        "record.html.j2",
         scripts=["figures.js", "flame.js"],
+        styles=["pages.css"],
+        place="../",
         record=record,
         word=WORD[record.status],
-        cases=[(title_of(record, case), case.note, rows_of(record, case)) for case in record.cases],
+        kinds=kinds(record),
+        tally=tally(record),
+        rows=worst_first(record),
+        case_notes=[(case.title, case.note) for case in record.cases if case.note and not record.overview],
+        facts=facts(record),
         headline=headline(record),
-        sections=[(heading, fill_rows(pieces)) for heading, pieces in _sections(records, record)],
+        sections=shown,
+        left_out=[*((one.what, one.why) for one in record.omitted), *missing],
         provenance=provenance(record),
+        files=attachments(record),
+        stamp=mark,
     )
 
 
-def _sections(records: Sequence[Record], record: Record) -> list[tuple[str, Sequence[Piece]]]:
-    """Return the page's sections; figures of the profiled case name it where there are several cases."""
-    profile, several = record.profile, len(record.cases) > 1
-    case = next((case for case in record.cases if profile and case.name == profile.case), None)
-    name = title_of(record, case) if case else "one case"
-    of = f": {name}" if case and several else ""
-    pieces = [
-        figures.latency(profile, of),
-        figures.throughput(profile, of),
-        figures.memory(profile.memory if profile else None, of),
-    ]
-    curves = learning_curves(record)
-    measured: list[tuple[str, Sequence[Piece]]] = [("Measurements", [*curves, *pieces])]
-    if record.overview:
-        says = f"The profiled case of this suite: {name}."
-        tiles = [replace(group, title="Speed and size", says=says) for group in profiled(record) if profile]
-        drawn = [curve for curve in curves if isinstance(curve, Plot)]
-        measured = [
-            ("Side by side", overview(record)),
-            *([("Training", drawn)] if drawn else []),
-            (f"Profile of {name}", [*tiles, *pieces]),
-        ]
-    return [
-        *measured,
-        *exhibits(record),
-        ("Where the time goes", [flame_graph(profile.stacks if profile else None, of)]),
-        ("History on this machine", history(records, record)),
-    ]
-
-
-def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
-    """Return the pieces of a section so that no row of two is half empty; three narrow ones share one row.
-
-    A piece that would be alone in its row is widened. A square piece stays narrow, next to the pictures after it.
-    """
-    if len(pieces) == 3 and not any(piece.wide for piece in pieces):
-        return list(pieces)
-    filled: list[Piece] = []
-    half = False  # whether the row being filled has one narrow piece
-    lonely = False  # whether this piece is square and will be alone
-    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
-        alone = not piece.wide and not half and (after is None or after.wide)
-        half = not piece.wide and not half and not alone
-        square = isinstance(piece, Plot) and piece.shape == "square"
-        beside = isinstance(piece, Images) and lonely
-        lonely = alone and square
-        filled.append(replace(piece, wide=not beside) if beside or (alone and not square) else piece)
-    return filled
-
-
 def index_page(
-    shown: Sequence[Record], records: Sequence[Record], environment: Environment, others: Sequence[str] = ()
+    records: Sequence[Record], suites: Sequence[Suite], environment: Environment, others: Sequence[str] = ()
 ) -> str:
-    """Return the index: all suites as cards, in historical order, and links to the other pages by file name."""
-    cards = [_card(record, records) for record in shown]
+    """Return the index: all suites as a timeline, and links to the other pages by file name."""
+    found = stops(records, suites)
     leaderboard, journey = (page if page in others else None for page in (LEADERBOARD, JOURNEY))
-    return render(environment, "index.html.j2", cards=cards, leaderboard=leaderboard, journey=journey)
-
-
-def _card(record: Record, records: Sequence[Record]) -> Card:
-    word = WORD[record.status]
-    try:
-        line = None if record.overview else spark(records, record)  # no single case represents an overview
-        return Card(record, word, record.reason, card(record), line)
-    except UNSHOWABLE as error:
-        return Card(record, word, _why(error), [], None)
-
-
-def provenance(record: Record) -> list[tuple[str, str]]:
-    """Return the origin of a record, as names and values."""
-    source, machine, blas = record.provenance, record.provenance.machine, record.provenance.blas
-    state = {True: ", with uncommitted changes", False: "", None: ""}[source.dirty]
-    ratio = f", speed ratio {units.significant(blas.speedup)}" if blas.speedup else ""
-    seeds = [f"{case.name}: {units.ranges([run.seed for run in case.runs])}" for case in record.cases if case.runs]
-    return [
-        ("Commit", f"{source.commit}{state}" if source.commit else "not a git checkout"),
-        ("Machine", f"{machine.cpu}, {machine.cores} cores, {units.size(machine.memory_bytes)}, {machine.system}"),
-        ("CPU features", ", ".join(machine.features) or "none that matter"),
-        ("Machine fingerprint", machine.fingerprint),
-        ("BLAS kernel", f"{blas.used} (default: {blas.default}{ratio}). {blas.why}"),
-        *([("Kernel backend", source.backend.line)] if source.backend else []),
-        ("Seeds", "; ".join(seeds) or "none ran"),
-        ("Versions", f"tinytorch {source.tinytorch}, Python {source.python}, NumPy {source.numpy}"),
-        ("Suite SHA-256", source.suite_sha256),
-        ("Created", f"{record.created:%Y-%m-%d %H:%M:%S %Z}".strip()),
-        ("Took", units.seconds(record.seconds)),
-        ("Record", record.id),
-    ]
+    return render(
+        environment,
+        "index.html.j2",
+        styles=["pages.css"],
+        stops=found,
+        counts=counts(found) if found else "",
+        leaderboard=leaderboard,
+        journey=journey,
+    )

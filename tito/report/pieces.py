@@ -54,7 +54,8 @@ class Passages:
 class Grid:
     """A table. Columns in `numeric` are aligned right, cells in `missed` (row, column) are red.
 
-    `below` holds a small line below a cell (row, column), `notes` a line of text below a row.
+    `below` holds a small line below a cell (row, column), `notes` a line of text about a row, which stands below the
+    table, and `meanings` the full names of the columns, where their heads are short.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Grid:
     missed: frozenset[tuple[int, int]] = frozenset()
     below: Mapping[tuple[int, int], str] = field(default_factory=dict)
     notes: Mapping[int, str] = field(default_factory=dict)
+    meanings: Sequence[str] = ()
     wide: bool = False
     kind: Literal["table"] = field(default="table", init=False)
 
@@ -129,6 +131,9 @@ class Absent:
 
 
 Piece = Plot | Images | Passages | Grid | Tiles | Flame | Absent
+
+
+NONE = "–"  # a figure that is not there
 
 
 def plain(text: str) -> str:

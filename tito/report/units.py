@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-KNOWN_UNITS = ("%", "s", "us", "µs", "bytes", "B", "count", "", "/s")  # other units follow the number unchanged
 THIN = "\u202f"  # narrow no-break space: between digit groups, and between a number and its unit
 SIGN = {"at_least": "≥", "at_most": "≤"}
 
@@ -13,30 +12,49 @@ SIGN = {"at_least": "≥", "at_most": "≤"}
 def significant(value: float, digits: int = 3) -> str:
     """Return a number with `digits` significant digits and without an exponent: 0.00123, 18.4, 1 234."""
     if not math.isfinite(value):
-        return str(value)
+        return minus(str(value))
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}".replace(",", THIN).replace("-", "−")
+    return minus(f"{value:,.{decimals}f}".replace(",", THIN))
+
+
+def minus(text: str) -> str:
+    """Return a number in text with a true minus sign, and none before a zero: −0.02, 0.00.
+
+    >>> minus("-0.02"), minus("-0.00"), minus("2e-6")
+    ('−0.02', '0.00', '2e−6')
+    """
+    if text.startswith("-") and not any(digit in text for digit in "123456789") and "inf" not in text:
+        text = text[1:]
+    return text.replace("-", "−")
 
 
 def short(value: float) -> str:
     """Return a number for an axis: 0.05, 20, 50 k, 2 M."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{value / factor:.4g}{THIN}{prefix}"
-    return f"{value:.4g}"
+            return minus(f"{value / factor:.4g}{THIN}{prefix}")
+    return minus(f"{value:.4g}")
 
 
 def seconds(value: float) -> str:
     """Return a duration: 18.4 µs, 3.20 ms, 41.2 s, 12.5 min."""
-    size = abs(value)
-    if size >= 600:
-        return f"{significant(value / 60)}{THIN}min"
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if size * factor >= 0.9995:
-            return f"{significant(value * factor)}{THIN}{unit}"
-    return f"{significant(value * 1e9)}{THIN}ns" if value else f"0{THIN}s"
+    factor, unit = scale(value, "s")
+    return f"{significant(value * factor)}{unit}"
+
+
+def about(value: float) -> str:
+    """Return about how long something takes: 8 s, 70 s, 4 min, 1.5 h.
+
+    >>> about(68).replace(THIN, " "), about(240).replace(THIN, " "), about(5400).replace(THIN, " ")
+    ('70 s', '4 min', '1.5 h')
+    """
+    if value >= 3600:
+        return f"{value / 3600:.2g}{THIN}h"
+    if value >= 100:
+        return f"{value / 60:.2g}{THIN}min"
+    return f"{value:.0f}{THIN}s" if value < 10 else f"{round(value, -1):.0f}{THIN}s"
 
 
 def microseconds(value: float) -> str:
@@ -46,23 +64,48 @@ def microseconds(value: float) -> str:
 
 def size(count: float) -> str:
     """Return bytes in SI units (1 MB = 10^6 bytes): 812 B, 3.25 MB."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(count) >= factor:
-            return f"{significant(count / factor)}{THIN}{unit}"
-    return f"{count:.0f}{THIN}B"
+    factor, unit = scale(count, "bytes")
+    return f"{significant(count * factor)}{unit}" if factor != 1 else minus(f"{count:.0f}{unit}")
+
+
+def scale(value: float, unit: str) -> tuple[float, str]:
+    """Return the factor and the unit in which a value of a metric is shown: (1000.0, " ms") for 0.02 s."""
+    size = abs(value)
+    match unit:
+        case "%":
+            return 100.0, f"{THIN}%"
+        case "us" | "µs":
+            factor, shown = scale(value * 1e-6, "s")
+            return factor * 1e-6, shown
+        case "s":
+            steps = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
+            found = next((step for step in steps if size * step[0] >= 0.9995), (1e9, "ns") if value else steps[0])
+            factor, name = (1 / 60, "min") if size >= 600 else found
+            return factor, f"{THIN}{name}"
+        case "bytes" | "B":
+            steps = ((1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB"))
+            factor, name = next((step for step in steps if size * step[0] >= 1), (1.0, "B"))
+            return factor, f"{THIN}{name}"
+        case "/s":
+            return (1e-6, f"{THIN}M/s") if value >= 1e6 else (1.0, f"{THIN}/s")
+        case "times":
+            return 1.0, "×"
+        case "count" | "":
+            return 1.0, ""
+        case _:
+            return 1.0, f"{THIN}{unit}"
 
 
 def rate(value: float) -> str:
     """Return a rate per second with three digits: 182 000 /s, 35.2 M/s."""
-    if value >= 1e6:
-        return f"{significant(value / 1e6)}{THIN}M/s"
-    scale = 10.0 ** max(0, math.floor(math.log10(value)) - 2) if value > 0 else 1.0
-    return f"{significant(round(value / scale) * scale if scale > 1 else value)}{THIN}/s"
+    factor, unit = scale(value, "/s")
+    step = 10.0 ** max(0, math.floor(math.log10(value)) - 2) if 0 < value < 1e6 else 1.0
+    return f"{significant(round(value / step) * step if step > 1 else value * factor)}{unit}"
 
 
 def integer(value: float) -> str:
     """Return a whole number with its thousands separated."""
-    return f"{value:,.0f}".replace(",", THIN)
+    return minus(f"{value:,.0f}".replace(",", THIN))
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -79,10 +122,10 @@ def ranges(numbers: Sequence[int]) -> str:
 def quantity(value: float, unit: str) -> str:
     """Return a metric's value with its unit, as suite.yaml names units; "%" means that the value is a fraction."""
     if not math.isfinite(value):
-        return str(value)
+        return minus(str(value))
     match unit:
         case "%":
-            return f"{100 * value:.2f}{THIN}%"
+            return minus(f"{100 * value:.2f}{THIN}%")
         case "s":
             return seconds(value)
         case "us" | "µs":
@@ -104,40 +147,36 @@ def _plain_number(value: float) -> str:
     if abs(value) >= 1e-3:
         return significant(value, 4)
     digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits}e{int(exponent)}"
+    return minus(f"{digits}e{int(exponent)}")
 
 
-def spread(mean: float, sd: float | None, unit: str) -> str:
-    """Return a mean with its standard deviation, in one unit: 98.45 ± 0.13 %, 38.8 ± 0.55 s."""
+def spread(mean: float, sd: float | None, n: int, unit: str) -> str:
+    """Return a mean with its standard deviation in the same unit: 99.01 % (sd 0.01, n = 3)."""
+    text = quantity(mean, unit)
     if sd is None:
-        return quantity(mean, unit)
-    if unit == "%":
-        return f"{100 * mean:.2f} ± {100 * sd:.2f}{THIN}%"
-    if unit == "s" and 1 <= mean < 600:
-        return f"{significant(mean)} ± {significant(sd, 2)}{THIN}s"
-    if unit in KNOWN_UNITS:
-        return f"{quantity(mean, unit)} ± {quantity(sd, unit)}"
-    value = significant(mean, 4)
-    decimals = len(value.partition(".")[2])
-    return f"{value} ± {sd:.{decimals}f}{THIN}{unit}"
+        return text
+    factor, suffix = scale(mean, unit)
+    decimals = len(text.removesuffix(suffix).partition(".")[2])
+    shown = f"{sd * factor:.{decimals}f}"
+    return f"{text} (sd {shown if float(shown) else significant(sd * factor, 1)}, n = {n})"
 
 
 def measured(value: float | None, over: str, n: int, sd: float | None, unit: str) -> str:
-    """Return a measured value for a requirement: 98.45 %, max 19.4 s, mean 98.61 ± 0.05 % sd."""
+    """Return a measured value for a requirement: 99.01 % (sd 0.01, n = 3), max 19.4 s (n = 3), 98.45 %."""
     if value is None:
         return "not measured"
-    if over == "mean" and sd is not None:
-        return f"mean {spread(value, sd, unit)} sd"
-    return quantity(value, unit) if n == 1 else f"{over} {quantity(value, unit)}"
+    if over == "mean":
+        return spread(value, sd, n, unit)
+    return quantity(value, unit) if n == 1 else f"{over} {quantity(value, unit)} (n = {n})"
 
 
 def demand(value: float, unit: str) -> str:
     """Return a threshold as its author wrote it: 95 %, not 95.00 %."""
     if unit == "%":
-        return f"{100 * value:.10g}{THIN}%"
+        return minus(f"{100 * value:.10g}{THIN}%")
     if unit in ("us", "µs", "bytes", "B", "count", "/s"):
         return quantity(value, unit)
-    return f"{value:.10g}{'×' if unit == 'times' else THIN + unit if unit else ''}"
+    return f"{minus(f'{value:.10g}')}{'×' if unit == 'times' else THIN + unit if unit else ''}"
 
 
 def cell(value: str | float | int | None) -> str:

@@ -20,8 +20,12 @@ class Row:
     direction: Literal["at_least", "at_most"]
     value: str  # the threshold: 95 %
     measured: str
-    seeds: int
     met: bool
+
+    @property
+    def result(self) -> Literal["met", "missed", "short"]:
+        """Whether it was met, a gate was missed, or an aim was not reached."""
+        return "met" if self.met else "missed" if self.role == "gate" else "short"
 
     @property
     def required(self) -> str:
@@ -32,6 +36,21 @@ class Row:
 def verdict_rows(record: Record) -> list[Row]:
     """Return each gate and aim of each case, gates first."""
     return [row for case in record.cases for row in rows_of(record, case)]
+
+
+def worst_first(record: Record) -> list[Row]:
+    """Return each gate and aim: missed gates, missed aims, then those that were met."""
+    return sorted(verdict_rows(record), key=lambda row: (row.met, row.role == "aim"))
+
+
+def tally(record: Record) -> str:
+    """Return how many requirements were met: 37 of 37 gates and 8 of 10 aims met. Empty if there are none."""
+    verdicts = [verdict for case in record.cases for verdict in case.verdicts]
+    words = []
+    for role in ("gate", "aim"):
+        met = [verdict.met for verdict in verdicts if verdict.role == role]
+        words += [f"{sum(met)} of {len(met)} {role}{'s' * (len(met) != 1)}"] * bool(met)
+    return f"{' and '.join(words)} met" if words else ""
 
 
 def rows_of(record: Record, case: CaseResult) -> list[Row]:
@@ -54,6 +73,5 @@ def _row(record: Record, case: CaseResult, verdict: Verdict) -> Row:
         direction=criterion.direction,
         value=units.demand(criterion.value, metric.unit),
         measured=measured,
-        seeds=summary.n if summary else 0,
         met=verdict.met,
     )

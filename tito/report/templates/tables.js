@@ -14,7 +14,7 @@
 
   function textOf(cell) {
     const copy = cell.cloneNode(true);
-    for (const small of copy.querySelectorAll("small, .below, [aria-hidden]")) small.remove();
+    for (const small of copy.querySelectorAll("small, .below, .tip, [aria-hidden]")) small.remove();
     return copy.textContent.trim();
   }
 
@@ -100,6 +100,7 @@
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
+      head.removeAttribute("tabindex"); // the button has its place in the order of the Tab key
       head.setAttribute("aria-sort", "none");
       button.addEventListener("click", () => {
         const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
@@ -111,7 +112,7 @@
   }
 
   for (const table of document.querySelectorAll("main table")) {
-    if (!table.tHead || !table.tHead.rows.length || table.closest(".lesson")) continue;
+    if (!table.tHead || !table.tHead.rows.length || table.closest(".lesson, [data-plain]")) continue;
     const rows = [...table.tBodies].reduce((count, body) => count + body.rows.length, 0);
     if (rows > 1 && !table.querySelector("th[data-key]")) makeSortable(table);
     const region = table.closest(".scroll") || table;

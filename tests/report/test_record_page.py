@@ -1,0 +1,68 @@
+"""tito.report.record_page: the order of a run's page, its anchors, and its first screen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tests.report.sample import make_case, make_record
+from tests.report.test_pages import SAMPLE, texts
+from tito.report.pieces import Absent, Images, Piece, Plot
+from tito.report.record_page import fill_rows, provenance
+from tito.report.verdicts import worst_first
+
+
+def test_no_row_of_two_is_left_half_empty() -> None:
+    narrow, wide = Absent("n", ""), Absent("w", "", wide=True)
+
+    def widths(*pieces: Piece) -> list[bool]:
+        return [piece.wide for piece in fill_rows(pieces)]
+
+    assert widths(narrow) == [True]
+    assert widths(narrow, narrow) == [False, False]
+    assert widths(narrow, narrow, narrow) == [False, False, False]  # three share one row
+    assert widths(narrow, wide, narrow, narrow, wide) == [True, True, False, False, True]
+    assert widths(*[narrow] * 5, wide) == [False] * 4 + [True, True]
+    square, pictures = Plot("s", "", [], {}, shape="square"), Images("p", "", [])
+    assert widths(square, pictures, pictures) == [False, False, True]
+    assert widths(narrow, square, pictures) == [False, False, True]
+
+
+def test_each_figure_of_a_record_has_an_anchor_of_its_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    twins = [make_case(rng), make_case(rng)]
+    page = texts(tmp_path, [make_record(cases=twins)])[SAMPLE]
+    assert len(re.findall(r'<h3 id="[^"]+">', page)) == page.count("<h3") - 1  # the last heads a list
+    every = re.findall(r' id="([^"]+)"', page)
+    assert len(every) == len(set(every))
+
+
+def test_what_was_met_is_folded_where_it_is_long_and_what_was_missed_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    record = make_record(cases=[make_case(rng, name=f"case{number}") for number in range(4)])
+    rows = worst_first(record)
+    missed, met = sum(not row.met for row in rows), sum(row.met for row in rows)
+    assert 0 < missed < met
+    first = texts(tmp_path, [record])[SAMPLE].partition("</section>")[0]
+    open_part, fold = first.split("<details>")
+    assert f"<summary>{met} requirements met</summary>" in fold
+    assert (open_part.count('class="result short"'), open_part.count('class="result met"')) == (missed, 0)
+    assert (fold.count('class="result short"'), fold.count('class="result met"')) == (0, met)
+
+
+def test_a_note_stands_below_the_table_and_names_its_case(tmp_path: Path) -> None:
+    noted = make_record().cases[0].model_copy(update={"note": "expected <to> fail"})
+    page = texts(tmp_path, [make_record(cases=[noted])])[SAMPLE]
+    note = page.index("<li><b>MLP 784-512-256-10:</b> Expected &lt;to&gt; fail</li>")
+    assert page.index("</table>") < note < page.index('<h2 class="of">')
+    assert page.count("&lt;to&gt;") == 1
+
+
+def test_seeds_that_all_cases_share_are_named_once() -> None:
+    rng = np.random.default_rng(1)
+    cases = [make_case(rng, name="first"), make_case(rng, name="second")]
+    assert dict(provenance(make_record(cases=cases)))["Seeds"] == "1–3, in each of 2 cases"
+    cases.append(make_case(rng, seeds=1, name="third"))
+    assert dict(provenance(make_record(cases=cases)))["Seeds"] == "first: 1–3; second: 1–3; third: 1"
