@@ -19,7 +19,7 @@ import numpy as np
 
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
-from tinytorch.base.extension import ModuleExtension
+from tinytorch.base.extension import ModuleExtension, about_array
 from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, explained, foreign_array, in_words
@@ -66,7 +66,8 @@ class Module(ModuleExtension):
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):
-            cls.__init__ = _noting_buffers(in_words(cls.__init__))  # type: ignore[method-assign]
+            ours = cls.__module__.startswith("tinytorch.")
+            cls.__init__ = _noting_buffers(in_words(cls.__init__, all_errors=ours))  # type: ignore[method-assign]
 
     def note_buffers(self) -> None:
         """Make the tensors in the attributes buffers. Runs at the end of `__init__`: later ones are not buffers."""
@@ -84,7 +85,7 @@ class Module(ModuleExtension):
         except TinyTorchError:
             raise
         except RAW as error:
-            raise explained(self.forward, args, kwargs) or error from None
+            raise explained(self.forward, args, kwargs) or about_array(error) or error from None
 
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ Array = np.ndarray
 
 clock = 0
 _lock = threading.Lock()
-_changed: dict[int, tuple[weakref.ref[Array], int]] = {}  # id of the owner -> (the owner, time of its last change)
+_changed: dict[int, int] = {}  # id of the owner -> time of its last change
+_watched: dict[int, weakref.ref[Array]] = {}  # id of the owner -> the reference that forgets it
 
 
 def owner(array: Array) -> Array:
@@ -32,20 +34,32 @@ def owner(array: Array) -> Array:
 
 def note(array: Array) -> None:
     """Record that the array's memory is being changed in place."""
+    note_all([array])
+
+
+def note_all(arrays: list[Array]) -> None:
+    """Record that the memory of these arrays is being changed in place. The clock moves on once."""
     global clock
-    array = owner(array)
-    key = id(array)
-    known = _changed.get(key)
-    reference = known[0] if known else weakref.ref(array, lambda _: _changed.pop(key, None))
     with _lock:  # two threads must not turn the clock back
         clock += 1
-        _changed[key] = reference, clock
+        for array in arrays:
+            if array.base is not None:
+                array = owner(array)
+            key = id(array)
+            if key not in _changed:
+                _watched[key] = weakref.ref(array, partial(_forget, key))
+            _changed[key] = clock
+
+
+def _forget(key: int, _: weakref.ref[Array]) -> None:
+    """Forget an array that no longer exists: another one may get its id."""
+    _changed.pop(key, None)
+    _watched.pop(key, None)
 
 
 def changed_since(array: Array, time: int) -> bool:
     """Return whether the array's memory was changed in place after `time`."""
-    known = _changed.get(id(owner(array)))
-    return known is not None and known[1] > time
+    return _changed.get(id(owner(array)), 0) > time
 
 
 # Tensors that took another place in the graph ----------------------------------------------------------
