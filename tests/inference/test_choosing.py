@@ -10,7 +10,7 @@ import pytest
 
 import tinytorch as tt
 from tests.models import perceptron, with_statistics
-from tinytorch.inference import predictor
+from tinytorch.inference import choosing, predictor
 from tinytorch.inference.choosing import Choice, same_bits
 from tinytorch.layers import Flatten, Linear, Module, Sequential
 from tinytorch.native import backend, library
@@ -70,18 +70,33 @@ def test_plans_with_other_bits_are_told_apart() -> None:
     assert same_bits(one, one)
 
 
-def test_disturbed_plan_runs_on_one_thread_for_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disturbed_plan_rests_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     predict, x = predictor(perceptron(784, 512, 256, 10)), RNG.random((1, 784), np.float32)
     expected, plan = predict(x), predict._plans[x.shape]
     assert isinstance(plan, Choice)
-    ran: list[str] = []
-    plan._left, plan._pause, plan._disturbed = 0, 1, 0  # whatever the first call met
+    now, lasts, ran = 1.0, 0.0, []
     alone, shared = plan.alone, plan.shared
-    monkeypatch.setattr(plan, "alone", lambda x: ran.append("one") or alone(x))
-    monkeypatch.setattr(plan, "shared", lambda x: ran.append("all") or shared(x))
-    for limit, calls in ((0.0, 17), (1e9, 10)):  # every call is disturbed, then none
-        monkeypatch.setattr(plan, "_limit", limit)
+
+    def run_shared(x: Array) -> Array | None:
+        nonlocal now
+        now += lasts
+        ran.append("all")
+        return shared(x)
+
+    def run_alone(x: Array) -> Array | None:
+        nonlocal now
+        now += 0.25
+        ran.append("one")
+        return alone(x)
+
+    monkeypatch.setattr(choosing, "perf_counter", lambda: now)
+    monkeypatch.setattr(plan, "shared", run_shared)
+    monkeypatch.setattr(plan, "alone", run_alone)
+    monkeypatch.setattr(plan, "_limit", 0.02)
+    plan._since = plan._until = 0.0
+    for seconds, calls in ((0.01, 3), (0.03, 8), (0.01, 5)):  # undisturbed, then disturbed, then undisturbed
+        lasts = seconds
         for _ in range(calls):
             np.testing.assert_array_equal(predict(x), expected)
     runs = [(name, len(list(part))) for name, part in groupby(ran)]
-    assert runs == [("all", 4), ("one", 1), ("all", 4), ("one", 2), ("all", 4), ("one", 4), ("all", 8)]
+    assert runs == [("all", 7), ("one", 4), ("all", 5)]

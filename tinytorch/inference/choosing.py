@@ -13,9 +13,9 @@ import numpy as np
 from tinytorch.inference.plan import Plan
 from tinytorch.tensor import Array
 
-SLOWER = 1.2  # a call on all threads that takes this much longer than on one was disturbed
-LONGEST = 256  # calls on one thread, at most, before all threads are tried again
-ATTEMPTS = 4
+SLOWER = 1.2  # a call on all threads that takes this much longer than on one is disturbed
+PATIENCE = 0.1  # seconds: two threads may begin on one core, and the system needs some time to separate them
+REST = 1.0  # seconds on one thread, before all threads are tried again
 TRIALS = 5  # runs on one thread, of which the fastest counts
 
 
@@ -31,29 +31,27 @@ def same_bits(shared: Plan, alone: Plan) -> bool:
 class Choice:
     """A plan for all threads, and one for the same shape on one thread, with the same bits.
 
-    After ATTEMPTS disturbed calls in a row (the first one may only have had to wake the threads), the next call runs on
-    one thread. If the attempts after it are disturbed as well, the next two calls do, then four, and so on.
+    If all calls have been disturbed for PATIENCE seconds, calls run on one thread for REST seconds.
     """
 
     def __init__(self, shared: Plan, alone: Plan) -> None:
         self.shared, self.alone = shared, alone
-        self.output, self.primitives = shared.output, shared.primitives
-        self._pause, self._left, self._disturbed = 1, 0, 0
+        self._since = self._until = 0.0  # when the disturbed calls began (0: none), and when the rest ends
         x = np.zeros(alone.given.shape, np.float32)
         self._limit = SLOWER * min(self._seconds(x) for _ in range(TRIALS))
 
     def __call__(self, x: Array) -> Array | None:
-        if self._left:
-            self._left -= 1
-            return self.alone(x)
         begin = perf_counter()
+        if begin < self._until:
+            return self.alone(x)
         y = self.shared(x)
-        if perf_counter() - begin <= self._limit:
-            self._pause, self._disturbed = 1, 0
-        elif self._disturbed < ATTEMPTS - 1:
-            self._disturbed += 1
-        else:
-            self._left, self._pause, self._disturbed = self._pause, min(2 * self._pause, LONGEST), 0
+        end = perf_counter()
+        if end - begin <= self._limit:
+            self._since = 0.0
+        elif not self._since:
+            self._since = begin
+        elif end - self._since > PATIENCE:
+            self._until, self._since = end + REST, 0.0
         return y
 
     def _seconds(self, x: Array) -> float:
