@@ -17,6 +17,7 @@ from tinytorch.base import changes
 from tinytorch.base.errors import GradientError
 from tinytorch.inference.by_numpy import CannotPlanError, Kernels
 from tinytorch.inference.by_onednn import OneDnn
+from tinytorch.inference.choosing import Choice, same_bits
 from tinytorch.inference.fusing import fused
 from tinytorch.inference.nodes import Call, Softmax
 from tinytorch.inference.plan import Plan
@@ -80,7 +81,7 @@ class Predictor:
         self._nodes, self._output = fused(given, output)
         self.as_modules = tuple(node.name for node in self._nodes if isinstance(node, Call))
         self._backend = backend.backend()
-        self._plans: dict[tuple[int, ...], Plan] = {}
+        self._plans: dict[tuple[int, ...], Plan | Choice] = {}
         self._whole = _traced(self.model) if len(self._nodes) == len(self.as_modules) == 1 else None
 
     def _changed(self) -> bool:
@@ -116,9 +117,9 @@ class Predictor:
     def _plan(self, shape: tuple[int, ...]) -> bool:
         """Make a plan for a shape, and return whether that is possible."""
         try:
-            plan = self._steps(shape, alone=True)
-            if pays_threads(plan.primitives):
-                plan = self._steps(shape, alone=False)
+            alone = self._steps(shape, alone=True)
+            shared = self._steps(shape, alone=False) if pays_threads(alone.primitives) else None
+            plan = alone if shared is None else Choice(shared, alone) if same_bits(shared, alone) else shared
         except (CannotPlanError, UnsupportedError):
             return False
         while len(self._plans) >= SHAPES:
