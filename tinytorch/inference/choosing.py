@@ -14,8 +14,8 @@ from tinytorch.inference.plan import Plan
 from tinytorch.tensor import Array
 
 SLOWER = 1.2  # a call on all threads that takes this much longer than on one is disturbed
-PATIENCE = 0.1  # seconds: two threads may begin on one core, and the system needs some time to separate them
-REST = 1.0  # seconds on one thread, before all threads are tried again
+PATIENCE = 0.05  # seconds: threads that begin on one core need some time until the system separates them
+SHORTEST, LONGEST = 0.05, 1.0  # seconds on one thread, before all threads are tried again
 TRIALS = 5  # runs on one thread, of which the fastest counts
 
 
@@ -31,12 +31,14 @@ def same_bits(shared: Plan, alone: Plan) -> bool:
 class Choice:
     """A plan for all threads, and one for the same shape on one thread, with the same bits.
 
-    If all calls have been disturbed for PATIENCE seconds, calls run on one thread for REST seconds.
+    If all calls have been disturbed for PATIENCE seconds, calls run on one thread: for SHORTEST seconds, and twice as
+    long each time that the calls after it are disturbed as well.
     """
 
     def __init__(self, shared: Plan, alone: Plan) -> None:
         self.shared, self.alone = shared, alone
         self._since = self._until = 0.0  # when the disturbed calls began (0: none), and when the rest ends
+        self._rest = SHORTEST
         x = np.zeros(alone.given.shape, np.float32)
         self._limit = SLOWER * min(self._seconds(x) for _ in range(TRIALS))
 
@@ -47,11 +49,11 @@ class Choice:
         y = self.shared(x)
         end = perf_counter()
         if end - begin <= self._limit:
-            self._since = 0.0
+            self._since, self._rest = 0.0, SHORTEST
         elif not self._since:
             self._since = begin
         elif end - self._since > PATIENCE:
-            self._until, self._since = end + REST, 0.0
+            self._until, self._since, self._rest = end + self._rest, 0.0, min(2 * self._rest, LONGEST)
         return y
 
     def _seconds(self, x: Array) -> float:
