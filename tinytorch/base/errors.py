@@ -49,6 +49,10 @@ class StateError(TinyTorchError, ValueError):
     """Saved state that does not match, or a file that does not contain any."""
 
 
+class PathError(StateError, OSError):
+    """A path that cannot be written, e.g. that of a folder where a file is to be; callers may expect an OSError."""
+
+
 class DataError(TinyTorchError, RuntimeError):
     """A data set that is not available, or whose content is not the expected one."""
 

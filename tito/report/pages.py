@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment
 
@@ -125,7 +126,7 @@ def _summary_or_why_not(runs: Sequence[Record], suites: Mapping[str, Suite], env
 
 
 def _unshowable(record: Record, error: Exception, environment: Environment, place: str, mark: str = "") -> str:
-    content = {"record": record, "why": why_not(error), "stamp": mark}
+    content: dict[str, Any] = {"record": record, "why": why_not(error), "stamp": mark}
     return render(environment, "unshowable.html.j2", styles=["pages.css"], place=place, **content)
 
 
