@@ -23,6 +23,7 @@ import numpy as np
 
 from tinytorch.autograd import no_grad, topological_order
 from tinytorch.base import dtypes
+from tinytorch.base.alignment import aligned_copy
 from tinytorch.base.errors import GradientError
 from tinytorch.layers import Module, evaluating
 from tinytorch.native import backend, products
@@ -217,7 +218,9 @@ class Plan:
             if node is None or not any(id(i) in on_input for i in node.inputs):
                 continue  # depends on parameters only, so its value does not change
             on_input.add(id(tensor))
-            inputs = tuple(slots.get(id(i)) or i.operand().copy() if isinstance(i, Tensor) else i for i in node.inputs)
+            inputs = tuple(
+                slots.get(id(i)) or aligned_copy(i.operand()) if isinstance(i, Tensor) else i for i in node.inputs
+            )
             self.steps.append((node.op.forward, inputs, node.attrs))
             slots[id(tensor)] = Slot(len(self.steps))
 

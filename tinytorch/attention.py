@@ -27,6 +27,8 @@ from tinytorch.tensor import Array, Op, Tensor, apply, where
 
 def causal_mask(length: int) -> Array:
     """Return a mask (T, T) of bool, True at [i, j] where j <= i: position i may read itself and earlier positions."""
+    if length < 0:
+        raise SettingError(f"causal_mask: length {length}: expected at least 0")
     return np.tril(np.ones((length, length), bool))
 
 

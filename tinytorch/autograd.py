@@ -26,6 +26,7 @@ from tinytorch import activations as A
 from tinytorch import layers as L
 from tinytorch import losses as S
 from tinytorch import tensor as T
+from tinytorch.arrays.gelu import gelu_gradient
 from tinytorch.arrays.masks import masked, put_along, share_of_extremes, share_of_maximum, spread
 from tinytorch.base import changes
 from tinytorch.base.contexts import Scope
@@ -96,25 +97,6 @@ def _softmax_x(g: Array, y: Array, dim: int) -> Array:
     return gy - y * gy.sum(axis=dim, keepdims=True)
 
 
-def _gelu_x(g: Array, t: Array, x: Array) -> Array:
-    x = in_float32(x)
-    # g/2 (1 + t) (1 + x (1 - t) u), where u = d/dx of tanh's argument; in place: 1.4 times as fast as one expression
-    d = x * x
-    d *= 3 * A.GELU_CUBIC * A.GELU_SCALE
-    d += A.GELU_SCALE  # u
-    d *= x
-    rest = 1 - t
-    d *= rest
-    d += 1
-    rest = np.add(t, 1, out=rest if rest.ndim else None)
-    d *= rest
-    d *= g
-    d *= 0.5
-    if not np.isfinite(np.vdot(d, d)):  # x^3 overflows from 7e12 on, where the derivative is 0 or 1
-        return np.where((np.abs(x) > 1e4) & np.isfinite(x), g * (x > 0), d)
-    return d
-
-
 def _cross_entropy_x(g: Array, p: Array, targets: Array, label_smoothing: float) -> Array:
     """Return dL/dlogits for the mean cross-entropy, (N, C) in the dtype of p, given g = dL/dloss of shape ().
 
@@ -169,10 +151,10 @@ DERIVATIVES: dict[Op, tuple[Rule | None, ...] | Rule] = {
     T.cast:        (lambda g, y, x, dtype: g,),
     T.concatenate: _split,
 
-    A.relu_:        (lambda g, y, x: masked(g, ~(y <= 0)),),  # as in PyTorch, NaN passes on its gradient
+    A.relu_:        (lambda g, y, x: masked(g, y != 0),),  # as in PyTorch, NaN passes on its gradient
     A.sigmoid_:     (lambda g, y, x: g * y * (1 - y),),
     A.tanh_:        (lambda g, y, x: g * (1 - y * y),),
-    A.gelu_:        (lambda g, t, x: _gelu_x(g, t, x),),
+    A.gelu_:        (lambda g, t, x: gelu_gradient(in_float32(g), t, in_float32(x), A.GELU_SCALE, A.GELU_CUBIC),),
     A.softmax_:     (lambda g, y, x, dim: _softmax_x(g, y, dim),),
     A.log_softmax_: (lambda g, y, x, dim: g - np.exp(y) * in_float32(g).sum(axis=dim, keepdims=True),),
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, StateError
-from tinytorch.base.extension import OptimizerExtension
+from tinytorch.base.extension import OptimizerExtension, ScheduleExtension
 from tinytorch.base.numbers import python_number
 from tinytorch.base.promotion import in_float32, is_half, like
 from tinytorch.inputs.parameters import leaf_parameters, listed, loaded_group, paired_groups, plain, tensors
@@ -274,7 +274,7 @@ class AdamW(Adam):
 _NOT_SETTINGS = ("optimizer", "factor", "step_count")  # attributes of a schedule
 
 
-class LambdaLR:
+class LambdaLR(ScheduleExtension):
     """Sets each group's learning rate to its initial value times `factor(step)`.
 
     Call `step()` after the optimizer's `step()`. The other schedules are subclasses that supply a formula.
@@ -345,6 +345,8 @@ class StepLR(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         self.step_size, self.gamma = python_number(step_size), gamma
+        if self.step_size < 1:
+            raise SettingError(f"StepLR: step_size {step_size}: expected at least 1")
         super().__init__(optimizer, self._factor)
 
     def _factor(self, t: int) -> float:

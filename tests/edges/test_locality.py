@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import inf, nan
 
 import numpy as np
 import pytest
 
 import tinytorch as tt
+from tinytorch import spatial
 from tinytorch.arrays import convolution as cv
+from tinytorch.arrays.evenness import uneven
 from tinytorch.tensor import Array, Tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -26,9 +29,9 @@ def images(n: int, size: int, dtype: type = np.float32) -> Array:
 WEIGHT = (rng.uniform(-1, 1, (CHANNELS, CHANNELS, 3, 3)) / 12).astype(np.float32)
 
 
-def convolve(x: Array, g: Array | None = None, padding: int = 1) -> tuple[Array, Array, Array]:
+def convolve(x: Array, g: Array | None = None, padding: int = 1, weight: Array = WEIGHT) -> tuple[Array, Array, Array]:
     """Return y, dx and dweight of a 3x3 convolution without bias."""
-    x_, w = Tensor(x, requires_grad=True), Tensor(WEIGHT.astype(x.dtype), requires_grad=True)
+    x_, w = Tensor(x, requires_grad=True), Tensor(weight.astype(x.dtype), requires_grad=True)
     y = tt.conv2d(x_, w, padding=padding)
     y.backward(np.ones(y.shape, x.dtype) if g is None else g.astype(x.dtype))
     assert x_.grad is not None
@@ -76,28 +79,64 @@ def test_extreme_pixel_reaches_only_the_weights_of_its_channel(value: float) -> 
     assert np.abs(dw - exact)[:, np.arange(CHANNELS) != 5].max() < 1e-4
 
 
+CORNERS = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("after_relu", [True, False])
+@pytest.mark.parametrize("place", ["x", "g", "weight"])
+@pytest.mark.parametrize("value", [*EXTREME, 1e20, -1e20, 3e38])
+def test_extreme_corner_reaches_what_im2col_says_it_reaches(
+    value: float, place: str, after_relu: bool, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for (height, width, padding), corner in product([(1, 1, 1), (3, 3, 0), (4, 4, 2), (6, 5, 0), (9, 7, 1)], CORNERS):
+        x = rng.standard_normal((n, CHANNELS, height, width)).astype(np.float32)
+        x = np.maximum(x, 0) if after_relu else x
+        g = rng.standard_normal((n, CHANNELS, height + 2 * padding - 2, width + 2 * padding - 2)).astype(np.float32)
+        w = WEIGHT.copy()
+        {"x": x, "g": g, "weight": w}[place][0, 5][corner] = value
+        results = []
+        for channels in (CHANNELS, CHANNELS + 1):  # Winograd, im2col
+            monkeypatch.setattr(spatial, "WINOGRAD_CHANNELS", channels)
+            x_, w_ = Tensor(x, requires_grad=True), Tensor(w, requires_grad=True)
+            y = tt.conv2d(x_, w_, padding=padding)
+            y.backward(g)
+            assert x_.grad is not None
+            assert w_.grad is not None
+            results.append((y.data, x_.grad.data, w_.grad.data))
+        for ours, im2col in zip(*results, strict=True):
+            finite = np.isfinite(im2col)
+            np.testing.assert_array_equal(np.isfinite(ours), finite)
+            small = finite & (np.abs(im2col, where=finite, out=np.full_like(im2col, inf)) < 500)
+            assert np.abs(ours - im2col)[small].max(initial=0) < 1e-3  # unseen; what is seen is far above
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("padding", [0, 1, 2])
-def test_samples_that_are_computed_tap_by_tap_have_the_same_values_and_gradients(padding: int, dtype: type) -> None:
+@pytest.mark.parametrize("spread", ["one sample", "all samples", "the weights"])
+def test_what_is_computed_tap_by_tap_has_the_same_values_and_gradients(spread: str, padding: int, dtype: type) -> None:
     x = images(4, 7, dtype)
     g: Array = rng.standard_normal((4, CHANNELS, 5 + 2 * padding, 5 + 2 * padding)).astype(dtype)
-    x[1] *= 1e-3
-    x[1, 0, 3, 3] = 1  # far above the mean of this sample
-    assert cv._uneven(x, cv.INPUT_LIMIT).tolist() == [False, True, False, False]
-    for got, expected in zip(convolve(x, g, padding), convolve(x.astype(np.float64), g, padding), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 if dtype == np.float32 else 1e-12)
+    part: Array = {"one sample": x[1:2], "all samples": x, "the weights": WEIGHT[None].astype(dtype)}[spread]
+    part *= dtype(1e-4)
+    part.reshape(len(part), -1)[:, 20] = 1  # far above the mean
+    weight = part[0] if spread == "the weights" else WEIGHT
+    found = uneven(x, cv.INPUT_LIMIT)
+    expected = {"one sample": [False, True, False, False], "all samples": [True] * 4, "the weights": None}[spread]
+    assert (None if found is None else found.tolist()) == expected
+    assert np.isnan(cv.weight_tiles(weight.astype(dtype))[:36]).all() == (spread == "the weights")
+    exact = convolve(x.astype(np.float64), g, padding, weight)
+    for got, value in zip(convolve(x, g, padding, weight), exact, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-4, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_inverse_gets_the_kernels_back_from_their_tiles(dtype: type) -> None:
-    w: Array = WEIGHT.astype(dtype)
-    tiles = cv.weight_tiles(w)
-    places = (cv._inverse(np.dtype(dtype)) @ tiles.reshape(36, -1)).reshape(3, 3, CHANNELS, CHANNELS)
-    np.testing.assert_allclose(places.transpose(3, 2, 0, 1), w, atol=1e-6 if dtype == np.float32 else 1e-14)
+def test_pruned_weights_are_even() -> None:
+    w = WEIGHT * (rng.random(WEIGHT.shape) < 0.005)
+    assert np.isfinite(cv.weight_tiles(w)).all()
 
 
 def test_usual_images_and_gradients_are_computed_by_winograds_algorithm() -> None:
     g = images(8, 16) * (rng.random((8, CHANNELS, 16, 16)) < 0.25)  # as max pooling leaves it
-    assert not cv._uneven(images(8, 16), cv.INPUT_LIMIT).any()
-    assert not cv._uneven(g, cv.GRADIENT_LIMIT).any()
-    assert not cv._uneven(np.zeros((2, 4, 4, 3), np.float32), cv.INPUT_LIMIT).any()
+    assert uneven(images(8, 16), cv.INPUT_LIMIT) is None
+    assert uneven(g, cv.GRADIENT_LIMIT) is None
+    assert uneven(np.zeros((2, 4, 4, 3), np.float32), cv.INPUT_LIMIT) is None

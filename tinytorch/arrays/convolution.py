@@ -14,11 +14,13 @@ including NumPy and Python (PyTorch: 413 MB).
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
+from math import isnan
 
 import numpy as np
 from numpy import ndarray as Array
 
+from tinytorch.arrays.evenness import uneven
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.arrays.windows import Gradients, Pair, Window, add_channels, blocks, pad, sum_channels, sum_parts
 
@@ -79,57 +81,14 @@ def _transforms(dtype: np.dtype) -> tuple[Array, Array, Array]:
     return b, g, a
 
 
-# A transform mixes the 36 values of a tile. The rounding error of a large value therefore reaches outputs that do not
-# see it, and so do infinity and NaN. A sample whose largest value is too far above its mean is computed tap by tap
-# instead. In a 3-32-64-128 network and in ResNet-8 on CIFAR-10, the largest input was 62 times the mean, and the
-# largest gradient, which pooling makes sparse, 157 times. At these limits, the error at an output that does not see the
-# value is 5 times Winograd's usual one.
-INPUT_LIMIT, GRADIENT_LIMIT = 64, 256
-EVEN = np.zeros(1, bool)  # what `_uneven` returns for one image, in most cases
+# A tile's transform mixes its 36 values, and a kernel's its 9. The rounding error of a large value therefore reaches
+# outputs that do not see it, and so do infinity and NaN. Samples and kernels with a value too far above the mean are
+# computed tap by tap instead: see `evenness`. In a 3-32-64-128 network and in ResNet-8 on CIFAR-10, the largest input
+# was 62 times the mean, and the largest gradient, which pooling makes sparse, 157 times. At these limits, the error at
+# an output that does not see the value is 5 times Winograd's usual one.
+INPUT_LIMIT, GRADIENT_LIMIT, WEIGHT_LIMIT = 64, 256, 256
 
-
-def _uneven(x: Array, limit: int) -> Array:
-    """Return which samples have a value above `limit` times the mean absolute value, or one that is not finite."""
-    if len(x) == 1 and _clearly_even(x.reshape(-1), limit):
-        return EVEN
-    sizes = np.abs(x.reshape(len(x), -1))
-    largest, mean = sizes.max(axis=1, initial=0), sizes.sum(axis=1) / max(1, sizes.shape[1])
-    return ~((largest < limit * mean) | (largest == 0))
-
-
-def _clearly_even(x: Array, limit: int) -> bool:
-    """Whether one image, as a vector, is even; False leaves it open. It takes less time than `_uneven`.
-
-    Without negative values, as after ReLU, a product with ones is the sum. Otherwise, the mean absolute value is at
-    least the mean square divided by the largest value.
-    """
-    if not x.size:
-        return False
-    low, high = x[x.argmin()].item(), x[x.argmax()].item()
-    if low >= 0:
-        return high * x.size < limit * np.dot(x, _ones(x.size, x.dtype)).item()
-    largest = max(high, -low)
-    return largest * largest * x.size < limit * np.dot(x, x).item()
-
-
-@lru_cache(maxsize=16)
-def _ones(size: int, dtype: np.dtype) -> Array:
-    return np.ones(size, dtype)
-
-
-def _without(x: Array, samples: Array) -> Array:
-    """Return a copy of x in which some samples are 0."""
-    x = x.copy()
-    x[samples] = 0
-    return x
-
-
-@cache
-def _inverse(dtype: np.dtype) -> Array:
-    """Return L (9, 36), which gets a kernel back from its tile: L kron(G, G) = 1."""
-    left = np.zeros((3, 6))
-    left[0, 0], left[1, 1:3], left[2, 5] = 4, (-3, 3), 1
-    return np.kron(left, left).astype(dtype)
+# Kernels are (45, C, K): 36 transformed values, or NaN if the weights are uneven, and then the 9 taps themselves
 
 
 def _taps(x: Array, window: Window) -> list[Array]:
@@ -138,29 +97,25 @@ def _taps(x: Array, window: Window) -> list[Array]:
     return [padded[:, i : i + oh, j : j + ow] for i in range(3) for j in range(3)]
 
 
-def _tap_by_tap(x: Array, kernels: Array, b: Array | None, window: Window) -> Array:
+def _tap_by_tap(x: Array, taps: Array, b: Array | None, window: Window) -> Array:
     """Compute the same as `winograd_forward`, as nine products."""
-    c, k = kernels.shape[1:]
-    places = (_inverse(x.dtype) @ kernels.reshape(36, -1)).reshape(9, c, k)
-    y = sum(tap @ place for tap, place in zip(_taps(x, window), places, strict=True))
+    y = sum(seen @ tap for seen, tap in zip(_taps(x, window), taps, strict=True))
     return np.asarray(y if b is None else y + b)
 
 
 def _tap_by_tap_backward(
-    g: Array, x: Array, kernels: Array, window: Window, input_gradient: bool
+    g: Array, x: Array, taps: Array, window: Window, input_gradient: bool
 ) -> tuple[Array | None, Array, Array]:
-    """Compute the same as `winograd_backward`."""
-    (c, k), inverse, (ph, pw), (_, height, width, _) = kernels.shape[1:], _inverse(x.dtype), window.padding, x.shape
-    places = (inverse @ kernels.reshape(36, -1)).reshape(9, c, k)
+    """Return dx, the gradient of the taps, and dbias."""
+    (c, k), (ph, pw), (_, height, width, _) = taps.shape[1:], window.padding, x.shape
     rows = g.reshape(-1, k)
-    dplaces = np.stack([tap.reshape(-1, c).T @ rows for tap in _taps(x, window)])
-    dkernels = (inverse.T @ dplaces.reshape(9, -1)).reshape(36, c, k)
+    dtaps = np.stack([seen.reshape(-1, c).T @ rows for seen in _taps(x, window)])
     if not input_gradient:
-        return None, dkernels, rows.sum(axis=0)
+        return None, dtaps, rows.sum(axis=0)
     (oh, ow), padded = window.positions, np.zeros((len(x), height + 2 * ph, width + 2 * pw, c), g.dtype)
-    for place, (i, j) in zip(places, np.ndindex(3, 3), strict=True):
-        padded[:, i : i + oh, j : j + ow] += g @ place.T
-    return padded[:, ph : ph + height, pw : pw + width], dkernels, rows.sum(axis=0)
+    for tap, (i, j) in zip(taps, np.ndindex(3, 3), strict=True):
+        padded[:, i : i + oh, j : j + ow] += g @ tap.T
+    return padded[:, ph : ph + height, pw : pw + width], dtaps, rows.sum(axis=0)
 
 
 def _tile_counts(window: Window) -> Pair:
@@ -179,40 +134,62 @@ def _input_tiles(x: Array, window: Window) -> Array:
 
 
 def weight_tiles(w: Array) -> Array:
-    """Return G k G^T of each kernel of (K, C, 3, 3): (36, C, K)."""
+    """Return G k G^T of each kernel of (K, C, 3, 3), followed by its taps: (45, C, K)."""
     k, c = w.shape[:2]
-    return (_transforms(w.dtype)[1] @ w.transpose(2, 3, 1, 0).reshape(9, c * k)).reshape(36, c, k)
+    kernels = np.empty((45, c, k), w.dtype)
+    kernels[36:] = w.transpose(2, 3, 1, 0).reshape(9, c, k)
+    if uneven(w[None], WEIGHT_LIMIT) is not None and uneven(w[w != 0][None], WEIGHT_LIMIT) is not None:  # not pruned
+        kernels[:36] = np.nan
+    else:
+        np.matmul(_transforms(w.dtype)[1], kernels[36:].reshape(9, -1), out=kernels[:36].reshape(36, -1))
+    return kernels
 
 
 def weight_from_tiles(dkernels: Array) -> Array:
-    """Return (K, C, 3, 3) from (36, C, K); the adjoint of `weight_tiles`."""
+    """Return (K, C, 3, 3) from (45, C, K); the adjoint of `weight_tiles`."""
     _, c, k = dkernels.shape
-    dw = (_transforms(dkernels.dtype)[1].T @ dkernels.reshape(36, -1)).reshape(3, 3, c, k)
-    return np.ascontiguousarray(dw.transpose(3, 2, 0, 1))
+    dtaps = _transforms(dkernels.dtype)[1].T @ dkernels[:36].reshape(36, -1)
+    dtaps += dkernels[36:].reshape(9, -1)
+    return np.ascontiguousarray(dtaps.reshape(3, 3, c, k).transpose(3, 2, 0, 1))
+
+
+def _apart(kernels: Array, *arrays: tuple[Array, int]) -> Array | None:
+    """Return which samples to compute tap by tap, for arrays with their limits; None for none."""
+    if isnan(kernels.item(0)):
+        return np.ones(len(arrays[0][0]), bool)
+    apart = None
+    for x, limit in arrays:
+        found = uneven(x, limit)
+        if found is not None:
+            apart = found if apart is None else apart | found
+    return apart
 
 
 def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) -> Array:
     """Compute a 3x3 convolution of stride 1; `kernels` is the result of `weight_tiles`."""
     (oh, ow), (th, tw), k = window.positions, _tile_counts(window), kernels.shape[2]
-    a = _transforms(x.dtype)[2]
+    a, transformed = _transforms(x.dtype)[2], kernels[:36]
     y = np.empty((len(x), oh, ow, k), x.dtype)
     step = max(1, FORWARD_TILES // (th * tw))
 
     def work(begin: int, end: int) -> None:
         for block in blocks(begin, end, step):
-            uneven = _uneven(x[block], INPUT_LIMIT)
-            mixed = uneven is not EVEN and uneven.any()
-            even = _without(x[block], uneven) if mixed else x[block]
-            products = _input_tiles(even, window) @ kernels  # (36, tiles, K)
+            apart = _apart(kernels, (x[block], INPUT_LIMIT))
+            if apart is not None:
+                y[block][apart] = _tap_by_tap(x[block][apart], kernels[36:], b, window)
+                if apart.all():
+                    continue
+            rest = x[block] if apart is None else x[block][~apart]
+            products = _input_tiles(rest, window) @ transformed  # (36, tiles, K)
             if b is not None:
                 products[ONE] += b
             tiles = (a @ products.reshape(36, -1)).reshape(4, 4, -1, th, tw, k).transpose(2, 3, 0, 4, 1, 5)
-            if (oh, ow) == (4 * th, 4 * tw):
+            if apart is not None:
+                y[block][~apart] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
+            elif (oh, ow) == (4 * th, 4 * tw):
                 y[block].reshape(tiles.shape)[...] = tiles
             else:
                 y[block] = tiles.reshape(-1, 4 * th, 4 * tw, k)[:, :oh, :ow]
-            if mixed:
-                y[block][uneven] = _tap_by_tap(x[block][uneven], kernels, b, window)
 
     in_parallel(x, work)
     return y
@@ -221,30 +198,35 @@ def winograd_forward(x: Array, kernels: Array, b: Array | None, window: Window) 
 def winograd_backward(g: Array, x: Array, kernels: Array, window: Window, input_gradient: bool) -> Gradients:
     """Return dx, dkernels, and dbias, by applying the adjoint of each forward step in reverse order."""
     (oh, ow), (th, tw), k = window.positions, _tile_counts(window), kernels.shape[2]
-    b, _, a = _transforms(x.dtype)
+    (b, _, a), transformed = _transforms(x.dtype), kernels[:36]
     dx = np.empty(x.shape, g.dtype) if input_gradient else None
     step = max(1, BACKWARD_TILES // (th * tw))
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
-        dkernels, dbias = np.zeros((36, x.shape[3], k), g.dtype), np.zeros(k, g.dtype)
+        dkernels, dbias = np.zeros((45, x.shape[3], k), g.dtype), np.zeros(k, g.dtype)
         for block in blocks(begin, end, step):
             g_block, x_block = g[block], x[block]
-            uneven = _uneven(g_block, GRADIENT_LIMIT) | _uneven(x_block, INPUT_LIMIT)
-            if uneven.any():
-                g_block, x_block = _without(g_block, uneven), _without(x_block, uneven)
+            apart = _apart(kernels, (g_block, GRADIENT_LIMIT), (x_block, INPUT_LIMIT))
+            if apart is not None:
+                alone = _tap_by_tap_backward(g_block[apart], x_block[apart], kernels[36:], window, input_gradient)
+                dkernels[36:] += alone[1]
+                dbias += alone[2]
+                if dx is not None:
+                    dx[block][apart] = alone[0]
+                g_block, x_block = g_block[~apart], x_block[~apart]
+                if not len(x_block):
+                    continue
             dy = pad(g_block, (0, 0), (4 * th - oh, 4 * tw - ow)).reshape(-1, th, 4, tw, 4, k)
             dproducts = (a.T @ dy.transpose(2, 4, 0, 1, 3, 5).reshape(16, -1)).reshape(36, -1, k)  # A dy A^T
             dbias += sum_channels(dproducts[ONE])
-            dkernels += _input_tiles(x_block, window).transpose(0, 2, 1) @ dproducts
+            dkernels[:36] += _input_tiles(x_block, window).transpose(0, 2, 1) @ dproducts
             if dx is not None:
-                dtiles = b.T @ (dproducts @ kernels.transpose(0, 2, 1)).reshape(36, -1)
-                dx[block] = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
-            if uneven.any():
-                rest = _tap_by_tap_backward(g[block][uneven], x[block][uneven], kernels, window, input_gradient)
-                dkernels += rest[1]
-                dbias += rest[2]
-                if dx is not None:
-                    dx[block][uneven] = rest[0]
+                dtiles = b.T @ (dproducts @ transformed.transpose(0, 2, 1)).reshape(36, -1)
+                even = _add_tiles(dtiles.reshape(6, 6, -1, th, tw, x.shape[3]), x.shape, window.padding)
+                if apart is None:
+                    dx[block] = even
+                else:
+                    dx[block][~apart] = even
         return dkernels, dbias
 
     dkernels, dbias = sum_parts(in_parallel(x, work))

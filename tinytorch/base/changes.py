@@ -20,7 +20,8 @@ Array = np.ndarray
 
 clock = 0
 _lock = threading.Lock()
-_changed: dict[int, tuple[weakref.ref[Array], int]] = {}  # id of the owner -> (the owner, time of its last change)
+_changed: dict[int, int] = {}  # id of the owner -> time of its last change
+_watched: dict[int, weakref.ref[Array]] = {}  # id of the owner -> the reference that forgets it
 
 
 def owner(array: Array) -> Array:
@@ -33,19 +34,25 @@ def owner(array: Array) -> Array:
 def note(array: Array) -> None:
     """Record that the array's memory is being changed in place."""
     global clock
-    array = owner(array)
+    if array.base is not None:
+        array = owner(array)
     key = id(array)
-    known = _changed.get(key)
-    reference = known[0] if known else weakref.ref(array, lambda _: _changed.pop(key, None))
+    if key not in _changed:
+        _watched[key] = weakref.ref(array, lambda _: _forget(key))
     with _lock:  # two threads must not turn the clock back
         clock += 1
-        _changed[key] = reference, clock
+        _changed[key] = clock
+
+
+def _forget(key: int) -> None:
+    """Forget an array that no longer exists: another one may get its id."""
+    _changed.pop(key, None)
+    _watched.pop(key, None)
 
 
 def changed_since(array: Array, time: int) -> bool:
     """Return whether the array's memory was changed in place after `time`."""
-    known = _changed.get(id(owner(array)))
-    return known is not None and known[1] > time
+    return _changed.get(id(owner(array)), 0) > time
 
 
 # Tensors that took another place in the graph ----------------------------------------------------------

@@ -27,7 +27,10 @@ def how_to_install(extra: str = "") -> str:
 
 
 class TinyTorchError(Exception):
-    """Base class of all errors that TinyTorch raises."""
+    """Base class of all errors that TinyTorch raises. A message is one line, also if it contains an array."""
+
+    def __init__(self, message: str = "", *rest: object) -> None:
+        super().__init__(" ".join(message.split()) if "\n" in message else message, *rest)
 
 
 class ShapeError(TinyTorchError, ValueError):

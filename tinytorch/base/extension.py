@@ -4,8 +4,8 @@ The course's `Tensor` and `Module` inherit from two classes of this file. Their 
 imports the file that defines the function and puts it in the placeholder's place. So `import tinytorch` pays for none
 of them, and a file of the course contains only what it teaches.
 
-The course's own methods also accept NumPy's names `axis` and `keepdims`, and PyTorch's longer signatures: see the end
-of this file.
+The course's own methods also accept NumPy's names `axis` and `keepdims`, and PyTorch's longer signatures: see
+`signatures`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from tinytorch.base.signatures import MODULE_LONGER, OPTIMIZER_LONGER, TENSOR_LONGER, Method, keep_defaults
 from tinytorch.base.words import in_words
 
 # The methods of tensors, by the file of `tinytorch.ops` that defines them
@@ -66,9 +67,6 @@ MODULE_METHODS = {
         "register_forward_pre_hook register_module register_parameter requires_grad_ to type"
     ),
 }
-
-
-Method = Callable[..., Any]
 
 
 class Later:
@@ -159,13 +157,32 @@ class OptimizerExtension:
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         _lengthen(cls, OPTIMIZER_LONGER)
+        if "__init__" in vars(cls):
+            cls.__init__ = in_words(cls.__init__, all_errors=cls.__module__.startswith("tinytorch."))  # type: ignore[method-assign]
         if OptimizerExtension in cls.__bases__:
-            _lengthen(cls, {"__init__": _keep_defaults})
+            _lengthen(cls, {"__init__": keep_defaults})
 
     if TYPE_CHECKING:
         defaults: dict[str, Any]
 
         def add_param_group(self, group: dict[str, Any]) -> None: ...
+
+
+class ScheduleExtension:
+    """Base class of `LambdaLR`: PyTorch's names of its values."""
+
+    step_count: int
+    base_rates: list[float]
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of steps so far."""
+        return self.step_count
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The initial rates."""
+        return self.base_rates
 
 
 class LoaderExtension:
@@ -192,204 +209,3 @@ _lend(TensorExtension, "ops", TENSOR_METHODS)
 _lend(ModuleExtension, "nn", MODULE_METHODS)
 _lend(OptimizerExtension, "optim", {"groups": "__repr__ add_param_group"})
 _lend(LoaderExtension, "utils", {"text": "__repr__"})
-
-
-# Longer signatures ------------------------------------------------------------------------------------
-
-
-def _reduction(original: Method) -> Method:
-    """Accept `axis` for `dim` and `keepdims` for `keepdim`, and what NumPy passes from `np.sum(t)`: dtype and out."""
-
-    def method(self: Any, *given: Any, **named: Any) -> Any:
-        if named:
-            if "axis" in named:
-                named["dim"] = named.pop("axis")
-            if "keepdims" in named:
-                named["keepdim"] = named.pop("keepdims")
-            if named.pop("out", None) is not None:
-                raise TypeError(f"{original.__name__}: out= is not supported; assign the result instead")
-            if (dtype := named.pop("dtype", None)) is not None:
-                return original(self.to(dtype), *given, **named)
-        if given and type(given[0]) is list:
-            given = (tuple(given[0]), *given[1:])
-        return original(self, *given, **named)
-
-    return method
-
-
-def _var(original: Method) -> Method:
-    """Accept PyTorch's `unbiased` and NumPy's `ddof` for `correction`."""
-    shorter = _reduction(original)
-
-    def method(self: Any, dim: Any = None, *given: Any, **named: Any) -> Any:
-        if isinstance(dim, bool):  # var(False): PyTorch's older signature
-            dim, named["correction"] = None, int(dim)
-        if "unbiased" in named:
-            named["correction"] = int(named.pop("unbiased"))
-        if "ddof" in named:
-            named["correction"] = named.pop("ddof")
-        return shorter(self, *given, **named) if "axis" in named else shorter(self, dim, *given, **named)
-
-    return method
-
-
-def _argmax(original: Method) -> Method:
-    def method(self: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
-        dim = axis if dim is None else dim
-        found = original(self, dim)
-        if not (keepdim or keepdims):
-            return found
-        return found.reshape((1,) * self.ndim) if dim is None else found.unsqueeze(dim)
-
-    return method
-
-
-def _flatten(original: Method) -> Method:
-    def method(self: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-        n = self.ndim
-        if end_dim in (-1, n - 1):
-            return original(self, start_dim + n if start_dim < 0 else start_dim)
-        start, end = range(n)[start_dim], range(n)[end_dim]
-        return self.reshape((*self.shape[:start], -1, *self.shape[end + 1 :]))
-
-    return method
-
-
-def _expand(original: Method) -> Method:
-    """Accept -1 for a size that stays."""
-
-    def method(self: Any, *shape: Any) -> Any:
-        sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        if -1 in sizes:
-            new = len(sizes) - self.ndim
-            sizes = tuple(self.shape[i - new] if size == -1 and i >= new else size for i, size in enumerate(sizes))
-        return original(self, *sizes)
-
-    return method
-
-
-def _squeeze(original: Method) -> Method:
-    """Without a dimension, remove every dimension of size 1; with several, remove those."""
-
-    def method(self: Any, dim: Any = None) -> Any:
-        if isinstance(dim, int):
-            return original(self, dim)
-        if dim is not None and not isinstance(dim, tuple | list):
-            return original(self, dim)
-        dims = range(self.ndim) if dim is None else [range(self.ndim)[i] for i in dim]
-        return self.reshape(tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in dims))
-
-    return method
-
-
-def _to(original: Method) -> Method:
-    """Accept a device, a device and a dtype, or another tensor, as PyTorch does."""
-
-    def method(self: Any, *given: Any, **named: Any) -> Any:
-        if len(given) == 1 and not named and hasattr(given[0], "newbyteorder"):  # a NumPy dtype
-            return original(self, given[0])
-        from tinytorch.base.devices import target
-
-        dtype = target(*given, **named)
-        return self if dtype is None or dtype == self.dtype else original(self, dtype)
-
-    return method
-
-
-def _zero_grad(original: Method) -> Method:
-    """Accept PyTorch's set_to_none; False sets the gradients to zero instead."""
-
-    def method(self: Any, set_to_none: bool = True) -> None:
-        if set_to_none:
-            original(self)
-        else:
-            for parameter in self.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = type(parameter.grad)(parameter.grad.data * 0)
-
-    return method
-
-
-def _step(original: Method) -> Method:
-    """Accept a closure that computes the loss again, and return its result."""
-
-    def method(self: Any, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None if closure is None else closure()
-        original(self)
-        return loss
-
-    return method
-
-
-def _keep_defaults(original: Method) -> Method:
-    """Keep the defaults of the settings, which a group that is added later gets, too."""
-
-    def method(self: Any, parameters: Any, **defaults: Any) -> None:
-        self.defaults = defaults
-        original(self, parameters, **defaults)
-
-    return method
-
-
-def _load_state_dict(original: Method) -> Method:
-    """Accept PyTorch's `strict`, and the prefixes and buffers of `inputs.states`; return the names that did not fit."""
-
-    def method(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
-        prepared = import_module("tinytorch.inputs.states").prepared(self, state, strict)
-        original(self, prepared.state)
-        return prepared.keys
-
-    return method
-
-
-class Parameters(list[Any]):
-    """The parameters of a module: a list, of which `next()` returns one after the other, as of PyTorch's iterator."""
-
-    place = 0
-
-    def __next__(self) -> Any:
-        if self.place >= len(self):
-            raise StopIteration
-        self.place += 1
-        return self[self.place - 1]
-
-
-def _parameters(original: Method) -> Method:
-    """Accept PyTorch's `recurse`: False returns only the module's own parameters."""
-
-    def method(self: Any, recurse: bool = True) -> Any:
-        if recurse:
-            return Parameters(original(self))
-        return Parameters(value for _, value in self._held() if getattr(value, "requires_grad", False))
-
-    return method
-
-
-def _named_parameters(original: Method) -> Method:
-    """Accept PyTorch's `prefix` and `recurse`."""
-
-    def method(self: Any, prefix: str = "", recurse: bool = True) -> Any:
-        own = None if recurse else {id(p) for p in self.parameters(recurse=False)}
-        for name, value in original(self):
-            if own is None or id(value) in own:
-                yield f"{prefix}.{name}" if prefix else name, value
-
-    return method
-
-
-MODULE_LONGER: dict[str, Callable[[Method], Method]] = {
-    "zero_grad": _zero_grad,
-    "load_state_dict": _load_state_dict,
-    "named_parameters": _named_parameters,
-    "parameters": _parameters,
-}
-OPTIMIZER_LONGER: dict[str, Callable[[Method], Method]] = {"zero_grad": _zero_grad, "step": _step}
-TENSOR_LONGER: dict[str, Callable[[Method], Method]] = {
-    **dict.fromkeys(("sum", "mean", "max", "min", "amax", "amin"), _reduction),
-    "var": _var,
-    "argmax": _argmax,
-    "flatten": _flatten,
-    "expand": _expand,
-    "squeeze": _squeeze,
-    "to": _to,
-}

@@ -26,9 +26,12 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> Path:
     or the disk is full, an existing file stays intact. A link at `path` is replaced: its target does not change.
 
     Raises:
+        StateError: the path is that of a folder.
         OSError: as raised by the system (no space, no permission); the temporary file is removed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise StateError(f"{path}: a folder: expected the name of a file")
     path = path.parent.resolve() / path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)

@@ -62,7 +62,8 @@ def widening(forward: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def wide(x: Array, *rest: Any, **settings: Any) -> Any:
-        if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        dtype = x.dtype
+        if dtype is FLOAT32 or (dtype.kind == "f" and dtype.itemsize > 2):
             return forward(x, *rest, **settings)
         result = forward(in_float32(x), *map(_wide, rest), **settings)
         y, kept = result if type(result) is tuple else (result, result)
@@ -86,7 +87,8 @@ def _wide(x: Any) -> Any:
 
 def sum_of(x: Array, **settings: Any) -> Array:
     """Return x.sum(**settings): of 16-bit numbers in float32, rounded at the end, and of integers in int64."""
-    if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+    dtype = x.dtype
+    if dtype is FLOAT32 or (dtype.kind == "f" and dtype.itemsize > 2):
         return np.asarray(x.sum(**settings))
     if category(x.dtype) < 2:
         return np.asarray(x.sum(dtype=np.int64, **settings))

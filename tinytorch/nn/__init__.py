@@ -4,6 +4,7 @@ Layers of the course are the course's own classes; the others are composed of it
 14, `base`, and `ops`. Changed by maintainers; learners never change it.
 """
 
+from tinytorch.base.words import all_in_words
 from tinytorch.layers import Module, Parameter
 from tinytorch.nn import functional, init, utils
 from tinytorch.nn.activations import (
@@ -206,3 +207,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+all_in_words(globals(), "tinytorch.nn")

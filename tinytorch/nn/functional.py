@@ -9,6 +9,7 @@ from tinytorch import spatial
 from tinytorch.activations import log_softmax as _log_softmax
 from tinytorch.activations import sigmoid, tanh
 from tinytorch.activations import softmax as _softmax
+from tinytorch.base.words import all_in_words
 from tinytorch.nn.activations import (
     celu,
     elu,
@@ -175,3 +176,5 @@ __all__ = [
     "tanhshrink",
     "triplet_margin_loss",
 ]
+
+all_in_words(globals(), "tinytorch.nn.functional")

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.words import all_in_words
 from tinytorch.ops.creation import Generator, numpy_generator
 from tinytorch.ops.inplace import write
 from tinytorch.tensor import Array, Tensor
@@ -151,3 +152,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     q, r = np.linalg.qr(flat)
     q *= np.sign(np.diag(r))
     return _set(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape), "orthogonal_")
+
+
+all_in_words(globals(), "tinytorch.nn.init")

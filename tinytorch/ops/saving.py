@@ -33,6 +33,8 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     """Return the value with each tensor replaced by its name in `arrays`."""
     if isinstance(value, Tensor | np.ndarray | np.generic):
         name = place or "value"
+        if value.dtype.kind not in "biuf" and value.dtype.name != "bfloat16":
+            raise SettingError(f"save: {name} has dtype {value.dtype}: expected real numbers or booleans")
         arrays[name] = value.data if isinstance(value, Tensor) else np.asarray(value)
         return {"tensor" if isinstance(value, Tensor) else "array": name}
     if isinstance(value, PLAIN):

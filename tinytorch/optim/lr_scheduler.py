@@ -9,6 +9,7 @@ from typing import Any
 
 from tinytorch import optimizers
 from tinytorch.base.errors import SettingError
+from tinytorch.base.words import all_in_words
 from tinytorch.optimizers import LambdaLR as CourseLambdaLR
 from tinytorch.optimizers import Optimizer, StepLR
 
@@ -39,16 +40,6 @@ class _Schedule(CourseLambdaLR):
     def _apply(self) -> None:
         for group, base, scale in zip(self.optimizer.param_groups, self.base_rates, self.scales, strict=False):
             group["lr"] = self.rate(self.step_count, base) * scale
-
-    @property
-    def last_epoch(self) -> int:
-        """The number of steps so far."""
-        return self.step_count
-
-    @property
-    def base_lrs(self) -> list[float]:
-        """The initial rates."""
-        return self.base_rates
 
 
 class LambdaLR(_Schedule):
@@ -289,6 +280,11 @@ class ReduceLROnPlateau:
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.step_count = 0
 
+    @property
+    def last_epoch(self) -> int:
+        """The number of steps so far."""
+        return self.step_count
+
     def step(self, metrics: Any) -> None:
         """Take note of a metric, and reduce the rates if it has not improved for long enough."""
         value = float(metrics)
@@ -345,3 +341,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+all_in_words(globals(), "tinytorch.optim.lr_scheduler")

@@ -16,6 +16,7 @@ import numpy as np
 from tinytorch import tensor as T
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.extension import LoaderExtension
+from tinytorch.base.words import all_in_words
 from tinytorch.ops.creation import Generator
 from tinytorch.tensor import Tensor
 from tinytorch.utils.datasets import Batch, ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
@@ -222,3 +223,5 @@ __all__ = [
     "default_collate",
     "random_split",
 ]
+
+all_in_words(globals(), "tinytorch.utils.data")

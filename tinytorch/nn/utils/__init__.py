@@ -1,5 +1,6 @@
 """`nn.utils`: gradients and parameters of a whole model, and sequences of different lengths (`nn.utils.rnn`)."""
 
+from tinytorch.base.words import all_in_words
 from tinytorch.nn.utils import rnn
 from tinytorch.nn.utils.gradients import (
     clip_grad_norm_,
@@ -17,3 +18,5 @@ __all__ = [
     "rnn",
     "vector_to_parameters",
 ]
+
+all_in_words(globals(), "tinytorch.nn.utils")

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinytorch import tensor as T
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.words import all_in_words
 from tinytorch.nn.conv import pad
 from tinytorch.tensor import Tensor
 
@@ -41,3 +42,6 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     sizes = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
     return [rows[i, : int(n)] for i, n in enumerate(sizes)]
+
+
+all_in_words(globals(), "tinytorch.nn.utils.rnn")
