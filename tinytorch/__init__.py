@@ -21,6 +21,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from tinytorch.base.contexts import bare_or_called as no_grad
+
 from tinytorch.activations import (
     GELU,
     LogSoftmax,
@@ -35,7 +38,8 @@ from tinytorch.activations import (
     softmax,
     tanh,
 )
-from tinytorch.autograd import backward, check_grads, no_grad
+from tinytorch.autograd import backward, check_grads
+from tinytorch.autograd import no_grad as no_grad  # type: ignore[no-redef]  # `bare_or_called` for type checkers
 from tinytorch.base.errors import (
     DataError,
     GradientError,
@@ -46,7 +50,7 @@ from tinytorch.base.errors import (
     StateError,
     TinyTorchError,
 )
-from tinytorch.base.random import get_rng_state, manual_seed, set_rng_state
+from tinytorch.base.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from tinytorch.base.words import public as _public
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from tinytorch.losses import (
@@ -96,6 +100,7 @@ _LAZY = {
         "causal_mask",
         "padding_mask",
         "scaled_dot_product_attention",
+        "seed",
     ),
     "caching": ("KVCache",),
     "compression": (
@@ -196,7 +201,10 @@ _PYTORCH = {
         "bitwise_and bitwise_not bitwise_or bitwise_xor eq ge gt isfinite isinf isnan le logical_and logical_not "
         "logical_or logical_xor lt ne"
     ),
-    "ops.platform": "compile get_default_dtype set_float32_matmul_precision set_printoptions",
+    "ops.platform": (
+        "are_deterministic_algorithms_enabled compile get_default_dtype set_float32_matmul_precision set_printoptions "
+        "use_deterministic_algorithms"
+    ),
     "ops.products": "addmm baddbmm bmm cdist dot einsum inner matmul mm mv outer trace",
     "ops.reductions": (
         "all allclose amax amin any argmax argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
@@ -334,6 +342,7 @@ __all__ = [
     "fold_batch_norm",
     "gelu",
     "get_rng_state",
+    "initial_seed",
     "is_grad_enabled",
     "load_model",
     "log_softmax",
@@ -357,6 +366,7 @@ __all__ = [
     "relu",
     "save_model",
     "scaled_dot_product_attention",
+    "seed",
     "set_rng_state",
     "sigmoid",
     "softmax",

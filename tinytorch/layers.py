@@ -19,7 +19,7 @@ import numpy as np
 
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
-from tinytorch.base.extension import ModuleExtension
+from tinytorch.base.extension import ModuleExtension, about_array
 from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, explained, foreign_array, in_words
@@ -85,7 +85,7 @@ class Module(ModuleExtension):
         except TinyTorchError:
             raise
         except RAW as error:
-            raise explained(self.forward, args, kwargs) or error from None
+            raise explained(self.forward, args, kwargs) or about_array(error) or error from None
 
     def _held(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Yield the modules and tensors in the attributes, with their names; see `held_in`."""

@@ -49,3 +49,47 @@ def test_expression_has_pytorchs_values_and_gradients(expression: str) -> None:
             assert actual is None
         else:
             np.testing.assert_allclose(actual.data, expected.numpy(), rtol=1e-7, atol=1e-10)
+
+
+# Formulas that mix all elements, and zeros that a transposed convolution inserts: an infinite gradient or weight turns
+# more of the result to NaN than PyTorch's, and never into another number
+MIXED = ("batch_norm", "group_norm", "conv_transpose", "std(", "var(", "lerp", "logaddexp", "logits")
+
+
+@pytest.mark.parametrize("expression", [line for table in TABLES for line in S.lines(table)])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore")
+def test_infinite_value_reaches_no_further_than_in_pytorch(expression: str, value: float) -> None:
+    names, constants = S.names_in(expression, S.INPUTS), S.names_in(expression, S.CONSTANTS)
+    for place in (*names, "the gradient"):
+        arrays = {n: S.INPUTS[n].copy() for n in names}
+        if place in names:
+            arrays[place][(*(0,) * (arrays[place].ndim - 1), 1)] = value
+        ours: dict[str, Any] = {n: Tensor(a.copy(), requires_grad=True) for n, a in arrays.items()}
+        theirs: dict[str, Any] = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+        given = [{n: make(S.CONSTANTS[n]) for n in constants} for make in (Tensor, torch.tensor)]
+        try:
+            right = S.evaluate(expression, {**theirs, **given[1]}, torch, torch.nn.functional)
+        except (RuntimeError, ValueError):
+            continue  # PyTorch refuses the value
+        left = S.evaluate(expression, {**ours, **given[0]}, tinytorch, functional)
+        for a, b in zip(left, right, strict=True):
+            no_further(a.data, b.detach().numpy(), expression)
+        differentiable = [i for i, b in enumerate(right) if b.requires_grad]
+        if differentiable:
+            g = np.random.default_rng(1).standard_normal(left[differentiable[0]].shape)
+            if place == "the gradient" and g.size:
+                g.reshape(-1)[g.size // 2] = value
+            left[differentiable[0]].backward(g)
+            right[differentiable[0]].backward(torch.tensor(g))
+            for name in names:
+                if theirs[name].grad is not None:
+                    no_further(ours[name].grad.data, theirs[name].grad.numpy(), expression)
+
+
+def no_further(ours: Any, theirs: Any, expression: str) -> None:
+    """Assert equality, where PyTorch's value is not NaN, which any value may replace."""
+    meant = ~np.isnan(theirs)
+    if any(name in expression for name in MIXED):
+        meant &= ~np.isnan(ours)
+    np.testing.assert_allclose(np.asarray(ours)[meant], theirs[meant], rtol=1e-6, atol=1e-8)

@@ -16,6 +16,7 @@ else:
 from safetensors.torch import save_model
 
 import tinytorch as tt
+import tinytorch.nn.functional as functional
 from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 
@@ -118,3 +119,31 @@ def test_network_saved_by_pytorch_loads_and_has_the_same_output(tmp_path: Path) 
     )  # fmt: skip
     ours.load(tmp_path / "model.safetensors")
     same(ours.eval()(Tensor(x)).data, theirs(torch.from_numpy(x)))
+
+
+def test_pools_with_all_settings_agree() -> None:
+    rng = np.random.default_rng(0)
+    compared = 0
+    for _ in range(150):
+        (h, w), k, s = rng.integers(3, 12, 2), int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        shared = {"padding": int(rng.integers(0, k // 2 + 1)), "ceil_mode": bool(rng.integers(2))}
+        largest = shared | {"dilation": int(rng.integers(1, 3))}
+        mean = shared | {"count_include_pad": bool(rng.integers(2)), "divisor_override": [None, 3][rng.integers(2)]}
+        array = rng.standard_normal((2, 3, h, w))
+        for name, settings in (("max_pool2d", largest), ("avg_pool2d", mean)):
+            x, z = Tensor(array.copy(), requires_grad=True), torch.tensor(array, requires_grad=True)
+            try:
+                theirs = getattr(torch.nn.functional, name)(z, k, s, **settings)
+            except RuntimeError:
+                with pytest.raises(tt.TinyTorchError):
+                    getattr(functional, name)(x, k, s, **settings)
+                continue
+            ours = getattr(functional, name)(x, k, s, **settings)
+            same(ours.data, theirs)
+            g = rng.standard_normal(ours.shape)
+            ours.backward(g)
+            theirs.backward(torch.from_numpy(g))
+            assert x.grad is not None
+            same(x.grad.data, z.grad)
+            compared += 1
+    assert compared > 200

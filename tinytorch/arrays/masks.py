@@ -52,3 +52,8 @@ def put_along(g: Array, indices: Array, x: Array, dim: int, keepdim: bool) -> Ar
 def share_of_maximum(g: Array, a: Array, b: Array) -> Array:
     """Send g to the elements of a that are larger than b, and half of it to the ones that are equal; NaN gets g."""
     return masked(g * (1 - np.equal(a, b) * g.dtype.type(0.5)), ~np.less(a, b))
+
+
+def share_of_minimum(g: Array, a: Array, b: Array) -> Array:
+    """Send g to the elements of a that are smaller than b, and half of it to the ones that are equal; NaN gets g."""
+    return masked(g * (1 - np.equal(a, b) * g.dtype.type(0.5)), ~np.greater(a, b))

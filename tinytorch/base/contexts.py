@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ContextDecorator
 from functools import wraps
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from tinytorch.base.errors import SettingError
 
 GENERATOR, ASYNCHRONOUS = 0x20, 0x80 | 0x200  # bits of a function's `co_flags`: see the module `inspect`
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Scope(ContextDecorator):
@@ -29,7 +32,7 @@ class Scope(ContextDecorator):
         """Return the context for one call of a decorated function; `ContextDecorator` calls this."""
         return self
 
-    def __call__(self, function: Callable[..., Any]) -> Any:
+    def __call__(self, function: F) -> F:
         """Return `function` inside the context.
 
         Raises:
@@ -39,7 +42,7 @@ class Scope(ContextDecorator):
         if flags & ASYNCHRONOUS:
             raise SettingError(f"{type(self).__name__}: {function.__name__} is an async function: expected a function "
                                f"or a generator; use `with` around code that does not await")  # fmt: skip
-        return self._steps(function) if flags & GENERATOR else super().__call__(function)
+        return cast(F, self._steps(function)) if flags & GENERATOR else super().__call__(function)
 
     def _steps(self, function: Callable[..., Any]) -> Callable[..., Generator[Any, Any, Any]]:
         """Return the generator function with each step inside the context."""
@@ -66,3 +69,12 @@ class Scope(ContextDecorator):
                     given, step = error, body.throw
 
         return generator
+
+
+if TYPE_CHECKING:
+    # `@no_grad` and `@no_grad()`, for type checkers: they take the result of a class for an object of that class
+    @overload
+    def bare_or_called() -> Scope: ...
+    @overload
+    def bare_or_called(function: F) -> F: ...
+    def bare_or_called(function: Any = None) -> Any: ...

@@ -16,6 +16,9 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from numpy import ndarray
+
+from tinytorch.base.errors import InputTypeError
 from tinytorch.base.signatures import MODULE_LONGER, OPTIMIZER_LONGER, TENSOR_LONGER, Method, keep_defaults
 from tinytorch.base.words import in_words
 
@@ -172,7 +175,10 @@ class ScheduleExtension:
     """Base class of `LambdaLR`: PyTorch's names of its values."""
 
     step_count: int
-    base_rates: list[float]
+    if TYPE_CHECKING:
+
+        @property
+        def base_rates(self) -> list[float]: ...
 
     @property
     def last_epoch(self) -> int:
@@ -209,3 +215,14 @@ _lend(TensorExtension, "ops", TENSOR_METHODS)
 _lend(ModuleExtension, "nn", MODULE_METHODS)
 _lend(OptimizerExtension, "optim", {"groups": "__repr__ add_param_group"})
 _lend(LoaderExtension, "utils", {"text": "__repr__"})
+
+
+def about_array(error: BaseException) -> InputTypeError | None:
+    """Return an error in words for `t.data.normal_()`, or None for anything else: `t.data` is a NumPy array."""
+    name = getattr(error, "name", None)
+    if not isinstance(error, AttributeError) or not isinstance(error.obj, ndarray):
+        return None
+    if name not in " ".join(TENSOR_METHODS.values()).split():
+        return None
+    return InputTypeError(f"{name} is a method of tensors, and t.data is a NumPy array: write t.{name}(...), "
+                          f"under tinytorch.no_grad() if it changes a parameter in place")  # fmt: skip

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from tinytorch.base.errors import SettingError
 
+_seed = 0
 _generator: np.random.Generator | None = None  # created on first use, because NumPy imports its generators lazily, too
 
 
 def manual_seed(seed: int) -> None:
     """Seed the default generator. The same seed reproduces a run bit for bit on one machine."""
-    global _generator
+    global _generator, _seed
     if seed < 0:
         raise SettingError(f"manual_seed: seed {seed}: expected at least 0")
+    _seed = int(seed)
     _generator = np.random.Generator(np.random.PCG64(seed))
+
+
+def initial_seed() -> int:
+    """Return the seed of the default generator."""
+    return _seed
+
+
+def seed() -> int:
+    """Seed the default generator with a random number, and return it."""
+    manual_seed(int.from_bytes(os.urandom(7), "big"))
+    return _seed
 
 
 def default_generator() -> np.random.Generator:

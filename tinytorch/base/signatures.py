@@ -10,7 +10,9 @@ from importlib import import_module
 from numbers import Real
 from typing import Any
 
-from tinytorch.base.errors import InputTypeError, ShapeError
+import numpy as np
+
+from tinytorch.base.errors import GradientError, InputTypeError, ShapeError
 from tinytorch.base.words import described
 
 Method = Callable[..., Any]
@@ -120,6 +122,20 @@ def _to(original: Method) -> Method:
     return method
 
 
+def _backward(original: Method) -> Method:
+    """Refuse PyTorch's `create_graph`, in words."""
+
+    def method(self: Any, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        if create_graph:
+            raise GradientError("backward: create_graph=True is not supported: gradients of gradients are not recorded")
+        given = None if hasattr(gradient, "requires_grad") and not isinstance(gradient, type) else gradient
+        if given is not None and np.asarray(given).dtype.kind in "OSUMm":
+            raise InputTypeError(f"backward: gradient is {described(given)}: expected a Tensor or an array")
+        original(self, gradient, bool(retain_graph))
+
+    return method
+
+
 def _zero_grad(original: Method) -> Method:
     """Accept PyTorch's set_to_none; False sets the gradients to zero instead."""
 
@@ -211,6 +227,7 @@ OPTIMIZER_LONGER: dict[str, Callable[[Method], Method]] = {"zero_grad": _zero_gr
 TENSOR_LONGER: dict[str, Callable[[Method], Method]] = {
     **dict.fromkeys(("sum", "mean", "max", "min", "amax", "amin"), _reduction),
     "var": _var,
+    "backward": _backward,
     "argmax": _argmax,
     "flatten": _flatten,
     "expand": _expand,

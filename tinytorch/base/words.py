@@ -19,7 +19,11 @@ from tinytorch.base.errors import InputTypeError, StateError, TinyTorchError
 
 # What NumPy and Python raise
 RAW = (AttributeError, TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError)
-OURS = (__file__.removesuffix("base/words.py"), np.__file__.removesuffix("__init__.py"))  # folders
+OURS = (
+    __file__.removesuffix("base/words.py"),
+    np.__file__.removesuffix("__init__.py"),
+    "numpy/",
+)  # folders; Cython names relative ones
 WIDER: dict[Any, tuple[type, ...]] = {  # what else an annotation accepts
     bool: (bool, np.bool_),
     int: (int, np.integer),

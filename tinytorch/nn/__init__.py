@@ -1,7 +1,7 @@
 """`nn`: PyTorch's modules, functions, losses, and initializations. `import tinytorch.nn as nn`.
 
 Layers of the course are the course's own classes; the others are composed of its operations. It imports modules up to
-14, `base`, and `ops`. Changed by maintainers; learners never change it.
+14, `base`, `arrays`, `graph`, and `ops`. Changed by maintainers; learners never change it.
 """
 
 from tinytorch.base.words import all_in_words
@@ -35,6 +35,8 @@ from tinytorch.nn.activations import (
 from tinytorch.nn.attention import (
     MultiheadAttention,
     Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
     TransformerEncoder,
     TransformerEncoderLayer,
 )
@@ -50,16 +52,7 @@ from tinytorch.nn.containers import (
     Sequential,
     Unflatten,
 )
-from tinytorch.nn.conv import (
-    AdaptiveAvgPool1d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    MaxPool1d,
-)
+from tinytorch.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from tinytorch.nn.lookup import (
     Bilinear,
     CosineSimilarity,
@@ -94,6 +87,7 @@ from tinytorch.nn.norms import (
     LayerNorm,
     RMSNorm,
 )
+from tinytorch.nn.pools import AdaptiveAvgPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from tinytorch.nn.recurrent import (
     GRU,
     LSTM,
@@ -110,7 +104,7 @@ from tinytorch.nn.resizing import (
     Upsample,
     ZeroPad2d,
 )
-from tinytorch.spatial import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from tinytorch.spatial import AdaptiveAvgPool2d
 
 __all__ = [
     "CELU",
@@ -197,6 +191,8 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",

@@ -152,7 +152,7 @@ def softmin(x: Tensor, dim: int = -1) -> Tensor:
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """Return x where it is positive, and weight x elsewhere: one weight, or one per channel (dimension 1)."""
     w = weight if weight.numel() == 1 else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
-    return where(x.data > 0, x, w * x)
+    return where(x.data > 0, x, w * x.clamp(max=0))  # clamped, because infinity times a gradient of 0 is NaN
 
 
 def glu(x: Tensor, dim: int = -1) -> Tensor:

@@ -166,6 +166,13 @@ class MultiheadAttention(Module, metaclass=Longer):
         return total
 
 
+def _need_mask(name: str, is_causal: bool, mask: Any) -> None:
+    """Refuse what PyTorch refuses: `is_causal` says that the given mask is causal, and does not replace it."""
+    if is_causal and mask is None:
+        raise SettingError(f"{name}: is_causal without a mask: expected also the mask, "
+                           f"nn.Transformer.generate_square_subsequent_mask(T)")  # fmt: skip
+
+
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "gelu": gelu}
 
 
@@ -195,6 +202,7 @@ class TransformerEncoderLayer(Module, metaclass=Longer):
     def forward(self, src: Tensor, src_mask: Any = None, src_key_padding_mask: Any = None,
                 is_causal: bool = False) -> Tensor:  # fmt: skip
         """Map src (T, B, D), or (B, T, D) with batch_first, to the same shape."""
+        _need_mask("TransformerEncoderLayer", is_causal, src_mask)
 
         def attend(x: Tensor) -> Tensor:
             y, _ = self.self_attn(x, x, x, src_key_padding_mask, False, src_mask)
@@ -221,6 +229,7 @@ class TransformerEncoder(Module):
     def forward(self, src: Tensor, mask: Any = None, src_key_padding_mask: Any = None,
                 is_causal: bool | None = None) -> Tensor:  # fmt: skip
         """Map src to the same shape; masks as in the layer."""
+        _need_mask("TransformerEncoder", bool(is_causal), mask)
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask)
         return src if self.norm is None else self.norm(src)
@@ -229,7 +238,19 @@ class TransformerEncoder(Module):
 class Transformer(Module):
     """A namespace for `generate_square_subsequent_mask`; of nn.Transformer, only the encoder exists."""
 
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise SettingError(f"nn.{type(self).__name__} is not supported: TinyTorch has the encoder only; for a decoder, "
+                           f"write a layer with two nn.MultiheadAttention, or use tinytorch.GPT")  # fmt: skip
+
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """Return (T, T): 0 where position i may read position j, that is j <= i, and -inf elsewhere."""
         return Tensor(np.triu(np.full((sz, sz), -np.inf, np.float32), 1))
+
+
+class TransformerDecoderLayer(Transformer):
+    """Refused with an explanation."""
+
+
+class TransformerDecoder(Transformer):
+    """Refused with an explanation."""

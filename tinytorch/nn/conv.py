@@ -1,21 +1,22 @@
-"""Convolutions and pools of sequences, transposed convolutions, padding, and resizing.
+"""Convolutions of sequences, transposed convolutions, and padding.
 
-All of them are composed of the course's `conv2d` and pools and of linear maps, so their gradients are theirs.
+All of them are composed of the course's `conv2d` and of linear maps, so their gradients are theirs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from tinytorch import spatial
-from tinytorch import tensor as T
 from tinytorch.autograd import derivative
 from tinytorch.base.course import Longer
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.words import described
 from tinytorch.layers import Module, kaiming_uniform
 from tinytorch.ops.shapes import flip
 from tinytorch.tensor import Array, Op, Tensor, apply
@@ -74,13 +75,21 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
 # Convolution --------------------------------------------------------------------------------------------
 
 
-def _many(name: str, value: Any, count: int) -> Any:
-    sizes = (value,) * count if isinstance(value, int | np.integer) else tuple(value)
-    if len(sizes) == 1 and count > 1:
-        sizes *= count
-    if len(sizes) != count:
-        raise SettingError(f"{name} {value}: expected an integer, or {count} of them")
-    return tuple(int(n) for n in sizes)
+def sizes(name: str, value: Any, count: int, least: int) -> Any:
+    """Return one integer for each of `count` dimensions: one for all of them, or a sequence.
+
+    Raises:
+        SettingError: the value is neither, or less than `least`.
+    """
+    try:
+        numbers = tuple(map(index, value if isinstance(value, Iterable) else (value,)))
+    except TypeError:
+        numbers = ()
+    numbers *= count if len(numbers) == 1 else 1
+    if len(numbers) != count or min(numbers) < least:
+        of_them = "" if count == 1 else f", or {count} of them"
+        raise SettingError(f"{name} {described(value)}: expected an integer of at least {least}{of_them}")
+    return numbers
 
 
 def conv2d(
@@ -90,17 +99,17 @@ def conv2d(
     """Convolve images: the course's `conv2d`, with padding "same" or "valid", and images without samples (C, H, W)."""
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    d = _many("conv2d: dilation", dilation, 2)
+    d = sizes("conv2d: dilation", dilation, 2, 1)
     if padding == "same":
-        if _many("conv2d: stride", stride, 2) != (1, 1):
+        if sizes("conv2d: stride", stride, 2, 1) != (1, 1):
             raise SettingError("conv2d: padding 'same' with a stride: expected stride 1")
         widths = same_padding(weight.shape[2:], d)
         if widths[0] == widths[1] and widths[2] == widths[3]:
             return spatial.conv2d(input, weight, bias, 1, (widths[2], widths[0]), d, groups)
         return spatial.conv2d(pad(input, widths), weight, bias, 1, 0, d, groups)
     return spatial.conv2d(
-        input, weight, bias, _many("conv2d: stride", stride, 2),
-        _many("conv2d: padding", 0 if padding == "valid" else padding, 2), d, groups,
+        input, weight, bias, sizes("conv2d: stride", stride, 2, 1),
+        sizes("conv2d: padding", 0 if padding == "valid" else padding, 2, 0), d, groups,
     )  # fmt: skip
 
 
@@ -115,8 +124,8 @@ def conv1d(
         )
     if input.ndim == 2:
         return conv1d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    s, d = (_many(f"conv1d: {name}", value, 1)[0] for name, value in (("stride", stride), ("dilation", dilation)))
-    p = padding if isinstance(padding, str) else (0, _many("conv1d: padding", padding, 1)[0])
+    s, d = (sizes(f"conv1d: {name}", value, 1, 1)[0] for name, value in (("stride", stride), ("dilation", dilation)))
+    p = padding if isinstance(padding, str) else (0, sizes("conv1d: padding", padding, 1, 0)[0])
     return conv2d(input.unsqueeze(2), weight.unsqueeze(2), bias, (1, s), p, (1, d), groups).squeeze(2)
 
 
@@ -148,7 +157,9 @@ def conv_transpose2d(
         raise ShapeError(f"conv_transpose2d: input {input.shape} and weight {weight.shape} in {groups} group(s): "
                          f"expected (N, C, H, W) and (C, K/groups, kh, kw)")  # fmt: skip
     named = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-    s, p, extra, d = (_many(f"conv_transpose2d: {name}", value, 2) for name, value in named.items())
+    s, p, extra, d = (
+        sizes(f"conv_transpose2d: {name}", value, 2, int("padding" not in name)) for name, value in named.items()
+    )
     if any(e >= max(a, b) for e, a, b in zip(extra, s, d, strict=True)):
         raise SettingError(f"conv_transpose2d: output_padding {extra}: expected less than stride {s} or dilation {d}")
     c, k, kh, kw = weight.shape
@@ -166,7 +177,7 @@ def conv_transpose1d(
 ) -> Tensor:  # fmt: skip
     """Map sequences (N, C, L) as `conv_transpose2d` maps images of height 1; weight (C, K/groups, k)."""
     named = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-    one = [_many(f"conv_transpose1d: {name}", value, 1)[0] for name, value in named.items()]
+    one = [sizes(f"conv_transpose1d: {name}", value, 1, int("padding" not in name))[0] for name, value in named.items()]
     y = conv_transpose2d(input.unsqueeze(2), weight.unsqueeze(2), bias, (1, one[0]), (0, one[1]), (0, one[2]), groups,
                          (1, one[3]))  # fmt: skip
     return y.squeeze(2)
@@ -187,10 +198,11 @@ class _Convolution(Module, metaclass=Longer):
                                f"numbers of at least 1, with both channels multiples of the groups")  # fmt: skip
         if padding_mode != "zeros" and padding_mode not in _MODES:
             raise SettingError(f"{name}: padding_mode {padding_mode!r}: expected zeros, {', '.join(_MODES)}")
-        kernel = _many(f"{name}: kernel_size", kernel_size, self.count)
+        kernel = sizes(f"{name}: kernel_size", kernel_size, self.count, 1)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.stride, self.dilation = _many(f"{name}: stride", stride, self.count), _many(name, dilation, self.count)
-        self.padding: Any = padding if isinstance(padding, str) else _many(f"{name}: padding", padding, self.count)
+        self.stride = sizes(f"{name}: stride", stride, self.count, 1)
+        self.dilation = sizes(f"{name}: dilation", dilation, self.count, 1)
+        self.padding: Any = padding if isinstance(padding, str) else sizes(f"{name}: padding", padding, self.count, 0)
         self.padding_mode = padding_mode
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         fan_in = second // groups * math.prod(kernel)
@@ -259,7 +271,7 @@ class ConvTranspose2d(_Convolution):
         output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1,
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
-        self.output_padding = _many(f"{type(self).__name__}: output_padding", output_padding, self.count)
+        self.output_padding = sizes(f"{type(self).__name__}: output_padding", output_padding, self.count, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         function = conv_transpose1d if self.count == 1 else conv_transpose2d
@@ -271,85 +283,3 @@ class ConvTranspose1d(ConvTranspose2d):
     """`conv_transpose1d` as a layer: weight (in_channels, out_channels/groups, k), bias (out_channels,)."""
 
     count = 1
-
-
-# Pools --------------------------------------------------------------------------------------------------
-
-
-def _sequence(function: Any, name: str, x: Tensor, kernel_size: Sizes, stride: Sizes | None, padding: Sizes) -> Tensor:
-    k, p = _many(name, kernel_size, 1)[0], _many(name, padding, 1)[0]
-    s = k if stride is None else _many(name, stride, 1)[0]
-    if x.ndim == 2:
-        return _sequence(function, name, x.unsqueeze(0), k, s, p).squeeze(0)
-    return function(x.unsqueeze(2), (1, k), (1, s), (0, p)).squeeze(2)
-
-
-def max_pool1d(x: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> Tensor:
-    """Return the largest value in each window of a sequence (N, C, L)."""
-    return _sequence(spatial.max_pool2d, "max_pool1d", x, kernel_size, stride, padding)
-
-
-def avg_pool1d(x: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> Tensor:
-    """Return the mean of each window of a sequence (N, C, L)."""
-    return _sequence(spatial.avg_pool2d, "avg_pool1d", x, kernel_size, stride, padding)
-
-
-def adaptive_avg_pool1d(x: Tensor, output_size: Sizes) -> Tensor:
-    """Return the means of windows that divide a sequence (N, C, L) into `output_size`."""
-    return spatial.adaptive_avg_pool2d(x.unsqueeze(2), (1, _many("adaptive_avg_pool1d", output_size, 1)[0])).squeeze(2)
-
-
-def adaptive_max_pool2d(x: Tensor, output_size: Sizes) -> Tensor:
-    """Return the maxima of windows that divide the image into `output_size`."""
-    oh, ow = _many("adaptive_max_pool2d", output_size, 2)
-    h, w = x.shape[-2:]
-    rows = [
-        T.stack([x[..., i * h // oh : -(-(i + 1) * h // oh), j * w // ow : -(-(j + 1) * w // ow)].amax((-2, -1))
-                 for j in range(ow)], -1)
-        for i in range(oh)
-    ]  # fmt: skip
-    return T.stack(rows, -2)
-
-
-class _Pool1d(Module):
-    """A pool of sequences as a layer."""
-
-    function: Any
-
-    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        return type(self).function(x, self.kernel_size, self.stride, self.padding)
-
-
-class MaxPool1d(_Pool1d):
-    """`max_pool1d` as a layer."""
-
-    function = staticmethod(max_pool1d)
-
-
-class AvgPool1d(_Pool1d):
-    """`avg_pool1d` as a layer."""
-
-    function = staticmethod(avg_pool1d)
-
-
-class AdaptiveAvgPool1d(Module):
-    """`adaptive_avg_pool1d` as a layer."""
-
-    def __init__(self, output_size: Sizes) -> None:
-        self.output_size = output_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return adaptive_avg_pool1d(x, self.output_size)
-
-
-class AdaptiveMaxPool2d(Module):
-    """`adaptive_max_pool2d` as a layer."""
-
-    def __init__(self, output_size: Sizes) -> None:
-        self.output_size = output_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return adaptive_max_pool2d(x, self.output_size)

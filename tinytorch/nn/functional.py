@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tinytorch import layers as L
-from tinytorch import spatial
 from tinytorch.activations import log_softmax as _log_softmax
 from tinytorch.activations import sigmoid, tanh
 from tinytorch.activations import softmax as _softmax
@@ -33,17 +32,7 @@ from tinytorch.nn.activations import (
     tanhshrink,
 )
 from tinytorch.nn.attention import scaled_dot_product_attention
-from tinytorch.nn.conv import (
-    adaptive_avg_pool1d,
-    adaptive_max_pool2d,
-    avg_pool1d,
-    conv1d,
-    conv2d,
-    conv_transpose1d,
-    conv_transpose2d,
-    max_pool1d,
-    pad,
-)
+from tinytorch.nn.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, pad
 from tinytorch.nn.lookup import (
     bilinear,
     cosine_similarity,
@@ -72,6 +61,14 @@ from tinytorch.nn.losses import (
     triplet_margin_loss,
 )
 from tinytorch.nn.norms import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from tinytorch.nn.pools import (
+    adaptive_avg_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 from tinytorch.nn.resizing import interpolate, pixel_shuffle
 from tinytorch.spatial import adaptive_avg_pool2d
 from tinytorch.tensor import Tensor, apply
@@ -90,20 +87,6 @@ def log_softmax(input: Tensor, dim: int = -1, _stacklevel: int = 3, dtype: Any =
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W^T + b."""
     return apply(L.linear, input, weight) if bias is None else apply(L.linear, input, weight, bias)
-
-
-def max_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
-    """Return the largest value in each window: the course's function, also for images (C, H, W)."""
-    if input.ndim == 3:
-        return spatial.max_pool2d(input.unsqueeze(0), kernel_size, stride, padding).squeeze(0)
-    return spatial.max_pool2d(input, kernel_size, stride, padding)
-
-
-def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
-    """Return the mean of each window: the course's function, also for images (C, H, W)."""
-    if input.ndim == 3:
-        return spatial.avg_pool2d(input.unsqueeze(0), kernel_size, stride, padding).squeeze(0)
-    return spatial.avg_pool2d(input, kernel_size, stride, padding)
 
 
 __all__ = [

@@ -133,9 +133,9 @@ def _picked(
     own = factors[safe] * counted  # the weight of each target
     if log_p.ndim > 2:
         log_p = log_p.permute(0, *range(2, log_p.ndim), 1)
-    loss = -log_p[(*np.indices(safe.shape), safe)] * own
+    loss = where(counted, -log_p[(*np.indices(safe.shape), safe)] * own, 0.0)
     if smoothing:
-        spread = -(log_p * factors).sum(-1) * counted.astype(log_p.dtype)
+        spread = where(counted, -(log_p * factors).sum(-1), 0.0)
         loss = loss * (1 - smoothing) + spread * (smoothing / classes)
     if reduction != "mean":
         return reduced(loss, reduction)
@@ -234,7 +234,8 @@ def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float
     """Return d^2 / 2 where |d| is at most delta, and delta (|d| - delta / 2) elsewhere, for d = input - target."""
     x, t = _pair("huber_loss", input, target)
     d = (x - t).abs()
-    return reduced(where(d.data <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    inside = d.clamp(max=delta)  # without a choice of two results: infinity times a gradient of 0 is NaN
+    return reduced(inside * inside * 0.5 + where(d.data > delta, d - delta, 0.0) * delta, reduction)
 
 
 def smooth_l1_loss(input: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinytorch.base.devices import as_dtype, target
 from tinytorch.base.errors import SettingError, StateError
+from tinytorch.base.extension import about_array
 from tinytorch.layers import Module, Parameter
 from tinytorch.ops.hooks import Handle
 from tinytorch.tensor import Tensor, is_floating
@@ -111,7 +112,10 @@ def apply(self: Module, function: Callable[[Module], Any]) -> Module:
     """Call `function(module)` for each submodule and then for this module; return this module."""
     for child in children(self):
         child.apply(function)
-    function(self)
+    try:
+        function(self)
+    except AttributeError as error:
+        raise about_array(error) or error from None
     return self
 
 

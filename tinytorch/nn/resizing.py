@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.autograd import derivative
 from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.promotion import is_half
+from tinytorch.graph.reads import reads
 from tinytorch.layers import Module
 from tinytorch.nn.conv import pad
 from tinytorch.spatial import adaptive_avg_pool2d
-from tinytorch.tensor import Array, Tensor
+from tinytorch.tensor import Array, Op, Tensor, apply
 
 
 def interpolate(
@@ -46,8 +49,8 @@ def interpolate(
     y = input
     for i, n in enumerate(sizes):
         factor = None if factors is None else factors[i]
-        matrix = Tensor(_weights(input.shape[2 + i], n, bool(align_corners), factor).astype(input.dtype))
-        y = y @ matrix.T if i == count - 1 else matrix @ y
+        low, high, share = _places(input.shape[2 + i], n, bool(align_corners), factor)
+        y = apply(between_, y, low=low, high=high, share=share, axis=2 + i)
     return y
 
 
@@ -65,20 +68,38 @@ def _nearest(x: Tensor, sizes: tuple[int, ...], factors: tuple[float, ...] | Non
     return x
 
 
-def _weights(old: int, new: int, align_corners: bool, factor: float | None) -> Array:
-    """Return a matrix (new, old): each new pixel is a mean of the two old ones around it, weighted by closeness."""
+def _places(old: int, new: int, align_corners: bool, factor: float | None) -> tuple[Array, Array, Array]:
+    """Return, for each new pixel, the two old ones around it, and the weight of the second."""
     i = np.arange(new)
     if align_corners:
         place = i * ((old - 1) / (new - 1)) if new > 1 else i * 0.0
     else:
         place = np.maximum((i + 0.5) * (old / new if factor is None else 1 / factor) - 0.5, 0)
     low = np.minimum(place.astype(np.int64), old - 1)
-    high = np.minimum(low + 1, old - 1)
-    share = place - low
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (i, low), 1 - share)
-    np.add.at(matrix, (i, high), share)
-    return matrix
+    return low, np.minimum(low + 1, old - 1), place - low
+
+
+def _between(x: Array, low: Array, high: Array, share: Array, axis: int) -> Array:
+    """Return weighted means of two elements along an axis. (As a product with a matrix, one infinite pixel would reach
+    every new one, as infinity times 0.)
+    """
+    weight = share.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    return x.take(low, axis) * (1 - weight) + x.take(high, axis) * weight
+
+
+def _between_x(g: Array, y: Array, x: Array, low: Array, high: Array, share: Array, axis: int) -> Array:
+    """Add each gradient to the two elements that were read."""
+    out = np.zeros(x.shape, np.float32 if is_half(g.dtype) else g.dtype)
+    weight = share.astype(out.dtype).reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    front = (slice(None),) * axis
+    np.add.at(out, (*front, low), g * (1 - weight))
+    np.add.at(out, (*front, high), g * weight)
+    return out
+
+
+between_ = Op("interpolate", _between)
+derivative(between_, _between_x)
+reads(between_, ())
 
 
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:

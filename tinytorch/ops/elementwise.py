@@ -10,6 +10,7 @@ import numpy as np
 
 from tinytorch import activations as A
 from tinytorch import tensor as T
+from tinytorch.arrays.masks import share_of_minimum
 from tinytorch.autograd import DERIVATIVES, derivative
 from tinytorch.base.errors import SettingError
 from tinytorch.base.promotion import promoting
@@ -171,8 +172,8 @@ floor_divide_ = promoting(np.floor_divide)
 exponential_ = Op("pow", promoting(np.power))  # number or tensor to the power of a tensor
 derivative(
     minimum_,
-    lambda g, y, a, b: g * np.heaviside(np.subtract(b, a), 0.5),
-    lambda g, y, a, b: g * np.heaviside(np.subtract(a, b), 0.5),
+    lambda g, y, a, b: share_of_minimum(g, a, b),
+    lambda g, y, a, b: share_of_minimum(g, b, a),
 )
 derivative(
     atan2_,
@@ -228,6 +229,7 @@ def logaddexp(a: Any, b: Any) -> Tensor:
     a, b = as_tensor(a), as_tensor(b)
     fit_together("logaddexp", a, b)
     largest = np.maximum(a.data, b.data)
+    largest = np.where(np.isfinite(largest), largest, 0)  # infinity minus infinity is NaN
     return ((a - largest).exp() + (b - largest).exp()).log() + largest
 
 

@@ -37,6 +37,15 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Accept PyTorch's setting; products of float32 are always computed in float32."""
 
 
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accept PyTorch's setting: all algorithms are deterministic on one machine with the same settings."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Return True; see `use_deterministic_algorithms`."""
+    return True
+
+
 def get_default_dtype() -> np.dtype[Any]:
     """Return float32, the dtype of Python floats."""
     return np.dtype(np.float32)

@@ -327,11 +327,10 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
     """Return the diagonal of a matrix, or the matrix with a vector on its diagonal."""
     if x.ndim == 2:
         return _diagonal(x, diagonal)
-    n = x.shape[0] + max(diagonal, -diagonal)
-    place = np.zeros((x.shape[0], n, n), x.dtype)
-    i = np.arange(x.shape[0])
-    place[i, i - min(0, diagonal), i + max(0, diagonal)] = 1
-    return (x.reshape(-1, 1, 1) * place).sum(0)
+    n = x.shape[0] + abs(diagonal)
+    row = np.arange(n)[:, None] + min(0, diagonal)  # the element of x that belongs in each row
+    chosen = (np.arange(n) - max(0, diagonal) == row) & (row >= 0) & (row < x.shape[0])
+    return T.where(chosen, x[np.clip(row, 0, max(0, x.shape[0] - 1))], Tensor(np.zeros((), x.dtype)))
 
 
 # New tensors like this one ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from tinytorch import tensor as T
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.extension import LoaderExtension
-from tinytorch.base.words import all_in_words
+from tinytorch.base.words import all_in_words, described
 from tinytorch.ops.creation import Generator
 from tinytorch.tensor import Tensor
 from tinytorch.utils.datasets import Batch, ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
@@ -39,6 +39,8 @@ def default_collate(batch: Any) -> Any:
     """
     if isinstance(batch, Batch):
         return list(batch)
+    if not isinstance(batch, list | tuple) or not batch:
+        raise SettingError(f"default_collate: {described(batch)}: expected a list of samples, at least one")
     first = batch[0]
     if isinstance(first, Tensor | np.ndarray | np.generic):
         shapes = {x.shape for x in batch}
@@ -54,13 +56,13 @@ def default_collate(batch: Any) -> Any:
     if isinstance(first, float):
         return Tensor(np.array(batch, np.float64))
     if isinstance(first, str | bytes):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
         return {key: default_collate([sample[key] for sample in batch]) for key in first}
     if isinstance(first, tuple | list):
         if len({len(sample) for sample in batch}) > 1:
             raise ShapeError("default_collate: samples of different lengths: expected one length; pass a collate_fn")
-        parts = [default_collate(list(part)) for part in zip(*batch, strict=True)]
+        parts = [default_collate(part) for part in zip(*batch, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
     raise SettingError(f"default_collate: samples of type {type(first).__name__}: expected tensors, arrays, numbers, "
                        f"texts, or tuples and dicts of them; pass a collate_fn")  # fmt: skip

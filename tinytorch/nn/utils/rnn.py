@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -42,6 +42,33 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
     rows = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     sizes = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
     return [rows[i, : int(n)] for i, n in enumerate(sizes)]
+
+
+class PackedSequence:
+    """Refused with an explanation: sequences stay padded."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        _refuse("PackedSequence")
+
+
+def pack_padded_sequence(*_: Any, **__: Any) -> NoReturn:
+    """Refuse, with an explanation."""
+    _refuse("pack_padded_sequence")
+
+
+def pad_packed_sequence(*_: Any, **__: Any) -> NoReturn:
+    """Refuse, with an explanation."""
+    _refuse("pad_packed_sequence")
+
+
+def pack_sequence(*_: Any, **__: Any) -> NoReturn:
+    """Refuse, with an explanation."""
+    _refuse("pack_sequence")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise SettingError(f"{name}: packed sequences are not supported: pass the padded tensor to the RNN, and read the "
+                       f"output of sample i at its last step, y[i, lengths[i] - 1]")  # fmt: skip
 
 
 all_in_words(globals(), "tinytorch.nn.utils.rnn")
