@@ -16,14 +16,10 @@ import numpy as np
 from tinytorch.base.promotion import in_floating_point, widening
 from tinytorch.tensor import Array, Op, Tensor, apply
 
-SCALAR_IS_QUICKER = 4096  # elements
-
 
 def _relu(x: Array) -> Array:
     """Return max(x, 0) for each element."""
-    # NumPy's maximum processes one element at a time against a scalar and 16 at a time against an array: measured
-    # 2.1 times as fast on 128 x 256, including the creation of the zeros
-    return np.maximum(x, 0 if x.size < SCALAR_IS_QUICKER else np.zeros_like(x))
+    return np.maximum(x, 0)
 
 
 def _sigmoid(x: Array) -> Array:

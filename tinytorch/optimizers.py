@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.base import changes
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, StateError
 from tinytorch.base.extension import OptimizerExtension, ScheduleExtension
 from tinytorch.base.numbers import python_number
@@ -105,10 +104,11 @@ class Optimizer(OptimizerExtension):
         """Call `update` with the parameter's data and gradient; 16-bit ones are float32 meanwhile."""
         assert parameter.grad is not None
         data, g = parameter.data, parameter.grad.data
-        changes.note(data)
-        wide = in_float32(data)  # the data itself, unless it has 16 bits
-        self.update(wide, g if wide is data else in_float32(g), state, scratch, group)
-        if wide is not data:
+        if data.itemsize > 2:
+            self.update(data, g, state, scratch, group)
+        else:
+            wide = in_float32(data)
+            self.update(wide, in_float32(g), state, scratch, group)
             data[...] = like(wide, data)
 
     def state_dict(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_start_creates_the_file_and_names_lesson_and_next_command(root: Path) ->
     assert "from the reference, until you write them: 01, 02" in done.stdout
     text = file_of(root).read_text()
     assert 'NotImplementedError("03 _relu: yours to write")' in text
-    assert "SCALAR_IS_QUICKER" in text  # the rest of the file is given
+    assert "GELU_CUBIC = 0.044715" in text  # the rest of the file is given
 
 
 def test_start_again_changes_nothing_and_says_how_far(started: Path) -> None:
@@ -141,14 +141,14 @@ def test_update_puts_answers_into_a_newer_exercise(started: Path) -> None:
     assert "03 activations is up to date" in tito(started, "module", "update", "3").stdout
     solve(started, "_relu", RELU)
     exercise = started / "modules" / "03_activations" / "exercise.toml"
-    edit = '[[edit]]\nfind = "SCALAR_IS_QUICKER = 4096"\nreplace = "SCALAR_IS_QUICKER = 5000"\n'
+    edit = '[[edit]]\nfind = "GELU_CUBIC = 0.044715"\nreplace = "GELU_CUBIC = 4.4715e-2"\n'
     exercise.write_text(exercise.read_text() + edit)
     done = tito(started, "module", "update", "3")
     assert done.returncode == 0
     assert "kept:    _relu" in done.stdout
     text = file_of(started).read_text()
     assert RELU in text
-    assert "SCALAR_IS_QUICKER = 5000" in text
+    assert "GELU_CUBIC = 4.4715e-2" in text
     assert "backup:" in done.stdout
 
 

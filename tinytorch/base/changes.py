@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,18 +34,24 @@ def owner(array: Array) -> Array:
 
 def note(array: Array) -> None:
     """Record that the array's memory is being changed in place."""
+    note_all([array])
+
+
+def note_all(arrays: list[Array]) -> None:
+    """Record that the memory of these arrays is being changed in place. The clock moves on once."""
     global clock
-    if array.base is not None:
-        array = owner(array)
-    key = id(array)
-    if key not in _changed:
-        _watched[key] = weakref.ref(array, lambda _: _forget(key))
     with _lock:  # two threads must not turn the clock back
         clock += 1
-        _changed[key] = clock
+        for array in arrays:
+            if array.base is not None:
+                array = owner(array)
+            key = id(array)
+            if key not in _changed:
+                _watched[key] = weakref.ref(array, partial(_forget, key))
+            _changed[key] = clock
 
 
-def _forget(key: int) -> None:
+def _forget(key: int, _: weakref.ref[Array]) -> None:
     """Forget an array that no longer exists: another one may get its id."""
     _changed.pop(key, None)
     _watched.pop(key, None)

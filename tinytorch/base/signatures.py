@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.base.changes import note_all
 from tinytorch.base.errors import GradientError, InputTypeError, ShapeError
 from tinytorch.base.words import described
 
@@ -151,10 +152,11 @@ def _zero_grad(original: Method) -> Method:
 
 
 def _step(original: Method) -> Method:
-    """Accept a closure that computes the loss again, and return its result."""
+    """Accept a closure that computes the loss again, and return its result; note which parameters change."""
 
     def method(self: Any, closure: Callable[[], Any] | None = None) -> Any:
         loss = None if closure is None else closure()
+        note_all([p.data for group in self.param_groups for p in group["params"] if p.grad is not None])
         original(self)
         return loss
 
