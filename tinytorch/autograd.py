@@ -92,7 +92,7 @@ def _rows(x: Array) -> Array:
 
 
 def _sum_rows(g: Array) -> Array:
-    """Return the sum of (..., D) over all but the last dimension, by a product: 2.5 µs for 128 x 256, not 5.6."""
+    """Sum (..., D) over all dimensions but the last, as a matrix product: 2.5 µs for 128 x 256, and `sum` 5.6 µs."""
     rows = in_float32(_rows(g))
     return np.ones(len(rows), rows.dtype) @ rows
 

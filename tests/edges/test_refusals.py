@@ -51,7 +51,7 @@ REFUSED: list[tuple[Callable[[], Any], type[TinyTorchError], str]] = [
         r"^zero_ is a method of tensors, and t\.data is a NumPy array: write t\.zero_\(\.\.\.\), under tinytorch",
     ),
     (lambda: Careless()(X), InputTypeError, r"^clamp_ is a method of tensors, and t\.data is a NumPy array"),
-    (lambda: tt.StepLR(tt.SGD([X], lr=1), 0), SettingError, r"^StepLR: step_size 0: expected at least 1$"),  # type: ignore[list-item]
+    (lambda: tt.StepLR(tt.SGD([X], lr=1), 0), SettingError, r"^StepLR: step_size 0: expected at least 1$"),
     (lambda: tt.causal_mask(-1), SettingError, r"^causal_mask: length -1: expected at least 0$"),
     (lambda: X.flatten(1, 0), ShapeError, r"^flatten: start_dim 1 comes after end_dim 0 in shape \(2, 3\)$"),
     (lambda: tt.save(tt.ones(1), "."), StateError, r"^.*: a folder: expected the name of a file$"),

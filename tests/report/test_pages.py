@@ -95,8 +95,10 @@ def test_the_page_follows_the_order_of_the_design(tmp_path: Path) -> None:
         "Left out",
         "Provenance",
     ]
-    places = [page.index(text) for text in order]
-    assert places == sorted(places)
+    place = 0
+    for text in order:  # the contents list names some of them earlier
+        assert text in page[place:], text
+        place = page.index(text, place)
 
 
 @pytest.mark.parametrize("name", [SAMPLE, "sample.html"])

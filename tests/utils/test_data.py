@@ -111,7 +111,8 @@ def test_collate_keeps_structure_and_dtype() -> None:
     batch = default_collate(samples)
     assert batch["a"].shape == (3, 2)
     assert [t.dtype.name for t in batch["b"]] == ["int64", "float64", "bool"]
-    assert batch["p"].name == ["n"] * 3
+    assert batch["p"].name == ("n",) * 3  # a tuple, as in PyTorch
+    assert default_collate(["a", "b"]) == ["a", "b"]
     assert batch["p"].x.dtype == np.float32
     with pytest.raises(ShapeError, match=r"samples of shapes .* pass a collate_fn"):
         default_collate([tt.ones(1), tt.ones(2)])

@@ -91,7 +91,7 @@ def _between_x(g: Array, y: Array, x: Array, low: Array, high: Array, share: Arr
     """Add each gradient to the two elements that were read."""
     out = np.zeros(x.shape, np.float32 if is_half(g.dtype) else g.dtype)
     weight = share.astype(out.dtype).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    front: tuple[Any, ...] = (slice(None),) * axis
+    front: Any = (slice(None),) * axis
     np.add.at(out, (*front, low), g * (1 - weight))
     np.add.at(out, (*front, high), g * weight)
     return out
