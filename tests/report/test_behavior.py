@@ -70,7 +70,7 @@ def saved(tab: Tab, label: str) -> list[tuple[str, str, str]]:
 def test_every_figure_and_table_saves_its_data(tab: Tab, folder: Path) -> None:
     tab.open(suite_page(folder))
     tab.drawn()
-    figures = tab.evaluate("document.querySelectorAll('.is-plot, .is-flame, .is-table').length")
+    figures = tab.evaluate("document.querySelectorAll('.is-plot, .is-flame, .is-table, .is-images').length")
     files = saved(tab, "CSV")
     assert len(files) >= figures
     for name, text, kind in files:
@@ -83,6 +83,11 @@ def test_every_figure_and_table_saves_its_data(tab: Tab, folder: Path) -> None:
     assert curves[0] == ["series", "epoch", "loss"]
     assert {row[0] for row in curves[1:]} == {f"{k}, seed {n}" for k in ("train", "validation") for n in (1, 2, 3)}
     assert all(float(row[2]) > 0 for row in curves[1:])
+    pictures = next(list(csv.reader(io.StringIO(text))) for name, text, _ in files if "worst-mistakes" in name)
+    assert pictures[0] == ["picture", "row", "column", "value"]
+    assert len(pictures) == 1 + 20 * 28 * 28
+    heat = next(list(csv.reader(io.StringIO(text))) for name, text, _ in files if "attention" in name)
+    assert all(0 <= float(row[3]) <= 1 for row in heat[1:])
 
 
 def test_every_drawing_is_saved_as_a_picture_on_white(tab: Tab, folder: Path) -> None:
@@ -90,7 +95,7 @@ def test_every_drawing_is_saved_as_a_picture_on_white(tab: Tab, folder: Path) ->
         tab.prefer("dark")
         tab.open(page)
         tab.drawn()
-        drawings = tab.evaluate("document.querySelectorAll('.drawing, .flame, .chart').length")
+        drawings = tab.evaluate("document.querySelectorAll('.drawing, .flame, .chart, .images').length")
         files = saved(tab, "SVG")
         assert len(files) == drawings
         for name, text, kind in files:

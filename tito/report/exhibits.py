@@ -33,6 +33,7 @@ LINE_POINTS = 500
 GRID_SIDE = 120  # cells along an edge of a decision surface; finer grids are thinned
 READABLE_CLASSES = 16  # with more classes than this, the cells have no space for counts
 FEW_TICKS = 10  # up to this number of different values, an axis is labeled with them
+MOST_VALUES = 20_000  # of a heatmap that the page contains as numbers too
 ACROSS_LIMIT, ACROSS_LENGTH = 8, 10  # with more or longer names than this, bars are horizontal
 
 # Color maps with an even rise in luminance and without red next to green. Sequential: five points of cividis
@@ -247,9 +248,12 @@ def _heatmaps(exhibit: Heatmaps, origin: str) -> Piece:
         for matrix, name in zip(matrices, exhibit.names, strict=True)
     ]
     gradient = ", ".join(f"rgb({r} {g} {b})" for r, g, b in ramp)
-    says = f"Across: {exhibit.x_title}; down: {exhibit.y_title}; one color scale for all. {origin}"
+    few = sum(matrix.size for matrix in matrices) <= MOST_VALUES
+    values = [[[digits(value, 4) for value in row] for row in matrix.tolist()] for matrix in matrices] if few else None
+    where = "" if few else " The values are in the record."
+    says = f"Across: {exhibit.x_title}; down: {exhibit.y_title}; one color scale for all. {origin}{where}"
     scale = (units.significant(low), units.significant(high), gradient)
-    return Images(exhibit.title, says, images, scale=scale)
+    return Images(exhibit.title, says, images, scale=scale, values=values)
 
 
 def tint(matrix: np.ndarray, low: float, high: float, ramp: tuple[tuple[int, int, int], ...]) -> np.ndarray:

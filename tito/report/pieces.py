@@ -35,6 +35,7 @@ class Images:
     says: str
     images: list[Image]
     scale: tuple[str, str, str] | None = None  # lowest value, highest value, CSS gradient between them
+    values: list[list[list[float]]] | None = None  # what the colors of a heatmap stand for, one matrix for each image
     wide: bool = True
     kind: Literal["images"] = field(default="images", init=False)
 

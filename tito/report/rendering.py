@@ -23,7 +23,7 @@ from tito.report.assets import TEMPLATES, unwritable
 from tito.report.drawing import data_table, figure_of
 
 LEADERBOARD, JOURNEY = "leaderboard.html", "journey.html"  # in the folder of the reports
-SCRIPTS = ("page.js", "tables.js")  # of every page
+SCRIPTS = ("page.js", "tables.js", "images.js")  # of every page
 # Characters that could end the surrounding script element or a line of JavaScript.
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 

@@ -57,7 +57,7 @@
       document.documentElement.classList.add("light");
       const drawn = picture(chart);
       document.documentElement.classList.remove("light");
-      tito.save(`${tito.fileName(document.title, title)}.svg`, drawn, "image/svg+xml");
+      tito.save(`${tito.fileName(title)}.svg`, drawn, "image/svg+xml");
     });
   }
 })();

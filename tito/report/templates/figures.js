@@ -116,7 +116,7 @@
     const image = await Plotly.toImage({ data, layout: { ...layout, width, height } }, { format: "svg", width, height });
     const title = tito.heading(box.parentElement);
     const text = decodeURIComponent(image.slice(image.indexOf(",") + 1));
-    tito.save(`${tito.fileName(document.title, title)}.svg`, text, "image/svg+xml");
+    tito.save(`${tito.fileName(title)}.svg`, text, "image/svg+xml");
   }
 
   // Every value of a figure: a row for each point of a series, or for each cell of a matrix.
@@ -141,7 +141,7 @@
   for (const box of boxes) {
     const title = tito.heading(box.parentElement);
     tito.tool(box.parentElement, "CSV", `Data as CSV: ${title}`, () => {
-      tito.save(`${tito.fileName(document.title, title)}.csv`, tito.csv(rowsOf(figureOf(box))), "text/csv");
+      tito.save(`${tito.fileName(title)}.csv`, tito.csv(rowsOf(figureOf(box))), "text/csv");
     });
     tito.tool(box.parentElement, "SVG", `Picture as SVG: ${title}`, () => picture(box));
   }

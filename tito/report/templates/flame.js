@@ -91,7 +91,7 @@
     all.node.tabIndex = 0;
 
     const title = tito.heading(figure);
-    const name = (ending) => `${tito.fileName(document.title, title)}.${ending}`;
+    const name = (ending) => `${tito.fileName(title)}.${ending}`;
     tito.tool(figure, "SVG", `Picture as SVG: ${title}`, () => tito.save(name("svg"), picture(boxes), "image/svg+xml"));
     tito.printing.push(() => { const was = chosen; zoom(all); return () => zoom(was); });
   }

@@ -23,9 +23,11 @@ window.tito = (function () {
     return rows.map((row) => row.map(quote).join(",") + "\r\n").join("");
   }
 
-  function fileName(...parts) {
-    const words = parts.join(" ").normalize("NFKD").toLowerCase().match(/[\p{L}\p{N}]+/gu) || ["figure"];
-    return words.join("-").slice(0, 80);
+  // The page's name and a title as the name of a file: mnist-loss-by-epoch.
+  function fileName(title) {
+    const page = location.pathname.split("/").pop().replace(/\.html$/, "");
+    const words = `${page} ${title}`.normalize("NFKD").toLowerCase().match(/[\p{L}\p{N}]+/gu) || ["figure"];
+    return words.join("-").slice(0, 120);
   }
 
   // A button below a figure or a table.

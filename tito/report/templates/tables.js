@@ -89,7 +89,7 @@
   }
 
   tito.saveTable = (table, title) => {
-    tito.save(`${tito.fileName(document.title, title)}.csv`, tito.csv(rowsOf(table)), "text/csv");
+    tito.save(`${tito.fileName(title)}.csv`, tito.csv(rowsOf(table)), "text/csv");
   };
 
   function makeSortable(table) {
