@@ -115,7 +115,7 @@ def test_missing_py_spy_is_a_note_that_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "find_py_spy", lambda: None)
     finding = doctor.stacks_finding()
     assert finding.state == "note"
-    assert "python -m pip install -e . in the checkout" in finding.advice
+    assert "`python -m pip install -e .` in the checkout" in finding.advice
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

@@ -45,7 +45,7 @@ def test_a_run_that_passes_prints_every_figure(passed: Run) -> None:
     assert record.status == "passed"
     for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s, at batch size"):
         assert text in done.stdout
-    for text in ("peak memory", "model file", "training time", "tito suite run tiny --quick", record.id):
+    for text in ("peak memory", "model file", "training time", "python -m tito suite run tiny --quick", record.id):
         assert text in done.stdout
     page = root / "reports" / "tiny" / f"{record.id}.html"
     assert str(page) in done.stdout

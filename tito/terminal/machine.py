@@ -11,27 +11,28 @@ from rich.text import Text
 from tito.data import DataState, FileState
 from tito.doctor import Finding
 from tito.report import units
-from tito.terminal.tables import plain, table
+from tito.terminal.tables import Column, Fitted, Shown, plain, unbroken
 
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
 
 
 def list_data(states: Sequence[DataState]) -> RenderableType:
     """Return one line for each data set, and the folder of the cache."""
-    made = table("data set", "", "in the cache")
+    rows = []
     for state in states:
         there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
         style = "green" if state.present else "yellow"
-        made.add_row(Text(state.name, style="bold"), state.what, Text(there, style=style))
-    return Group(made, *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1]))
+        rows.append([Text(state.name, style="bold"), state.what, Text(there, style=style)])
+    columns = [Column("data set", whole=True), Column("", rank=1), Column("in the cache", whole=True)]
+    return Group(
+        Fitted(columns, rows), *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1])
+    )
 
 
 def list_files(files: Sequence[FileState]) -> RenderableType:
     """Return one line for each file, with the state of its content."""
-    made = table("data set", "file", "content")
-    for file in files:
-        made.add_row(file.name, file.file, Text(file.state, style=STATE_STYLE[file.state]))
-    return made
+    rows = [[file.name, file.file, Text(file.state, style=STATE_STYLE[file.state])] for file in files]
+    return Fitted([Column("data set"), Column("file"), Column("content")], rows)
 
 
 def list_findings(findings: Sequence[Finding]) -> RenderableType:
@@ -41,8 +42,8 @@ def list_findings(findings: Sequence[Finding]) -> RenderableType:
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for finding in findings:
-        value = Text(plain(finding.value))
+        value = Text(unbroken(finding.value))
         if finding.advice:
-            value.append(f"\n{plain(finding.advice)}", style="dim")
+            value.append(f"\n{unbroken(finding.advice)}", style="dim")
         made.add_row(Text(finding.state, style=STATE_STYLE[finding.state]), finding.name, value)
-    return made
+    return Shown(made)

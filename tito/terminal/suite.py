@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tito.bench.suite import Criterion, LoadedSuite, Metric, Suite
 from tito.report import figures, units
-from tito.terminal.tables import DIRECTION, indented, lines, table
+from tito.terminal.tables import DIRECTION, Command, indented, lines, table
 
 
 def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
@@ -48,8 +48,8 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
         ("modules", ", ".join(f"{module:02}" for module in suite.modules)),
         ("profile", f"{profile}in {plan.repetitions} fresh process{'es' * (plan.repetitions != 1)}"),
         ("limits", f"{limits.seconds:g} s and {limits.memory_mb} MB for each process"),
-        ("folder", str(loaded.folder)),
-        ("run it", f"tito suite run {suite.name}"),
+        ("folder", Command(str(loaded.folder))),
+        ("run it", Command(f"tito suite run {suite.name}")),
     ]
     return Group(*parts, Text(), lines(pairs), Text())
 

@@ -1,17 +1,28 @@
-"""The look of tables in a terminal: without lines, indented by two, with ordinary spaces."""
+"""The look of tables in a terminal: without lines, with ordinary spaces, whole words, and whole commands.
+
+A `Fitted` table leaves out columns that do not fit, the least important first, and says how many. A command in
+backticks is never broken, so that it can be copied from the screen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from tito.report import units
 
 DIRECTION = {"at_least": "at least", "at_most": "at most"}
+INDENT, GAP = 2, 2  # columns to the left of an indented table, and between two columns of a table
+FEW = 16  # columns that a text may be wrapped to, if its longest word is no longer
+WHOLE = "\ue000"  # stands for a space at which no line is broken; see `unbroken`
 
 
 def plain(text: str) -> str:
@@ -29,14 +40,145 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 def indented(content: RenderableType) -> Padding:
     """Indent something by two."""
-    return Padding(content, (0, 0, 0, 2), expand=False)
+    return Padding(content, (0, 0, 0, INDENT), expand=False)
 
 
-def lines(pairs: Sequence[tuple[str, str]]) -> Padding:
+def unbroken(text: str) -> str:
+    """Return text for a part of `Shown`: no line is broken within a command in backticks or before a unit."""
+    return re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", WHOLE), text).replace(units.THIN, WHOLE)
+
+
+class Shown:
+    """Content whose parts went through `unbroken`."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._content, options):
+            yield Segment(segment.text.replace(WHOLE, " "), segment.style, segment.control)
+
+
+class Command(str):
+    """A command on its own line of `lines`. It is never broken: the terminal wraps it, and it is copied as one line."""
+
+
+class Lines:
+    """Names and values, one pair on each line, indented by two."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max([0, *(cell_len(name) for name, _ in self._pairs)])
+        begin = INDENT + width + 3
+        for name, value in self._pairs:
+            text = Text(unbroken(value))
+            room = options.max_width if isinstance(value, Command) else max(options.max_width - begin, 1)
+            parts = [text] if isinstance(value, Command) else text.wrap(console, room) or [Text()]
+            for i, part in enumerate(parts):
+                head = Text(f"{' ' * INDENT}{name if i == 0 else '':<{width}}   ", style="dim")
+                line = Text(no_wrap=True, overflow="ignore").append(head).append(part)
+                line.rstrip()
+                yield Shown(line)
+
+
+def lines(pairs: Sequence[tuple[str, str]]) -> Lines:
     """Return names and values, one pair on each line."""
-    made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    made.add_column(style="dim", no_wrap=True)
-    made.add_column(overflow="fold")
-    for name, value in pairs:
-        made.add_row(name, Text(plain(value)))
-    return indented(made)
+    return Lines(pairs)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a `Fitted` table.
+
+    Args:
+        title: its head.
+        rank: how important it is: 0 is always shown, and of the others the highest number is left out first.
+        right: whether it is aligned to the right.
+        whole: whether its lines are never wrapped, e.g. figures with their units.
+    """
+
+    title: str
+    rank: int = 0
+    right: bool = False
+    whole: bool = False
+
+
+class Fitted:
+    """A table that fits the width: whole words, and without the columns for which there is no room.
+
+    Args:
+        columns: the columns.
+        rows: their cells, which may have several lines.
+        wide: show all columns; those that do not fit follow in further tables, below the columns of rank 0.
+    """
+
+    def __init__(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], wide: bool = False) -> None:
+        self._columns, self._wide = columns, wide
+        self._rows = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = [self._least(i) for i in range(len(self._columns))]
+        shown = self._packed(least, options.max_width) if self._wide else [self._chosen(least, options.max_width)]
+        for part in shown:
+            yield self._table(part, least, options.max_width)
+        hidden = 0 if self._wide else len(self._columns) - len(shown[0])
+        if hidden:
+            yield Text(f"{hidden} more column{'s' * (hidden != 1)} with --wide", style="dim")
+
+    def _chosen(self, least: Sequence[int], width: int) -> list[int]:
+        """Return the columns that fit, by rank, in their order."""
+        chosen: list[int] = []
+        for i in sorted(range(len(least)), key=lambda i: (self._columns[i].rank, i)):
+            used = sum(least[j] + GAP for j in chosen) + least[i]
+            if self._columns[i].rank and used > width:
+                break
+            chosen.append(i)
+        return sorted(chosen)
+
+    def _packed(self, least: Sequence[int], width: int) -> Iterator[list[int]]:
+        """Yield all columns in groups that fit the width, each with those of rank 0 and at least one more."""
+        heads = [i for i, column in enumerate(self._columns) if column.rank == 0]
+        room = width - sum(least[i] + GAP for i in heads)
+        part: list[int] = []
+        for i in range(len(least)):
+            if i in heads:
+                continue
+            if part and sum(least[j] + GAP for j in part) + least[i] > room:
+                yield sorted(heads + part)
+                part = []
+            part.append(i)
+        yield sorted(heads + part)
+
+    def _least(self, i: int) -> int:
+        """Return how narrow a column may be: as wide as its lines or, if they are wrapped, as its longest word."""
+        texts = [line for cell in self._cells(i) for line in cell.split("\n")]
+        if self._columns[i].whole:
+            return max(map(cell_len, texts))
+        return max(min(FEW, max(map(cell_len, texts))), self._longest_word(i))
+
+    def _longest_word(self, i: int) -> int:
+        return max([0, *(cell_len(word) for cell in self._cells(i) for word in cell.split())])
+
+    def _natural(self, i: int) -> int:
+        return max(cell_len(line) for cell in self._cells(i) for line in cell.split("\n"))
+
+    def _cells(self, i: int) -> list[str]:
+        return [self._columns[i].title, *(row[i].plain for row in self._rows)]
+
+    def _table(self, part: Sequence[int], least: Sequence[int], width: int) -> Table:
+        """Return a table of these columns; the widest ones are wrapped until it fits, whole ones last."""
+        widths = {i: self._natural(i) for i in part}
+        over = sum(widths.values()) + GAP * (len(part) - 1) - width
+        for limits in (least, [self._longest_word(i) for i in range(len(least))]):
+            while over > 0 and (able := [i for i in part if widths[i] > limits[i]]):
+                widths[max(able, key=lambda i: widths[i])] -= 1
+                over -= 1
+        made = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+        for i in part:
+            column = self._columns[i]
+            made.add_column(column.title, justify="right" if column.right else "left", overflow="fold", width=widths[i])
+        for row in self._rows:
+            made.add_row(*(row[i] for i in part))
+        return made
