@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,15 @@ class Store:
         if not paths:
             raise UnknownRecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
         return read_record(paths[0])
+
+    def newest(self, suite: str) -> Record | None:
+        """Return the newest record of a suite without reading the others; one from the future, by its name, is not."""
+        tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%dT%H%M%SZ}"
+        for path in sorted((self.folder / suite).glob("*.json"), reverse=True):
+            with suppress(RecordError):
+                if path.name < tomorrow:
+                    return read_record(path)
+        return None
 
     def all(self) -> tuple[list[Record], list[str]]:
         """Return every record, oldest first, and one line for each file that was skipped because it is not one."""

@@ -26,15 +26,21 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist", autocomp
 
 
 @suites.command("list")
-def suite_list() -> None:
-    """List the suites."""
+def suite_list(
+    wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
+) -> None:
+    """List the suites: how long they take, what they require, and how their last run ended."""
+    from tito.bench.store import Store
     from tito.bench.suites import usable_suites
     from tito.terminal.suite import list_suites
 
-    found, problems = usable_suites(project().suites)
+    here = project()
+    found, problems = usable_suites(here.suites)
     for problem in problems:
         say(f"skipped {problem}")
-    show(list_suites(found))
+    names = [loaded.suite.name for loaded in found]
+    newest = {name: record for name in names if (record := Store(here.reports).newest(name))}
+    show(list_suites(found, newest, wide))
 
 
 @suites.command("show")

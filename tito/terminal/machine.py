@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tito.data import DataState, FileState
 from tito.doctor import Finding
 from tito.report import units
-from tito.terminal.tables import Column, Fitted, Shown, plain, unbroken
+from tito.terminal.tables import Column, Fitted, Lines, plain
 
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
 
@@ -37,13 +36,11 @@ def list_files(files: Sequence[FileState]) -> RenderableType:
 
 def list_findings(findings: Sequence[Finding]) -> RenderableType:
     """Return one line for each finding, with its advice below it."""
-    made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    made.add_column(no_wrap=True)
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    pairs = []
     for finding in findings:
-        value = Text(unbroken(finding.value))
+        value = Text(finding.value)
         if finding.advice:
-            value.append(f"\n{unbroken(finding.advice)}", style="dim")
-        made.add_row(Text(finding.state, style=STATE_STYLE[finding.state]), finding.name, value)
-    return Shown(made)
+            value.append(f"\n{finding.advice}", style="dim")
+        name = Text.assemble((f"{finding.state:<4}", STATE_STYLE[finding.state]), f"   {finding.name}")
+        pairs.append((name, value))
+    return Lines(pairs, indent=0)

@@ -21,7 +21,7 @@ from tito.bench.event import Event
 from tito.bench.expected import Expected, TimeLeft
 from tito.bench.suite import Metric
 from tito.report import figures, units
-from tito.terminal.tables import plain
+from tito.terminal.tables import duration, plain
 
 FEW = 10  # with more seeds than this, not every seed has its own line
 QUIET_SECONDS = 10.0  # the least time between lines without a terminal
@@ -96,7 +96,7 @@ class RunProgress:
         expected = self._expect(plan)
         if expected:
             self._left = TimeLeft(expected, plan)
-            self._say(f"about {_rounded(expected.total)}, according to {expected.source}")
+            self._say(f"about {duration(expected.total)}, according to {expected.source}")
 
     def _seed_done(self, event: Event) -> None:
         now, kept = self._clock(), event.stage == "seed kept"
@@ -165,7 +165,7 @@ class RunProgress:
             return ""
         now = self._clock()
         seconds = self._left.seconds(now - self._began, now - self._seed_began)
-        return "longer than expected" if seconds is None else f"about {_rounded(seconds)} left"
+        return "longer than expected" if seconds is None else f"about {duration(seconds)} left"
 
     def _shown(self, event: Event) -> str:
         """Return the figures in short: Test accuracy 98.61 %   train loss 0.012."""
@@ -184,18 +184,6 @@ class RunProgress:
 
 
 _AFTER = ("latency", "throughput", "stacks")  # stages that follow when all cases have run
-
-
-def _rounded(seconds: float) -> str:
-    """Return a time as exactly as an estimate can be.
-
-    >>> [_rounded(seconds) for seconds in (3, 42, 100, 2000, 9000)]
-    ['5 s', '40 s', '2 min', '33 min', '2.5 h']
-    """
-    if seconds < 90:
-        step = 5 if seconds < 30 else 10
-        return f"{max(round(seconds / step), 1) * step} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _short_name(name: str, metric: Metric | None) -> str:

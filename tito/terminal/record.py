@@ -15,9 +15,7 @@ from tito.report.headline import headline, of_profile, profiled, training_time
 from tito.report.overview import sides
 from tito.report.verdicts import rows_of
 from tito.terminal.overview import SideBySide, best_of_each_track
-from tito.terminal.tables import DIRECTION, Column, Command, Fitted, indented, lines, plain, table
-
-STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
+from tito.terminal.tables import DIRECTION, STATUS_STYLE, Column, Command, Fitted, indented, lines, plain, table
 
 
 def show_record(record: Record, wide: bool = False, again: Callable[[str], str] = str) -> RenderableType:

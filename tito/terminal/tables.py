@@ -19,15 +19,29 @@ from rich.text import Text
 
 from tito.report import units
 
+STATUS_STYLE = {"passed": "green", "gate missed": "red", "failed": "red"}
 DIRECTION = {"at_least": "at least", "at_most": "at most"}
 INDENT, GAP = 2, 2  # columns to the left of an indented table, and between two columns of a table
 FEW = 16  # columns that a text may be wrapped to, if its longest word is no longer
+_COMMAND = r"`[^`]*`|python -m pip install -e \S+"  # the second in older records
 WHOLE = "\ue000"  # stands for a space at which no line is broken; see `unbroken`
 
 
 def plain(text: str) -> str:
     """Return text with ordinary spaces, which terminals and files of every encoding can show."""
     return text.replace(units.THIN, " ")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as exactly as an estimate can be.
+
+    >>> [duration(seconds) for seconds in (3, 42, 100, 2000, 9000)]
+    ['5 s', '40 s', '2 min', '33 min', '2.5 h']
+    """
+    if seconds < 90:
+        step = 5 if seconds < 30 else 10
+        return f"{max(round(seconds / step), 1) * step} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -45,7 +59,7 @@ def indented(content: RenderableType) -> Padding:
 
 def unbroken(text: str) -> str:
     """Return text for a part of `Shown`: no line is broken within a command in backticks or before a unit."""
-    return re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", WHOLE), text).replace(units.THIN, WHOLE)
+    return re.sub(_COMMAND, lambda found: found[0].replace(" ", WHOLE), text).replace(units.THIN, WHOLE)
 
 
 class Shown:
@@ -64,23 +78,42 @@ class Command(str):
 
 
 class Lines:
-    """Names and values, one pair on each line, indented by two."""
+    """Names and values, one pair on each line. A word that is wider than the terminal, such as a path, stays whole.
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._pairs = pairs
+    Args:
+        pairs: a name and its value; a `Command` is not wrapped.
+        indent: columns to the left.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str | Text, str | Text]], indent: int = INDENT) -> None:
+        self._pairs, self._indent = pairs, indent
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = max([0, *(cell_len(name) for name, _ in self._pairs)])
-        begin = INDENT + width + 3
-        for name, value in self._pairs:
-            text = Text(unbroken(value))
-            room = options.max_width if isinstance(value, Command) else max(options.max_width - begin, 1)
-            parts = [text] if isinstance(value, Command) else text.wrap(console, room) or [Text()]
-            for i, part in enumerate(parts):
-                head = Text(f"{' ' * INDENT}{name if i == 0 else '':<{width}}   ", style="dim")
-                line = Text(no_wrap=True, overflow="ignore").append(head).append(part)
-                line.rstrip()
+        names = [Text(name, style="dim") if isinstance(name, str) else name for name, _ in self._pairs]
+        width = max([0, *(name.cell_len for name in names)]) + 3
+        room = max(options.max_width - self._indent - width, 1)
+        for name, (_, value) in zip(names, self._pairs, strict=True):
+            text = value.copy() if isinstance(value, Text) else Text(value)
+            text.plain = unbroken(text.plain)
+            whole = isinstance(value, Command)
+            for i, part in enumerate([text] if whole else _wrapped(text, room)):
+                line = Text(" " * self._indent, no_wrap=True, overflow="ignore")
+                line.append(name if i == 0 else "").pad_right(self._indent + width - line.cell_len)
+                line.append(part).rstrip()
                 yield Shown(line)
+
+
+def _wrapped(text: Text, width: int) -> list[Text]:
+    """Return the lines of a text, wrapped between words only."""
+    parts: list[Text] = []
+    for line in text.split("\n", allow_blank=True):
+        breaks, start = [], 0
+        for word in re.finditer(r"\S+", line.plain):
+            if word.start() > start and cell_len(line.plain[start : word.end()]) > width:
+                breaks.append(word.start())
+                start = word.start()
+        parts += line.divide(breaks)
+    return parts
 
 
 def lines(pairs: Sequence[tuple[str, str]]) -> Lines:
