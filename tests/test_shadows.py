@@ -68,7 +68,6 @@ def check(done: subprocess.CompletedProcess[str], file: Path, name: str) -> None
 
 def test_other_errors_name_no_file() -> None:
     assert hidden_library(ValueError("random.py")) is None
-    try:
+    with pytest.raises(ImportError) as caught:
         import tito.nothing  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        assert hidden_library(error) is None
+    assert hidden_library(caught.value) is None

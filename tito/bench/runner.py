@@ -96,7 +96,6 @@ def run_suite(
     blas: KernelChoice,
     backend: BackendChoice,
     report: Report,
-    weights: Path | None = None,
     models: Path | None = None,
     own: OwnCode | None = None,
     unfinished: Unfinished | None = None,
@@ -109,17 +108,14 @@ def run_suite(
         command: the command that repeats the run, for the record.
         blas: the kernel that OpenBLAS uses in the children.
         backend: the kernel backend that tinytorch uses in the children.
-        weights: a file to keep the weights of the profiled case's first seed in.
         models: a folder to keep the model of each case's first seed in, as it was judged.
         own: a learner's modules to run it on; by default the reference's.
-        unfinished: where finished seeds are kept, and those of an interrupted run are taken over from. Its weights are
-            those of the profiled case's first seed.
+        unfinished: keeps finished seeds and the first one's weights, and has those of an interrupted run.
 
     Raises:
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
+    _check_seeds(seeds)
     created, started, suite = datetime.now(UTC), time.perf_counter(), loaded.suite
     pinned = pinned_environment(blas.environment | pinned_backend(backend))
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
@@ -130,21 +126,22 @@ def run_suite(
             plan=selection.quick_plan(suite.profile) if quick else suite.profile,
             pinned=pinned,
             report=report,
-            weights=unfinished.weights if unfinished else weights or folder / "model.safetensors",
+            weights=unfinished.weights if unfinished else folder / "model.safetensors",
             models=models.resolve() if models else None,
             own=own,
             unfinished=unfinished,
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
-        cases = [selection.as_run(case, seeds, quick, own is not None) for case in chosen]
-        _check_models(run, cases)
-        report(Event("start", "", None, 0, 1, {}, tuple((case.name, len(case.seeds)) for case in cases)))
-        outcome = _run_all(run, cases)
+        outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
         profile = _profile(run)
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
-    facts = {"quick": quick, "altered": altered, "provenance": origin, "mine": own.facts if own else None}
-    return _record(run, outcome, profile, created, time.perf_counter() - started, **facts)
+    return _record(run, outcome, profile, created, started, quick=quick, altered=altered, provenance=origin)
+
+
+def _check_seeds(seeds: int | None) -> None:
+    if seeds is not None and seeds < 1:
+        raise RunError(f"--seeds {seeds}: expected at least 1")
 
 
 def _check_models(run: _Run, cases: list[Case]) -> None:
@@ -156,7 +153,7 @@ def _check_models(run: _Run, cases: list[Case]) -> None:
 
 
 def _record(
-    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
+    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, started: float, **facts: Any
 ) -> Record:
     """Return the record of a run: its suite, its measurements, and its outcome."""
     suite = run.loaded.suite
@@ -168,7 +165,7 @@ def _record(
         title=suite.title,
         story=suite.story,
         created=created,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -176,6 +173,7 @@ def _record(
         cases=run.cases,
         profile=profile,
         omitted=run.omitted,
+        mine=run.own.facts if run.own else None,
         resumed=run.unfinished.resumed if run.unfinished else None,
         **facts,
     )
@@ -183,6 +181,8 @@ def _record(
 
 def _run_all(run: _Run, cases: list[Case]) -> Outcome:
     """Run the cases, then the profile; the first failure ends the run."""
+    _check_models(run, cases)
+    run.report(Event("start", "", None, 0, 1, {}, tuple((case.name, len(case.seeds)) for case in cases)))
     for case in cases:
         failure = _run_case(run, case)
         if failure:

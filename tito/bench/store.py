@@ -16,6 +16,7 @@ from tinytorch.base.files import atomic_write
 from tito.bench.record import SCHEMA_VERSION, Record
 from tito.errors import RecordError, UnknownRecordError, all_printable
 from tito.files import read_plain
+from tito.process.documents import expectation, place
 
 MOST_BYTES = 200_000_000  # of a record; one with 100 seeds and pictures has 5 MB
 
@@ -110,8 +111,8 @@ def read_record(path: Path) -> Record:
         return Record.model_validate_json(text if cleaned == document else json.dumps(cleaned))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: not a record of tito: {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise RecordError(f"{path}: not a record of tito: {where}: {expectation(first)}") from None
 
 
 def record_schema() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tito.bench.suites import load_suite
 from tito.compete.names import NAME
 from tito.compete.problems import shown
 from tito.errors import SuiteError
-from tito.process.documents import Frozen
+from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
 FOLDER, FILE = "2025_competition", "rules.yaml"
@@ -173,7 +173,7 @@ def _contradictions(document: RulesDocument, loaded: LoadedSuite) -> Iterator[st
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {shown(first['input'])}: {first['msg']}"
+        return f"{'.'.join(map(str, place(first)))}: {shown(first['input'])}: {expectation(first)}"
     return " ".join(str(error).split())
 
 

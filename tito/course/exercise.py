@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from tito.course.modules import Module
 from tito.errors import CourseError
-from tito.process.documents import Frozen
+from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
 Text = Annotated[str, Field(min_length=1)]
@@ -128,8 +128,8 @@ def load_exercise(project: Project, module: Module) -> Exercise:
         raise CourseError(f"{path}: not a TOML file in UTF-8: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CourseError(f"{path}: {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise CourseError(f"{path}: {where}: {expectation(first)}") from None
     reference = project.root / "tinytorch" / f"{module.name}.py"
     exercise = Exercise(module, path, reference, document.step, document.given, document.edit)
     _check(exercise, document)
