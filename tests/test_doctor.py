@@ -152,6 +152,12 @@ def test_disk_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None
     assert "free" in finding.value
 
 
+def test_a_cache_that_is_no_folder_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finding = doctor.disk_finding(tmp_path / "file" / "data")
+    assert (finding.state, finding.value) == ("bad", f"{tmp_path / 'file'}: not a folder")
+
+
 def test_little_disk_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "LITTLE_DISK", 2**80)
     finding = doctor.disk_finding(tmp_path)

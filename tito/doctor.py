@@ -182,6 +182,8 @@ def data_findings() -> Iterator[Finding]:
 def disk_finding(folder: Path) -> Finding:
     """Check the free space for data sets."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        return Finding("disk", "bad", f"{there}: not a folder", "set the variable TINYTORCH_DATA to a folder")
     free = shutil.disk_usage(there).free
     if free < LITTLE_DISK:
         advice = "free some space, or set the variable TINYTORCH_DATA to another folder"

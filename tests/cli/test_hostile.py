@@ -146,3 +146,30 @@ def test_what_was_probably_meant_is_named(root: Path, words: list[str], hint: st
     done = tito(root, *words)
     assert done.returncode == 2
     assert hint in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("option", ["--keep-models", "--keep-weights"])
+def test_what_cannot_be_kept_is_refused_before_any_training(root: Path, option: str) -> None:
+    (root / "file").write_text("")
+    for folder, why in (("file", " is not a folder"), ("file/below", " is not a folder"), ("/proc/x", "")):
+        done = tito(root, "suite", "run", "tiny", "--quick", option, folder)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"tito: {option} {folder}: cannot be written: ")
+        assert why in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (root / "reports" / "records" / "tiny").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("many", "expected a whole number"), ("1.5", "expected a whole number"), ("0", "expected at least 1")],
+)
+def test_a_wrong_number_is_said_in_our_words(root: Path, value: str, words: str) -> None:
+    done = tito(root, "suite", "run", "tiny", "--seeds", value)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"Error: Invalid value for '--seeds': {words}"
+
+
+def test_a_suite_may_be_named_by_its_file(root: Path) -> None:
+    assert "Least squares" in tito(root, "suite", "show", "suites/2001_tiny/suite.yaml").stdout
+    assert tito(root, "suite", "show", "suites/2001_tidy/suite.yaml").returncode == 2

@@ -44,6 +44,11 @@ def test_figures_that_are_no_numbers_stop_no_progress() -> None:
     assert quiet_lines([(11.0, event)]) == ["  mlp, seed 1: train 1/100   Accuracy not a number   loss nan"]
 
 
+def test_a_workload_cannot_send_escapes_to_the_terminal() -> None:
+    event = Event("train", "mlp", 1, 1, 100, {"\x1b[2Jloss": 0.1})
+    assert quiet_lines([(11.0, event)]) == ["  mlp, seed 1: train 1/100   \\x1b[2Jloss 0.100"]
+
+
 def test_without_a_terminal_a_line_comes_now_and_then() -> None:
     lines = quiet_lines([(0.1 * i, step(i)) for i in range(301)])
     assert len(lines) == 3

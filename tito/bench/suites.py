@@ -83,6 +83,8 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
         if name in (folder.name, folder.name.partition("_")[2]):
             _only_one(folders, folder.name.partition("_")[2])
             return load_suite(folder)
+    if name.endswith("/suite.yaml"):
+        return find_suite(suites_folder, str(Path(name).parent))
     if "\0" not in name and (user_path(name) / "suite.yaml").is_file():
         return load_suite(user_path(name))
     names = [folder.name.partition("_")[2] or folder.name for folder in folders]

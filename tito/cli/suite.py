@@ -101,7 +101,7 @@ def suite_run(
     ] = None,
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
-    from tito.bench.reference import check_reference_folder
+    from tito.bench.reference import check_folder
     from tito.bench.store import Store
     from tito.cli.resume import RunOptions, measure, resumable
     from tito.terminal.again import again
@@ -116,8 +116,9 @@ def suite_run(
         return
     chosen = _backend(backend)
     Store(here.reports).check_writable()
-    if keep_weights is not None:
-        check_reference_folder(keep_weights)
+    for option, folder in (("--keep-weights", keep_weights), ("--keep-models", keep_models)):
+        if folder is not None:
+            check_folder(option, folder)
     command = _command(name, seeds, quick, gate or [], backend, case or [])
     options = RunOptions(seeds=seeds, quick=quick, models=keep_models, resume=resume, command=command)
     with resumable(here, loaded, chosen, options) as run:

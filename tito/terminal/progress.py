@@ -20,6 +20,7 @@ from rich.text import Text
 from tito.bench.event import Event
 from tito.bench.expected import Expected, TimeLeft
 from tito.bench.suite import Metric
+from tito.errors import printable
 from tito.report import figures, units
 from tito.terminal.tables import duration, plain
 
@@ -178,7 +179,7 @@ class RunProgress:
         if any(metric.short for metric in self._metrics.values()):  # an overview, whose whole table follows at the end
             shown = {name: value for name, value in shown.items() if name in self._metrics}
         return [
-            f"{_short_name(name, known.get(name))} {plain(_value(value, known.get(name)))}"
+            f"{printable(_short_name(name, known.get(name)))} {plain(_value(value, known.get(name)))}"
             for name, value in shown.items()
         ]
 
