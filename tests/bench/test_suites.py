@@ -66,7 +66,7 @@ OVERVIEW = {
         (put("cases", 0, "metrics", ["speed"]), ["cases.0.metrics: 'speed'", "accuracy"]),
         (put("cases", 0, "metrics", []), ["cases.0.metrics: []: expected a length of at least 1"]),
         (put("duration", {"ful": 3}), ["duration.ful: unknown key; expected one of full, quick"]),
-        (put("overview", {"grup": "n"}), ["overview.grup: unknown key; expected one of group, columns"]),
+        (put("overview", {"grp": "n"}), ["overview.grp: unknown key; expected one of group, columns"]),
         (put("cases", 0, "parameters", "n", None), ["parameters.n: None: expected a number, text, true or false, or"]),
         (put("title", 5), ["title: 5: expected text"]),
         (put("profile", "queries", 10), ["profile.queries: 10: expected at least 662"]),
