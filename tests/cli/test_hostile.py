@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Run, environment, tito
+from tests.cli.running import HOME, Run, environment, tito
+from tito.compete.seal import organizer_key
+from tito.errors import TitoError
 
 ESCAPE = "\x1b[31m"
 
@@ -173,3 +175,28 @@ def test_a_wrong_number_is_said_in_our_words(root: Path, value: str, words: str)
 def test_a_suite_may_be_named_by_its_file(root: Path) -> None:
     assert "Least squares" in tito(root, "suite", "show", "suites/2001_tiny/suite.yaml").stdout
     assert tito(root, "suite", "show", "suites/2001_tidy/suite.yaml").returncode == 2
+
+
+def test_a_pipe_in_place_of_any_file_that_a_command_reads_blocks_nothing(root: Path) -> None:
+    for name in ("modules", "tinytorch", "submissions"):
+        (root / name).symlink_to(HOME / name)
+    for name in ("2025_competition", "2025_tinymlperf"):
+        shutil.copytree(HOME / "suites" / name, root / "suites" / name)
+    (root / "suites" / "2025_competition" / "rules.yaml").unlink()
+    (root / "class" / "student").mkdir(parents=True)
+    for pipe in (root / "suites" / "2025_competition" / "rules.yaml", root / "class" / "student" / "02_tensor.py"):
+        os.mkfifo(pipe, 0o600)
+    for words in (["leaderboard"], ["check"], ["leaderboard", "--folder", "shared"]):
+        done = tito(root, *words)
+        assert done.returncode == 1
+        assert done.stderr.endswith("rules.yaml: not a regular file\n")
+    graded = tito(root, "grade", "class", "--modules", "2")
+    assert graded.returncode == 0, graded.stderr
+    assert "student" in graded.stdout
+
+
+def test_a_key_that_is_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    monkeypatch.setenv("TITO_KEY", str(tmp_path / "key"))
+    with pytest.raises(TitoError, match="not a regular file"):
+        organizer_key(tmp_path / "shared", make=False)

@@ -20,6 +20,7 @@ from tito.bench.suites import load_suite
 from tito.compete.names import NAME
 from tito.compete.problems import shown
 from tito.errors import SuiteError
+from tito.files import LARGE_BYTES, read_plain
 from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
@@ -179,6 +180,6 @@ def _first_line(error: Exception) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_plain(file, LARGE_BYTES)
     except OSError as error:
         raise SuiteError(f"{file}: {error.strerror or error}") from None

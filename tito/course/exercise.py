@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from tito.course.modules import Module
 from tito.errors import CourseError
+from tito.files import read_plain
 from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
@@ -105,7 +106,7 @@ class Exercise:
 
     def source(self) -> str:
         """Return the reference's text."""
-        return self.reference.read_text(encoding="utf-8")
+        return read_plain(self.reference).decode().replace("\r\n", "\n")
 
 
 def exercise_path(project: Project, module: Module) -> Path:
@@ -121,7 +122,7 @@ def load_exercise(project: Project, module: Module) -> Exercise:
     """
     path = exercise_path(project, module)
     try:
-        document = Document.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        document = Document.model_validate(tomllib.loads(read_plain(path).decode()))
     except FileNotFoundError:
         raise CourseError(f"{path}: module {module.label} has no exercise in this checkout") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
