@@ -163,7 +163,8 @@ def _raise_odd(parameters: Parameters) -> None:
 def _hang_once(seed: int, place: Path) -> None:
     """Note each seed in a file; the first time that it is seed 2, wait to be interrupted."""
     trained = place.read_text() if place.exists() else ""
-    place.write_text(f"{trained}{seed} ")
+    with place.open("a") as file:
+        file.write(f"{seed} ")
     if seed == 2 and "2" not in trained:
         time.sleep(60)
 
