@@ -184,3 +184,17 @@ def test_only_a_few_unfinished_runs_are_kept(hanging: Path) -> None:
         shutil.copytree(folder, folder.with_name(f"2001010{i}T000000-1"))
     tito(hanging, "suite", "run", "tiny", "--quick")
     assert len(unfinished(hanging)) == 4, "the four newest; the quick run had its own folder, which is removed"
+
+
+def test_seeds_survive_a_record_that_cannot_be_saved(root: Path) -> None:
+    (root / "reports" / "records").mkdir(parents=True)
+    (root / "reports" / "records" / "tiny").write_text("a file where the folder belongs")
+    done = tito(root, "suite", "run", "tiny")
+    assert done.returncode == 1
+    assert "the result above was not saved: " in done.stderr
+    assert "2 finished seeds are kept; to go on: python -m tito suite run tiny --resume" in done.stderr
+    (root / "reports" / "records" / "tiny").unlink()
+    assert tito(root, "suite", "run", "tiny", "--resume").returncode == 0
+    resumed = records(root)[0].resumed
+    assert resumed is not None
+    assert resumed.seeds == {"clouds": [1, 2]}
