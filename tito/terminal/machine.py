@@ -17,7 +17,7 @@ STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow
 
 def list_data(states: Sequence[DataState]) -> RenderableType:
     """Return one line for each data set, and the folder of the cache."""
-    rows = []
+    rows: list[list[str | Text]] = []
     for state in states:
         there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
         style = "green" if state.present else "yellow"
@@ -30,7 +30,9 @@ def list_data(states: Sequence[DataState]) -> RenderableType:
 
 def list_files(files: Sequence[FileState]) -> RenderableType:
     """Return one line for each file, with the state of its content."""
-    rows = [[file.name, file.file, Text(file.state, style=STATE_STYLE[file.state])] for file in files]
+    rows: list[list[str | Text]] = [
+        [file.name, file.file, Text(file.state, style=STATE_STYLE[file.state])] for file in files
+    ]
     return Fitted([Column("data set"), Column("file"), Column("content")], rows)
 
 

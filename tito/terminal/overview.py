@@ -72,7 +72,7 @@ class SideBySide:
         ]
         marked = any(line.front for line in side.lines)
         columns = [*([Column("", whole=True)] if marked else []), Column(side.group), *figures]
-        rows = [
+        rows: list[list[str | Text]] = [
             [
                 *([FRONT if line.front else ""] if marked else []),
                 line.title,

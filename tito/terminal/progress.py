@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -130,7 +130,7 @@ class RunProgress:
             room -= len(part) + GAP
         shown.rstrip()
         shown.stylize("dim")
-        cells = [(Text(position), position), (Text(stage), stage)]
+        cells: list[tuple[RenderableType, object]] = [(Text(position), position), (Text(stage), stage)]
         cells += [(ProgressBar(event.total, event.done, width=BAR), bar), (Text(f"{count} "), bar)]
         cells += [(Text(left), left), (shown, shown.plain)]
         made = Table.grid(padding=(0, GAP if not bar else 1, 0, 0))

@@ -153,7 +153,8 @@ class Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         least = [self._least(i) for i in range(len(self._columns))]
-        shown = self._packed(least, options.max_width) if self._wide else [self._chosen(least, options.max_width)]
+        width = options.max_width
+        shown = list(self._packed(least, width)) if self._wide else [self._chosen(least, width)]
         for part in shown:
             yield self._table(part, least, options.max_width)
         hidden = 0 if self._wide else len(self._columns) - len(shown[0])
