@@ -89,6 +89,6 @@ class SideBySide:
 def _cell(line: Line, column: int) -> Text:
     """Return a figure with its requirement below it; a missed one is marked and red."""
     missed = column in line.missed
-    shown = Text(plain(line.cells[column]) + (" ✗" if missed else ""), style="red" if missed else "")
+    shown = Text().append(plain(line.cells[column]) + (" ✗" if missed else ""), style="red" if missed else "")
     required = line.required[column]
-    return shown.append(f"\n{plain(required)}", style="not red dim") if required else shown
+    return shown.append(f"\n{plain(required)}", style="dim") if required else shown
