@@ -79,13 +79,16 @@ class _Command(TyperCommand):
 
 
 def _in_our_words(message: str) -> str:
-    """Return a message of Pydantic, which Typer passes on, in fewer words.
+    """Return what Typer, in its various versions, says of a number, in the words of all other messages.
 
     >>> _in_our_words("Input should be a valid integer, unable to parse string as an integer")
     'expected a whole number'
+    >>> _in_our_words("0 is not in the range x>=1.")
+    'expected at least 1'
     """
-    message = re.sub(r", unable to parse .*", "", message).replace("Input should be ", "expected ")
-    return message.replace("a valid integer", "a whole number").replace("greater than or equal to", "at least")
+    whole = r"Input should be a valid integer.*|'[^']*' is not a valid int(eger)?( range)?\."
+    least = r"Input should be greater than or equal to (\S+)|\S+ is not in the range x>=(\S+)\."
+    return re.sub(least, r"expected at least \1\2", re.sub(whole, "expected a whole number", message))
 
 
 class _App(typer.Typer):
