@@ -22,11 +22,11 @@ from tito.bench.expected import Expected, TimeLeft
 from tito.bench.suite import Metric
 from tito.errors import printable
 from tito.report import figures, units
-from tito.terminal.tables import duration, plain
+from tito.terminal.tables import duration, indented, plain
 
 FEW = 10  # with more seeds than this, not every seed has its own line
 QUIET_SECONDS = 10.0  # the least time between lines without a terminal
-BAR = 16  # columns
+BAR = 12  # columns
 GAP = 2
 
 Plan = tuple[tuple[str, int], ...]  # the cases, each with its number of seeds
@@ -111,9 +111,9 @@ class RunProgress:
     def _say(self, text: str, *more: str) -> None:
         self._last_line = self._clock()
         line = "   ".join(filter(None, (f"  {text}", *more)))
-        self._console.print(line, style="dim", markup=False, soft_wrap=True)
+        self._console.print(Text(printable(line), style="dim"), soft_wrap=True)  # not style=: the live line is not dim
 
-    def _line_for(self, event: Event, width: int) -> Table:
+    def _line_for(self, event: Event, width: int) -> RenderableType:
         """Return what fits the width: where it is, the time left, the stage, a bar, and figures, in this order."""
         position, left, stage = self._position(event), self._time_left(), self._stage(event)
         count = f"{event.done}/{event.total}"
@@ -138,7 +138,7 @@ class RunProgress:
         for _ in used:
             made.add_column(no_wrap=True, overflow="crop")
         made.add_row(*used)
-        return made
+        return indented(made)
 
     def _position(self, event: Event) -> str:
         """Return which case of how many this is, and which seed if the only case has several."""
