@@ -115,10 +115,10 @@ class RunProgress:
 
     def _line_for(self, event: Event, width: int) -> RenderableType:
         """Return what fits the width: where it is, the time left, the stage, a bar, and figures, in this order."""
-        position, left, stage = self._position(event), self._time_left(), self._stage(event)
+        position, left = self._position(event), self._time_left()
         count = f"{event.done}/{event.total}"
         room = width - GAP - sum(len(text) + GAP for text in (position, left) if text)
-        stage = stage if len(stage) <= room else f"{stage[: max(room - 1, 0)]}…" if room > 1 else ""
+        stage = next((text for text in self._stages(event) if len(text) <= room), "")
         room -= len(stage) + GAP
         bar = room >= BAR + 1 + len(count)
         room -= (BAR + 1 + len(count)) * bar + GAP
@@ -149,10 +149,11 @@ class RunProgress:
             return f"case {names.index(event.case) + 1} of {len(names)}"
         return ""
 
-    def _stage(self, event: Event) -> str:
+    def _stages(self, event: Event) -> tuple[str, ...]:
+        """Return the case, the seed, and the stage, and then less and less of them."""
         several = dict(self._plan).get(event.case, 2) > 1 and event.stage not in _AFTER
         seed = f", seed {event.seed}" if several and event.seed is not None else ""
-        return f"{event.case}{seed}: {event.stage}"
+        return f"{event.case}{seed}: {event.stage}", f"{event.case}: {event.stage}", event.stage
 
     def _where(self, event: Event) -> str:
         """Return the case, the seed, and the stage, for a line of its own."""
