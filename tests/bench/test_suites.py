@@ -122,7 +122,7 @@ OVERVIEW = {
         (put("profile", "queries", 100), ["profile.queries: 100", "662"]),
         (put("profile", "batches", [0]), ["profile.batches: [0]", "at least 1"]),
         (put("profile", "batches", [1, 8, 1]), ["profile.batches: [1, 8, 1]", "twice"]),
-        (put("name", "index"), ["name: 'index'", "index.html is the report's first page"]),
+        (put("name", "index"), ["name: 'index'", "is taken by a page"]),
         (put("name", "huge"), ["expected a folder named 2001_huge"]),
         (put("year", 2002), ["expected a folder named 2002_tiny"]),
         (put("year", 10**30), ["year: 1000", "9999"]),

@@ -38,7 +38,10 @@ ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 
 
 # Pages and folders in the folder of the reports
-TAKEN = ("index", "leaderboard", "journey", "mine", "compare", "entries", "lessons", "records", "unfinished", "assets", "standalone")
+TAKEN = (
+    *("index", "leaderboard", "journey", "mine", "compare", "entries", "lessons"),
+    *("records", "unfinished", "assets", "standalone"),
+)
 
 
 def _not_taken(name: str) -> str:
