@@ -22,6 +22,7 @@ from tito.report.flame import flame_graph
 from tito.report.headline import card, headline, profiled
 from tito.report.history import history, spark
 from tito.report.overview import pieces as overview
+from tito.report.owntime import by_function
 from tito.report.pieces import Images, Piece, Plot, Tiles
 from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, text_of, write_documents
 from tito.report.verdicts import rows_of
@@ -138,9 +139,20 @@ def _sections(records: Sequence[Record], record: Record) -> list[tuple[str, Sequ
     return [
         *measured,
         *exhibits(record),
-        ("Where the time goes", [flame_graph(profile.stacks if profile else None, of)]),
+        (
+            _where_the_time_goes(record),
+            [flame_graph(profile.stacks if profile else None, of), *by_function(profile, of)],
+        ),
         ("History on this machine", history(records, record)),
     ]
+
+
+def _where_the_time_goes(record: Record) -> str:
+    """Return the section's title, with what was observed."""
+    if record.profile is None or record.profile.stacks is None:
+        return "Where the time goes"
+    work = next((case.work for case in record.cases if case.name == record.profile.case), "")
+    return f"Where the time goes: {'inference' if record.profile.stacks.of == 'inference' else work or 'training'}"
 
 
 def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
