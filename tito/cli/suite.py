@@ -11,6 +11,7 @@ import typer
 from tito.cli import complete
 from tito.cli.console import console, group, project, readable, say, show, show_path
 from tito.cli.known import known_suites
+from tito.cli.starting import look_around, suited
 
 if TYPE_CHECKING:
     from tito.bench.record import Record
@@ -205,8 +206,10 @@ def _run(
     progress_console.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}")
     for name in loaded.suite.data:  # here, where its progress is shown, and outside any child's time limit
         fetch(name, lambda line: progress_console.print(f"  {line}", soft_wrap=True))
+    neighbors = look_around(progress_console)
     with progress_console.status("  measuring BLAS kernels"):
         kernel = choose_kernel()
+    around = suited(progress_console, neighbors, kernel)
     with RunProgress(progress_console, loaded.suite.metrics) as progress:
         return run_suite(
             loaded,
@@ -218,6 +221,7 @@ def _run(
             report=progress.report,
             weights=weights,
             models=models,
+            around=around,
         )
 
 
