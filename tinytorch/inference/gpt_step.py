@@ -241,8 +241,9 @@ class Step:
     def _embedded(self, tokens: Array) -> Array:
         if self.table is not None:
             return self.table.take(tokens, axis=0)
-        if type(self.wte) is QuantizedEmbedding:
-            rows, scales = self.wte.rows.weight.data, self.wte.rows.weight_scale.data
+        table: object = self.wte
+        if type(table) is QuantizedEmbedding:
+            rows, scales = table.rows.weight.data, table.rows.weight_scale.data
             return np.multiply(rows.take(tokens, axis=0), scales.take(tokens)[:, None], dtype=np.float32)
         return self.wte(tokens[:, None]).data[:, 0]
 
