@@ -18,6 +18,7 @@ from tito.data import DataState
 from tito.errors import RunError
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice, KernelChoice
+from tito.process.neighbors import Neighbors
 
 
 def choice(used: str, default: str, why: str) -> KernelChoice:
@@ -32,6 +33,22 @@ def test_a_machine_that_runs_these_tests_has_nothing_bad(monkeypatch: pytest.Mon
     names = {finding.name for finding in findings}
     assert {"Python", "NumPy", "machine", "cores", "memory", "BLAS kernel", "backend", "stacks", "disk"} <= names
     assert {"data: mnist", "data: cifar10", "data: shakespeare"} <= names
+
+
+def test_a_busy_machine_is_a_note_that_names_the_process() -> None:
+    busy = {"seconds": 0.5, "load_average": 1.0, "others": 0.5, "steal": 0.0, "cores": 2.0}
+    finding = doctor.load_finding(Neighbors(busy, ("yes (process 7) 99%",)))
+    assert (finding.state, finding.value) == (
+        "note",
+        "load average 1.00; other processes use 50% of the cores' time: yes (process 7) 99%",
+    )
+    assert "noisy" in finding.advice
+    idle = doctor.load_finding(Neighbors(busy | {"others": 0.01}, ()))
+    assert (idle.state, idle.value, idle.advice) == (
+        "ok",
+        "load average 1.00; other processes use 1% of the cores' time",
+        "",
+    )
 
 
 @pytest.mark.parametrize("version", [(3, 10, 9), (2, 7, 18)])
@@ -178,4 +195,4 @@ def test_findings_come_as_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(doctor, "blas", lambda: BlasInfo("accelerate", "unknown", "unknown", None))
     monkeypatch.setattr(doctor, "kernel_finding", stop)
     findings = doctor.examine()
-    assert [next(findings).name for _ in range(5)] == ["Python", "NumPy", "machine", "cores", "memory"]
+    assert [next(findings).name for _ in range(6)] == ["Python", "NumPy", "machine", "cores", "load", "memory"]

@@ -27,6 +27,7 @@ from tito.data import list_data
 from tito.errors import TitoError
 from tito.process.backend import choose_backend
 from tito.process.blas import choose_kernel
+from tito.process.neighbors import Neighbors, look
 from tito.report import units
 
 State = Literal["ok", "note", "bad"]
@@ -56,6 +57,7 @@ def examine() -> Iterator[Finding]:
     features = ", ".join(info.features) or "no known SIMD features"
     yield Finding("machine", "ok", f"{info.cpu}, {info.system}; {features}")
     yield cores_finding(info, blas().threads)
+    yield load_finding(look())
     yield memory_finding(info.memory_bytes)
     yield kernel_finding()
     yield backend_finding()
@@ -88,6 +90,14 @@ def cores_finding(info: MachineInfo, threads: int | None) -> Finding:
         advice = f"this process has {threads} BLAS threads; suites themselves set {info.cores}"
         return Finding("cores", "note", value, advice)
     return Finding("cores", "ok", value)
+
+
+def load_finding(found: Neighbors) -> Finding:
+    """Check whether something else uses the cores, so that figures measured now would be marked as noisy."""
+    if not found.noise.noisy:
+        return Finding("load", "ok", found.line)
+    advice = "a record of a run that starts now is marked as noisy: end those processes, or wait for them"
+    return Finding("load", "note", found.line, advice)
 
 
 def memory_finding(count: int) -> Finding:

@@ -103,16 +103,26 @@ def gradient_descent(
     return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
 
 
+def wrong(model: tt.Linear, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return whether each sample is on the wrong side of the line, (N,)."""
+    with tt.no_grad():
+        return (model(tt.Tensor(x)).data[:, 0] > 0) != y
+
+
 def share_right(model: tt.Linear, x: np.ndarray, y: np.ndarray) -> float:
     """Return the share of samples on the correct side of the line."""
-    with tt.no_grad():
-        return float(((model(tt.Tensor(x)).data[:, 0] > 0) == y).mean())
+    return 1 - float(wrong(model, x, y).mean())
 
 
 def evaluate(model: tt.Linear, data: Data, parameters: dict[str, Any]) -> dict[str, Any]:
     """Measure accuracy on the held-out samples, and show the unit's line or its weights as an image."""
     picture = plane(model, data) if parameters["data"] == "points" else weights_as_image(model)
-    return {"metrics": {"accuracy": share_right(model, data.test_x, data.test_y)}, "exhibits": [picture]}
+    mistakes = wrong(model, data.test_x, data.test_y)
+    return {
+        "metrics": {"accuracy": 1 - float(mistakes.mean())},
+        "exhibits": [picture],
+        "raw": {"wrong": np.flatnonzero(mistakes).tolist(), "items": [len(mistakes)]},
+    }
 
 
 def plane(model: tt.Linear, data: Data) -> dict[str, Any]:

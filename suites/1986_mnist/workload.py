@@ -76,6 +76,7 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
             {"kind": "confusion", "title": "Confusion matrix", "classes": digits, "counts": counts.tolist()},
             worst_mistakes(data.test_x, data.test_y, logits, count=24),
         ],
+        "raw": {"wrong": np.flatnonzero(called != data.test_y).tolist(), "items": [len(called)]},
     }
 
 

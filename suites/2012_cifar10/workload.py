@@ -241,6 +241,7 @@ def evaluate(model: tt.Module, data: Data, parameters: dict[str, Any]) -> dict[s
             feature_maps(model, data.test_x[:1]),
             layer_costs(model, data.test_x[:128]),
         ],
+        "raw": {"wrong": np.flatnonzero(called != data.test_y).tolist(), "items": [len(called)]},
     }
 
 

@@ -168,7 +168,7 @@ def evaluate(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]
         _writing_speed(model, data, parameters),
         *_attention_maps(model, data),
     ]
-    return {"metrics": metrics, "exhibits": exhibits}
+    return {"metrics": metrics, "exhibits": exhibits, "raw": {"losses": losses.mean(axis=1).round(6).tolist()}}
 
 
 def predictor(model: GPT) -> Callable[[np.ndarray], np.ndarray]:

@@ -14,12 +14,12 @@ import numpy as np
 import tinytorch as tt
 from tinytorch import caching
 from tinytorch.base.errors import CheckError
-from tinytorch.benchmarking import measure, measure_interleaved, peak_memory
+from tinytorch.benchmarking import Measurement, measure, measure_interleaved, peak_memory
 from tinytorch.checks import check_cache, check_causal
 from tinytorch.transformers import GPT, Sampler, window_start
 
 from .inference import SAMPLES, check, reference_bytes, times
-from .tasks import Parameters, Plays, quality
+from .tasks import Parameters, Plays, item_results, quality, raw_of
 from .variant import Variant, loaded, tolerance_of
 
 NEW_TOKENS = 256
@@ -45,14 +45,14 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
     same = float(np.mean([drawn_again(served, text, seed) for seed, text in enumerate(cached.texts)]))
     if same < 0.9:  # differences that rounding explains are left to the case's gate
         raise ValueError(f"the cached model generated other tokens: only {same:.1%} match the model without a cache")
-    text = cycle(data.judged.reshape(-1))
-    reading = decoder(served, 1)
-    one_token = measure(lambda: reading.next_logits([[next(text)]]), samples=SAMPLES, warmup=50)
-    own_quality, fp32_quality = (quality(data, m, m.next_logits) for m in (served, data.reference))
+    in_turn, alone = token_times(served, data)
+    results = item_results(data, served, served.next_logits)
+    own_quality, fp32_quality = float(results.mean()), quality(data, data.reference, data.reference.next_logits)
     metrics = {
         "val_loss": own_quality,
         "loss_added": own_quality - fp32_quality,
-        **times(one_token),
+        **times(in_turn),
+        "alone_p50_us": alone.median * 1e6,
         "throughput": NEW_TOKENS / own_time.median,
         "speedup": fp32_time.median / own_time.median,
         "same_tokens": same,
@@ -61,7 +61,21 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
         "file_share": model.file_bytes / reference_bytes(data),
         "memory_bytes": memory(model, data.judged[0, :PROMPT]),
     }
-    return {"metrics": metrics, "exhibits": []}
+    return {"metrics": metrics, "exhibits": [], "raw": raw_of(results)}
+
+
+def token_times(served: GPT, data: Plays) -> tuple[Measurement, Measurement]:
+    """Time one more token with the cache: in turn with the reference, which reads a whole context, and alone."""
+    text, context = cycle(data.judged.reshape(-1)), cycle(data.judged[:, :-1])
+    reading = decoder(served, 1)
+
+    def token() -> np.ndarray:
+        return reading.next_logits([[next(text)]])
+
+    in_turn, _ = measure_interleaved(
+        token, lambda: data.reference.next_logits(next(context)[None]), samples=SAMPLES, warmup=50
+    )
+    return in_turn, measure(token, samples=SAMPLES, warmup=50)
 
 
 class Writer:

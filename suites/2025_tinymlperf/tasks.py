@@ -146,7 +146,19 @@ def new_inputs(task: Trained, count: int, seed: int = 1) -> np.ndarray:
 
 def quality(task: Trained, model: tt.Module, predict: Predict) -> float:
     """Return accuracy on the 10,000 test images, or the mean next-token loss on the validation text in nats."""
-    return float((window_losses(task, model) if isinstance(task, Plays) else correct(task, predict)).mean())
+    return float(item_results(task, model, predict).mean())
+
+
+def item_results(task: Trained, model: tt.Module, predict: Predict) -> np.ndarray:
+    """Return the result of each item, (N,): whether an image is classified correctly, or a window's loss."""
+    return window_losses(task, model) if isinstance(task, Plays) else correct(task, predict)
+
+
+def raw_of(results: np.ndarray) -> dict[str, list[float]]:
+    """Return each item's result for a paired test of two cases: the wrong items and their number, or the losses."""
+    if results.dtype == bool:
+        return {"wrong": np.flatnonzero(~results).astype(float).tolist(), "items": [float(len(results))]}
+    return {"losses": results.round(6).tolist()}
 
 
 def correct(task: Vision, predict: Predict) -> np.ndarray:

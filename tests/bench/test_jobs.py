@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -128,6 +129,23 @@ def test_a_predictor_that_predicts_nothing_is_refused(workload, profile, monkeyp
 def test_no_queries_are_refused(profile):
     with pytest.raises(WorkloadError, match="queries returned"):
         profile("no queries")
+
+
+def test_throughput_ends_in_time_even_if_batches_become_slow(monkeypatch):
+    clock = itertools.accumulate(itertools.chain([0.0, 0.01, 0.0, 0.01], itertools.repeat(2.0)))
+    monkeypatch.setattr(jobs, "perf_counter", lambda: next(clock))
+    calls = []
+    speed = jobs._throughput(lambda x: calls.append(len(x)), np.zeros((8, 2)), 8)
+    assert len(calls) == 2 + 4  # two for the warm-up, two quick ones, and slow ones of 2 s until 3 s are over
+    assert speed == pytest.approx(8 * 4 / 4.02)
+
+
+def test_throughput_measures_at_least_five_batches_of_ordinary_length(monkeypatch):
+    clock = itertools.accumulate(itertools.repeat(0.2))
+    monkeypatch.setattr(jobs, "perf_counter", lambda: next(clock))
+    calls = []
+    assert jobs._throughput(lambda x: calls.append(len(x)), np.zeros((8, 2)), 8) == pytest.approx(8 / 0.2)
+    assert len(calls) == 2 + jobs.FEWEST_BATCHES
 
 
 def test_throughput_batches_have_the_size_asked_for_even_past_the_samples(monkeypatch):

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from tito.bench.judge import judge, missed_gates, summarise
+from tito.bench.judge import interval_of, judge, missed_gates, summarise
 from tito.bench.record import CaseResult, SeedRun
+from tito.bench.statistics import wilson
 from tito.bench.suite import Case, Criterion
 
 
@@ -42,6 +43,18 @@ def test_summary_is_the_textbook_one():
     assert summary.mean == pytest.approx(0.935)
     assert summary.median == pytest.approx(0.93)
     assert summary.sd == pytest.approx(math.sqrt(sum((x - 0.935) ** 2 for x in (0.9, 0.94, 0.98, 0.92)) / 3))
+
+
+def test_a_share_of_items_has_an_interval_and_another_metric_has_none():
+    raw = {"wrong": [float(i) for i in range(100)], "items": [10_000.0]}
+    seeds = [
+        SeedRun(seed=i, metrics={"accuracy": 0.99, "noisy": 0.7}, curve=[], exhibits=[], raw=raw) for i in range(3)
+    ]
+    judged = result(case(gate(0.5)), seeds)
+    assert interval_of(judged, "accuracy") == pytest.approx(wilson(0.99, 10_000))
+    assert interval_of(judged, "noisy") is None
+    assert interval_of(judged, "nothing") is None
+    assert interval_of(result(case(gate(0.5)), runs(0.99)), "accuracy") is None
 
 
 def test_one_seed_has_no_spread_and_none_has_no_summary():

@@ -14,6 +14,8 @@ import tinytorch as tt
 from tests.models import BLOCK, lively, text
 from tinytorch.caching import Decoder, KVCache, generate
 from tinytorch.layers import Linear, Module
+from tinytorch.native import backend as backend_in_use
+from tinytorch.quantized import quantize_dynamic
 from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
 
@@ -109,3 +111,25 @@ def test_generated_text_matches_gpt_generate(data: st.DataObject) -> None:
     }
     expected = model.generate(prompt, 25, **chosen)
     np.testing.assert_array_equal(generate(model, prompt, 25, **chosen), expected)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("bias", [True, False])
+def test_int8_step_returns_the_logits_of_the_modules(bias: bool) -> None:
+    model = quantize_dynamic(lively(bias=bias))
+    assert isinstance(model, GPT)
+    for rows in (1, 2):
+        decoder, tokens = Decoder(model, KVCache(model, rows)), text(rows)
+        assert decoder.step is not None
+        by_program = rows == 1 and backend_in_use.native(np.int8)
+        assert (decoder.step.native is not None) == by_program
+        for i in range(BLOCK):
+            expected = model.next_logits(tokens[:, : i + 1])
+            logits = decoder.next_logits(tokens[:, i : i + 1])
+            np.testing.assert_allclose(logits, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_int8_step_needs_finite_weights() -> None:
+    model: Any = quantize_dynamic(lively(bias=True))
+    model.transformer.h[0].ln_1.weight.data[0] = np.nan
+    assert Decoder(model, KVCache(model)).step.native is None  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from tito.process import environment
-from tito.process.environment import child_environment, pinned_environment, recorded_environment
+from tito.process.environment import child_environment, inherited_names, pinned_environment, recorded_environment
 
 
 def test_examples_in_docstrings_are_true() -> None:
@@ -39,3 +39,22 @@ def test_settings_that_change_a_figure_do_not_reach_a_child(monkeypatch: pytest.
     assert not set(changing) & given.keys()
     assert {"PYTHONPATH", "PYTHONUTF8", "LD_LIBRARY_PATH", "HOME"} <= given.keys()
     assert recorded_environment() == {"LD_LIBRARY_PATH": "1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["NUMEXPR_MAX_THREADS", "TCMALLOC_RELEASE_RATE", "TORCH_NUM_THREADS", "ATEN_CPU_CAPABILITY"]
+)
+def test_settings_of_other_allocators_and_of_the_rival_do_not_reach_a_child(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert name not in child_environment({})
+
+
+def test_what_else_a_child_inherits_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOME_LIBRARY_THREADS", "LC_ALL", "https_proxy", "XDG_CACHE_HOME", "PYTHONMALLOC", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "secret")
+    found = inherited_names()
+    assert "SOME_LIBRARY_THREADS" in found
+    assert not {"LC_ALL", "https_proxy", "XDG_CACHE_HOME", "PYTHONMALLOC", "LD_PRELOAD", "PATH", "HOME"} & set(found)
+    assert set(found) <= child_environment({}).keys()

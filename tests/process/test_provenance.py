@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import tinytorch.environment
 from tito.process import provenance as module
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice
-from tito.process.provenance import git_state, provenance
+from tito.process.provenance import git_state, provenance, scheduling
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -67,3 +68,13 @@ def test_provenance_holds_machine_environment_and_command():
     if "CPU_AFFINITY" in made.environment:
         cores = {int(core) for core in made.environment["CPU_AFFINITY"].split(",")}
         assert cores == os.sched_getaffinity(0)
+
+
+def test_how_children_are_scheduled_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpriority", lambda kind, process: 7)
+    assert scheduling()["NICE"] == "7"
+    monkeypatch.setattr(os, "getpriority", lambda kind, process: 0)
+    assert "NICE" not in scheduling()
+    if sys.platform == "linux":
+        monkeypatch.setattr(os, "sched_getscheduler", lambda process: os.SCHED_IDLE)
+        assert scheduling()["SCHEDULER"] == "idle"

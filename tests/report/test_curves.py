@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.report.sample import make_case, make_record, plot
+from tito.report import units
 from tito.report.curves import learning_curves, seed_spread
 
 
@@ -43,6 +44,19 @@ def test_only_the_judged_quantity_is_drawn_against_time_and_settings_come_last()
         case = case.model_copy(update={"runs": [case.runs[0].model_copy(update={"curve": curve})]})
         titles = [piece.title for piece in learning_curves(make_record(cases=[case]))]
         assert titles == ["Loss by epoch", "Accuracy by epoch", "Accuracy by time", *last]
+
+
+def test_gates_and_aims_are_lines_in_the_curve_and_over_the_seeds() -> None:
+    record = make_record()
+    loss, accuracy = map(plot, learning_curves(record))
+    spread = plot(seed_spread(record, record.cases[0], "accuracy"))
+    for piece in (accuracy, spread):
+        texts = [note["text"].replace(units.THIN, " ") for note in piece.layout["annotations"]]
+        assert texts == ["gate ≥ 95 %", "aim ≥ 98.5 %"]
+        low, high = piece.layout["yaxis"]["range"]
+        assert low <= 0.95
+        assert high > 0.985
+    assert "shapes" not in loss.layout
 
 
 def test_the_spread_over_seeds_counts_every_seed() -> None:

@@ -10,7 +10,7 @@ from tito.bench.record import LatencyRun, MemorySample
 from tito.report import figures
 from tito.report.curves import learning_curves
 from tito.report.flame import flame_graph
-from tito.report.pieces import Absent
+from tito.report.pieces import Absent, Plot
 
 
 def traces(piece: object) -> list[dict]:
@@ -113,11 +113,20 @@ def test_figures_are_pure_and_plain_json() -> None:
     assert record.model_dump_json() == before
 
 
-def test_a_training_too_short_for_samples_still_shows_its_phases() -> None:
+def test_a_process_too_short_for_a_memory_curve_has_none_and_says_why() -> None:
     trace = make_record().profile.memory  # type: ignore[union-attr]
     assert trace is not None
-    phases = [phase.model_copy(update={"peak": 10**7 * (i + 1)}) for i, phase in enumerate(trace.phases)]
-    short = trace.model_copy(update={"samples": trace.samples[:1], "phases": phases})
-    series = {line["name"]: line for line in plot(figures.memory(short)).data}
-    assert series["resident (RSS)"]["mode"] == "markers"
-    assert len(series["peak so far"]["x"]) == len(phases)
+    piece = figures.memory(trace.model_copy(update={"samples": trace.samples[: figures.FEWEST_SAMPLES - 1]}))
+    assert isinstance(piece, Absent)
+    assert "19 samples" in piece.says
+    assert "a curve needs 20" in piece.says
+    assert isinstance(figures.memory(trace.model_copy(update={"samples": trace.samples[:20]})), Plot)
+
+
+def test_a_trace_names_what_was_observed() -> None:
+    trace = make_record().profile.memory  # type: ignore[union-attr]
+    assert trace is not None
+    assert plot(figures.memory(trace)).says.startswith("One training")
+    serving = [phase.model_copy(update={"name": "serve"}) for phase in trace.phases[:1]]
+    served = figures.memory(trace.model_copy(update={"phases": serving}))
+    assert plot(served).says.startswith("The trained model, answering single queries")

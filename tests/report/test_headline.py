@@ -6,6 +6,7 @@ import pytest
 
 from tests.report.sample import make_record
 from tests.report.test_overview import CASES, METRICS, OVERVIEW, case, record
+from tito.bench.judge import summarise
 from tito.bench.record import Record
 from tito.bench.suite import Metric
 from tito.report import units
@@ -49,6 +50,31 @@ def test_the_figures_of_one_case_are_those_of_the_record() -> None:
     values = dict(zip(titles, (tile.value.replace(units.THIN, " ") for tile in group.tiles), strict=True))
     assert values["Test accuracy"] == f"{100 * shown.cases[0].summary['accuracy'].mean:.2f} %"
     assert values["Model file"] == "2.14 MB"
+
+
+def test_what_a_case_does_instead_of_training_names_its_time() -> None:
+    shown = make_record()
+    (case,) = shown.cases[:1]
+
+    def titles(work: str) -> list[str]:
+        cases = [case.model_copy(update={"work": work}), *shown.cases[1:]]
+        (group,) = headline(shown.model_copy(update={"cases": cases}))
+        return [tile.title for tile in group.tiles if tile.title.endswith(" time")]
+
+    assert titles("training") == ["Training time"]
+    assert titles("calibration") == ["Calibration time"]
+    assert titles("") == []
+
+
+def test_an_accuracy_has_its_binomial_interval() -> None:
+    shown = make_record()
+    (case,) = shown.cases[:1]
+    raw = {"wrong": [float(i) for i in range(100)], "items": [10_000.0]}
+    run = case.runs[0].model_copy(update={"metrics": {**case.runs[0].metrics, "accuracy": 0.99}, "raw": raw})
+    summary = {**case.summary, "accuracy": summarise([run])["accuracy"]}
+    cases = [case.model_copy(update={"runs": [run], "summary": summary}), *shown.cases[1:]]
+    (group,) = headline(shown.model_copy(update={"cases": cases}))
+    assert group.tiles[0].note.replace(units.THIN, " ") == "1 seed; 95% interval 98.79 % to 99.18 %"
 
 
 def test_a_card_has_the_figures_of_one_case_in_short() -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.report.sample import make_record
 from tito.bench.judge import front
-from tito.bench.record import CaseResult, Record, Summary, Verdict
+from tito.bench.record import CaseResult, Record, SeedRun, Summary, Verdict
 from tito.bench.suite import Criterion, Metric, Overview
 from tito.report.overview import grouped, plots, sides, tables
 from tito.report.pages import write_pages
@@ -82,6 +82,28 @@ def test_less_is_better_for_a_loss_and_equals_do_not_beat_each_other() -> None:
     twins = [case(name, "plays", loss=4.0, file_bytes=10, p50_us=5) for name in ("one", "two")]
     worse = case("worse", "plays", loss=4.1, file_bytes=10, p50_us=5)
     assert front(OVERVIEW, [*twins, worse]) == {"one", "two"}
+
+
+def judged(of: CaseResult, wrong: int) -> CaseResult:
+    """Return the case with its answers: the first `wrong` of 10,000 items are wrong."""
+    raw = {"wrong": [float(i) for i in range(wrong)], "items": [10_000.0]}
+    return of.model_copy(update={"runs": [SeedRun(seed=1, metrics={}, curve=[], exhibits=[], raw=raw)]})
+
+
+def test_two_of_ten_thousand_images_win_no_star_and_two_hundred_do() -> None:
+    small = judged(case("int8", "digits", accuracy=0.9860, file_bytes=100, p50_us=10), 140)
+    a_little = judged(case("fp32", "digits", accuracy=0.9862, file_bytes=400, p50_us=40), 138)
+    much = judged(case("fp32", "digits", accuracy=0.9960, file_bytes=400, p50_us=40), 40)
+    assert front(OVERVIEW, [small, a_little]) == {"int8"}
+    assert front(OVERVIEW, [small, much]) == {"int8", "fp32"}
+
+
+def test_a_time_within_the_smallest_effect_wins_no_star() -> None:
+    first = case("first", "digits", accuracy=0.99, file_bytes=100, p50_us=10)
+    larger = case("larger", "digits", accuracy=0.99, file_bytes=101, p50_us=9.9)
+    faster = case("faster", "digits", accuracy=0.99, file_bytes=101, p50_us=9.7)
+    assert front(OVERVIEW, [first, larger]) == {"first"}
+    assert front(OVERVIEW, [first, faster]) == {"first", "faster"}
 
 
 def test_a_case_that_misses_its_gate_is_on_no_front_but_an_aim_does_not_count() -> None:

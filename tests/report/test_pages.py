@@ -50,6 +50,16 @@ def test_no_records_give_an_index_that_says_how_to_start(tmp_path: Path) -> None
     assert "tito suite run" in texts(tmp_path, [])["index.html"]
 
 
+def test_a_noisy_run_is_marked_and_says_why(tmp_path: Path) -> None:
+    quiet = make_record(number=1)
+    runs = [run.model_copy(update={"conditions": {"seconds": 9.0, "others": 0.5}}) for run in quiet.cases[0].runs]
+    cases = [quiet.cases[0].model_copy(update={"runs": runs}), *quiet.cases[1:]]
+    noisy = texts(tmp_path / "noisy", [quiet.model_copy(update={"cases": cases})])
+    assert all("noisy run" in page for page in noisy.values())
+    assert any("other processes used 50% of the cores" in page for page in noisy.values())
+    assert not any("noisy run" in page for page in texts(tmp_path / "quiet", [quiet]).values())
+
+
 def test_a_quick_run_is_marked(tmp_path: Path) -> None:
     quick = texts(tmp_path, [make_record(quick=True)])
     assert all("quick run" in page for page in quick.values())

@@ -10,8 +10,9 @@ import pytest
 
 import tinytorch as tt
 from tito.bench.record import SeedRun
+from tito.bench.statistics import is_share_of
 from tito.bench.suites import load_suite
-from tito.bench.workload import load_workload
+from tito.bench.workload import check_raw, load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2012_cifar10"
 COMMON = {
@@ -47,6 +48,7 @@ def test_small_training_end_to_end(work: Any, name: str) -> None:
     SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
     assert set(answer["metrics"]) == set(load_suite(FOLDER).suite.metrics)
     assert answer["metrics"]["accuracy_single"] == curve[-1]["accuracy"]
+    assert is_share_of(check_raw(answer["raw"]), answer["metrics"]["accuracy"])
     assert np.sum(answer["exhibits"][0]["counts"]) == 32
     queries = work.queries(images, parameters)
     assert work.predictor(model)(queries[:3]).shape == (3, 10)

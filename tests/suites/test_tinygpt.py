@@ -113,6 +113,7 @@ def test_small_training_end_to_end(work: Any) -> None:
     SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
     assert set(answer["metrics"]) == set(load_suite(FOLDER).suite.metrics)
     assert abs(answer["metrics"]["val_loss"] - curve[-1]["val_loss"]) < 0.1
+    assert np.mean(answer["raw"]["losses"]) == pytest.approx(answer["metrics"]["val_loss"], abs=1e-5)
     queries = work.queries(data, SMALL)
     assert queries.shape == (1000, 16)
     assert work.predictor(model)(queries[:3]).shape == (3, 276)

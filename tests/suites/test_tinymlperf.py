@@ -16,8 +16,9 @@ from tinytorch.quantized import models
 from tinytorch.saved import saved_bytes
 from tinytorch.transformers import GPT
 from tito.bench.record import SeedRun
+from tito.bench.statistics import is_share_of
 from tito.bench.suites import load_suite
-from tito.bench.workload import load_workload
+from tito.bench.workload import check_raw, load_workload
 
 FOLDER = Path(__file__).parents[2] / "suites" / "2025_tinymlperf"
 SUITE = load_suite(FOLDER).suite
@@ -65,7 +66,7 @@ def plays(work: Any) -> Any:
     task.reference = GPT(vocab_size=50, block_size=80, n_layer=2, n_head=2, n_embd=16).eval()
     for parameter in task.reference.parameters():
         parameter.data = parameter.data * 8  # as if trained: earlier tokens matter
-    task.windows, task.tokens = 8, np.random.default_rng(0).integers(0, 50, 2000)
+    task.windows, task.tokens = 8, np.random.default_rng(0).integers(0, 50, 3000)
     return task
 
 
@@ -94,6 +95,11 @@ def test_each_case_measures_its_declared_metrics(work: Any, case: Any) -> None:
     assert np.isfinite(list(answer["metrics"].values())).all()
     if "file_bytes" in answer["metrics"]:
         assert sum(parameter.data.size for parameter in model.parameters()) > 0
+        raw = check_raw(answer["raw"])
+        if "accuracy" in answer["metrics"]:
+            assert is_share_of(raw, answer["metrics"]["accuracy"])
+        else:
+            assert np.mean(raw["losses"]) == pytest.approx(answer["metrics"]["val_loss"], abs=1e-5)
 
 
 def test_reference_loses_nothing_against_itself(work: Any) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from tinytorch.activations import GELU_CUBIC, GELU_SCALE
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding
+from tinytorch.inference.gpt_native import Products, fits
 from tinytorch.layers import Linear
 from tinytorch.native import int8
 from tinytorch.quantized.layers import QuantizedLinear
@@ -175,8 +176,18 @@ class Step:
         self.scores = np.empty((rows, heads, block_size, 1), dtype)
         self.largest, self.total = (np.empty((rows, heads, 1, 1), dtype) for _ in range(2))
         self.attended = self.y.reshape(rows, heads, 1, width)
+        table: object = parts.wte
+        self.table: Array | None = parts.wte.weight.data if type(table) is Embedding else None
+        self.native = Products(model, self.x, self.y, qkv) if fits(model, rows, dtype) else None
+        self.blocks: list[BlockStep] = []
+        if self.native is None:
+            self._prepare(model, qkv)
+
+    def _prepare(self, model: GPT, qkv: Array) -> None:
+        """Fold the factors into copies of the weights, for NumPy."""
+        parts, dtype, (rows, c) = model.transformer, qkv.dtype, self.x.shape
         root = np.ones(3 * c, dtype)
-        root[:c] = 1 / math.sqrt(width)
+        root[:c] = 1 / math.sqrt(self.pairs.shape[-1])
         self.blocks = [
             BlockStep(
                 c_attn=Product(block.attn.c_attn, qkv, *_around(block.ln_1), after=root),
@@ -190,9 +201,7 @@ class Step:
         table: object = parts.wte
         head = table.rows if type(table) is QuantizedEmbedding else lambda x: model.head(x)
         self.head = Product(head, np.empty((rows, model.vocab_size), dtype), *_around(parts.ln_f))
-        self.table: Array | None = None
-        if type(parts.wte) is Embedding:
-            self.table = parts.wte.weight.data
+        if self.table is not None:
             self.head.fold(self.table)
         self.epsilon = np.array([c * parts.ln_f.eps], dtype)
 
@@ -207,8 +216,11 @@ class Step:
         scores = self.scores[:, :, : place + 1]
         weights = scores.swapaxes(2, 3)
         pairs = self.pairs[:, :, :, :, : place + 1]
-        for block, pair in zip(self.blocks, pairs, strict=True):
-            block.c_attn(self._norm(block.epsilon_1))
+        for i, pair in enumerate(pairs):
+            if self.native is None:
+                self.blocks[i].c_attn(self._norm(self.blocks[i].epsilon_1))
+            else:
+                self.native.programs[i]()
             pair[:, :, :, place] = self.pair
             keys, values = pair  # (B, H, L, D)
             np.matmul(keys, query, scores)
@@ -218,13 +230,21 @@ class Step:
             np.add.reduce(scores, axis=2, out=self.total, keepdims=True)
             np.matmul(weights, values, self.attended)
             np.divide(self.attended, self.total, self.attended)
-            np.add(x, block.c_proj(self.y), x)
-            np.add(x, block.mlp(self._norm(block.epsilon_2)), x)
+            if self.native is None:
+                np.add(x, self.blocks[i].c_proj(self.y), x)
+                np.add(x, self.blocks[i].mlp(self._norm(self.blocks[i].epsilon_2)), x)
+        if self.native is not None:
+            self.native.programs[-1]()
+            return self.native.logits
         return self.head(self._norm(self.epsilon))
 
     def _embedded(self, tokens: Array) -> Array:
         if self.table is not None:
             return self.table.take(tokens, axis=0)
+        table: object = self.wte
+        if type(table) is QuantizedEmbedding:
+            rows, scales = table.rows.weight.data, table.rows.weight_scale.data
+            return np.multiply(rows.take(tokens, axis=0), scales.take(tokens)[:, None], dtype=np.float32)
         return self.wte(tokens[:, None]).data[:, 0]
 
     def _norm(self, epsilon: Array) -> Array:

@@ -36,8 +36,10 @@ FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 CONVOLUTION_AUTO, CONVOLUTION_DIRECT = 0x3, 0x1
 POOLING_MAX, POOLING_MEAN = 0x1FF, 0x2FF  # the mean includes the padding
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
-ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B}
+ELTWISE_ABS, REDUCTION_MAX = 0x24, 0x2FFF2
+ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B, "linear": 0x26}
 SUM = "sum"
+Post = str | tuple[str, float, float]
 _QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
              SCRATCHPAD: 136}  # fmt: skip
 _DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
@@ -118,10 +120,10 @@ class Attributes:
         scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
             scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
         post: what is done with each value of the result, in this order: SUM adds the previous value in the output's
-            array, and the names in ELTWISE apply a function.
+            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b.
     """
 
-    def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[str] = ()) -> None:
+    def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[Post] = ()) -> None:
         c, self.handle = library().c, c_void_p()
         check(c.dnnl_primitive_attr_create(byref(self.handle)), "attributes")
         check(c.dnnl_primitive_attr_set_scratchpad_mode(self.handle, _USERS_SCRATCHPAD), "scratch memory")
@@ -130,14 +132,15 @@ class Attributes:
         if post:
             self._append(post)
 
-    def _append(self, names: Sequence[str]) -> None:
-        c, post, one, zero = library().c, c_void_p(), ctypes.c_float(1), ctypes.c_float(0)
+    def _append(self, names: Sequence[Post]) -> None:
+        c, post = library().c, c_void_p()
         check(c.dnnl_post_ops_create(byref(post)), "post-operations")
-        for name in names:
+        for entry in names:
+            name, *numbers = (entry, 0, 0) if isinstance(entry, str) else entry
             if name == SUM:
-                status = c.dnnl_post_ops_append_sum(post, one, 0, 0)
+                status = c.dnnl_post_ops_append_sum(post, ctypes.c_float(1), 0, 0)
             else:
-                status = c.dnnl_post_ops_append_eltwise(post, ELTWISE[name], zero, zero)
+                status = c.dnnl_post_ops_append_eltwise(post, ELTWISE[name], *map(ctypes.c_float, numbers))
             check(status, f"a fused {name}")
         check(c.dnnl_primitive_attr_set_post_ops(self.handle, post), "post-operations")
         c.dnnl_post_ops_destroy(post)

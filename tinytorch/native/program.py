@@ -17,6 +17,7 @@ from tinytorch.native.primitives import Primitive, aligned
 # instead of 62, and ResNet-8 (4.2 million, 0.3 each) 114 instead of 158. In INT8, the MLP (0.6 million) would take
 # 17 µs instead of 15, and ResNet-8 (1.4 million, 0.08 each) 96 instead of 93.
 LEAST_WORK, LEAST_SHARE = 2**20, 2**17
+TINY = 2**14  # oneDNN itself runs a primitive of less work on one thread
 
 
 def cost_of(operations: int, size: int) -> int:
@@ -26,8 +27,8 @@ def cost_of(operations: int, size: int) -> int:
 
 def pays_threads(primitives: Sequence[Primitive]) -> bool:
     """Return whether the primitives are faster on all threads than on one."""
-    work = sum(primitive.cost for primitive in primitives)
-    return work >= LEAST_WORK and work >= LEAST_SHARE * len(primitives)
+    work = [primitive.cost for primitive in primitives if primitive.cost >= TINY]
+    return sum(work) >= max(LEAST_WORK, LEAST_SHARE * len(work))
 
 
 class Program:

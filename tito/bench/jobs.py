@@ -1,4 +1,4 @@
-"""The jobs of a benchmark, as they run inside a fresh process: quality, profile, stacks, and prepare.
+"""The jobs of a benchmark, as they run inside a fresh process: quality, profile, and what is observed.
 
 `tito.process.inside` imports this module and calls `prepare`. `tito.bench.results` holds what the jobs return, for the
 parent. Imports NumPy, tinytorch, and the standard library only, because a suite of 100 seeds starts this 100 times.
@@ -11,6 +11,7 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import math
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tinytorch.base.errors import StateError
 from tinytorch.base.files import load_arrays, save_arrays
 from tinytorch.benchmarking import measure
 from tinytorch.layers import Module
+from tito.bench import allocating
 from tito.bench.workload import (
     array,
     check_curve,
@@ -38,6 +40,8 @@ from tito.process.inside import Job, Reporter, WorkloadError
 
 WARMUP = 50  # single queries before the clock counts
 THROUGHPUT_SECONDS = 0.3  # how long each batch size runs
+FEWEST_BATCHES = 5  # of each size, even if they take longer, but no further batch after MOST_SECONDS: next to a busy
+MOST_SECONDS = 3.0  # process, one batch can take 100 times as long as the one before
 
 
 def prepare(job: Job) -> Callable[[Reporter], dict[str, Any]]:
@@ -52,9 +56,9 @@ def run_quality(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         data = workload.load(parameters)
     with reporter.phase("build"):
         model = workload.build(parameters, seed)
+    watch = Watch()
     with reporter.phase("train"):
         curve = workload.train(model, data, parameters, seed, reporter.progress)
-    watch = Watch()
     with reporter.phase("evaluate"):
         answer = workload.evaluate(model, data, parameters)
     conditions = watch.read()
@@ -107,8 +111,8 @@ def _optional(workload: Any, name: str) -> Callable[..., Any]:
     return vars(workload)[name]
 
 
-def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
-    """Measure the trained model's latency on single queries, then its throughput at each batch size."""
+def _trained(workload: Any, job: Job, reporter: Reporter) -> tuple[Callable[[np.ndarray], object], np.ndarray]:
+    """Return the trained model's predictor, checked, and the inputs for it."""
     parameters = job["parameters"]
     with reporter.phase("load"):
         data = workload.load(parameters)
@@ -117,6 +121,13 @@ def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         predict = workload.predictor(model)
         queries = check_queries(workload.queries(data, parameters))
     check_outputs(predict, queries[:2])
+    return predict, queries
+
+
+def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Measure the trained model's latency on single queries, then its throughput at each batch size."""
+    predict, queries = _trained(workload, job, reporter)
+    watch = Watch()
     with reporter.phase("latency"):
         singles = itertools.cycle([queries[i : i + 1] for i in range(len(queries))])  # each (1, ...)
         latency = measure(lambda: predict(next(singles)), samples=job["queries"], warmup=WARMUP)
@@ -128,7 +139,7 @@ def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         result["throughput"] = [
             {"batch": size, "samples_per_second": _throughput(predict, queries, size)} for size in job["batches"]
         ]
-    return result
+    return {**result, "conditions": watch.read()}
 
 
 def run_stacks(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
@@ -141,6 +152,41 @@ def run_stacks(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
         while True:
             model = workload.build(parameters, job["seed"])
             workload.train(model, data, parameters, job["seed"], reporter.progress)
+
+
+def run_serve(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Answer single queries until the parent, which observes this process from outside, kills it."""
+    _let_others_trace()
+    predict, queries = _trained(workload, job, reporter)
+    with reporter.phase("serve"):
+        serve_queries(predict, queries, job["seconds"])
+    serve_queries(predict, queries, math.inf)  # the phase's memory is known; py-spy may have begun later
+    return {}
+
+
+def serve_queries(predict: Callable[[np.ndarray], object], queries: np.ndarray, seconds: float) -> None:
+    """Answer one query after the other for some seconds; stacks of served models begin here."""
+    until = perf_counter() + seconds
+    singles = itertools.cycle([queries[i : i + 1] for i in range(len(queries))])
+    while perf_counter() < until:
+        predict(next(singles))
+
+
+def run_allocations(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Train for some seconds, or load the trained model and answer queries, and return what held the memory."""
+    parameters = job["parameters"]
+
+    def train() -> None:
+        data = workload.load(parameters)
+        model = workload.build(parameters, job["seed"])
+        report = allocating.until(job["seconds"], reporter.progress)
+        workload.train(model, data, parameters, job["seed"], report)
+
+    def serve() -> None:
+        predict, queries = _trained(workload, job, reporter)
+        serve_queries(predict, queries, job["seconds"])
+
+    return allocating.held_at_the_peak(Path(job["file"]), serve if job["weights"] else train)
 
 
 def run_steps(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
@@ -180,6 +226,8 @@ JOBS: dict[str, Callable[[Any, Job, Reporter], dict[str, Any]]] = {
     "quality": run_quality,
     "profile": run_profile,
     "stacks": run_stacks,
+    "serve": run_serve,
+    "allocations": run_allocations,
     "prepare": run_prepare,
     "steps": run_steps,
 }
@@ -190,10 +238,16 @@ def _throughput(predict: Callable[[np.ndarray], object], queries: np.ndarray, si
     rows = np.arange(size * max(1, len(queries) // size)) % len(queries)  # too few samples are repeated
     batches = [queries[part] for part in np.split(rows, len(rows) // size)[:64]]  # each (size, ...)
     turns = itertools.cycle(batches)
-    pilot = measure(lambda: predict(next(turns)), samples=3, warmup=2)
-    samples = int(min(max(THROUGHPUT_SECONDS / pilot.median, 5), 100_000))
-    timed = measure(lambda: predict(next(turns)), samples=samples, warmup=0)
-    return size * samples / float(timed.seconds.sum())
+    for _ in range(2):
+        predict(next(turns))
+    count, seconds = 0, 0.0
+    while seconds < (THROUGHPUT_SECONDS if count >= FEWEST_BATCHES else MOST_SECONDS):
+        batch = next(turns)
+        start = perf_counter()
+        predict(batch)
+        seconds += perf_counter() - start
+        count += 1
+    return size * count / seconds
 
 
 def _let_others_trace() -> None:

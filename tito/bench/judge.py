@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
+from tinytorch.benchmarking import SMALLEST_EFFECT
 from tito.bench.record import CaseResult, SeedRun, Summary, Verdict
+from tito.bench.statistics import Paired, is_share_of, items_of, paired_test, wilson
 from tito.bench.suite import Case, Criterion, Overview
 
 
@@ -41,10 +43,30 @@ def missed_gates(cases: Sequence[CaseResult]) -> str | None:
 def front(overview: Overview, cases: Sequence[CaseResult]) -> set[str]:
     """Return the names of the cases that no other beats in size, time, and quality (the Pareto front).
 
-    Only a case that meets its gates and has all three figures takes part.
+    Only a case that meets its gates and has all three figures takes part. Two qualities differ only if a paired test on
+    the same items says so, and two times only by more than `SMALLEST_EFFECT`: 2 of 10,000 images win nothing.
     """
-    points = {case.name: found for case in cases if (found := point(overview, case)) is not None}
-    return {name for name, own in points.items() if not any(_beats(other, own) for other in points.values())}
+    able = {case.name: case for case in cases if point(overview, case) is not None}
+    return {name for name, own in able.items() if not any(_beats(overview, other, own) for other in able.values())}
+
+
+def difference(a: CaseResult, b: CaseResult) -> Paired | None:
+    """Compare the qualities of two cases on the items that both were evaluated on; None without such values.
+
+    The first round of each is compared; every round is evaluated on the same items.
+    """
+    return paired_test(a.runs[0].raw, b.runs[0].raw) if a.runs and b.runs else None
+
+
+def interval_of(case: CaseResult, name: str) -> tuple[float, float] | None:
+    """Return the 95% interval of a metric that is the share of items answered correctly, or None for another metric.
+
+    It covers which items happened to be in the test split. All seeds are evaluated on the same items, so more seeds do
+    not narrow it; how much the seeds differ is the standard deviation.
+    """
+    if not case.runs or not all(is_share_of(run.raw, run.metrics.get(name)) for run in case.runs):
+        return None
+    return wilson(case.summary[name].mean, items_of(case.runs[0].raw))
 
 
 def point(overview: Overview, case: CaseResult) -> tuple[float, float, float] | None:
@@ -63,9 +85,23 @@ def quality_of(overview: Overview, case: CaseResult) -> str | None:
     return next((name for name in overview.quality if name in case.summary), None)
 
 
-def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Return whether a is nowhere worse and somewhere better; less is better in each."""
-    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+def _beats(overview: Overview, a: CaseResult, b: CaseResult) -> bool:
+    """Return whether a is nowhere worse and somewhere better than b; less is better in each figure."""
+    first, second = point(overview, a), point(overview, b)
+    assert first is not None
+    assert second is not None
+    size, quality = _sign(first[0] - second[0]), _sign(first[2] - second[2])
+    apart = abs(first[1] - second[1]) > SMALLEST_EFFECT * min(first[1], second[1])
+    time = _sign(first[1] - second[1]) if apart else 0
+    paired = difference(a, b) if quality else None
+    if paired is not None and not paired.differ:
+        quality = 0
+    compared = (size, time, quality)
+    return max(compared) <= 0 and min(compared) < 0
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
 
 
 def _criteria(case: Case) -> list[tuple[Criterion, Literal["gate", "aim"]]]:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -27,6 +28,7 @@ from tito.files import scratch_prefix
 # 6.8): no measurable difference.
 MEMORY_INTERVAL = 0.1  # seconds between samples of RSS
 USS_INTERVAL = 1.0
+WORK = re.compile(r"\bworkload\.py\b|^serve_queries \(")
 STACK_RATE = 200  # Hz; slows a NumPy network by about 3%, so never in a timed pass
 
 
@@ -92,13 +94,16 @@ class StackProbe:
 
     Args:
         lines: whether frames are lines of code; by default they are functions.
+        native: whether functions of compiled code are frames as well, where py-spy can read them.
     """
 
-    def __init__(self, executable: str, pid: int, seconds: float, lines: bool = False) -> None:
+    def __init__(self, executable: str, pid: int, seconds: float, lines: bool = False, native: bool = False) -> None:
+        self._native = native
         self._ended: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix("stacks"))
         self._output = Path(self._folder.name) / "stacks.txt"
         command = [executable, "record", "--pid", str(pid), "--format", "raw", *([] if lines else ["--function"])]
+        command += ["--native"] if native else []
         command += ["--rate", str(STACK_RATE), "--duration", str(max(1, round(seconds)))]
         self._errors = Path(self._folder.name) / "errors.txt"
         self._started = time.monotonic()
@@ -120,7 +125,12 @@ class StackProbe:
             self._ended = time.monotonic()
         return self._ended is None
 
-    def stacks(self, label: str) -> Stacks | str:
+    @property
+    def failed(self) -> bool:
+        """Whether py-spy ended without stacks."""
+        return not self.running() and (self._process.returncode != 0 or not self._output.is_file())
+
+    def stacks(self, label: str, of: Literal["training", "inference"] = "training") -> Stacks | str:
         """Return the stacks, or one line that says why there are none."""
         code = self._process.wait()
         seconds = (self._ended or time.monotonic()) - self._started
@@ -131,7 +141,8 @@ class StackProbe:
         collapsed = collapse(self._output.read_text().splitlines())
         if not collapsed:
             return "py-spy sampled no running code of the workload"
-        return Stacks(tool=label, rate_hz=STACK_RATE, seconds=round(seconds, 3), collapsed=collapsed)
+        rounded = round(seconds, 3)
+        return Stacks(tool=label, rate_hz=STACK_RATE, seconds=rounded, collapsed=collapsed, of=of, native=self._native)
 
     def close(self) -> None:
         """Kill py-spy if it still runs, and remove its file."""
@@ -156,6 +167,8 @@ def py_spy_version(executable: str) -> str:
 def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
     """Return py-spy's stacks from workload.py inwards, without the harness around it or this machine's paths.
 
+    Those of a served model begin with the harness's loop over queries, since its predictor need not be in workload.py.
+
     >>> collapse(["<module> (tito/bench/jobs.py:9);train (/home/a/suites/b/workload.py:3) 7"])
     [('train (workload.py:3)', 7)]
     """
@@ -163,7 +176,7 @@ def collapse(lines: Iterable[str]) -> list[tuple[str, int]]:
     for line in lines:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
-        inside = (i for i, frame in enumerate(frames) if re.search(r"\bworkload\.py\b", frame))
+        inside = (i for i, frame in enumerate(frames) if WORK.search(frame))
         first = next(inside, None)
         if first is not None and count.isdigit():
             counts[";".join(map(_shorten, frames[first:]))] += int(count)
@@ -175,11 +188,19 @@ def _shorten(frame: str) -> str:
     match = re.fullmatch(r"(.*) \((.*?)(:\d+)?\)", frame)
     if match is None:
         return frame
-    function, file, line = match.group(1), match.group(2), match.group(3) or ""
+    function, file, line = match.group(1), short_file(match.group(2)), match.group(3) or ""
+    if re.fullmatch(r"0x[0-9a-f]+", function):
+        function = f"in {file.rpartition('/')[2]}"  # no name is known, and the address is another in each process
+    return f"{function} ({file}{line})"
+
+
+def short_file(file: str) -> str:
+    """Return a file's path relative to the packages' folder or to the project's packages, or else its bare name."""
     file = file.rpartition("site-packages/")[2]
     if file.startswith(("/", "\\")) or ":" in file:
-        file = re.split(r"[/\\]", file)[-1]
-    return f"{function} ({file}{line})"
+        inside = re.search(r"[/\\]((?:tinytorch|tito)[/\\].*)$", file)
+        file = inside[1] if inside else re.split(r"[/\\]", file)[-1]
+    return file
 
 
 def _first_error(text: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, Positi
 
 from tito.bench.suite import Criterion, Metric, Overview, Parameters, SuiteName, Year
 from tito.process.documents import Frozen
+from tito.process.noise import Noise, judge
 from tito.process.provenance import Provenance
 
 SCHEMA_VERSION = 1
@@ -131,7 +132,8 @@ class SeedRun(Frozen):
     exhibits: list[Exhibit]
     seconds: float | None = Field(default=None, ge=0)  # of its process as a whole; None in older records
     raw: dict[str, list[float]] = Field(default={})  # values behind the metrics, e.g. each query's time
-    conditions: dict[str, float] = Field(default={})  # of the machine while it evaluated: see tito.process.conditions
+    # Of the machine while it trained and evaluated, see tito.process.conditions; older records: while it evaluated
+    conditions: dict[str, float] = Field(default={})
 
 
 class Summary(Frozen):
@@ -158,6 +160,7 @@ class CaseResult(Frozen):
     name: str
     title: str
     note: str
+    work: str = "training"  # what took `train_seconds`; "" if nothing did
     parameters: Parameters
     runs: list[SeedRun]
     summary: dict[str, Summary]
@@ -171,6 +174,7 @@ class LatencyRun(Frozen):
     p50_us: PositiveFloat
     p90_us: PositiveFloat
     p99_us: PositiveFloat
+    conditions: dict[str, float] = Field(default={})  # of the machine during latency and throughput
 
 
 class Throughput(Frozen):
@@ -208,12 +212,32 @@ class MemoryTrace(Frozen):
 
 
 class Stacks(Frozen):
-    """py-spy's collapsed stacks: ("main;train;step", samples)."""
+    """py-spy's collapsed stacks: ("main;train;step", samples).
+
+    Frames of compiled code, if there are any, name their library: "sgemm_kernel (libscipy_openblas64_.so)".
+    """
 
     tool: str
     rate_hz: int
     seconds: float
     collapsed: list[tuple[str, PositiveInt]]
+    of: Literal["training", "inference"] = "training"
+    native: bool = False  # whether there are frames of compiled code
+
+
+class Allocation(Frozen):
+    function: str
+    file: str
+    bytes: NonNegativeInt
+
+
+class Allocations(Frozen):
+    """The functions that held the most memory when a process had the most, as memray saw them."""
+
+    tool: str
+    of: Literal["training", "inference"]
+    peak: NonNegativeInt  # bytes that were allocated, without the interpreter's and the libraries' own
+    functions: list[Allocation]
 
 
 class Profile(Frozen):
@@ -226,6 +250,7 @@ class Profile(Frozen):
     throughput: list[Throughput]
     memory: MemoryTrace | None
     stacks: Stacks | None
+    allocations: Allocations | None = None  # None without the extra `memray`
 
 
 class Resumed(Frozen):
@@ -262,6 +287,7 @@ class Record(Frozen):
     cases: list[CaseResult]
     profile: Profile | None
     omitted: list[Omission]
+    before: dict[str, float] = Field(default={})  # of the machine before the run: see tito.process.neighbors
     mine: Mine | None = None  # None: the reference ran
     resumed: Resumed | None = None
     provenance: Provenance
@@ -270,6 +296,17 @@ class Record(Frozen):
     def full(self) -> bool:
         """Whether the suite ran without any change to its suite.yaml; only such runs are compared."""
         return not self.quick and not self.altered and self.mine is None
+
+    @property
+    def noise(self) -> Noise:
+        """Whether the machine was busy with something else during the run, and why."""
+        seeds = [(f"{case.title}, seed {run.seed}", run.conditions) for case in self.cases for run in case.runs]
+        profile = self.profile.latency if self.profile else []
+        speed = [(f"latency and throughput, process {i}", run.conditions) for i, run in enumerate(profile, 1)]
+        found, threads = judge(seeds + speed, self.before), self.provenance.threads
+        if threads is None or threads.usual:
+            return found
+        return Noise(True, (*found.reasons, f"it ran on {threads.line}"), found.known)
 
 
 Lines.model_rebuild()

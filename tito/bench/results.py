@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt
 
-from tito.bench.record import LatencyRun
+from tito.bench.record import Allocation, LatencyRun
 from tito.process.documents import Frozen
 
 
@@ -22,6 +22,13 @@ class QualityResult(Frozen):
     parameter_count: NonNegativeInt | None
     raw: dict[str, list[float]] = Field(default={})
     conditions: dict[str, float] = Field(default={})
+
+
+class AllocationsResult(Frozen):
+    """What held a process's memory at its peak."""
+
+    peak: NonNegativeInt
+    functions: list[Allocation]
 
 
 class PrepareResult(Frozen):
@@ -41,4 +48,9 @@ class ProfileResult(LatencyRun):
     throughput: list[BatchSpeed]
 
 
-RESULTS: dict[str, type[Frozen]] = {"quality": QualityResult, "profile": ProfileResult, "prepare": PrepareResult}
+RESULTS: dict[str, type[Frozen]] = {
+    "quality": QualityResult,
+    "profile": ProfileResult,
+    "prepare": PrepareResult,
+    "allocations": AllocationsResult,
+}

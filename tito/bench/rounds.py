@@ -68,7 +68,7 @@ def run_round(
         return rival_round(case, seed, dict(pinned))
     metrics = loaded.suite.metrics_of(case)
     with start(loaded, "quality", case, seed, pinned, limits, weights=None, metrics=metrics) as child:
-        return seed_run(metrics, seed, _result(child, report))
+        return seed_run(metrics, seed, result_of(child, report))
 
 
 def prepare_data(
@@ -80,7 +80,7 @@ def prepare_data(
         RunError: the child failed, or the workload prepares nothing.
     """
     with start(loaded, "prepare", case, case.seeds[0], pinned, file=str(file)) as child:
-        return str(_result(child, report)["sha256"])
+        return str(result_of(child, report)["sha256"])
 
 
 def rival_round(case: Case, seed: int, pinned: dict[str, str]) -> SeedRun:
@@ -89,7 +89,8 @@ def rival_round(case: Case, seed: int, pinned: dict[str, str]) -> SeedRun:
     return SeedRun(seed=seed, metrics=metrics, curve=[], exhibits=[])
 
 
-def _result(child: Child, report: ReportEvent | None) -> events.Event:
+def result_of(child: Child, report: ReportEvent | None = None) -> events.Event:
+    """Let a child do its job, and return its result."""
     result: events.Event = {}
     for event in child.events(tick=QUIET_TICK):
         if event is None:
@@ -126,6 +127,7 @@ def case_result(case: Case, runs: list[SeedRun], complete: bool) -> CaseResult:
         name=case.name,
         title=case.title,
         note=case.note,
+        work=case.work,
         parameters=case.parameters,
         runs=runs,
         summary=summary,

@@ -3,8 +3,8 @@
     load_suite() -> run_suite() -> Record
 
 For each seed of each case, one process trains and evaluates. Then some processes measure the latency and throughput of
-the profiled case's model, and py-spy samples a last one. A run that fails still returns a record, with everything
-measured until then, the reason, and the status "failed".
+the profiled case's model, and a last one is observed (see `observing`). A run that fails still returns a record, with
+everything measured until then, the reason, and the status "failed".
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tinytorch.base.errors import how_to_install
-from tito.bench import probes, rounds, selection
+from tito.bench import allocating, observing, probes, rounds, selection
 from tito.bench.event import Event, Report
 from tito.bench.judge import missed_gates
 from tito.bench.owncode import OwnCode
 from tito.bench.record import (
+    Allocations,
     CaseResult,
     LatencyRun,
     MemoryTrace,
@@ -42,9 +42,11 @@ from tito.process.backend import BackendChoice, pinned_backend
 from tito.process.blas import KernelChoice
 from tito.process.child import Child
 from tito.process.environment import pinned_environment
-from tito.process.provenance import provenance
+from tito.process.provenance import Provenance, provenance
+from tito.process.threads import Surroundings
 from tito.versus import contest
 
+UNKNOWN = Surroundings()
 Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the status and, unless passed, the reason
 
 
@@ -55,7 +57,6 @@ class _Trained:
     weights: Path
     model_bytes: int
     parameter_count: int
-    memory: MemoryTrace | None
 
 
 @dataclass
@@ -69,12 +70,15 @@ class _Run:
     weights: Path
     models: Path | None = None
     own: OwnCode | None = None
+    around: Surroundings = field(default_factory=Surroundings)
     unfinished: Unfinished | None = None
     cases: list[CaseResult] = field(default_factory=list)
     trained: _Trained | None = None
     latency: list[LatencyRun] = field(default_factory=list)
     throughput: dict[int, list[float]] = field(default_factory=dict)
     stacks: Stacks | None = None
+    memory: MemoryTrace | None = None
+    allocations: Allocations | None = None
     omitted: list[Omission] = field(default_factory=list)
 
     def start(self, kind: str, case: Case, seed: int, **more: Any) -> Child:
@@ -98,6 +102,7 @@ def run_suite(
     report: Report,
     models: Path | None = None,
     own: OwnCode | None = None,
+    around: Surroundings = UNKNOWN,
     unfinished: Unfinished | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds, then the profile.
@@ -106,18 +111,17 @@ def run_suite(
         seeds: how many seeds of each case to run, from the first on; None for all.
         quick: use each case's `quick` seeds and parameters, one repetition, and the fewest queries.
         command: the command that repeats the run, for the record.
-        blas: the kernel that OpenBLAS uses in the children.
-        backend: the kernel backend that tinytorch uses in the children.
+        blas, backend: OpenBLAS's kernel and tinytorch's kernel backend in the children.
         models: a folder to keep the model of each case's first seed in, as it was judged.
-        own: a learner's modules to run it on; by default the reference's.
+        own, around: a learner's modules to run it on, and the machine before the run with the threads that suit it.
         unfinished: keeps finished seeds and the first one's weights, and has those of an interrupted run.
 
     Raises:
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
-    _check_seeds(seeds)
+    selection.check_seeds(seeds)
     created, started, suite = datetime.now(UTC), time.perf_counter(), loaded.suite
-    pinned = pinned_environment(blas.environment | pinned_backend(backend))
+    pinned = pinned_environment({**blas.environment, **pinned_backend(backend), **around.environment})
     left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
     chosen = selection.part_of(suite, left_out)
     with scratch("run") as folder:
@@ -129,19 +133,25 @@ def run_suite(
             weights=unfinished.weights if unfinished else folder / "model.safetensors",
             models=models.resolve() if models else None,
             own=own,
+            around=around,
             unfinished=unfinished,
             omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
         )
         outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
-        profile = _profile(run)
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
-    origin = provenance(suite_sha256=loaded.sha256, blas=blas.record, backend=backend, pinned=pinned, command=command)
-    return _record(run, outcome, profile, created, started, quick=quick, altered=altered, provenance=origin)
+    facts = {"quick": quick, "altered": altered, "provenance": _origin(run, blas, backend, command)}
+    return _record(run, outcome, _profile(run), created, time.perf_counter() - started, **facts)
 
 
-def _check_seeds(seeds: int | None) -> None:
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
+def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str) -> Provenance:
+    return provenance(
+        suite_sha256=run.loaded.sha256,
+        blas=blas.record,
+        backend=backend,
+        threads=run.around.threads,
+        pinned=run.pinned,
+        command=command,
+    )
 
 
 def _check_models(run: _Run, cases: list[Case]) -> None:
@@ -153,7 +163,7 @@ def _check_models(run: _Run, cases: list[Case]) -> None:
 
 
 def _record(
-    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, started: float, **facts: Any
+    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
 ) -> Record:
     """Return the record of a run: its suite, its measurements, and its outcome."""
     suite = run.loaded.suite
@@ -165,7 +175,7 @@ def _record(
         title=suite.title,
         story=suite.story,
         created=created,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -173,6 +183,7 @@ def _record(
         cases=run.cases,
         profile=profile,
         omitted=run.omitted,
+        before=dict(run.around.before),
         mine=run.own.facts if run.own else None,
         resumed=run.unfinished.resumed if run.unfinished else None,
         **facts,
@@ -204,7 +215,8 @@ def _run_all(run: _Run, cases: list[Case]) -> Outcome:
     except RunError as error:
         _omit_profile(run, "the run failed before this measurement")
         return "failed", f"{case.name}, latency and throughput: {error}"
-    _run_stacks(run, case)
+    _observe(run, case)
+    _allocations(run, case)
     return "passed", None
 
 
@@ -232,8 +244,8 @@ def _taken_over(run: _Run, case: Case, seed: int) -> SeedRun | None:
     first = _is_first(run, case)
     kept = run.unfinished.take(case, seed, with_model=first)
     if kept and kept.model and first:
-        size = run.weights.stat().st_size
-        run.trained = _Trained(run.weights, size, kept.model.parameter_count, kept.model.memory)
+        run.trained = _Trained(run.weights, run.weights.stat().st_size, kept.model.parameter_count)
+        run.memory = kept.model.memory
     return kept.run if kept else None
 
 
@@ -245,31 +257,31 @@ def _is_first(run: _Run, case: Case) -> bool:
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     """Run one seed in one child, and keep what it measured."""
     started = time.perf_counter()
+    first = _is_first(run, case)
     if case.rival:
         run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
-        measured, model = rounds.rival_round(case, seed, run.pinned), None
+        measured = rounds.rival_round(case, seed, run.pinned)
     else:
-        first = _is_first(run, case)
         measured = _train(run, case, seed, first)
-        trained = run.trained if first else None
-        model = kept_model(run.weights, trained.parameter_count, trained.memory) if trained else None
     measured = measured.model_copy(update={"seconds": time.perf_counter() - started})
     if run.unfinished:
+        model = kept_model(run.weights, run.trained.parameter_count, run.memory) if first and run.trained else None
         run.unfinished.keep(case, measured, model)
     return measured
 
 
 def _train(run: _Run, case: Case, seed: int, first: bool) -> SeedRun:
     """Run one training in one child; the profiled case's first also yields weights and a memory trace."""
+    observed = first and run.plan.observe == "training"
     job: dict[str, Any] = {"weights": str(run.weights) if first else None, "metrics": run.loaded.suite.metrics_of(case)}
     if run.models and seed == case.seeds[0]:
         job["models"] = str(run.models / case.name)
     result: events.Event = {}
     with run.start("quality", case, seed, **job) as child:
         # Only one child is sampled closely, so that sampling does not affect the others' training times.
-        memory = probes.MemoryProbe(child.memory, child.started) if first else None
+        memory = probes.MemoryProbe(child.memory, child.started) if observed else None
         working = False  # whether the workload is running, so that its memory is sampled
-        for event in child.events(tick=probes.MEMORY_INTERVAL if first else QUIET_TICK):
+        for event in child.events(tick=probes.MEMORY_INTERVAL if observed else QUIET_TICK):
             kind = event["event"] if event else None
             working = (working or kind == "ready") and not (event and event.get("name") == "evaluate")
             if memory and working:
@@ -285,15 +297,17 @@ def _train(run: _Run, case: Case, seed: int, first: bool) -> SeedRun:
             elif event and kind == "result":
                 result = event
     seed_run = rounds.seed_run(run.loaded.suite.metrics_of(case), seed, result)
+    if first:
+        run.trained = _trained(run.weights, result["parameter_count"])
     if memory:
-        run.trained = _trained(run.weights, result["parameter_count"], memory.trace(case.name, seed))
+        run.memory = memory.trace(case.name, seed)
     return seed_run
 
 
-def _trained(weights: Path, parameter_count: int | None, memory: MemoryTrace | None) -> _Trained:
+def _trained(weights: Path, parameter_count: int | None) -> _Trained:
     if parameter_count is None or not weights.is_file():
         raise RunError("it exited without saving its weights")
-    return _Trained(weights, weights.stat().st_size, parameter_count, memory)
+    return _Trained(weights, weights.stat().st_size, parameter_count)
 
 
 def _run_profile(run: _Run, case: Case, repetition: int) -> None:
@@ -311,57 +325,56 @@ def _run_profile(run: _Run, case: Case, repetition: int) -> None:
                 run.progress(case, case.seeds[0], event)
             elif event["event"] == "result":
                 result = event
-    fields = {key: result[key] for key in ("samples_us", "p50_us", "p90_us", "p99_us")}
-    run.latency.append(LatencyRun(**fields))
+    run.latency.append(LatencyRun(**{key: value for key, value in result.items() if key in LatencyRun.model_fields}))
     for row in result["throughput"]:
         run.throughput.setdefault(row["batch"], []).append(row["samples_per_second"])
 
 
-def _run_stacks(run: _Run, case: Case) -> None:
-    """Train once more under py-spy. This pass is not timed, and its failure does not fail the run."""
-    executable = probes.find_py_spy()
-    if executable is None:
-        seen: Stacks | str = f"py-spy is not installed: {how_to_install()}"
-    else:
-        seen = _watch(run, case, executable)
-    if isinstance(seen, Stacks):
-        run.stacks = seen
-    else:
-        run.omitted.append(Omission(what="stacks", why=seen))
-
-
-def _watch(run: _Run, case: Case, executable: str) -> Stacks | str:
-    """Return the stacks that py-spy sampled during a training, or why there are none."""
-    spy: probes.StackProbe | None = None
+def _observe(run: _Run, case: Case) -> None:
+    """Observe the training or the served model once more. This pass is not timed, and its failure is not the run's."""
     run.report(Event("stacks", case.name, case.seeds[0], 0, 1, {}))
+    inference = run.plan.observe == "inference"
+    job = {"weights": str(run.weights), "seconds": run.plan.stack_seconds} if inference else {}
+
+    def start() -> Child:
+        return run.start("serve" if inference else "stacks", case, case.seeds[0], **job)
+
+    seen = observing.observe(start, run.plan, case.name, case.seeds[0], lines=run.own is not None)
+    if isinstance(seen.stacks, Stacks):
+        run.stacks = seen.stacks
+    else:
+        run.omitted.append(Omission(what="stacks", why=seen.stacks))
+    if inference and isinstance(seen.memory, MemoryTrace):
+        run.memory = seen.memory
+    elif inference:
+        run.omitted.append(Omission(what="memory", why=str(seen.memory)))
+
+
+def _allocations(run: _Run, case: Case) -> None:
+    """Find out what holds the memory, if memray is installed. Its failure is not the run's."""
+    tool = allocating.version()
+    if tool is None:
+        return
+    run.report(Event("allocations", case.name, case.seeds[0], 0, 1, {}))
+    inference = run.plan.observe == "inference"
+    job = {"weights": str(run.weights) if inference else None, "seconds": run.plan.stack_seconds}
     try:
-        with run.start("stacks", case, case.seeds[0]) as child:
-            for event in child.events(tick=QUIET_TICK):
-                if event is not None and event["event"] == "ready":
-                    child.go()
-                training = event is not None and event.get("phase") == "train"
-                if training and spy is None:
-                    lines = run.own is not None  # a learner wants to see the very line
-                    spy = probes.StackProbe(executable, child.pid, run.plan.stack_seconds, lines)
-                if spy is not None and not spy.running():
-                    break
-        if spy is None:
-            return "the process exited before its training began"
-        return spy.stacks(probes.py_spy_version(executable))
+        with scratch("memray") as folder:
+            child = run.start("allocations", case, case.seeds[0], file=str(folder / "memory.bin"), **job)
+            with child:
+                found = rounds.result_of(child)
     except RunError as error:
-        return f"the process that py-spy sampled failed: {error}"
-    except OSError as error:
-        return f"py-spy cannot be run: {error.strerror or error}"
-    finally:
-        if spy is not None:
-            spy.close()
+        run.omitted.append(Omission(what="allocations", why=str(error)))
+        return
+    functions = [one | {"file": probes.short_file(one["file"])} for one in found["functions"]]
+    run.allocations = Allocations(tool=tool, of=run.plan.observe, peak=found["peak"], functions=functions)
 
 
 def _profile(run: _Run) -> Profile | None:
     """Return the profile, as far as it was measured; None without a trained model of the profiled case."""
     if run.trained is None:
         return None
-    if run.trained.memory is None:
+    if run.memory is None and run.plan.observe == "training":
         run.omitted.append(Omission(what="memory", why="the process exited before it could be sampled"))
     return Profile(
         case=run.plan.case,
@@ -369,12 +382,15 @@ def _profile(run: _Run) -> Profile | None:
         model_bytes=run.trained.model_bytes,
         latency=run.latency,
         throughput=[Throughput(batch=b, samples_per_second=s) for b, s in run.throughput.items()],
-        memory=run.trained.memory,
+        memory=run.memory,
         stacks=run.stacks,
+        allocations=run.allocations,
     )
 
 
 def _omit_profile(run: _Run, why: str) -> None:
     """Note why everything that is not yet measured is left out."""
-    measured = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
+    measured: dict[str, object] = {"latency": run.latency, "throughput": run.throughput, "stacks": run.stacks}
+    if run.plan.observe == "inference":
+        measured["memory"] = run.memory
     run.omitted += [Omission(what=what, why=why) for what, figures in measured.items() if not figures]

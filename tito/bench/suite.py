@@ -21,7 +21,8 @@ Two more are optional:
     prepare(parameters, file)                      write what `load` needs to a file, once for many processes
     save(model, folder)                            write the model that was evaluated, for `--keep-models`
 
-`evaluate` may also return {"raw": {name: [numbers]}}, the values behind its metrics.
+`evaluate` may also return {"raw": {name: [numbers]}}, the values behind its metrics; `statistics` reads "wrong" and
+"items", or "losses".
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Case(Frozen):
         default=None, min_length=1
     )  # those of the suite's metrics that it measures; default: all
     note: str = ""  # e.g. why this case is expected to fail; shown next to its figures
+    work: str = "training"  # what `train` does, e.g. "calibration", so that its time has that name; "" for nothing
     mine: Parameters = Field(default={})  # lighter ones for a learner's own modules, which have no fast paths
     # A work of tito.versus: the case measures it against PyTorch, one round for each seed
     rival: str = Field(default="", pattern=r"^[a-z0-9_]*$")
@@ -119,6 +121,8 @@ class ProfilePlan(Frozen):
     queries: int = Field(default=1000, ge=662)  # p99 needs 662 samples (MLPerf's rule)
     batches: list[int] = Field(default=[1, 8, 64, 512], min_length=1)
     stack_seconds: float = Field(default=5.0, gt=0)
+    # During which stacks and memory are observed: while the case trains, or while its model answers single queries
+    observe: Literal["training", "inference"] = "training"
 
 
 class Overview(Frozen):

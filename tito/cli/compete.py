@@ -11,6 +11,7 @@ import typer
 
 from tito.cli import complete
 from tito.cli.console import console, group, project, say, show, write
+from tito.cli.starting import look_around
 from tito.errors import RequestError, did_you_mean
 from tito.files import read_plain, user_path
 
@@ -164,6 +165,7 @@ def verify(
         _verify_on_cluster(scheduler, place, ids, part, _options(rounds, again))
         return
     _fetch_data(here)
+    look_around(console(stderr=True))
     with VerifyProgress(console(stderr=True)) as progress:
         if self_test:
             summary = self_tests_alone(here, rounds=rounds, report=progress.report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tito.cli.console import console, say, show, show_path, write
+from tito.cli.starting import look_around
 
 if TYPE_CHECKING:
     from tito.bench.mine import MineRun, StepTime
@@ -83,12 +84,14 @@ def _measure(loaded: LoadedSuite, plan: Plan, quick: bool, command: str) -> Mine
     from tito.process.backend import choose_backend, pinned_backend
     from tito.process.blas import choose_kernel
     from tito.process.environment import pinned_environment
+    from tito.process.threads import Surroundings
     from tito.terminal.progress import RunProgress
 
     out = console(stderr=True)
     out.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}, on your own code")
     for name in loaded.suite.data:
         fetch(name, lambda line: out.print(f"  {line}", soft_wrap=True))
+    around = Surroundings(look_around(out).conditions)
     with out.status("  measuring BLAS kernels"):
         kernel, backend = choose_kernel(), choose_backend("numpy")
     pinned = pinned_environment(kernel.environment | pinned_backend(backend))
@@ -97,7 +100,7 @@ def _measure(loaded: LoadedSuite, plan: Plan, quick: bool, command: str) -> Mine
         own = OwnCode.of(plan, loaded.suite, folder)
         with RunProgress(out, loaded.suite.metrics) as bar:
             record = run_suite(loaded, seeds=1, quick=quick, command=command, blas=kernel, backend=backend,
-                               report=bar.report, own=own)  # fmt: skip
+                               report=bar.report, own=own, around=around)  # fmt: skip
         with out.status("  the same on the reference"):
             reference, peak, problem = measure_reference(loaded, case, pinned)
         steps: list[StepTime] = []

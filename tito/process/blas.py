@@ -59,16 +59,17 @@ class KernelChoice:
     environment: dict[str, str]
 
 
-Question = Literal["error", "gflops"]
+Question = Literal["error", "gflops", "seconds"]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The answer of one fresh process: the error of its products or their speed, or why there is none."""
+    """The answer of one fresh process: its products' error, speed, or mean time; or why there is none."""
 
     kernel: str = "unknown"
     error: float = 0.0
     gflops: float = 0.0
+    seconds: float = 0.0
     problem: str | None = None
 
 
@@ -162,7 +163,7 @@ def _compare(first: dict[str, str], second: dict[str, str]) -> tuple[list[Probe]
 
 
 def run_probe(kernel_variables: dict[str, str], question: Question) -> Probe:
-    """Run one probe in a fresh process with exactly these of KERNEL_VARIABLES.
+    """Run one probe in a fresh process with exactly these of KERNEL_VARIABLES, and any others that are given.
 
     Products are checked with all threads, as suites use them, and timed with one. On a busy machine two threads wait
     for each other, and the ratio of two kernels then depends more on the load than on the kernels (measured 0.7 to 2.0

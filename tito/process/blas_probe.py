@@ -1,7 +1,8 @@
-"""A probe of this process's BLAS kernel: the error of its products, or their speed, as one line of JSON.
+"""A probe of this process's BLAS: the error of its products, their speed, or their time, as one line of JSON.
 
     python -P blas_probe.py error   ->  {"kernel": "SkylakeX", "error": 4.1e-05}
     python -P blas_probe.py gflops  ->  {"kernel": "SkylakeX", "gflops": 198.4}
+    python -P blas_probe.py seconds ->  {"kernel": "SkylakeX", "seconds": 0.00018}
 
 The kernel is fixed when NumPy is imported, so each candidate needs its own process; `tito.process.blas` starts them.
 This module imports only NumPy and tinytorch.
@@ -18,6 +19,7 @@ import numpy as np
 from tinytorch.environment import blas
 
 SIZE = 1024
+MEAN_SECONDS = 0.25
 PRODUCTS = 5  # timed products in one process: about 0.1 s
 # Square, ragged, a single row, tall and thin: a BLAS has a different code path for each.
 SHAPES = ((SIZE, SIZE, SIZE), (127, 784, 509), (1, 784, 512), (500, 2000, 10))
@@ -68,7 +70,21 @@ def gflops() -> float:
     return 2 * SIZE**3 / min(seconds) / 1e9
 
 
+def mean_seconds() -> float:
+    """Return the mean time of a small product, as in a training step of an MLP, over a quarter of a second.
+
+    The mean, unlike the median, includes the products that wait for a thread without a core.
+    """
+    rng = np.random.default_rng(0)
+    A, B = rng.random((16, 512), np.float32), rng.random((512, 784), np.float32)
+    count, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < MEAN_SECONDS:
+        A @ B
+        count += 1
+    return passed / count
+
+
 if __name__ == "__main__":
     question = sys.argv[1]
-    answer = {"error": worst_error, "gflops": gflops}[question]()
+    answer = {"error": worst_error, "gflops": gflops, "seconds": mean_seconds}[question]()
     print(json.dumps({"kernel": blas().kernel, question: answer}))  # noqa: T201 (for the process that started it)

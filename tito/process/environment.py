@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,22 @@ SETTINGS_OF_LIBRARIES = (
     *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
     *("GLIBC_", "NPY_", "LD_BIND_", "LD_DEBUG", "LD_PROFILE"),
     *("COVERAGE_", "COV_CORE_", "PYDEVD_", "DEBUGPY_"),  # they start a tracer in each child
+    *("BLIS_", "ATLAS_", "NUMEXPR_", "TBB_", "TCMALLOC_", "MIMALLOC_", "_RJEM_", "TORCH", "PYTORCH_", "ATEN_"),
 )
 # Of Python's own variables, those that say where its files are. Others, such as PYTHONTRACEMALLOC and PYTHONMALLOC,
 # change its speed.
 SETTINGS_OF_PYTHON_KEPT = ("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE", "PYTHONUTF8")
 # They can change what is measured, but removing them could keep a library from loading: a record states them.
 RECORDED = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT")
+# Variables of a login, a terminal, or a continuous-integration service, which no library that computes reads. A record
+# names all others that reach a child, without their values, which may be secret.
+OF_THE_SESSION = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|SHLVL|PWD|OLDPWD|_|HOSTNAME|MAIL|TERM|TERM_\w+|COLORTERM|COLUMNS|LINES|EDITOR|VISUAL"
+    r"|PAGER|LESS\w*|LS_COLORS|PS\d|NO_COLOR|FORCE_COLOR|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TMP|TEMP|DISPLAY|XAUTHORITY"
+    r"|(XDG|WAYLAND|DBUS|SSH|GPG|GIT|CONDA|NOX|GITHUB|RUNNER|VSCODE|TITO|TINYTORCH|PYTEST|GNOME|KDE|GTK|QT|SYSTEMD)_\w+"
+    r"|VIRTUAL_ENV\w*|CI|HIST\w+|DESKTOP_SESSION|WINDOWID|INVOCATION_ID|JOURNAL_STREAM|DEBIAN_FRONTEND|container"
+    r"|\w+_(PROXY|proxy)"
+)
 
 
 def pinned_environment(chosen: Mapping[str, str]) -> dict[str, str]:
@@ -42,6 +53,12 @@ def child_environment(pinned: Mapping[str, str]) -> dict[str, str]:
 def recorded_environment() -> dict[str, str]:
     """Return the variables that children inherit although they can change what is measured."""
     return {key: os.environ[key] for key in RECORDED if os.environ.get(key)}
+
+
+def inherited_names() -> list[str]:
+    """Return the names of the other variables that children inherit, apart from those of the session."""
+    known = (*RECORDED, *SETTINGS_OF_PYTHON_KEPT)
+    return sorted(key for key in os.environ if _kept(key) and key not in known and not OF_THE_SESSION.fullmatch(key))
 
 
 def _kept(key: str) -> bool:

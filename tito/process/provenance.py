@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,13 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 import tinytorch
 from tinytorch.environment import machine
 from tito.process.backend import BackendChoice
 from tito.process.blas import BlasChoice
 from tito.process.documents import Frozen
-from tito.process.environment import recorded_environment
+from tito.process.environment import inherited_names, recorded_environment
+from tito.process.threads import ThreadChoice
 
 
 class Machine(Frozen):
@@ -41,12 +44,20 @@ class Provenance(Frozen):
     machine: Machine
     blas: BlasChoice
     backend: BackendChoice | None = None  # None in records older than this choice, which all used NumPy
-    environment: dict[str, str]  # variables set in the children before NumPy was imported
+    environment: dict[str, str]  # variables set in the children before NumPy was imported, and how they were scheduled
+    inherited: list[str] = Field(default=[])  # names of further variables that the children got from the shell
+    threads: ThreadChoice | None = None  # None if nothing was tried, because the machine was idle
     command: str  # the command that repeats the run
 
 
 def provenance(
-    *, suite_sha256: str, blas: BlasChoice, backend: BackendChoice, pinned: Mapping[str, str], command: str
+    *,
+    suite_sha256: str,
+    blas: BlasChoice,
+    backend: BackendChoice,
+    pinned: Mapping[str, str],
+    command: str,
+    threads: ThreadChoice | None = None,
 ) -> Provenance:
     """Return the provenance of the imported code and of children that had `pinned` set."""
     commit, dirty = git_state(Path(tinytorch.__file__).parent)
@@ -60,8 +71,10 @@ def provenance(
         machine=this_machine(),
         blas=blas,
         backend=backend,
-        environment=dict(pinned) | recorded_environment() | _affinity(),
+        environment=dict(pinned) | recorded_environment() | scheduling(),
+        inherited=inherited_names(),
         command=command,
+        threads=threads,
     )
 
 
@@ -111,8 +124,27 @@ def _version() -> str:
         return tinytorch.__version__
 
 
-def _affinity() -> dict[str, str]:
-    """Return the cores that the children may use, which they inherit, if the system reports them."""
+def scheduling() -> dict[str, str]:
+    """Return what the children inherit apart from variables, as far as the system reports it (Linux).
+
+    The cores that they may use, a priority other than the default, and the system's settings of pages and clocks.
+    """
+    found = {"NICE": str(priority)} if (priority := os.getpriority(os.PRIO_PROCESS, 0)) else {}
     if sys.platform != "linux":
-        return {}
-    return {"CPU_AFFINITY": ",".join(map(str, sorted(os.sched_getaffinity(0))))}
+        return found
+    found["CPU_AFFINITY"] = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        names = {os.SCHED_BATCH: "batch", os.SCHED_IDLE: "idle", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
+        found["SCHEDULER"] = names.get(os.sched_getscheduler(0), "another")
+    if pages := re.search(r"\[(\w+)\]", _text("/sys/kernel/mm/transparent_hugepage/enabled")):
+        found["HUGE_PAGES"] = pages[1]
+    if governor := _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip():
+        found["CPU_GOVERNOR"] = governor
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tito.bench.record import CaseResult, Record
+from tito.report.criteria import marks, reach, required, shown
 from tito.report.figures import colour, log_axis, metric_of, title_of
 from tito.report.pieces import Absent, Piece, Plot, digits, plain, thin
 
@@ -83,6 +84,8 @@ def _curve_plot(
     by = "point" if not axis else "time" if axis == TIME_KEY else axis
     words = SETTINGS.get(name, name.replace("_", " "))
     title = f"{words[:1].upper()}{words[1:]} by {by}" + (f": {title_of(record, case)}" if several else "")
+    every = [value for trace in data for value in trace["y"]]
+    limits, marked = ({}, {}) if logarithmic else _required(record, case, [name, *keys], every)
     seeds = "one seed" if len(runs) == 1 else f"{len(runs)} seeds, each in its own process"
     spread = "; line: median, band: 10th to 90th percentile" if len(runs) > SEPARATE_SEEDS else ""
     return Plot(
@@ -97,11 +100,25 @@ def _curve_plot(
             "yaxis": {
                 "title": {"text": plain(words)},
                 **(log_axis(min(values), max(values)) if logarithmic else {}),
+                **limits,
                 **({"tickformat": ",.6~p"} if share else {}),
             },
             "showlegend": len({trace["name"] for trace in data}) > 1,
+            **marked,
         },
     )
+
+
+def _required(
+    record: Record, case: CaseResult, names: list[str], values: list[float]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the axis and the lines of the gates and aims on these metrics; nothing without any."""
+    found = required(case, names)
+    if not found or not values:
+        return {}, {}
+    unit = metric_of(record, found[0].criterion.metric).unit
+    axis = reach(values, found, unit)
+    return {"range": list(axis)}, marks(shown(found, axis), unit)
 
 
 def _reach(data: list[dict[str, Any]]) -> float:
@@ -165,9 +182,10 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
     metric = metric_of(record, name)
     axis: dict[str, Any] = {"title": {"text": plain(metric.title)}}
     axis |= {"tickformat": ",.6~p"} if metric.unit == "%" else {}
-    values = [value for _, value in there]
-    low, high = _reach_of(values, share=metric.unit == "%")
+    values, found = [value for _, value in there], required(case, [name])
+    low, high = reach(values, found, metric.unit, case, name)
     axis["range"] = [low, high]
+    marked = marks(shown(found, (low, high)), metric.unit, vertical=len(there) >= 20)
     if len(there) < 20:
         data: list[dict[str, Any]] = [
             {
@@ -182,7 +200,7 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
         ]
         layout: dict[str, Any] = {"xaxis": {"title": {"text": "seed"}, "type": "category"}, "yaxis": axis}
     else:
-        counts, edges = np.histogram(values, bins=20, range=(low, high))
+        counts, edges = np.histogram(values, bins=20, range=reach(values, [], metric.unit))
         width = digits(float(edges[1] - edges[0]))
         centres = [digits(float(edge)) for edge in (edges[:-1] + edges[1:]) / 2]
         data = [
@@ -197,13 +215,4 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
         ]
         layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
     says = f"{title_of(record, case)}: {len(there)} seeds, each trained in its own process."
-    return Plot(f"{metric.title} over seeds", says, data, {**layout, "showlegend": False})
-
-
-def _reach_of(values: list[float], share: bool) -> tuple[float, float]:
-    """Return an axis with a margin around the values, but within 0 to 100 % if they are shares."""
-    low, high = min(values), max(values)
-    air = 0.05 * (high - low) or 0.1 * (abs(low) or 1.0)
-    if share and low >= 0 and high <= 1:
-        return max(0.0, low - air), min(1.0, high + air)
-    return low - air, high + air
+    return Plot(f"{metric.title} over seeds", says, data, {**layout, **marked, "showlegend": False})

@@ -21,6 +21,7 @@ from tito.report.pieces import Absent, Piece, Plot, cut, digits, plain
 
 ECDF_POINTS = 400  # a quarter of them are the slowest samples, one by one, because p99 is about the tail
 MEMORY_POINTS = 500
+FEWEST_SAMPLES = 20  # of a memory curve: with fewer, it shows when psutil looked rather than how memory grew
 SERIES = 6  # colors --series-1 ... --series-6
 
 BUILT_IN = {
@@ -189,6 +190,13 @@ def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
     title = f"Memory over time{of}"
     if trace is None or not trace.samples:
         return Absent(title, "No memory was sampled in this run.")
+    if len(trace.samples) < FEWEST_SAMPLES:
+        count = f"{len(trace.samples)} sample{'s' * (len(trace.samples) != 1)}"
+        return Absent(
+            title, f"Left out: the process was so short that psutil took {count}; a curve needs {FEWEST_SAMPLES}."
+        )
+    served = any(phase.name == "serve" for phase in trace.phases)
+    what = "The trained model, answering single queries" if served else "One training"
     samples = _thin_memory(trace.samples)
     x = [digits(sample.seconds) for sample in samples]
     data = [_memory_line("resident (RSS)", x, [sample.rss for sample in samples], "--series-1")]
@@ -202,7 +210,7 @@ def memory(trace: MemoryTrace | None, of: str = "") -> Piece:
     labels = (_phase_label(phase.name, phase.start, phase.end, end - start) for phase in trace.phases)
     return Plot(
         title,
-        f"One training (case {trace.case}, seed {trace.seed}) sampled by psutil every "
+        f"{what} (case {trace.case}, seed {trace.seed}) sampled by psutil every "
         f"{units.demand(trace.interval, 's')}; {units.size(trace.baseline)} before anything was "
         f"loaded. Phases: {told or 'none reported'}.",
         data,

@@ -8,14 +8,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from tito.bench.judge import point, quality_of
+from tito.bench.judge import interval_of, point, quality_of
 from tito.bench.record import CaseResult, Profile, Record
 from tito.report import figures, units
 from tito.report.history import primary
 from tito.report.overview import figure, grouped, reference
 from tito.report.pieces import Tile, Tiles
 
-TRAINING = "Training time"
 CARD = ("p50", "")  # the marks of the figures that a card of the index shows
 NOT_ON_A_CARD = ("Throughput", "Peak memory")
 
@@ -120,10 +119,19 @@ def profiled(record: Record) -> list[Tiles]:
         value, spread = units.quantity(summary.mean, metric.unit), ""
         if summary.sd is not None:
             spread = units.spread(summary.mean, summary.sd, summary.n, metric.unit).removeprefix(value).strip(" ()")
-        tiles.append(Tile(metric.title, value, spread or _seeds(summary.n)))
+        tiles.append(Tile(metric.title, value, (spread or _seeds(summary.n)) + _interval(case, name)))
     tiles += of_profile(record.profile) if record.profile else []
     tiles += filter(None, [training_time(case)])
     return [Tiles(figures.title_of(record, case), "", tiles)]
+
+
+def _interval(case: CaseResult, name: str) -> str:
+    """Return the binomial interval of a share of items, as the end of a note; empty for another metric."""
+    found = interval_of(case, name)
+    if found is None:
+        return ""
+    low, high = (units.quantity(end, "%") for end in found)
+    return f"; 95% interval {low} to {high}"
 
 
 def of_profile(profile: Profile) -> list[Tile]:
@@ -131,7 +139,7 @@ def of_profile(profile: Profile) -> list[Tile]:
     tiles = []
     if profile.latency:
         for mark, value in figures.percentiles(profile.latency).items():
-            tiles.append(Tile("Latency", units.microseconds(value), "one query at a time", mark=mark))
+            tiles.append(Tile("Latency", units.microseconds(value), "one query at a time, alone", mark=mark))
     best = figures.best_throughput(profile)
     if best:
         tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
@@ -145,12 +153,12 @@ def of_profile(profile: Profile) -> list[Tile]:
 
 
 def training_time(case: CaseResult) -> Tile | None:
-    """Return a case's time for one training: the median over its seeds."""
+    """Return a case's time for one training, or for what it does instead: the median over its seeds."""
     times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics]
-    if not times:
+    if not times or not case.work:
         return None
     note = _seeds(1) if len(times) == 1 else f"median, {_seeds(len(times))}"
-    return Tile(TRAINING, units.seconds(statistics.median(times)), note)
+    return Tile(f"{case.work.capitalize()} time", units.seconds(statistics.median(times)), note)
 
 
 def _seeds(count: int) -> str:

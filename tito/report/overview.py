@@ -122,7 +122,8 @@ def tables(record: Record) -> list[Piece]:
         notes = {y: line.note for y, line in enumerate(side.lines) if line.note}
         says = "Each case ran in a fresh process. Below a figure: its requirement; a missed one is in red."
         if any(line.front for line in side.lines):
-            says += " ★: no other case is as small, as fast, and as good."
+            says += " ★: no other case is as small, as fast, and as good. Times within 2% count as equal, and so do "
+            says += "qualities that a paired test on the same items does not tell apart."
         heads, meanings = ["Case", *side.heads], ["", *side.meanings]
         numeric = frozenset(range(1, len(heads)))
         made.append(Grid(side.group, says, heads, rows, numeric, missed, below, notes, meanings, wide=True))

@@ -19,6 +19,7 @@ from tito.report.flame import flame_graph
 from tito.report.headline import profiled
 from tito.report.history import history
 from tito.report.overview import plots, tables
+from tito.report.owntime import by_function
 from tito.report.pieces import Absent, Images, Piece, Plot
 from tito.report.speedups import speedups
 
@@ -120,7 +121,16 @@ def _measured(record: Record) -> list[Section]:
         says = f"The profiled case of this suite: {name}."
         speed = [*(replace(group, title="Speed and size", says=says) for group in profiled(record)), *speed]
         title = f"Profile of {name}"
-    return [curves, Section(title, speed, "Speed and memory"), Section("Where the time goes", [stacks])]
+    where = Section(_where_the_time_goes(record), [stacks, *by_function(profile, of)], "Where the time goes")
+    return [curves, Section(title, speed, "Speed and memory"), where]
+
+
+def _where_the_time_goes(record: Record) -> str:
+    """Return the section's title, with what was observed."""
+    if record.profile is None or record.profile.stacks is None:
+        return "Where the time goes"
+    work = next((case.work for case in record.cases if case.name == record.profile.case), "")
+    return f"Where the time goes: {'inference' if record.profile.stacks.of == 'inference' else work or 'training'}"
 
 
 def _behind(record: Record, records: Sequence[Record]) -> list[Section]:
@@ -167,6 +177,9 @@ def kinds(record: Record) -> list[tuple[str, str]]:
         found.append(("quick run", "It trains less and with fewer seeds, so its figures compare with quick runs only."))
     if record.altered:
         found.append(("altered run", f"It differs from its suite: {', '.join(record.altered)}."))
+    if record.noise.noisy:
+        says = f"The machine was busy, so its times do not compare with those of other runs: {record.noise.line}."
+        found.append(("noisy run", says))
     return found
 
 

@@ -11,7 +11,7 @@ from tito.bench.record import Record
 from tito.bench.suite import Suite
 from tito.report import units
 from tito.report.figures import metric_of, percentiles
-from tito.report.headline import TRAINING, headline, training_time
+from tito.report.headline import headline, training_time
 from tito.report.history import backend_of, history, primary
 from tito.report.pieces import NONE
 from tito.report.record_page import WORD, facts, kinds
@@ -100,7 +100,9 @@ def _takes(seconds: float | None) -> str:
 def _heads(lead: Record) -> list[str]:
     """Return the heads of the columns of figures."""
     found = primary(lead)
-    return [*([metric_of(lead, found[1]).title] if found else []), "Latency p50", TRAINING]
+    time = training_time(found[0]) if found else None
+    quality = [metric_of(lead, found[1]).title] if found else []
+    return [*quality, "Latency p50", time.title if time else "Training time"]
 
 
 def _run(record: Record, lead: Record) -> Run:

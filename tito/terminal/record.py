@@ -35,6 +35,8 @@ def show_record(record: Record, wide: bool = False, again: Callable[[str], str] 
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
     if record.altered:
         parts.append(Text(f"modified from its suite, so not a full result: {', '.join(record.altered)}", style="dim"))
+    if record.noise.noisy:
+        parts.append(Text(f"noisy: {record.noise.line}, so do not compare these times with others", style="yellow"))
     if record.overview:
         parts += _overview(record, wide)
     for case in record.cases:
@@ -144,6 +146,7 @@ def list_records(records: Sequence[Record]) -> RenderableType:
     for record in records:
         status = Text(record.status, style=STATUS_STYLE[record.status])
         unlike = ["quick"] * record.quick + ["altered"] * bool(record.altered)
+        unlike += ["noisy"] * record.noise.noisy
         made.add_row(record.id, status, _first_gate(record), ", ".join(unlike))
     return made
 
