@@ -17,6 +17,7 @@ from tito.cli.checkpoint import checkpoints
 from tito.cli.compete import competition
 from tito.cli.console import console, group, project, readable, say, show, write
 from tito.cli.data import data
+from tito.cli.export import exports
 from tito.cli.grade import grades
 from tito.cli.known import known_suites
 from tito.cli.milestone import milestones
@@ -35,6 +36,7 @@ app.add_typer(suites, name="suite")
 app.add_typer(records, name="record")
 app.add_typer(data, name="data")
 app.add_typer(competition)  # without a name of its own: tito submit, tito check, ...
+app.add_typer(exports)  # without a name of its own: tito export
 
 
 def main() -> None:
