@@ -10,8 +10,10 @@ import pytest
 
 import tinytorch as tt
 from tests.onnx.sample import session
+from tinytorch.environment import usable_cores
 from tinytorch.layers import Linear
 from tinytorch.onnx.export import export
+from tinytorch.onnx.session import default_threads
 
 X = np.ones((2, 3), np.float32)
 
@@ -21,6 +23,12 @@ def test_file_and_model_return_the_same(tmp_path: Path) -> None:
     path = export(model, tmp_path / "model.onnx")
     np.testing.assert_array_equal(session(path, threads=1)(X), session(model, threads=1)(X))
     np.testing.assert_array_equal(session(str(path), threads=1)(X.astype(np.float64)), session(path)(X))
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("0", usable_cores()), ("many", usable_cores())])
+def test_threads_are_those_of_openmp(given: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert default_threads() == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", None])

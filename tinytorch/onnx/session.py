@@ -23,7 +23,7 @@ def session(
 
     Args:
         model: a model, which is exported first, or a file that `export` wrote.
-        threads: by default, as many as there are usable cores.
+        threads: by default, those of OMP_NUM_THREADS, as for TinyTorch's own kernels, else as many as usable cores.
         settings: for a model, the arguments of `export`.
 
     Raises:
@@ -32,7 +32,7 @@ def session(
     runtime = package()
     content = exported(model, **settings) if isinstance(model, Module) else os.fspath(model)
     options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads or usable_cores(), 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads or default_threads(), 1
     options.log_severity_level = 3  # errors only
     if not {"avx512_vnni", "avx_vnni"} & set(machine().features):
         # Products of int8 and uint8 would saturate at 16 bits. With VNNI, this would only halve the speed: 11.2 ms
@@ -49,6 +49,12 @@ def session(
         return made.run(outputs, {name: x if x.dtype == dtype else x.astype(dtype)})[0]
 
     return run
+
+
+def default_threads() -> int:
+    """Return the number of threads that OpenMP's variable sets for this process, or the number of usable cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else usable_cores()
 
 
 def why_not() -> str | None:

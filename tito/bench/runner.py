@@ -136,22 +136,21 @@ def run_suite(
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
     _check_options(seeds, models, loaded.suite.cases)
-    created, started, suite = datetime.now(UTC), time.perf_counter(), loaded.suite
+    created, started = datetime.now(UTC), time.perf_counter()
     chosen_by = {**blas.environment, **pinned_backend(backend), **(around.environment if around else {})}
     pinned = pinned_environment(chosen_by)
-    left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
-    chosen = selection.part_of(suite, left_out)
+    loaded, chosen, omitted = _covered(loaded, quick, pinned)
     with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
-            plan=selection.quick_plan(suite.profile) if quick else suite.profile,
+            plan=selection.quick_plan(loaded.suite.profile) if quick else loaded.suite.profile,
             pinned=pinned,
             report=report,
             weights=weights or folder / "model.safetensors",
             models=models.resolve() if models else None,
             own=own,
             around=around or Surroundings(),
-            omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
+            omitted=omitted,
         )
         outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
@@ -168,6 +167,17 @@ def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str)
         pinned=run.pinned,
         command=command,
     )
+
+
+def _covered(
+    loaded: LoadedSuite, quick: bool, pinned: dict[str, str]
+) -> tuple[LoadedSuite, list[Case], list[Omission]]:
+    """Return the suite with the metrics that can be measured here, the cases to run, and what is left out."""
+    loaded, unmeasured = selection.measurable(loaded, lambda packages: contest.missing(pinned, packages))
+    left_out = selection.left_out(loaded.suite, quick, no_rival=lambda: contest.missing(pinned))
+    titled = [(loaded.suite.case(name).title, why) for name, why in left_out.items()]
+    omitted = [Omission(what=what, why=why) for what, why in (*titled, *unmeasured.items())]
+    return loaded, selection.part_of(loaded.suite, left_out), omitted
 
 
 def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:
