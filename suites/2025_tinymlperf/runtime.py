@@ -30,11 +30,9 @@ def times(model: Variant, data: Trained, reference: Predict) -> dict[str, float]
     """
     if why_not():
         return {}
-    asked = new_inputs(data, SAMPLES + WARMUP + BATCH * BATCHES, seed=2)
-    singles, batches = (
-        np.split(asked[: SAMPLES + WARMUP], SAMPLES + WARMUP),
-        np.split(asked[SAMPLES + WARMUP :], BATCHES),
-    )
+    count = SAMPLES + WARMUP
+    asked = new_inputs(data, count + BATCH * BATCHES, seed=2)
+    singles, batches = np.split(asked[:count], count), np.split(asked[count:], BATCHES)
     run = exported(model, data, asked.shape[1:])
     tolerance = ROUNDED if is_quantized(model.served) else 1e-3
     check_same(run(batches[0]), predictor_of(model.served)(batches[0]), tolerance, "by ONNX Runtime")

@@ -85,15 +85,15 @@ def test_measured_branches_stay_close() -> None:
 def test_bias_that_int32_cannot_hold_stays_float() -> None:
     make, x = QUANTIZED["mlp"]
     model: Any = make()
-    layer = next(part for part in model.modules() if isinstance(part, QuantizedLinear))
+    layer: Any = next(part for part in model.modules() if isinstance(part, QuantizedLinear))
     layer.bias.data = layer.bias.data + np.float32(3e7)
     assert error(model, x, input_shape=x.shape[1:]) < 1e-4
     assert operations(model, input_shape=x.shape[1:]).count("DequantizeLinear") == 8  # of 3 inputs, weights, biases
 
 
 def test_channels_of_zeros_and_empty_batches() -> None:
-    model = mlp()
-    model[1].weight.data[3] = 0  # type: ignore[union-attr]
+    model: Any = mlp()
+    model[1].weight.data[3] = 0
     made = quantize_static(model, [np.ones((4, 4, 6), np.float32)])
     run = session(made, threads=1, input_shape=(4, 6))
     for count in (0, 1, 5):
@@ -119,6 +119,6 @@ def test_integers_of_another_dtype_are_refused() -> None:
 
 def test_rows_with_very_different_sizes_keep_their_own_scales() -> None:
     model = quantize_dynamic(Sequential(Linear(6, 3)))
-    x = np.random.default_rng(0).standard_normal((4, 6), np.float32) * np.float32([[1e-30], [1], [1e6], [0]])
+    x = np.random.default_rng(0).standard_normal((4, 6), np.float32) * np.array([[1e-30], [1], [1e6], [0]], np.float32)
     found, expected = session(model, threads=1)(x), outputs(model, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5)

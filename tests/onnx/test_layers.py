@@ -34,7 +34,12 @@ ON_ROWS: dict[str, Callable[[], Any]] = {
     "without bias": lambda: Linear(4, 3, bias=False),
     "softmax over rows": lambda: tt.Softmax(1),
     "log softmax": lambda: tt.LogSoftmax(-2),
-    **{f.__name__: (lambda f=f: f) for f in (tt.relu, tt.gelu, tt.tanh, tt.sigmoid, tt.softmax, tt.log_softmax)},
+    "relu": lambda: tt.relu,
+    "gelu": lambda: tt.gelu,
+    "tanh": lambda: tt.tanh,
+    "sigmoid": lambda: tt.sigmoid,
+    "softmax": lambda: tt.softmax,
+    "log_softmax": lambda: tt.log_softmax,
     "ReLU of nn": tt.nn.ReLU,
 }
 

@@ -46,8 +46,8 @@ def measurable(
         columns = [name for name in overview.columns if name in kept]
         overview = overview.model_copy(update={"columns": columns})
     fewer = suite.model_copy(update={"metrics": kept, "cases": cases, "overview": overview})
-    why = {suite.metrics[name].title: reason for name, reason in absent.items()}
-    return loaded.model_copy(update={"suite": fewer}), why
+    left_out = {suite.metrics[name].title: reason for name, reason in absent.items()}
+    return loaded.model_copy(update={"suite": fewer}), left_out
 
 
 def part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:
