@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli import complete
-from tito.cli.console import console, group, project, readable, say, show, show_path
-from tito.cli.known import known_suites
+from tito.cli.console import console, group, project, say, show, show_path
+from tito.cli.known import known_suites, library
 from tito.cli.starting import look_around, suited
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     except (TitoError, OSError) as error:
         return None, [f"the result above was not saved: {error}"]
     try:
-        write_pages(readable(store), here.reports, known_suites(here), only=record)
+        write_pages(library(store), here.reports, known_suites(here), only=record)
     except (TitoError, OSError) as error:
         return None, [f"the record was saved in {kept}, but its page was not written: {error}"]
     return page_of(record, here.reports), []

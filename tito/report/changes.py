@@ -130,13 +130,14 @@ def level(one: Since, value: float, runs: int) -> str:
     return f"{units.quantity(value, one.quantity.metric.unit)} ({runs} runs)"
 
 
+def size(one: Change) -> str:
+    """Return how far a figure is from the median of earlier runs: +25.0 %, −0.12 points."""
+    if one.quantity.metric.unit == SHARE:
+        return points(one.difference)
+    return signed(one.difference, 2) if one.relative is None else percent(one.relative)
+
+
 def against(one: Change) -> str:
     """Return how a figure differs from earlier runs: "+25.0 % against the median of 10 runs, worse"."""
-    if one.quantity.metric.unit == SHARE:
-        size = points(one.difference)
-    elif one.relative is None:
-        size = f"{signed(one.difference, 2)}"
-    else:
-        size = percent(one.relative)
     runs = "the run before" if one.runs == 1 else f"the median of {one.runs} runs"
-    return f"{size} against {runs}{f', {one.word}' if one.word else ''}"
+    return f"{size(one)} against {runs}{f', {one.word}' if one.word else ''}"

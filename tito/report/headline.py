@@ -38,19 +38,14 @@ def card(record: Record) -> list[Tiles]:
 
 
 def with_changes(groups: Sequence[Tiles], found: Mapping[str, Change]) -> list[Tiles]:
-    """Return the groups with each figure's change against the median of the last comparable runs, where it has one."""
-    return [
-        replace(
-            group,
-            tiles=[
-                replace(tile, change=changes.against(found[tile.key]), word=found[tile.key].word)
-                if tile.key in found
-                else tile
-                for tile in group.tiles
-            ],
-        )
-        for group in groups
-    ]
+    """Return the groups with each figure's change against earlier runs, where it has one: "+25.0 %, worse"."""
+    return [replace(group, tiles=[_with_change(tile, found.get(tile.key)) for tile in group.tiles]) for group in groups]
+
+
+def _with_change(tile: Tile, one: Change | None) -> Tile:
+    if one is None:
+        return tile
+    return replace(tile, change=", ".join(filter(None, [changes.size(one), one.word])), word=one.word)
 
 
 def best_by_track(record: Record) -> list[Tiles]:

@@ -174,7 +174,7 @@ def compared(record: Record, runs: Sequence[Entry], found: Mapping[str, Change])
     """Return what a run is compared with and how it did, and the command that compares it with the run before it."""
     before = comparable(record, runs)
     if not found or not before:
-        return "Compared with no earlier run: none of this kind is recorded on this machine.", ""
+        return "No change is shown, because no earlier run of this kind is recorded on this machine.", ""
     count = Counter(one.word for one in found.values())
     words = [f"{count[word]} {word}" for word in ("worse", "better", "changed", "as usual") if count[word]]
     used = min(len(before), LAST)

@@ -18,7 +18,7 @@ from tito.report.headline import headline, training_time, with_changes
 from tito.report.history import history, primary, verdicts
 from tito.report.library import href_of, newest_full
 from tito.report.pieces import NONE
-from tito.report.record_page import WORD, facts, kinds
+from tito.report.record_page import WORD, compared, facts, kinds
 from tito.report.verdicts import tally, worst_first
 
 SHOWN = 20  # runs of the table; earlier ones are folded
@@ -62,6 +62,7 @@ def summary(runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite
     newest = load(last)
     full = load(whole) if whole and whole is not last else None
     lead = full or newest
+    found = change_against_history(lead, runs)
     return {
         "newest": newest,
         "word": WORD[newest.status],
@@ -71,7 +72,8 @@ def summary(runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite
         "rows": worst_first(newest),
         "facts": facts(newest),
         "usual": Usual(full, href_of(full), WORD[full.status], tally(full)) if full else None,
-        "headline": with_changes(headline(lead), change_against_history(lead, runs)),
+        "headline": with_changes(headline(lead), found),
+        "compared": compared(lead, runs, found)[0],
         "since": verdicts(runs, lead),
         "history": history(runs, lead),
         "heads": _heads(lead),
