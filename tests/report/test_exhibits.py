@@ -155,3 +155,17 @@ def test_pixels_outside_a_byte_are_named() -> None:
     piece = piece_of(Pictures(title="x", pictures=[picture("", [[-1, 0]])]), "")
     assert isinstance(piece, Absent)
     assert "pixels from -1 to 0; expected 0 to 255" in piece.says
+
+
+def test_a_heatmap_has_its_values_unless_they_are_many() -> None:
+    def images(side: int) -> Images:
+        matrix = np.random.default_rng(0).random((side, side)).tolist()
+        piece = piece_of(Heatmaps(title="t", x_title="x", y_title="y", names=["a"], matrices=[matrix]), "")
+        assert isinstance(piece, Images)
+        return piece
+
+    few, many = images(10), images(200)
+    assert few.values is not None
+    assert np.shape(few.values) == (1, 10, 10)
+    assert many.values is None
+    assert "The values are in the record." in many.says
