@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tinytorch.base.files import atomic_write
 from tito.bench.record import SCHEMA_VERSION, Record
 from tito.errors import RecordError, UnknownRecordError, all_printable
 from tito.files import read_plain
+from tito.process.documents import expectation, place
 
 MOST_BYTES = 200_000_000  # of a record; one with 100 seeds and pictures has 5 MB
 
@@ -64,6 +67,15 @@ class Store:
             raise UnknownRecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
         return read_record(paths[0])
 
+    def newest(self, suite: str) -> Record | None:
+        """Return the newest record of a suite without reading the others; one from the future, by its name, is not."""
+        tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%dT%H%M%SZ}"
+        for path in sorted((self.folder / suite).glob("*.json"), reverse=True):
+            with suppress(RecordError):
+                if path.name < tomorrow:
+                    return read_record(path)
+        return None
+
     def all(self) -> tuple[list[Record], list[str]]:
         """Return every record, oldest first, and one line for each file that was skipped because it is not one."""
         records, warnings = [], []
@@ -99,8 +111,8 @@ def read_record(path: Path) -> Record:
         return Record.model_validate_json(text if cleaned == document else json.dumps(cleaned))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: not a record of tito: {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise RecordError(f"{path}: not a record of tito: {where}: {expectation(first)}") from None
 
 
 def record_schema() -> dict[str, Any]:

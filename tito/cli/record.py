@@ -50,10 +50,12 @@ def record_show(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
 ) -> None:
     """Show one run, as it was printed when it finished."""
     from tito.bench.store import Store
     from tito.report.pages import page_of
+    from tito.terminal.again import again
     from tito.terminal.record import show_record
 
     here = project()
@@ -67,17 +69,18 @@ def record_show(
         write(record.model_dump_json(indent=2))
         return
     page = page_of(record, here.reports)
-    show(show_record(record))
+    show(show_record(record, wide, again))
     show_path(page if page.is_file() else None)
 
 
 def _no_record(name: str, everything: Sequence[Record]) -> UnknownRecordError:
     """Return the error for a name without a record: how to make one if it is a suite, and otherwise what was meant."""
     from tito.errors import UnknownRecordError, did_you_mean
+    from tito.terminal.again import again
 
     suites = complete.suites("")
     if name in suites:
-        return UnknownRecordError(f"no record of {name} yet; tito suite run {name} makes one")
+        return UnknownRecordError(f"no record of {name} yet; {again(f'tito suite run {name}')} makes one")
     hint = did_you_mean(name, [*suites, *(record.id for record in everything)])
     return UnknownRecordError(f"no record or suite {name!r}{hint}; tito record list lists the records")
 
