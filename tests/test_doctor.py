@@ -132,7 +132,7 @@ def test_missing_py_spy_is_a_note_that_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "find_py_spy", lambda: None)
     finding = doctor.stacks_finding()
     assert finding.state == "note"
-    assert "python -m pip install -e . in the checkout" in finding.advice
+    assert "`python -m pip install -e .` in the checkout" in finding.advice
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
@@ -167,6 +167,12 @@ def test_data_that_is_missing_is_a_note_with_the_command_to_fetch_it(
 def test_disk_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
     finding = doctor.disk_finding(tmp_path / "not" / "there" / "yet")
     assert "free" in finding.value
+
+
+def test_a_cache_that_is_no_folder_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finding = doctor.disk_finding(tmp_path / "file" / "data")
+    assert (finding.state, finding.value) == ("bad", f"{tmp_path / 'file'}: not a folder")
 
 
 def test_little_disk_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ import pytest
 import yaml
 
 import tinytorch
+from tinytorch.native.library import NOT_INSTALLED, WITHOUT
+from tito import doctor
+from tito.bench.suites import find_suites
+from tito.process.backend import BackendChoice
 
 ROOT = Path(__file__).parents[1]
 FOREIGN = "tinytorch"  # on PyPI this name belongs to another project
@@ -125,3 +129,43 @@ def test_pre_commit_uses_the_versions_of_the_lint_group() -> None:
         package for repo in config["repos"] for hook in repo["hooks"] for package in hook["additional_dependencies"]
     }
     assert used == set(group)
+
+
+# The README
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_states_for_each_milestone_what_its_suite_states_it_takes() -> None:
+    rows = re.findall(r"^\| `nox -s milestone-(\w+)` \|.*\| (\d+) (s|min) \|$", readme(), re.MULTILINE)
+    stated = {name: int(number) * (60 if unit == "min" else 1) for name, number, unit in rows}
+    suites = {loaded.suite.name: loaded.suite.duration for loaded in find_suites(ROOT / "suites")}
+    assert stated.keys() == {
+        session.partition("-")[2] for session in sessions() if re.fullmatch(r"milestone-\w+", session)
+    }
+    for name, seconds in stated.items():
+        duration = suites[name]
+        assert duration is not None
+        assert abs(seconds - duration.full) <= (30 if seconds >= 120 else 0), name
+
+
+def test_the_first_two_commands_and_the_line_for_a_managed_python_stay() -> None:
+    text = readme()
+    for command in ("milestone-mnist", "tests"):
+        assert f"\n    python -m pip install nox && python -m nox -s {command}\n" in text
+    assert "`python3 -m venv .venv && . .venv/bin/activate`" in " ".join(text.split())
+
+
+def test_one_wording_says_what_is_slower_without_onednn() -> None:
+    assert WITHOUT[1:] in " ".join(readme().split())
+    assert WITHOUT in backend_advice()
+
+
+def backend_advice() -> str:
+    """Return the doctor's advice on a machine without oneDNN."""
+    choice = BackendChoice(name="numpy", version=None, native=[], why=NOT_INSTALLED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "choose_backend", lambda: choice)
+        return doctor.backend_finding().advice

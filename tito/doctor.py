@@ -21,7 +21,7 @@ from tinytorch.base.errors import SettingError, how_to_install
 from tinytorch.datasets.downloads import cache_folder
 from tinytorch.environment import MachineInfo, blas, machine
 from tinytorch.native import backend
-from tinytorch.native.library import NOT_INSTALLED
+from tinytorch.native.library import NOT_INSTALLED, WITHOUT
 from tito.bench.probes import find_py_spy
 from tito.data import list_data
 from tito.errors import TitoError
@@ -117,7 +117,7 @@ def kernel_finding() -> Finding:
         return Finding("BLAS kernel", "bad", str(error), "try another build of NumPy")
     if choice.used == choice.default:
         return Finding("BLAS kernel", "ok", f"{choice.used}; {choice.why}")
-    advice = f"suites use {choice.used} automatically; elsewhere set OPENBLAS_CORETYPE={choice.used}"
+    advice = f"suites use {choice.used} automatically; elsewhere set `OPENBLAS_CORETYPE={choice.used}`"
     return Finding(
         "BLAS kernel", "note", f"{choice.default}; {choice.why} (measured just now)", f"{advice} before Python starts"
     )
@@ -130,8 +130,8 @@ def backend_finding() -> Finding:
     except SettingError as error:
         return Finding("backend", "bad", str(error), f"unset the variable {backend.VARIABLE}")
     if choice.why == NOT_INSTALLED:
-        gain = "oneDNN multiplies int8 and bfloat16 with native instructions"
-        return Finding("backend", "note", "NumPy; oneDNN is not installed", f"{gain}: {how_to_install('onednn')}")
+        advice = f"{WITHOUT}; to install it: {how_to_install('onednn')}"
+        return Finding("backend", "note", "NumPy; oneDNN is not installed", advice)
     return Finding("backend", "ok", choice.line)
 
 
@@ -171,11 +171,11 @@ def _try_py_spy(executable: str) -> str | None:
 def ptrace_advice() -> str:
     """Return what allows py-spy to read processes on this system."""
     if sys.platform == "darwin":
-        return f"macOS allows it only for root: sudo tito suite run NAME; {WITHOUT_PTRACE}"
+        return f"macOS allows it only for root: `sudo tito suite run NAME`; {WITHOUT_PTRACE}"
     yama = Path("/proc/sys/kernel/yama/ptrace_scope")
     if yama.is_file() and yama.read_text().strip() in ("2", "3"):
         return f"{yama} forbids it; an administrator can write 1 to it; {WITHOUT_PTRACE}"
-    return f"in a container, start the container with --cap-add SYS_PTRACE; {WITHOUT_PTRACE}"
+    return f"in a container, start the container with `--cap-add SYS_PTRACE`; {WITHOUT_PTRACE}"
 
 
 def data_findings() -> Iterator[Finding]:
@@ -185,13 +185,15 @@ def data_findings() -> Iterator[Finding]:
         if state.present:
             yield Finding(name, "ok", f"{units.size(state.bytes)} in {state.folder}")
         else:
-            advice = f"a suite that needs it fetches it; to fetch it now: tito data fetch {state.name}"
+            advice = f"a suite that needs it fetches it; to fetch it now: `tito data fetch {state.name}`"
             yield Finding(name, "note", "not in the cache yet", advice)
 
 
 def disk_finding(folder: Path) -> Finding:
     """Check the free space for data sets."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        return Finding("disk", "bad", f"{there}: not a folder", "set the variable TINYTORCH_DATA to a folder")
     free = shutil.disk_usage(there).free
     if free < LITTLE_DISK:
         advice = "free some space, or set the variable TINYTORCH_DATA to another folder"

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from tito.errors import TitoError
 
+MOST_BYTES = 10_000_000  # of a file that people write
+LARGE_BYTES = 1_000_000_000  # of a model, or of what was measured
 _LEFT = re.compile(r"tito-[a-z]+-(?P<pid>\d+)-(?P<started>\d+)-.*")
 
 
-def read_plain(path: Path, most_bytes: int) -> bytes:
+def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the content of a regular file, or of a link to one.
 
     A pipe would block, and a device may never end, so neither is opened for reading.

@@ -20,7 +20,8 @@ Run = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 def environment(root: Path) -> dict[str, str]:
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if name != "NOX_CURRENT_SESSION"}
+    return inherited | {
         "TITO_ROOT": str(root),
         "TINYTORCH_BLAS_KERNEL": "inherit",
         "TINYTORCH_DATA": str(root / "data"),

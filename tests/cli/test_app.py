@@ -69,7 +69,7 @@ def test_every_command_explains_itself(command: list[str], root: Path) -> None:
         (["suite", "show", "tinny"], "did you mean tiny?"),
         (["suite", "run", "tinny"], "did you mean tiny?"),
         (["suite", "run", "tiny", "--case", "cloud"], "did you mean clouds?"),
-        (["suite", "run", "tiny", "--gate", "acuracy=0.5"], "did you mean accuracy?"),
+        (["suite", "run", "tiny", "--gate", "accurcy=0.5"], "did you mean accuracy?"),
         (["suite", "run", "tiny", "--backend", "nunpy"], "did you mean numpy?"),
         (["suite", "run", "tiny", "--mine", "--borrow", "tensr"], "did you mean 02 tensor?"),
         (["record", "show", "tinny"], "did you mean tiny?"),

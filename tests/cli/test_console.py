@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import HOME
+from tito.cli.console import console
 
 PROGRAM = """
 import sys
@@ -24,6 +25,11 @@ for _ in range(3):
 with open(sys.argv[1], "w") as file:
     file.write("the work goes on")
 """
+
+
+def test_a_message_of_the_progress_console_has_no_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    console(stderr=True).print("student \x1b[31mred", style="dim")
+    assert capsys.readouterr().err == "student \\x1b[31mred\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes POSIX pipes")

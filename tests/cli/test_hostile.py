@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Run, environment, tito
+from tests.cli.running import HOME, Run, environment, tito
+from tito.compete.seal import organizer_key
+from tito.errors import TitoError
 
 ESCAPE = "\x1b[31m"
 
@@ -146,3 +148,55 @@ def test_what_was_probably_meant_is_named(root: Path, words: list[str], hint: st
     done = tito(root, *words)
     assert done.returncode == 2
     assert hint in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("option", ["--keep-models", "--keep-weights"])
+def test_what_cannot_be_kept_is_refused_before_any_training(root: Path, option: str) -> None:
+    (root / "file").write_text("")
+    for folder, why in (("file", " is not a folder"), ("file/below", " is not a folder"), ("/proc/x", "")):
+        done = tito(root, "suite", "run", "tiny", "--quick", option, folder)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"tito: {option} {folder}: cannot be written: ")
+        assert why in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (root / "reports" / "records" / "tiny").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("many", "expected a whole number"), ("1.5", "expected a whole number"), ("0", "expected at least 1")],
+)
+def test_a_wrong_number_is_said_in_our_words(root: Path, value: str, words: str) -> None:
+    done = tito(root, "suite", "run", "tiny", "--seeds", value)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"Error: Invalid value for '--seeds': {words}"
+
+
+def test_a_suite_may_be_named_by_its_file(root: Path) -> None:
+    assert "Least squares" in tito(root, "suite", "show", "suites/2001_tiny/suite.yaml").stdout
+    assert tito(root, "suite", "show", "suites/2001_tidy/suite.yaml").returncode == 2
+
+
+def test_a_pipe_in_place_of_any_file_that_a_command_reads_blocks_nothing(root: Path) -> None:
+    for name in ("modules", "tinytorch", "submissions"):
+        (root / name).symlink_to(HOME / name)
+    for name in ("2025_competition", "2025_tinymlperf"):
+        shutil.copytree(HOME / "suites" / name, root / "suites" / name)
+    (root / "suites" / "2025_competition" / "rules.yaml").unlink()
+    (root / "class" / "student").mkdir(parents=True)
+    for pipe in (root / "suites" / "2025_competition" / "rules.yaml", root / "class" / "student" / "02_tensor.py"):
+        os.mkfifo(pipe, 0o600)
+    for words in (["leaderboard"], ["check"], ["leaderboard", "--folder", "shared"]):
+        done = tito(root, *words)
+        assert done.returncode == 1
+        assert done.stderr.endswith("rules.yaml: not a regular file\n")
+    graded = tito(root, "grade", "class", "--modules", "2")
+    assert graded.returncode == 0, graded.stderr
+    assert "student" in graded.stdout
+
+
+def test_a_key_that_is_a_pipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    monkeypatch.setenv("TITO_KEY", str(tmp_path / "key"))
+    with pytest.raises(TitoError, match="not a regular file"):
+        organizer_key(tmp_path / "shared", make=False)

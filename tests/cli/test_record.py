@@ -48,7 +48,7 @@ def test_a_suite_without_a_record_says_how_to_make_one(root: Path) -> None:
     for words in (["record", "show", "tiny"], ["record", "list", "--suite", "tiny"]):
         done = tito(root, *words)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "tito: no record of tiny yet; tito suite run tiny makes one\n"
+        assert done.stderr == "tito: no record of tiny yet; python -m tito suite run tiny makes one\n"
 
 
 def test_a_cut_record_is_named_and_the_others_still_shown(passed: Run, tmp_path: Path) -> None:

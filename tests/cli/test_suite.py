@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.cli.running import Run, make_root, records, tito, unread
+from tests.cli.running import Run, environment, make_root, records, tito, unread
 from tests.report.sample import make_record
 from tito.cli.suite import _keep_weights
 
@@ -45,7 +50,7 @@ def test_a_run_that_passes_prints_every_figure(passed: Run) -> None:
     assert record.status == "passed"
     for text in ("2001 tiny", "passed", "at least 90 %", "met", "p50", "p90", "p99", "µs", "/s, at batch size"):
         assert text in done.stdout
-    for text in ("peak memory", "model file", "training time", "tito suite run tiny --quick", record.id):
+    for text in ("peak memory", "model file", "training time", "python -m tito suite run tiny --quick", record.id):
         assert text in done.stdout
     page = root / "reports" / "tiny" / f"{record.id}.html"
     assert str(page) in done.stdout
@@ -260,3 +265,55 @@ def test_a_note_that_is_too_long_is_refused_before_the_run(root: Path) -> None:
     assert done.returncode == 2
     assert "--note: 501 characters; expected at most 500" in done.stderr
     assert not (root / "reports").exists()
+
+
+def test_the_list_says_how_long_what_is_required_and_how_the_last_run_ended(passed: Run, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(passed[0], root)
+    file = root / "suites" / "2001_tiny" / "suite.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"duration": {"full": 700, "quick": 42}}))
+    line = next(line for line in tito(root, "suite", "list").stdout.splitlines() if line.startswith("tiny"))
+    for part in ("12 min", "40 s", "Accuracy ≥ 90 %", f"passed {records(root)[0].created:%Y-%m-%d}, quick"):
+        assert part in line
+    assert "about 12 min, with --quick 40 s, on two cores" in tito(root, "suite", "show", "tiny").stdout
+
+
+def test_a_record_from_the_future_is_not_the_last_run(passed: Run, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(passed[0], root)
+    (record,) = records(root)
+    late = record.model_copy(
+        update={"id": "20960101T000000Z-tiny-000000", "created": datetime(2096, 1, 1, tzinfo=UTC), "status": "failed"}
+    )
+    (root / "reports" / "records" / "tiny" / f"{late.id}.json").write_text(late.model_dump_json())
+    assert "passed" in tito(root, "suite", "list").stdout
+    assert "2096" not in tito(root, "suite", "list").stdout
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_screen_breaks_a_word_or_is_wider_than_the_terminal(passed: Run, width: int) -> None:
+    for words in (
+        ["suite", "list"],
+        ["suite", "show", "tiny"],
+        ["data", "list"],
+        ["record", "list"],
+        ["record", "show", "tiny"],
+    ):
+        wide = [*words, "--wide"] if words in (["suite", "list"], ["record", "show", "tiny"]) else words
+        known = set(screen(passed[0], 400, *wide).split())
+        text = screen(passed[0], width, *words)
+        paths = str(passed[0].parent)  # a path is never broken, so it may be wider
+        lines = [line for line in text.splitlines() if paths not in line and "tito suite run" not in line]
+        assert max(map(len, lines)) <= width, words
+        assert set(re.sub(r"\d+ more columns? with --wide", "", text).split()) <= known, words
+
+
+def screen(root: Path, width: int, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tito", *words],
+        env=environment(root) | {"COLUMNS": str(width)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout

@@ -99,7 +99,7 @@ def test_spacing_and_order_of_keys_do_not_matter() -> None:
         (b"[]", "not a receipt of tito"),
         (b'{"schema_version": true}', "not a receipt of tito"),
         (b'{"schema_version": 2}', "written by a newer tito"),
-        (b'{"schema_version": 1}', "not a receipt of tito: id: Field required"),
+        (b'{"schema_version": 1}', "not a receipt of tito: id: missing"),
         (b'{"schema_version": 0}', "not a receipt of tito: schema_version"),
     ],
 )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.datasets.sample import everything_in, zipped
 from tinytorch.base.errors import DataError, TinyTorchError
 from tinytorch.datasets import downloads
 from tinytorch.datasets import sources as obtaining
+from tinytorch.datasets.catalogue import CATALOGUE
 from tinytorch.datasets.downloads import cache_folder, fetch, file_state
 from tinytorch.datasets.sources import DataFiles, FileFact, Source, SourceFailed
 
@@ -321,3 +323,18 @@ def test_cache_folder_is_the_argument_then_the_variable_then_the_default(
     assert cache_folder().parts[-2:] == ("tinytorch", "data")
     monkeypatch.setitem(sys.modules, "platformdirs", None)
     assert cache_folder() == Path.home() / ".cache" / "tinytorch" / "data"
+
+
+@pytest.mark.parametrize("data", CATALOGUE.values(), ids=lambda data: data.name)
+def test_the_hint_for_files_by_hand_gives_an_address_for_every_archive(data: DataFiles, tmp_path: Path) -> None:
+    def refuse(archive: str, folder: Path) -> Path:
+        raise SourceFailed("no network")
+
+    offline = replace(data, sources=tuple(replace(source, obtain=refuse) for source in data.sources))
+    with pytest.raises(DataError) as caught:
+        fetch(offline, tmp_path)
+    lines = str(caught.value).splitlines()
+    for source in data.sources:
+        (line,) = [line for line in lines if line.strip().startswith(", ".join(source.provides))]
+        assert line.endswith(f"(from: {source.address})")
+        assert source.address.startswith("https://")

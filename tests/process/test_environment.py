@@ -32,6 +32,7 @@ def test_inherited_settings_of_the_libraries_are_dropped_and_the_rest_is_kept(mo
 
 def test_settings_that_change_a_figure_do_not_reach_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     changing = ("GLIBC_TUNABLES", "PYTHONTRACEMALLOC", "PYTHONMALLOC", "PYTHONDEVMODE", "NPY_DISABLE_CPU_FEATURES")
+    changing += ("COVERAGE_PROCESS_START", "COV_CORE_SOURCE", "PYDEVD_USE_FRAME_EVAL")
     for name in (*changing, "PYTHONPATH", "PYTHONUTF8", "LD_LIBRARY_PATH", "HOME"):
         monkeypatch.setenv(name, "1")
     given = child_environment({})

@@ -76,3 +76,11 @@ def test_leftovers_of_killed_saves_are_removed_after_an_hour(tmp_path: Path) -> 
         os.utime(tmp_path / name, (then, then))
     save_model(mlp(), tmp_path / "m")
     assert {path.name for path in tmp_path.iterdir()} == {"m", ".m.1-3.part", ".other.1-1.part"}
+
+
+def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(tt.StateError) as caught:
+        load_model(folder)
+    assert str(caught.value).count(str(folder)) == 1

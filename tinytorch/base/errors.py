@@ -20,10 +20,10 @@ def how_to_install(extra: str = "") -> str:
     It never names the distribution: `tinytorch` on PyPI is another project.
 
     >>> how_to_install("onednn")
-    "python -m pip install -e '.[onednn]' in the checkout"
+    "`python -m pip install -e '.[onednn]'` in the checkout"
     """
     what = f"'.[{extra}]'" if extra else "."
-    return f"python -m pip install -e {what} in the checkout"
+    return f"`python -m pip install -e {what}` in the checkout"
 
 
 class TinyTorchError(Exception):

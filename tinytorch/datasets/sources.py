@@ -37,12 +37,14 @@ class Source:
         name is used as if it had been downloaded.
     obtain: (name of an archive, folder) -> the path it was downloaded to. Raises SourceFailed.
     unpack: path of an archive -> pairs (file name, content).
+    address: where a person can download the archives: their folder, their file, or a page with it.
     """
 
     name: str
     provides: Mapping[str, tuple[str, ...]]
     obtain: Callable[[str, Path], Path]
     unpack: Callable[[Path], Iterator[tuple[str, bytes]]]
+    address: str = ""
 
 
 @dataclass(frozen=True)

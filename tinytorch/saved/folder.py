@@ -58,6 +58,8 @@ def read_both(folder: Path) -> tuple[bytes, bytes]:
         after = folder.stat()
     except FileNotFoundError:
         raise StateError(f"{folder}: no such folder, or one that is being replaced") from None
+    except StateError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise StateError(f"{folder}: cannot be read ({error})") from None
     if not os.path.samestat(before, after) or before.st_mtime_ns != after.st_mtime_ns:

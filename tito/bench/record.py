@@ -127,6 +127,7 @@ class SeedRun(Frozen):
     metrics: dict[str, float]  # the workload's own, and train_seconds, load_seconds, evaluate_seconds
     curve: list[dict[str, float]]
     exhibits: list[Exhibit]
+    seconds: float | None = Field(default=None, ge=0)  # of its process as a whole; None in older records
     raw: dict[str, list[float]] = Field(default={})  # values behind the metrics, e.g. each query's time
     # Of the machine while it trained and evaluated, see tito.process.conditions; older records: while it evaluated
     conditions: dict[str, float] = Field(default={})
@@ -249,6 +250,13 @@ class Profile(Frozen):
     allocations: Allocations | None = None  # None without the extra `memray`
 
 
+class Resumed(Frozen):
+    """Seeds that an interrupted run had finished, and that this run, the same one, took over."""
+
+    began: AwareDatetime  # when the interrupted run began
+    seeds: dict[str, list[int]]  # by case
+
+
 class Omission(Frozen):
     """Something that was not measured, and one line that says why."""
 
@@ -279,6 +287,7 @@ class Record(Frozen):
     before: dict[str, float] = Field(default={})  # of the machine before the run: see tito.process.neighbors
     mine: Mine | None = None  # None: the reference ran
     note: str = Field(default="", max_length=LONGEST_NOTE)  # of whoever ran it: `--note`
+    resumed: Resumed | None = None
     provenance: Provenance
 
     @property

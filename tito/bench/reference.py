@@ -17,8 +17,12 @@ from tito.bench.record import Record
 from tito.errors import RecordError
 
 
-def check_reference_folder(folder: Path) -> None:
-    """Check before a long run that its weights can be kept.
+def check_folder(option: str, folder: Path) -> None:
+    """Check before a long run that what it is asked to keep can be kept.
+
+    Args:
+        option: the option that names the folder, for the message.
+        folder: the folder, which need not exist yet.
 
     Raises:
         RecordError: the folder, or where it would be created, cannot be written.
@@ -26,11 +30,11 @@ def check_reference_folder(folder: Path) -> None:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         if not there.is_dir():
-            raise RecordError(f"--keep-weights {folder}: cannot be written: {there} is not a folder")
+            raise RecordError(f"{option} {folder}: cannot be written: {there} is not a folder")
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise RecordError(f"--keep-weights {folder}: cannot be written: {error.strerror or error}") from None
+        raise RecordError(f"{option} {folder}: cannot be written: {error.strerror or error}") from None
 
 
 def keep_reference(folder: Path, weights: Path, record: Record) -> None:

@@ -22,7 +22,7 @@ from tito.bench.suite import ENGINE_METRICS, Case, LoadedSuite
 from tito.errors import RunError
 from tito.process import events
 from tito.process.child import Child
-from tito.process.documents import Limits
+from tito.process.documents import Limits, expectation, place
 from tito.versus import contest
 
 JOBS = "tito.bench.jobs"  # the module that children run
@@ -116,8 +116,8 @@ def seed_run(metrics: list[str], seed: int, result: events.Event) -> SeedRun:
         return SeedRun.model_validate({"seed": seed, **fields})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"the workload returned an invalid {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise RunError(f"the workload returned an invalid {where}: {expectation(first)}") from None
 
 
 def case_result(case: Case, runs: list[SeedRun], complete: bool) -> CaseResult:

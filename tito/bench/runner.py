@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tito.bench import allocating, observing, probes, rounds, selection
+from tito.bench import allocating, coverage, observing, probes, rounds, selection
+from tito.bench.event import Event, Report
 from tito.bench.judge import missed_gates
 from tito.bench.owncode import OwnCode
 from tito.bench.record import (
@@ -34,6 +34,7 @@ from tito.bench.record import (
 )
 from tito.bench.rounds import QUIET_TICK
 from tito.bench.suite import Case, LoadedSuite, ProfilePlan
+from tito.bench.unfinished import Unfinished, kept_model
 from tito.errors import RunError
 from tito.files import scratch
 from tito.process import events
@@ -43,27 +44,7 @@ from tito.process.child import Child
 from tito.process.environment import pinned_environment
 from tito.process.provenance import Provenance, provenance
 from tito.process.threads import Surroundings
-from tito.versus import contest
 
-
-@dataclass(frozen=True)
-class Event:
-    """The state of a run, for a progress bar.
-
-    `stage` is the child's phase ("load", "build", "train", "evaluate", "latency", "throughput", "stacks"), with done
-    and total as the workload reports them. It is "against PyTorch" for a round of a rival case, and "seed done" once
-    for each seed, with done and total in seeds of the case and the seed's metrics as figures.
-    """
-
-    stage: str
-    case: str
-    seed: int | None
-    done: int
-    total: int
-    figures: dict[str, float | None]  # None for what is NaN or infinite
-
-
-Report = Callable[[Event], None]
 Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the status and, unless passed, the reason
 
 
@@ -88,6 +69,7 @@ class _Run:
     models: Path | None = None
     own: OwnCode | None = None
     around: Surroundings = field(default_factory=Surroundings)
+    unfinished: Unfinished | None = None
     cases: list[CaseResult] = field(default_factory=list)
     trained: _Trained | None = None
     latency: list[LatencyRun] = field(default_factory=list)
@@ -116,10 +98,10 @@ def run_suite(
     blas: KernelChoice,
     backend: BackendChoice,
     report: Report,
-    weights: Path | None = None,
     models: Path | None = None,
     own: OwnCode | None = None,
     around: Surroundings | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds, then the profile.
 
@@ -127,35 +109,38 @@ def run_suite(
         seeds: how many seeds of each case to run, from the first on; None for all.
         quick: use each case's `quick` seeds and parameters, one repetition, and the fewest queries.
         command: the command that repeats the run, for the record.
-        blas, backend: OpenBLAS's kernel and tinytorch's kernel backend in the children.
-        weights, models: a file for the weights of the profiled case's first seed, and a folder for each case's model.
+        blas: the kernel that OpenBLAS uses in the children.
+        backend: the kernel backend that tinytorch uses in the children.
+        models: a folder to keep the model of each case's first seed in, as it was judged.
         own: a learner's modules to run it on; by default the reference's.
         around: the machine before the run, and the threads that suit it.
+        unfinished: keeps finished seeds and the first one's weights, and has those of an interrupted run.
 
     Raises:
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
-    _check_options(seeds, models, loaded.suite.cases)
+    selection.check_seeds(seeds)
     created, started = datetime.now(UTC), time.perf_counter()
     chosen_by = {**blas.environment, **pinned_backend(backend), **(around.environment if around else {})}
     pinned = pinned_environment(chosen_by)
-    loaded, chosen, omitted = _covered(loaded, quick, pinned)
+    loaded, chosen, omitted = coverage.covered(loaded, quick, pinned)
     with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
             plan=selection.quick_plan(loaded.suite.profile) if quick else loaded.suite.profile,
             pinned=pinned,
             report=report,
-            weights=weights or folder / "model.safetensors",
+            weights=unfinished.weights if unfinished else folder / "model.safetensors",
             models=models.resolve() if models else None,
             own=own,
             around=around or Surroundings(),
+            unfinished=unfinished,
             omitted=omitted,
         )
         outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     facts = {"quick": quick, "altered": altered, "provenance": _origin(run, blas, backend, command)}
-    return _record(run, outcome, _profile(run), created, time.perf_counter() - started, **facts)
+    return _record(run, outcome, _profile(run), created, started, **facts)
 
 
 def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str) -> Provenance:
@@ -169,27 +154,16 @@ def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str)
     )
 
 
-def _covered(
-    loaded: LoadedSuite, quick: bool, pinned: dict[str, str]
-) -> tuple[LoadedSuite, list[Case], list[Omission]]:
-    """Return the suite with the metrics that can be measured here, the cases to run, and what is left out."""
-    loaded, unmeasured = selection.measurable(loaded, lambda packages: contest.missing(pinned, packages))
-    left_out = selection.left_out(loaded.suite, quick, no_rival=lambda: contest.missing(pinned))
-    titled = [(loaded.suite.case(name).title, why) for name, why in left_out.items()]
-    omitted = [Omission(what=what, why=why) for what, why in (*titled, *unmeasured.items())]
-    return loaded, selection.part_of(loaded.suite, left_out), omitted
-
-
-def _check_options(seeds: int | None, models: Path | None, cases: list[Case]) -> None:
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
-    for folder in [models / case.name for case in cases] if models else []:
-        if folder.exists():
+def _check_models(run: _Run, cases: list[Case]) -> None:
+    """Check that no model is where one would be kept, apart from those that an interrupted run kept."""
+    for case, folder in [(case, run.models / case.name) for case in cases] if run.models else []:
+        kept = run.unfinished is not None and run.unfinished.has(case, case.seeds[0])
+        if folder.exists() and not kept:
             raise RunError(f"--keep-models: {folder} exists already; expected a folder without it")
 
 
 def _record(
-    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
+    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, started: float, **facts: Any
 ) -> Record:
     """Return the record of a run: its suite, its measurements, and its outcome."""
     suite = run.loaded.suite
@@ -201,7 +175,7 @@ def _record(
         title=suite.title,
         story=suite.story,
         created=created,
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -211,12 +185,15 @@ def _record(
         omitted=run.omitted,
         before=dict(run.around.before),
         mine=run.own.facts if run.own else None,
+        resumed=run.unfinished.resumed if run.unfinished else None,
         **facts,
     )
 
 
 def _run_all(run: _Run, cases: list[Case]) -> Outcome:
     """Run the cases, then the profile; the first failure ends the run."""
+    _check_models(run, cases)
+    run.report(Event("start", "", None, 0, 1, {}, tuple((case.name, len(case.seeds)) for case in cases)))
     for case in cases:
         failure = _run_case(run, case)
         if failure:
@@ -248,22 +225,54 @@ def _run_case(run: _Run, case: Case) -> str | None:
     runs: list[SeedRun] = []
     failure = None
     for seed in case.seeds:
+        done = _taken_over(run, case, seed)
+        stage = "seed kept" if done else "seed done"
         try:
-            runs.append(_run_seed(run, case, seed))
+            runs.append(done or _run_seed(run, case, seed))
         except RunError as error:
             failure = f"{case.name}, seed {seed}: {error}"
             break
-        run.report(Event("seed done", case.name, seed, len(runs), len(case.seeds), {**runs[-1].metrics}))
+        run.report(Event(stage, case.name, seed, len(runs), len(case.seeds), {**runs[-1].metrics}))
     run.cases.append(rounds.case_result(case, runs, complete=failure is None))
     return failure
 
 
+def _taken_over(run: _Run, case: Case, seed: int) -> SeedRun | None:
+    """Return a seed that an interrupted run finished, if it kept all that this run needs."""
+    if run.unfinished is None or (run.models and seed == case.seeds[0] and not (run.models / case.name).is_dir()):
+        return None
+    first = _is_first(run, case)
+    kept = run.unfinished.take(case, seed, with_model=first)
+    if kept and kept.model and first:
+        size = run.weights.stat().st_size
+        run.trained, run.memory = _Trained(run.weights, size, kept.model.parameter_count), kept.model.memory
+    return kept.run if kept else None
+
+
+def _is_first(run: _Run, case: Case) -> bool:
+    """Return whether a case is the profiled one, and its first seed has not run yet."""
+    return case.name == run.plan.case and run.trained is None and not case.rival
+
+
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
-    """Run one training in one child; the profiled case's first also yields weights and a memory trace."""
+    """Run one seed in one child, and keep what it measured."""
+    started = time.perf_counter()
     if case.rival:
         run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
-        return rounds.rival_round(case, seed, run.pinned)
-    first = case.name == run.plan.case and run.trained is None
+        measured, model = rounds.rival_round(case, seed, run.pinned), None
+    else:
+        first = _is_first(run, case)
+        measured = _train(run, case, seed, first)
+        trained = run.trained if first else None
+        model = kept_model(run.weights, trained.parameter_count, run.memory) if trained else None
+    measured = measured.model_copy(update={"seconds": time.perf_counter() - started})
+    if run.unfinished:
+        run.unfinished.keep(case, measured, model)
+    return measured
+
+
+def _train(run: _Run, case: Case, seed: int, first: bool) -> SeedRun:
+    """Run one training in one child; the profiled case's first also yields weights and a memory trace."""
     observed = first and run.plan.observe == "training"
     job: dict[str, Any] = {"weights": str(run.weights) if first else None, "metrics": run.loaded.suite.metrics_of(case)}
     if run.models and seed == case.seeds[0]:

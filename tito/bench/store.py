@@ -10,6 +10,8 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tito.bench.index import rows_of
 from tito.bench.record import SCHEMA_VERSION, Record
 from tito.errors import RecordError, UnknownRecordError, all_printable
 from tito.files import read_plain
+from tito.process.documents import expectation, place
 
 MOST_BYTES = 200_000_000  # of a record; one with 100 seeds has 5 MB
 _ESCAPED = re.compile(r"\\[^nt\"\\/]")  # escapes that may stand for a control character; \n and \t are kept
@@ -72,6 +75,15 @@ class Store:
         if not paths:
             raise UnknownRecordError(f"no record {id!r} in {self.folder}; `tito record list` lists the records")
         return read_record(paths[0])
+
+    def newest(self, suite: str) -> Record | None:
+        """Return the newest record of a suite without reading the others; one from the future, by its name, is not."""
+        tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%dT%H%M%SZ}"
+        for path in sorted((self.folder / suite).glob("*.json"), reverse=True):
+            with suppress(RecordError):
+                if path.name < tomorrow:
+                    return read_record(path)
+        return None
 
     def entries(self, suite: str = "", begin: Callable[[int], None] | None = None) -> tuple[list[Entry], list[str]]:
         """Return every record in short, oldest first, and one line for each file that is skipped because it is not one.
@@ -166,8 +178,8 @@ def _read_carefully(path: Path, content: bytes) -> Record:
         return Record.model_validate_json(content if cleaned == document else json.dumps(cleaned))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: not a record of tito: {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise RecordError(f"{path}: not a record of tito: {where}: {expectation(first)}") from None
 
 
 def record_schema() -> dict[str, Any]:

@@ -39,12 +39,15 @@ ENGINE_METRICS = ("load_seconds", "train_seconds", "evaluate_seconds")
 
 
 # Pages and folders in the folder of the reports
-TAKEN = ("index", "leaderboard", "journey", "mine", "compare", "entries", "lessons", "records", "assets", "standalone")
+TAKEN = (
+    *("index", "leaderboard", "journey", "mine", "compare", "entries", "lessons"),
+    *("records", "unfinished", "assets", "standalone"),
+)
 
 
 def _not_taken(name: str) -> str:
     if name in TAKEN:
-        raise ValueError(f"the name is taken by a page or a folder of the reports: {', '.join(TAKEN)}")
+        raise ValueError(f"expected another name: it is taken by a page or a folder of the reports: {', '.join(TAKEN)}")
     return name
 
 

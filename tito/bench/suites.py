@@ -10,6 +10,7 @@ import math
 import reprlib
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 import yaml
@@ -19,6 +20,7 @@ from pydantic_core import ErrorDetails
 from tito.bench.suite import ENGINE_METRICS, LoadedSuite, Overview, Suite
 from tito.errors import SuiteError, UnknownSuiteError, did_you_mean, printable
 from tito.files import read_plain, user_path
+from tito.process.documents import expectation, place
 from tito.versus.contest import RIVAL_METRICS, WORKS
 
 MOST_BYTES = 10_000_000  # of a suite.yaml, or of a file of its code
@@ -39,6 +41,8 @@ def load_suite(folder: Path) -> LoadedSuite:
         suite = Suite.model_validate(document, strict=True)
     except ValidationError as error:
         raise SuiteError(_first_line(file, error)) from None
+    except RecursionError:
+        raise SuiteError(f"{file}: nested too deeply, or an alias of YAML within its own value") from None
     for problem in _contradictions(suite):
         raise SuiteError(f"{file}: {problem}")
     if folder.resolve().name != f"{suite.year}_{suite.name}":
@@ -79,6 +83,8 @@ def find_suite(suites_folder: Path, name: str) -> LoadedSuite:
         if name in (folder.name, folder.name.partition("_")[2]):
             _only_one(folders, folder.name.partition("_")[2])
             return load_suite(folder)
+    if name.endswith("/suite.yaml"):
+        return find_suite(suites_folder, str(Path(name).parent))
     if "\0" not in name and (user_path(name) / "suite.yaml").is_file():
         return load_suite(user_path(name))
     names = [folder.name.partition("_")[2] or folder.name for folder in folders]
@@ -206,6 +212,10 @@ def _parse(file: Path, content: bytes) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        if isinstance(error, yaml.constructor.ConstructorError) and "unhashable" in str(error.problem):
+            raise SuiteError(f"{where}: a key that is a list or has keys itself: expected plain text") from None
+        if isinstance(error, yaml.composer.ComposerError) and "another document" in str(error.problem):
+            raise SuiteError(f"{where}: a second document of YAML: expected only one") from None
         if isinstance(error, yaml.constructor.ConstructorError):
             raise SuiteError(f"{where}: a tag or merge key of YAML: expected plain values, lists, and keys") from None
         raise SuiteError(f"{where}: not valid YAML: {error.problem}") from None
@@ -219,10 +229,11 @@ def _parse(file: Path, content: bytes) -> object:
 
 def _first_line(file: Path, error: ValidationError) -> str:
     """Return the first problem in one line, and the number of further ones."""
-    problems = error.errors()
+    # An unknown key first: a misspelled one also makes another key missing
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    path = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    path = ".".join(map(str, place(first))) or "the whole file"
     return f"{file}: {path}: {_in_words(first)}{more}"
 
 
@@ -242,15 +253,12 @@ def _unprintable(value: object, path: str) -> Iterable[str]:
 def _in_words(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "missing"
-    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{_shown(problem['input'])}: expected keys with values"
     if problem["type"] == "string_pattern_mismatch":
         return f"{_shown(problem['input'])}: expected lower-case letters, digits, and underscores"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_keys_at(problem["loc"][:-1]))
         return f"unknown key; expected one of {known}"
-    expected = problem["msg"].replace("Input should", "should").replace("should be", "expected")
-    return f"{_shown(problem['input'])}: {expected}"
+    return f"{_shown(problem['input'])}: {expectation(problem)}"
 
 
 def _shown(value: object) -> str:
@@ -265,9 +273,15 @@ def _keys_at(location: Iterable[int | str]) -> list[str]:
     """Return the keys that the model allows at a path, e.g. ("cases", 0, "gates", 1) -> Criterion's fields."""
     model: Any = Suite
     for part in location:
-        arguments = get_args(model)
-        model = arguments[-1] if arguments else model.model_fields[part].annotation
-    return list(model.model_fields)
+        model = _model(model)
+        model = get_args(model)[-1] if get_args(model) else model.model_fields[part].annotation
+    return list(_model(model).model_fields)
+
+
+def _model(annotation: Any) -> Any:
+    """Return what may be there besides None."""
+    known = [one for one in get_args(annotation) if one is not type(None)]
+    return known[0] if isinstance(annotation, UnionType) and len(known) == 1 else annotation
 
 
 def _contradictions(suite: Suite) -> Iterable[str]:

@@ -25,6 +25,7 @@ from tito.cli.module import modules
 from tito.cli.python import own_python
 from tito.cli.record import records
 from tito.cli.suite import suites
+from tito.shadows import hidden_library
 
 app = group("TinyTorch: take the course, run benchmarks, read records, see reports.", completion=True)
 app.add_typer(modules, name="module")
@@ -51,7 +52,7 @@ def main() -> None:
         if os.environ.get("TITO_DEBUG"):
             raise
         say(_in_words(error))
-        sys.exit(_exit_code(error))
+        sys.exit(1 if hidden_library(error) else _exit_code(error))
 
 
 def _open_closed_streams() -> None:
@@ -83,6 +84,9 @@ def _exit_code(error: Exception) -> int:
 
 def _in_words(error: Exception) -> str:
     """Return what went wrong, in one line if the error is an expected one."""
+    found = hidden_library(error)
+    if found:
+        return found
     from tinytorch.base.errors import TinyTorchError
     from tito.errors import TitoError
 

@@ -13,7 +13,7 @@ from tito.cli import complete
 from tito.cli.console import console, group, project, say, show, write
 from tito.cli.starting import look_around
 from tito.errors import RequestError, did_you_mean
-from tito.files import user_path
+from tito.files import read_plain, user_path
 
 if TYPE_CHECKING:
     from tito.compete.folder import SharedFolder
@@ -365,7 +365,7 @@ def _show_refused(receipts: Sequence[Path]) -> None:
     from tito.terminal.ranking import problem_line
 
     for path in receipts:
-        receipt = parse_receipt(path.read_bytes(), path.name)
+        receipt = parse_receipt(read_plain(path), path.name)
         for problem in receipt.problems:
             write(f"{receipt.entry}: {problem_line(problem)}")
 

@@ -7,6 +7,7 @@ neither the command's work nor its exit code.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,15 @@ class _Commands(TyperGroup):
 class _Command(TyperCommand):
     """A command whose usage line names a required argument as manual pages do: NAME, not {NAME}."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; what is wrong with a number is said in the words of all other messages."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # a usage error, of a class that Typer does not publish
+            if isinstance(vars(error).get("message"), str):
+                error.message = _in_our_words(error.message)  # type: ignore[attr-defined]
+            raise
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
@@ -64,6 +74,19 @@ class _Command(TyperCommand):
         """Return what the list of commands says, whole: the first sentence, up to a semicolon."""
         first = " ".join((self.help or "").partition("\n\n")[0].split())
         return f"{first.partition('; ')[0].rstrip('.')}."
+
+
+def _in_our_words(message: str) -> str:
+    """Return what Typer, in its various versions, says of a number, in the words of all other messages.
+
+    >>> _in_our_words("Input should be a valid integer, unable to parse string as an integer")
+    'expected a whole number'
+    >>> _in_our_words("0 is not in the range x>=1.")
+    'expected at least 1'
+    """
+    whole = r"Input should be a valid integer.*|'[^']*' is not a valid int(eger)?( range)?\."
+    least = r"Input should be greater than or equal to (\S+)|\S+ is not in the range x>=(\S+)\."
+    return re.sub(least, r"expected at least \1\2", re.sub(whole, "expected a whole number", message))
 
 
 class _App(typer.Typer):
@@ -130,6 +153,9 @@ def console(stderr: bool = False) -> Console:
         del os.environ["COLUMNS"]  # 0, or no number: Rich would print nothing
 
     class Surviving(Console):
+        def print(self, *objects: Any, **settings: Any) -> None:
+            super().print(*(printable(o, keep="\n\t") if isinstance(o, str) else o for o in objects), **settings)
+
         def on_broken_pipe(self) -> None:
             self.quiet = True
             _ignore(sys.stderr if stderr else sys.stdout)

@@ -65,10 +65,12 @@ def record_list(
 def record_show(
     id: RecordArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
 ) -> None:
     """Show one run, as it was printed when it finished."""
     from tito.bench.naming import find_entry
     from tito.report.pages import page_of
+    from tito.terminal.again import again
     from tito.terminal.record import show_record
 
     here, store = project().reports, _store()
@@ -77,7 +79,7 @@ def record_show(
         write(record.model_dump_json(indent=2))
         return
     page = page_of(record, here)
-    show(show_record(record))
+    show(show_record(record, wide, again))
     show_path(page if page.is_file() else None)
 
 

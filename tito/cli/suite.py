@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli import complete
-from tito.cli.console import console, group, project, say, show, show_path
+from tito.cli.console import group, project, say, show, show_path
 from tito.cli.known import known_suites, library
-from tito.cli.starting import look_around, suited
 
 if TYPE_CHECKING:
     from tito.bench.record import Record
@@ -19,21 +18,29 @@ if TYPE_CHECKING:
     from tito.process.backend import BackendChoice
     from tito.project import Project
 
+NOT_SAVED = "the result above was not saved"
+
 suites = group("Benchmarks: list, show, run.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="e.g. mnist", autocompletion=complete.suites)]
 
 
 @suites.command("list")
-def suite_list() -> None:
-    """List the suites."""
+def suite_list(
+    wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
+) -> None:
+    """List the suites: how long they take, what they require, and how their last run ended."""
+    from tito.bench.store import Store
     from tito.bench.suites import usable_suites
     from tito.terminal.suite import list_suites
 
-    found, problems = usable_suites(project().suites)
+    here = project()
+    found, problems = usable_suites(here.suites)
     for problem in problems:
         say(f"skipped {problem}")
-    show(list_suites(found))
+    names = [loaded.suite.name for loaded in found]
+    newest = {name: record for name in names if (record := Store(here.reports).newest(name))}
+    show(list_suites(found, newest, wide))
 
 
 @suites.command("show")
@@ -77,6 +84,10 @@ def suite_run(
     keep_weights: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="If the run passes, keep the trained weights in this folder.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the finished seeds of an interrupted run, if nothing changed.")
+    ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
     mine: Annotated[
         bool, typer.Option("--mine", help="Run it on your own modules, as far as they are complete.")
     ] = False,
@@ -93,29 +104,34 @@ def suite_run(
     ] = "",
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
-    from tito.bench.reference import check_reference_folder
+    from tito.bench.reference import check_folder
     from tito.bench.store import Store
-    from tito.files import scratch
+    from tito.cli.resume import RunOptions, measure, resumable
+    from tito.terminal.again import again
     from tito.terminal.record import show_record
 
     here = project()
     note = _note(note)
     loaded = _altered(here, name, gate or [], case or [])
+    if mine and resume:
+        raise typer.BadParameter("--resume with --mine: your own code has one seed, which cannot be resumed")
     if mine or borrow:
         _on_own_code(here, loaded, quick, borrow or [], keep_models, keep_weights, backend, mine)
         return
     chosen = _backend(backend)
     Store(here.reports).check_writable()
-    if keep_weights is not None:
-        check_reference_folder(keep_weights)
+    for option, folder in (("--keep-weights", keep_weights), ("--keep-models", keep_models)):
+        if folder is not None:
+            check_folder(option, folder)
     command = _command(name, seeds, quick, gate or [], backend, case or [])
-    with scratch("weights") as folder:
-        weights = folder / "model.safetensors"
-        record = _run(loaded, seeds, quick, command, chosen, weights, keep_models).model_copy(update={"note": note})
+    options = RunOptions(seeds=seeds, quick=quick, models=keep_models, resume=resume, command=command)
+    with resumable(here, loaded, chosen, options) as run:
+        record = measure(run).model_copy(update={"note": note})
         page, problems = _keep(here, record)
+        run.saved = page is not None or not problems[0].startswith(NOT_SAVED)
         if keep_weights is not None and record.status == "passed":
-            problems += _keep_weights(keep_weights, weights, record)
-    show(show_record(record))
+            problems += _keep_weights(keep_weights, run.unfinished.weights, record)
+    show(show_record(record, wide, again))
     show_path(page)
     if record.status != "passed":
         problems.insert(0, f"{record.suite}: {record.status}: {record.reason}")
@@ -202,44 +218,6 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backen
     return shlex.join(words)
 
 
-def _run(
-    loaded: LoadedSuite,
-    seeds: int | None,
-    quick: bool,
-    command: str,
-    backend: BackendChoice,
-    weights: Path,
-    models: Path | None,
-) -> Record:
-    """Fetch the data, choose the BLAS kernel, and run the suite, with progress on stderr."""
-    from tito.bench.runner import run_suite
-    from tito.data import fetch
-    from tito.process.blas import choose_kernel
-    from tito.terminal.progress import RunProgress
-
-    progress_console = console(stderr=True)
-    progress_console.print(f"{loaded.suite.year} {loaded.suite.name}: {loaded.suite.title}")
-    for name in loaded.suite.data:  # here, where its progress is shown, and outside any child's time limit
-        fetch(name, lambda line: progress_console.print(f"  {line}", soft_wrap=True))
-    neighbors = look_around(progress_console)
-    with progress_console.status("  measuring BLAS kernels"):
-        kernel = choose_kernel()
-    around = suited(progress_console, neighbors, kernel)
-    with RunProgress(progress_console, loaded.suite.metrics) as progress:
-        return run_suite(
-            loaded,
-            seeds=seeds,
-            quick=quick,
-            command=command,
-            blas=kernel,
-            backend=backend,
-            report=progress.report,
-            weights=weights,
-            models=models,
-            around=around,
-        )
-
-
 def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     """Save the record and write the pages; return the run's page, if it was written, and what went wrong."""
     from tito.bench.store import Store
@@ -250,7 +228,7 @@ def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     try:
         kept = store.save(record)
     except (TitoError, OSError) as error:
-        return None, [f"the result above was not saved: {error}"]
+        return None, [f"{NOT_SAVED}: {error}"]
     try:
         write_pages(library(store), here.reports, known_suites(here), only=record)
     except (TitoError, OSError) as error:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from tinytorch.base.files import atomic_write
 from tito.bench.record import SeedRun
 from tito.errors import TitoError
-from tito.files import user_path
+from tito.files import LARGE_BYTES, read_plain, user_path
 
 VARIABLE = "TITO_STATE"
 
@@ -46,7 +46,7 @@ class Journal:
     def read(self, case: str, seed: int) -> SeedRun | None:
         """Return a round that is kept; None if there is none, or if its file is damaged."""
         try:
-            return SeedRun.model_validate_json(self._file(case, seed).read_bytes())
+            return SeedRun.model_validate_json(read_plain(self._file(case, seed), LARGE_BYTES))
         except (OSError, ValidationError):
             return None
 

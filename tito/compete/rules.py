@@ -20,7 +20,8 @@ from tito.bench.suites import load_suite
 from tito.compete.names import NAME
 from tito.compete.problems import shown
 from tito.errors import SuiteError
-from tito.process.documents import Frozen
+from tito.files import LARGE_BYTES, read_plain
+from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
 FOLDER, FILE = "2025_competition", "rules.yaml"
@@ -173,12 +174,12 @@ def _contradictions(document: RulesDocument, loaded: LoadedSuite) -> Iterator[st
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {shown(first['input'])}: {first['msg']}"
+        return f"{'.'.join(map(str, place(first)))}: {shown(first['input'])}: {expectation(first)}"
     return " ".join(str(error).split())
 
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_plain(file, LARGE_BYTES)
     except OSError as error:
         raise SuiteError(f"{file}: {error.strerror or error}") from None

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from tito.compete.receipt import SCHEMA_VERSION, Receipt
 from tito.errors import RecordError, TitoError, printable
-from tito.files import user_path
+from tito.files import read_plain, user_path
+from tito.process.documents import expectation
 
 VARIABLE = "TITO_KEY"
 KEY_BYTES = 32
@@ -60,7 +61,7 @@ def parse_receipt(content: bytes, name: str) -> Receipt:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise RecordError(printable(f"{name}: not a receipt of tito: {where}: {first['msg']}")[:300]) from None
+        raise RecordError(printable(f"{name}: not a receipt of tito: {where}: {expectation(first)}")[:300]) from None
 
 
 def organizer_key(apart_from: Path, make: bool = True) -> bytes | None:
@@ -85,7 +86,7 @@ def organizer_key(apart_from: Path, make: bool = True) -> bytes | None:
             _make(path)
         if path.stat().st_mode & 0o077:
             raise TitoError(f"{path}: others can read the organizer's key; expected mode 600")
-        key = path.read_bytes()
+        key = read_plain(path)
     except OSError as error:
         raise TitoError(f"{path}: the organizer's key: {error.strerror or error}") from None
     if len(key) < KEY_BYTES:

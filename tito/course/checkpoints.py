@@ -15,6 +15,7 @@ from tito.course.journey import CheckpointState
 from tito.course.modules import CHECKPOINTS, Checkpoint, module_number
 from tito.course.workspace import Workspace, digest, write
 from tito.errors import CourseError
+from tito.files import read_plain
 from tito.project import Project
 
 if TYPE_CHECKING:  # tito checkpoint status runs nothing
@@ -121,7 +122,7 @@ def _state_file(workspace: Workspace, checkpoint: Checkpoint) -> Path:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return a kept state; None if it is missing or damaged, because a new test replaces it."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_plain(path))
     except (OSError, ValueError):
         return None
     whole = isinstance(document, dict) and document.get("version") == VERSION

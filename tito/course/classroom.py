@@ -26,6 +26,7 @@ from tito.course.modules import MODULES, Module, find_module
 from tito.course.state import hashes
 from tito.course.workspace import Workspace, write
 from tito.errors import CourseError, printable
+from tito.files import LARGE_BYTES, read_plain
 from tito.project import Project
 
 VERSION = 1
@@ -222,7 +223,7 @@ def _grades(process: subprocess.Popen[str], modules: Sequence[Module]) -> dict[s
 def read_rows(folder: Path) -> dict[str, Row]:
     """Return the rows that were kept, by student; none if the file is missing or damaged."""
     try:
-        document = json.loads((folder / JSON).read_bytes())
+        document = json.loads(read_plain(folder / JSON, LARGE_BYTES))
         if document["version"] != VERSION:
             return {}
         return {

@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError
 
 from tito.course.modules import Module
 from tito.errors import CourseError
-from tito.process.documents import Frozen
+from tito.files import read_plain
+from tito.process.documents import Frozen, expectation, place
 from tito.project import Project
 
 Text = Annotated[str, Field(min_length=1)]
@@ -105,7 +106,7 @@ class Exercise:
 
     def source(self) -> str:
         """Return the reference's text."""
-        return self.reference.read_text(encoding="utf-8")
+        return read_plain(self.reference).decode().replace("\r\n", "\n")
 
 
 def exercise_path(project: Project, module: Module) -> Path:
@@ -121,15 +122,15 @@ def load_exercise(project: Project, module: Module) -> Exercise:
     """
     path = exercise_path(project, module)
     try:
-        document = Document.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        document = Document.model_validate(tomllib.loads(read_plain(path).decode()))
     except FileNotFoundError:
         raise CourseError(f"{path}: module {module.label} has no exercise in this checkout") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CourseError(f"{path}: not a TOML file in UTF-8: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CourseError(f"{path}: {where}: {first['msg']}") from None
+        where = ".".join(map(str, place(first)))
+        raise CourseError(f"{path}: {where}: {expectation(first)}") from None
     reference = project.root / "tinytorch" / f"{module.name}.py"
     exercise = Exercise(module, path, reference, document.step, document.given, document.edit)
     _check(exercise, document)

@@ -18,7 +18,7 @@ from tito.course.modules import MODULES, Module
 from tito.course.source import Function, Source
 from tito.course.workspace import LARGEST, Workspace
 from tito.errors import CourseError, TitoError, printable
-from tito.files import scratch
+from tito.files import read_plain, scratch
 from tito.project import Project, find_project
 
 LONGEST = 300  # characters of a message
@@ -88,7 +88,7 @@ def copy_files(source: Path, target: Path) -> dict[int, str]:
             elif facts.st_size > LARGEST:
                 refused[module.number] = f"{module.file}: {facts.st_size} bytes: expected at most {LARGEST}"
             else:
-                (target / module.file).write_bytes(path.read_bytes())
+                (target / module.file).write_bytes(read_plain(path))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -124,9 +124,9 @@ def one_line(text: str, folder: str) -> str:
 def equal_share(exercise: Exercise, path: Path) -> float | None:
     """Return the share of the bodies that are equal to the reference's; None if the file cannot be read."""
     try:
-        mine = path.read_bytes().decode("utf-8-sig")
+        mine = read_plain(path).decode("utf-8-sig")
         ast.parse(mine)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     own, reference = Source(mine, str(path)), Source(prepared(exercise.source(), exercise))
     return sum(_shape(own, name) == _shape(reference, name) for name in exercise.names) / len(exercise.names)

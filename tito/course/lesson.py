@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tito.course.modules import Module
 from tito.errors import CourseError
+from tito.files import read_plain
 from tito.project import Project
 
 
@@ -15,7 +16,7 @@ def read_lesson(project: Project, module: Module) -> str:
     """
     path = project.root / "modules" / module.folder / "lesson.md"
     try:
-        return path.read_text(encoding="utf-8")
+        return read_plain(path).decode().replace("\r\n", "\n")
     except FileNotFoundError:
         raise CourseError(f"{path}: module {module.label} has no lesson in this checkout") from None
     except UnicodeDecodeError:

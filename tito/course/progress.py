@@ -10,6 +10,7 @@ from typing import Literal
 from tito.course.modules import MODULES, Module
 from tito.course.state import is_stale, load_state
 from tito.course.workspace import Workspace
+from tito.files import read_plain
 from tito.project import Project
 
 Standing = Literal["locked", "open", "started", "complete"]
@@ -81,7 +82,7 @@ def _one(project: Project, workspace: Workspace, module: Module, unlocked: bool)
 def count_steps(path: Path) -> int:
     """Return the number of steps of an exercise.toml; 0 if it cannot be read."""
     try:
-        steps = tomllib.loads(path.read_text(encoding="utf-8")).get("step")
+        steps = tomllib.loads(read_plain(path).decode()).get("step")
     except (OSError, ValueError):
         return 0
     return len(steps) if isinstance(steps, list) else 0

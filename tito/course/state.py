@@ -14,6 +14,7 @@ from typing import Any
 from tito.course.modules import Module
 from tito.course.workspace import Workspace, digest, write
 from tito.errors import CourseError
+from tito.files import read_plain
 from tito.project import Project
 
 FORMAT = 1
@@ -57,7 +58,7 @@ def load_state(workspace: Workspace, module: Module) -> State | None:
     """
     path = workspace.state_file(module)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_plain(path))
     except (OSError, ValueError):
         return None
     if not isinstance(document, dict):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from tito.course.modules import MODULES, Module
 from tito.errors import CourseError
+from tito.files import read_plain
 from tito.project import Project
 
 if TYPE_CHECKING:  # tito module list reads the workspace without them
@@ -227,7 +228,7 @@ def read_source(path: Path) -> str:
     if (size := path.stat().st_size) > LARGEST:
         raise CourseError(f"{path}: {size} bytes: expected a Python file of at most {LARGEST}")
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return read_plain(path).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise CourseError(
@@ -240,7 +241,7 @@ def digest(*paths: Path) -> str:
     total = hashlib.sha256()
     for path in paths:
         try:
-            content = path.read_bytes()
+            content = read_plain(path)  # a pipe, which would block, counts as missing
         except OSError:
             content = b""
         total.update(f"{path.name} {len(content)}\n".encode() + content)

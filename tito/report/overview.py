@@ -5,10 +5,11 @@ These are pure functions of a record; the page and the terminal show the same ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tito.bench.judge import front, quality_of
 from tito.bench.record import CaseResult, Record
+from tito.bench.suite import Overview
 from tito.report import units
 from tito.report.figures import colour, log_axis, metric_of
 from tito.report.pieces import Grid, Piece, Plot, digits, plain
@@ -34,6 +35,7 @@ class Side:
     heads: list[str]
     meanings: list[str]  # the metrics' full titles
     lines: list[Line]
+    priority: list[int] = field(default_factory=list)  # the columns, the most important first
 
 
 def sides(record: Record) -> list[Side]:
@@ -61,8 +63,19 @@ def sides(record: Record) -> list[Side]:
             for case in cases
         ]
         heads = [metric.short or metric.title for metric in metrics]
-        found.append(Side(group, heads, [metric.title for metric in metrics], lines))
+        meanings = [metric.title for metric in metrics]
+        found.append(Side(group, heads, meanings, lines, _by_importance(overview, columns, cases)))
     return found
+
+
+def _by_importance(overview: Overview, columns: list[str], cases: list[CaseResult]) -> list[int]:
+    """Return the columns, the most important first: missed ones, then quality, time, size, and what is judged."""
+    missed = [name for case in cases for name in _missed(case)]
+    judged = [verdict.criterion.metric for case in cases for verdict in case.verdicts]
+    main = [*overview.quality, overview.time, overview.size]
+    gains = [overview.relative.get(name, "") for name in (overview.time, overview.size)]
+    order = dict.fromkeys([*missed, *overview.quality, *gains, *main, *judged, *columns])
+    return [columns.index(name) for name in order if name in columns]
 
 
 def figure(case: CaseResult, name: str) -> float:

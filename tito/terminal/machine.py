@@ -5,44 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tito.data import DataState, FileState
 from tito.doctor import Finding
 from tito.report import units
-from tito.terminal.tables import plain, table
+from tito.terminal.tables import Column, Fitted, Lines, plain
 
 STATE_STYLE = {"ok": "green", "note": "yellow", "bad": "red", "missing": "yellow", "corrupt": "red"}
 
 
 def list_data(states: Sequence[DataState]) -> RenderableType:
     """Return one line for each data set, and the folder of the cache."""
-    made = table("data set", "", "in the cache")
+    rows: list[list[str | Text]] = []
     for state in states:
         there = f"yes, {plain(units.size(state.bytes))}" if state.present else "no"
         style = "green" if state.present else "yellow"
-        made.add_row(Text(state.name, style="bold"), state.what, Text(there, style=style))
-    return Group(made, *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1]))
+        rows.append([Text(state.name, style="bold"), state.what, Text(there, style=style)])
+    columns = [Column("data set", whole=True), Column("", rank=1), Column("in the cache", whole=True)]
+    return Group(
+        Fitted(columns, rows), *(Text(f"\ncache: {state.folder.parent}", overflow="fold") for state in states[:1])
+    )
 
 
 def list_files(files: Sequence[FileState]) -> RenderableType:
     """Return one line for each file, with the state of its content."""
-    made = table("data set", "file", "content")
-    for file in files:
-        made.add_row(file.name, file.file, Text(file.state, style=STATE_STYLE[file.state]))
-    return made
+    rows: list[list[str | Text]] = [
+        [file.name, file.file, Text(file.state, style=STATE_STYLE[file.state])] for file in files
+    ]
+    return Fitted([Column("data set"), Column("file"), Column("content")], rows)
 
 
 def list_findings(findings: Sequence[Finding]) -> RenderableType:
     """Return one line for each finding, with its advice below it."""
-    made = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False)
-    made.add_column(no_wrap=True)
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    pairs = []
     for finding in findings:
-        value = Text(plain(finding.value))
+        value = Text(finding.value)
         if finding.advice:
-            value.append(f"\n{plain(finding.advice)}", style="dim")
-        made.add_row(Text(finding.state, style=STATE_STYLE[finding.state]), finding.name, value)
-    return made
+            value.append(f"\n{finding.advice}", style="dim")
+        name = Text.assemble((f"{finding.state:<4}", STATE_STYLE[finding.state]), f"   {finding.name}")
+        pairs.append((name, value))
+    return Lines(pairs, indent=0)

@@ -6,78 +6,89 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.text import Text
 
 from tito.report.overview import Line, Side
-from tito.report.pieces import Tiles
-from tito.terminal.tables import indented, plain, table
+from tito.report.pieces import Tile, Tiles
+from tito.terminal.tables import GAP, INDENT, Column, Fitted, indented, plain
 
-INDENT, GAP = 2, 2  # columns to the left of a table, and between two of its columns
+FRONT = "*"  # marks a case that no other one beats
+
+
+class BestOfEachTrack:
+    """For each track its reference, and below it the smallest, the fastest, and the best case."""
+
+    def __init__(self, groups: Sequence[Tiles]) -> None:
+        self._groups = groups
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield indented(Text("best of each track", style="dim"))
+        width = options.max_width - INDENT - GAP
+        for group in self._groups:
+            says = f"  {plain(group.says)}" if group.says else ""
+            yield indented(Text.assemble((group.title, "bold"), (says, "dim")))
+            for line in self._tiles(group.tiles, width):
+                yield Padding(line, (0, 0, 0, INDENT + GAP))
+            if not group.tiles:
+                yield Padding(Text("no other case meets its gates"), (0, 0, 0, INDENT + GAP))
+
+    def _tiles(self, tiles: Sequence[Tile], width: int) -> Iterator[Text]:
+        """Yield a line for each figure, with its case; where this is too wide, the case follows below it."""
+        if not tiles:
+            return
+        everything = [tile for group in self._groups for tile in group.tiles]
+        columns = [[tile.title.lower(), plain(tile.value), plain(tile.note)] for tile in everything]
+        title, value, note = (max(map(cell_len, column)) for column in zip(*columns, strict=True))
+        longest = max(cell_len(tile.case) for tile in everything)
+        beside = title + value + note + longest + 3 * GAP <= width
+        for tile in tiles:
+            line = Text(f"{tile.title.lower():<{title}}  ").append(f"{plain(tile.value):<{value}}", "bold")
+            line.append(f"  {plain(tile.note):<{note if beside else 0}}")
+            yield line.append(f"  {tile.case}" if beside else f"\n{' ' * (title + GAP)}{tile.case}")
 
 
 def best_of_each_track(groups: Sequence[Tiles]) -> RenderableType:
-    """Return for each track its reference, and below it the smallest, the fastest, and the best case."""
-    made = table("best of each track", "", "", "")
-    made.padding = (0, GAP, 0, 0)
-    for group in groups:
-        made.add_row(Text(group.title, style="bold"), "", "", Text(plain(group.says), style="dim"))
-        for tile in group.tiles:
-            value = Text(plain(tile.value), style="bold")
-            made.add_row(f"  {tile.title.lower()}", value, plain(tile.note), tile.case)
-        if not group.tiles:
-            made.add_row("  none", "", "", "no other case meets its gates")
-    return indented(made)
+    """Return for each track its reference and its best cases."""
+    return BestOfEachTrack(groups)
 
 
 class SideBySide:
     """The cases of one track, one line each; below a figure its requirement, and below the table the cases' notes.
 
-    Columns that do not fit the width follow in another table below.
+    Args:
+        side: the cases.
+        wide: show all columns, in further tables where they do not fit; otherwise the less important ones are left out.
     """
 
-    def __init__(self, side: Side) -> None:
-        self._side = side
+    def __init__(self, side: Side, wide: bool = False) -> None:
+        self._side, self._wide = side, wide
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        titles = [_title(line) for line in self._side.lines]
-        longest = max(map(cell_len, (self._side.group, *titles)))
-        width = options.max_width - INDENT
-        for columns in self._packed(width - min(longest, width // 2) - GAP):
-            yield indented(self._table(titles, columns))
-        for line in self._side.lines:
+        side = self._side
+        rank = {column: rank for rank, column in enumerate(side.priority, start=1)}
+        figures = [
+            Column(head, rank.get(i, len(side.heads)), right=True, whole=True) for i, head in enumerate(side.heads)
+        ]
+        marked = any(line.front for line in side.lines)
+        columns = [*([Column("", whole=True)] if marked else []), Column(side.group), *figures]
+        rows: list[list[str | Text]] = [
+            [
+                *([FRONT if line.front else ""] if marked else []),
+                line.title,
+                *(_cell(line, i) for i in range(len(figures))),
+            ]
+            for line in side.lines
+        ]
+        yield indented(Fitted(columns, rows, self._wide))
+        for line in side.lines:
             if line.note:
                 yield indented(Text(f"{line.title}: {line.note}", style="dim"))
 
-    def _packed(self, width: int) -> Iterator[list[int]]:
-        """Yield the columns in groups that fit the width, at least one in each."""
-        packed: list[int] = []
-        used = 0
-        for i, head in enumerate(self._side.heads):
-            cells = (cell_len(text) for line in self._side.lines for text in (_cell(line, i), line.required[i]))
-            needed = max(cell_len(head), *cells) + GAP
-            if packed and used + needed > width:
-                yield packed
-                packed, used = [], 0
-            packed.append(i)
-            used += needed
-        yield packed
 
-    def _table(self, titles: list[str], columns: list[int]) -> RenderableType:
-        heads = [self._side.heads[i] for i in columns]
-        made = table(self._side.group, *heads, right=heads)
-        made.padding = (0, GAP, 0, 0)
-        for line, title in zip(self._side.lines, titles, strict=True):
-            cells = []
-            for i in columns:
-                shown = Text(_cell(line, i), style="red" if i in line.missed else "")
-                cells.append(shown.append(f"\n{plain(line.required[i])}", style="dim") if line.required[i] else shown)
-            made.add_row(Text(title), *cells)
-        return made
-
-
-def _title(line: Line) -> str:
-    return f"{line.title} *" if line.front else line.title
-
-
-def _cell(line: Line, column: int) -> str:
-    return plain(line.cells[column]) + (" ✗" if column in line.missed else "")
+def _cell(line: Line, column: int) -> Text:
+    """Return a figure with its requirement below it; a missed one is marked and red."""
+    missed = column in line.missed
+    shown = Text().append(plain(line.cells[column]) + (" ✗" if missed else ""), style="red" if missed else "")
+    required = line.required[column]
+    return shown.append(f"\n{plain(required)}", style="dim") if required else shown

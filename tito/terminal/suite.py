@@ -2,23 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from tito.bench.record import Record
 from tito.bench.suite import Criterion, LoadedSuite, Metric, Suite
 from tito.report import figures, units
-from tito.terminal.tables import DIRECTION, indented, lines, table
+from tito.terminal.tables import (
+    DIRECTION,
+    STATUS_STYLE,
+    WHOLE,
+    Column,
+    Command,
+    Fitted,
+    Shown,
+    duration,
+    indented,
+    lines,
+    unbroken,
+)
+
+LONG = 24  # characters of a metric's title
 
 
-def list_suites(suites: Sequence[LoadedSuite]) -> RenderableType:
-    """Return one line for each suite."""
-    made = table("suite", "year", "", "data")
-    for loaded in suites:
-        suite = loaded.suite
-        made.add_row(Text(suite.name, style="bold"), str(suite.year), suite.title, ", ".join(suite.data) or "none")
-    return made
+def list_suites(suites: Sequence[LoadedSuite], newest: Mapping[str, Record], wide: bool = False) -> RenderableType:
+    """Return one line for each suite: about how long it takes, what it requires, and how its last run ended.
+
+    Args:
+        suites: the suites.
+        newest: the newest record of each suite that has one, by name.
+        wide: show all columns.
+    """
+    columns = [
+        Column("suite", whole=True),
+        Column("year", 4, whole=True),
+        Column("", 5),
+        Column("takes", 1, right=True, whole=True),
+        Column("quick", 3, right=True, whole=True),
+        Column("gate", 2),
+        Column("last run", 1),
+        Column("data", 6),
+    ]
+    rows = [_row(loaded.suite, newest.get(loaded.suite.name)) for loaded in suites]
+    note = "takes, quick: about, on two cores; tito suite show NAME lists all gates"
+    return Group(Shown(Fitted(columns, rows, wide)), Text(f"\n{note}", style="dim"))
+
+
+def _row(suite: Suite, record: Record | None) -> list[str | Text]:
+    took = suite.duration
+    last = Text("–")
+    if record:
+        last = Text(record.status, style=STATUS_STYLE[record.status])
+        unlike = ", quick" * record.quick + ", altered" * bool(record.altered)
+        last.append(f" {record.created:%Y-%m-%d}{unlike}", "not bold default")
+    return [
+        Text(suite.name, style="bold"),
+        str(suite.year),
+        suite.title,
+        duration(took.full) if took else "–",
+        duration(took.quick) if took and took.quick else "–",
+        _gates(suite),
+        last,
+        ", ".join(suite.data) or "none",
+    ]
+
+
+def _gates(suite: Suite) -> str:
+    """Return the profiled case's first gate and how many others there are, or only the number if that is too long."""
+    count = sum(len(case.gates) for case in suite.cases)
+    gate = suite.case(suite.profile.case).gates[0]
+    metric = _metric(suite, gate)
+    title = (metric.short or metric.title).partition(",")[0]
+    required = f"{units.SIGN[gate.direction]} {units.demand(gate.value, metric.unit)}".replace(" ", WHOLE)
+    more = f" +{count - 1}" if count > 1 else ""
+    return unbroken(f"{title} {required}{more}") if len(title) <= LONG else f"{count} gates"
 
 
 def show_suite(loaded: LoadedSuite) -> RenderableType:
@@ -48,14 +107,27 @@ def show_suite(loaded: LoadedSuite) -> RenderableType:
         ("modules", ", ".join(f"{module:02}" for module in suite.modules)),
         ("profile", f"{profile}in {plan.repetitions} fresh process{'es' * (plan.repetitions != 1)}"),
         ("limits", f"{limits.seconds:g} s and {limits.memory_mb} MB for each process"),
-        ("folder", str(loaded.folder)),
-        ("run it", f"tito suite run {suite.name}"),
+        ("takes", _takes(suite)),
+        ("folder", Command(str(loaded.folder))),
+        ("run it", Command(f"tito suite run {suite.name}")),
     ]
     return Group(*parts, Text(), lines(pairs), Text())
 
 
+def _takes(suite: Suite) -> str:
+    """Return about how long a run takes."""
+    if suite.duration is None:
+        return "not stated"
+    quick = f", with --quick {duration(suite.duration.quick)}" if suite.duration.quick else ""
+    return f"about {duration(suite.duration.full)}{quick}, on two cores"
+
+
 def _demand_on(suite: Suite, criterion: Criterion) -> str:
-    metric = suite.metrics.get(criterion.metric) or figures.BUILT_IN.get(criterion.metric)
-    metric = metric or Metric(title=criterion.metric, unit="")
+    metric = _metric(suite, criterion)
     required = f"{DIRECTION[criterion.direction]} {units.demand(criterion.value, metric.unit)}"
     return f"{metric.title} {required}, {criterion.over} over seeds"
+
+
+def _metric(suite: Suite, criterion: Criterion) -> Metric:
+    metric = suite.metrics.get(criterion.metric) or figures.BUILT_IN.get(criterion.metric)
+    return metric or Metric(title=criterion.metric, unit="")
