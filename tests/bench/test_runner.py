@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tito.bench import probes, runner
+from tito.bench import probes
+from tito.bench.event import Event
 from tito.bench.record import Record
 from tito.bench.suites import load_suite, with_cases, with_gate
 from tito.errors import RunError
@@ -104,10 +105,11 @@ def test_a_case_may_be_left_out_of_a_quick_run_which_then_says_why(suite_folder,
 
 
 def test_events_tell_phases_and_finished_seeds(run_quick):
-    events: list[runner.Event] = []
+    events: list[Event] = []
     run_quick(load_suite(TINY), report=events.append)
     stages = [event.stage for event in events]
-    assert stages[:4] == ["load", "build", "train", "train"]
+    assert stages[:5] == ["start", "load", "build", "train", "train"]
+    assert events[0].plan == (("clouds", 1),)
     assert {"latency", "throughput"} <= set(stages)
     last = next(event for event in events if event.stage == "seed done")
     assert (last.case, last.seed, last.done, last.total) == ("clouds", 1, 1, 1)

@@ -20,7 +20,8 @@ Run = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 def environment(root: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "NOX_CURRENT_SESSION"}
+    unseen = ("NOX_CURRENT_SESSION", "COLUMNS")  # of the process that runs the tests
+    inherited = {name: value for name, value in os.environ.items() if name not in unseen}
     return inherited | {
         "TITO_ROOT": str(root),
         "TINYTORCH_BLAS_KERNEL": "inherit",

@@ -45,6 +45,7 @@ from tito.process.environment import pinned_environment
 from tito.process.provenance import Provenance, provenance
 from tito.process.threads import Surroundings
 
+UNKNOWN = Surroundings()
 Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the status and, unless passed, the reason
 
 
@@ -100,7 +101,7 @@ def run_suite(
     report: Report,
     models: Path | None = None,
     own: OwnCode | None = None,
-    around: Surroundings | None = None,
+    around: Surroundings = UNKNOWN,
     unfinished: Unfinished | None = None,
 ) -> Record:
     """Run a suite: every case with its seeds, then the profile.
@@ -109,11 +110,9 @@ def run_suite(
         seeds: how many seeds of each case to run, from the first on; None for all.
         quick: use each case's `quick` seeds and parameters, one repetition, and the fewest queries.
         command: the command that repeats the run, for the record.
-        blas: the kernel that OpenBLAS uses in the children.
-        backend: the kernel backend that tinytorch uses in the children.
+        blas, backend: OpenBLAS's kernel and tinytorch's kernel backend in the children.
         models: a folder to keep the model of each case's first seed in, as it was judged.
-        own: a learner's modules to run it on; by default the reference's.
-        around: the machine before the run, and the threads that suit it.
+        own, around: a learner's modules to run it on, and the machine before the run with the threads that suit it.
         unfinished: keeps finished seeds and the first one's weights, and has those of an interrupted run.
 
     Raises:
@@ -121,8 +120,7 @@ def run_suite(
     """
     selection.check_seeds(seeds)
     created, started = datetime.now(UTC), time.perf_counter()
-    chosen_by = {**blas.environment, **pinned_backend(backend), **(around.environment if around else {})}
-    pinned = pinned_environment(chosen_by)
+    pinned = pinned_environment({**blas.environment, **pinned_backend(backend), **around.environment})
     loaded, chosen, omitted = coverage.covered(loaded, quick, pinned)
     with scratch("run") as folder:
         run = _Run(
@@ -133,7 +131,7 @@ def run_suite(
             weights=unfinished.weights if unfinished else folder / "model.safetensors",
             models=models.resolve() if models else None,
             own=own,
-            around=around or Surroundings(),
+            around=around,
             unfinished=unfinished,
             omitted=omitted,
         )
@@ -163,7 +161,7 @@ def _check_models(run: _Run, cases: list[Case]) -> None:
 
 
 def _record(
-    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, started: float, **facts: Any
+    run: _Run, outcome: Outcome, profile: Profile | None, created: datetime, seconds: float, **facts: Any
 ) -> Record:
     """Return the record of a run: its suite, its measurements, and its outcome."""
     suite = run.loaded.suite
@@ -175,7 +173,7 @@ def _record(
         title=suite.title,
         story=suite.story,
         created=created,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         status=status,
         reason=reason,
         metrics=suite.metrics,
@@ -244,8 +242,8 @@ def _taken_over(run: _Run, case: Case, seed: int) -> SeedRun | None:
     first = _is_first(run, case)
     kept = run.unfinished.take(case, seed, with_model=first)
     if kept and kept.model and first:
-        size = run.weights.stat().st_size
-        run.trained, run.memory = _Trained(run.weights, size, kept.model.parameter_count), kept.model.memory
+        run.trained = _Trained(run.weights, run.weights.stat().st_size, kept.model.parameter_count)
+        run.memory = kept.model.memory
     return kept.run if kept else None
 
 
@@ -257,16 +255,15 @@ def _is_first(run: _Run, case: Case) -> bool:
 def _run_seed(run: _Run, case: Case, seed: int) -> SeedRun:
     """Run one seed in one child, and keep what it measured."""
     started = time.perf_counter()
+    first = _is_first(run, case)
     if case.rival:
         run.report(Event("against PyTorch", case.name, seed, 0, 1, {}))
-        measured, model = rounds.rival_round(case, seed, run.pinned), None
+        measured = rounds.rival_round(case, seed, run.pinned)
     else:
-        first = _is_first(run, case)
         measured = _train(run, case, seed, first)
-        trained = run.trained if first else None
-        model = kept_model(run.weights, trained.parameter_count, run.memory) if trained else None
     measured = measured.model_copy(update={"seconds": time.perf_counter() - started})
     if run.unfinished:
+        model = kept_model(run.weights, run.trained.parameter_count, run.memory) if first and run.trained else None
         run.unfinished.keep(case, measured, model)
     return measured
 

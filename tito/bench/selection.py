@@ -11,6 +11,16 @@ QUICK_QUERIES = 662  # the fewest that p99 allows
 QUICK_STACK_SECONDS = 2.0
 
 
+def check_seeds(seeds: int | None) -> None:
+    """Check how many seeds of each case to run.
+
+    Raises:
+        RunError: it is below 1.
+    """
+    if seeds is not None and seeds < 1:
+        raise RunError(f"--seeds {seeds}: expected at least 1")
+
+
 def left_out(suite: Suite, quick: bool, no_rival: Callable[[], str | None]) -> dict[str, str]:
     """Return the cases that this run leaves out, by name, with the reason.
 

@@ -30,6 +30,7 @@ from tito.errors import RecordError, RequestError
 from tito.files import read_plain
 from tito.process.blas import BlasChoice, KernelChoice
 from tito.process.documents import Frozen
+from tito.process.threads import Surroundings, ThreadChoice
 
 FOLDER = "unfinished"
 MOST_BYTES = 200_000_000  # of one seed
@@ -56,6 +57,8 @@ class _Run(Frozen):
     identity: Identity
     blas: BlasChoice
     kernel: dict[str, str]
+    threads: ThreadChoice | None
+    variables: dict[str, str]  # of the threads
 
 
 class KeptModel(Frozen):
@@ -78,14 +81,16 @@ class KeptSeed(Frozen):
 class Unfinished:
     """The folder of a run in progress, which this process alone uses as long as it lives."""
 
-    def __init__(self, folder: Path, began: datetime, kernel: KernelChoice) -> None:
-        self.folder, self.began, self.kernel = folder, began, kernel
+    def __init__(self, folder: Path, began: datetime, kernel: KernelChoice, around: Surroundings) -> None:
+        self.folder, self.began, self.kernel, self.around = folder, began, kernel, around
         self.taken: dict[str, list[int]] = {}  # seeds that were taken over, by case
         self.kept = len(list(folder.glob("*-*.json")))  # seeds that a later run could take over
         self._lock = _lock(folder)
 
     @classmethod
-    def start(cls, reports: Path, loaded: LoadedSuite, identity: Identity, kernel: KernelChoice) -> Self:
+    def start(
+        cls, reports: Path, loaded: LoadedSuite, identity: Identity, kernel: KernelChoice, around: Surroundings
+    ) -> Self:
         """Begin a run.
 
         Raises:
@@ -96,16 +101,23 @@ class Unfinished:
         for old in sorted(_folders(parent))[: -KEPT + 1]:
             _remove(old)
         folder = parent / f"{began:%Y%m%dT%H%M%S}-{os.getpid()}"
-        document = _Run(began=began, identity=identity, blas=kernel.record, kernel=kernel.environment)
+        document = _Run(
+            began=began,
+            identity=identity,
+            blas=kernel.record,
+            kernel=kernel.environment,
+            threads=around.threads,
+            variables=dict(around.environment),
+        )
         try:
             atomic_write(folder / "run.json", document.model_dump_json().encode())
-            return cls(folder, began, kernel)
+            return cls(folder, began, kernel, around)
         except OSError as error:
             raise RecordError(f"cannot write into {folder}: {error.strerror or error}") from None
 
     @classmethod
     def resume(cls, reports: Path, loaded: LoadedSuite, identity: Identity) -> Self:
-        """Go on with the newest unfinished run that is the same one.
+        """Go on with the newest unfinished run that is the same one, with its kernel and its threads.
 
         Raises:
             RequestError: there is none, or it still runs; the message says in what the newest one differs.
@@ -118,7 +130,8 @@ class Unfinished:
                 why = why or f"the unfinished run of {when} cannot be resumed: {'; '.join(differs)}"
                 continue
             try:
-                return cls(folder, run.began, KernelChoice(run.blas, run.kernel))
+                around = Surroundings(threads=run.threads, environment=run.variables)
+                return cls(folder, run.began, KernelChoice(run.blas, run.kernel), around)
             except BlockingIOError:
                 raise RequestError(f"{name}: the run of {when} is still running") from None
         raise RequestError(f"{name}: {why or 'no run of it is unfinished'}; without --resume, it runs from the start")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.console import console, say
+from tito.cli.starting import look_around, suited
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +79,6 @@ def measure(run: Run) -> Record:
     from tito.bench.expected import expected
     from tito.bench.runner import run_suite
     from tito.bench.store import Store
-    from tito.cli.starting import look_around, suited
     from tito.data import fetch
     from tito.process.provenance import this_machine
     from tito.terminal.progress import RunProgress
@@ -91,7 +91,6 @@ def measure(run: Run) -> Record:
         records, _ = Store(run.here.reports).all()
         return expected(run.loaded, plan, options.quick, this_machine().fingerprint, records)
 
-    around = suited(run.out, look_around(run.out), run.unfinished.kernel)
     with RunProgress(run.out, suite.metrics, expect) as progress:
         return run_suite(
             run.loaded,
@@ -102,7 +101,7 @@ def measure(run: Run) -> Record:
             backend=run.backend,
             report=progress.report,
             models=options.models,
-            around=around,
+            around=run.unfinished.around,
             unfinished=run.unfinished,
         )
 
@@ -112,6 +111,7 @@ def _resumed(here: Project, loaded: LoadedSuite, identity: Identity, out: Consol
 
     run = Unfinished.resume(here.reports, loaded, identity)
     _print_title(loaded, out)
+    run.around = replace(run.around, before=look_around(out).conditions)
     seeds = f"{run.kept} finished seed{'s' * (run.kept != 1)}"
     out.print(f"  resuming the run of {run.began:%Y-%m-%d %H:%M} UTC after {seeds}", soft_wrap=True)
     return run
@@ -130,9 +130,10 @@ def _started(here: Project, loaded: LoadedSuite, identity: Identity, out: Consol
             "--resume would go on with it; this run starts from the beginning",
             soft_wrap=True,
         )
+    neighbors = look_around(out)
     with out.status("  measuring BLAS kernels"):
         kernel = choose_kernel()
-    return Unfinished.start(here.reports, loaded, identity, kernel)
+    return Unfinished.start(here.reports, loaded, identity, kernel, suited(out, neighbors, kernel))
 
 
 def _print_title(loaded: LoadedSuite, out: Console) -> None:
