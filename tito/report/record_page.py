@@ -216,6 +216,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Created", f"{record.created:%Y-%m-%d %H:%M:%S %Z}".strip()),
         ("Took", units.seconds(record.seconds)),
         ("Record", record.id),
+        *([("Note", record.note)] if record.note else []),
     ]
 
 
