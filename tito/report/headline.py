@@ -38,7 +38,7 @@ def card(record: Record) -> list[Tiles]:
 
 
 def with_changes(groups: Sequence[Tiles], found: Mapping[str, Change]) -> list[Tiles]:
-    """Return the groups with each figure's change against earlier runs, where it has one: "+25.0 %, worse than usual"."""
+    """Return the groups with each figure's change against earlier runs, if any: "+25.0 %, worse than usual"."""
     return [replace(group, tiles=[_with_change(tile, found.get(tile.key)) for tile in group.tiles]) for group in groups]
 
 
