@@ -82,8 +82,10 @@ def test_each_figure_says_how_it_changed_and_the_page_against_what(tmp_path: Pat
     records = [timed(number, 10 + 0.01 * number) for number in range(6)] + [timed(6, 13.0)]
     shown = texts(tmp_path, records)
     page = shown["sample/sample-6.html"]
-    assert re.search(r'Latency p50</p>.*?<small class="change worse">\+29.7 %, worse</small>', page, re.DOTALL)
-    assert "Changes are against the median of the 6 runs before it on this machine: 1 worse" in page
+    assert re.search(
+        r'Latency p50</p>.*?<small class="change worse">\+29.7 %, worse than usual</small>', page, re.DOTALL
+    )
+    assert "Changes are against the median of the 6 runs before it on this machine: of its figures, 1 worse" in page
     assert "tito record compare sample-5 sample-6" in page
     assert 'class="change worse">+29.7 %, worse' in shown["sample.html"]
     first = shown["sample/sample-0.html"]

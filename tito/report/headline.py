@@ -38,14 +38,16 @@ def card(record: Record) -> list[Tiles]:
 
 
 def with_changes(groups: Sequence[Tiles], found: Mapping[str, Change]) -> list[Tiles]:
-    """Return the groups with each figure's change against earlier runs, where it has one: "+25.0 %, worse"."""
+    """Return the groups with each figure's change against earlier runs, if any: "+25.0 %, worse than usual"."""
     return [replace(group, tiles=[_with_change(tile, found.get(tile.key)) for tile in group.tiles]) for group in groups]
 
 
 def _with_change(tile: Tile, one: Change | None) -> Tile:
     if one is None:
         return tile
-    return replace(tile, change=", ".join(filter(None, [changes.size(one), one.word])), word=one.word)
+    few = " vs. the run before" if one.runs == 1 else f" vs. the median of {one.runs} runs"
+    ends = {"": few, "as usual": ", as usual", "changed": ", changed"}
+    return replace(tile, change=changes.size(one) + ends.get(one.word, f", {one.word} than usual"), word=one.word)
 
 
 def best_by_track(record: Record) -> list[Tiles]:

@@ -179,9 +179,8 @@ def compared(record: Record, runs: Sequence[Entry], found: Mapping[str, Change])
     words = [f"{count[word]} {word}" for word in ("worse", "better", "changed", "as usual") if count[word]]
     used = min(len(before), LAST)
     of = "the run before it" if used == 1 else f"the median of the {used} runs before it"
-    says = (
-        f"Compared with {of} on this machine: {', '.join(words)}." if words else f"Compared with {of} on this machine."
-    )
+    counted = f": of its figures, {', '.join(words)}" if words else ""
+    says = f"Changes are against {of} on this machine{counted}."
     return says, f"tito record compare {before[-1].id} {record.id}"
 
 
@@ -216,6 +215,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Created", f"{record.created:%Y-%m-%d %H:%M:%S %Z}".strip()),
         ("Took", units.seconds(record.seconds)),
         ("Record", record.id),
+        *([("Note", record.note)] if record.note else []),
     ]
 
 
