@@ -87,13 +87,3 @@ def quick_plan(plan: ProfilePlan) -> ProfilePlan:
     """Return the profile of a quick run: one process, the fewest queries, short stacks."""
     seconds = min(plan.stack_seconds, QUICK_STACK_SECONDS)
     return plan.model_copy(update={"repetitions": 1, "queries": QUICK_QUERIES, "stack_seconds": seconds})
-
-
-def check_seeds(seeds: int | None) -> None:
-    """Check how many seeds of each case are to run; None is all of them.
-
-    Raises:
-        RunError: fewer than one.
-    """
-    if seeds is not None and seeds < 1:
-        raise RunError(f"--seeds {seeds}: expected at least 1")
