@@ -258,6 +258,13 @@ def course(session: nox.Session) -> None:
         session.run("python", "-m", "tito.course.walk", *milestones)
 
 
+@nox.session(name="history-selftest")
+def history_selftest(session: nox.Session) -> None:
+    """Resample 200 histories of recorded noise: count false alarms, and planted slow-downs of 25% and 10% found."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-rP", "tests/bench/test_recorded_noise.py", *session.posargs)
+
+
 @nox.session(name="compete-mutations")
 def compete_mutations(session: nox.Session) -> None:
     """Change 10,000 entries by chance: each one is accepted, or refused with a code."""

@@ -88,6 +88,9 @@ def suite_run(
             autocompletion=complete.modules,
         ),
     ] = None,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="A remark to keep in the record, e.g. what was changed.")
+    ] = "",
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
     from tito.bench.reference import check_reference_folder
@@ -96,6 +99,7 @@ def suite_run(
     from tito.terminal.record import show_record
 
     here = project()
+    note = _note(note)
     loaded = _altered(here, name, gate or [], case or [])
     if mine or borrow:
         _on_own_code(here, loaded, quick, borrow or [], keep_models, keep_weights, backend, mine)
@@ -107,7 +111,7 @@ def suite_run(
     command = _command(name, seeds, quick, gate or [], backend, case or [])
     with scratch("weights") as folder:
         weights = folder / "model.safetensors"
-        record = _run(loaded, seeds, quick, command, chosen, weights, keep_models)
+        record = _run(loaded, seeds, quick, command, chosen, weights, keep_models).model_copy(update={"note": note})
         page, problems = _keep(here, record)
         if keep_weights is not None and record.status == "passed":
             problems += _keep_weights(keep_weights, weights, record)
@@ -119,6 +123,17 @@ def suite_run(
         say(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def _note(text: str) -> str:
+    """Return a note as a record keeps it, on one line; refuse one that is too long before anything is run."""
+    from tito.bench.record import LONGEST_NOTE
+    from tito.errors import printable
+
+    kept = printable(" ".join(text.split()))
+    if len(kept) > LONGEST_NOTE:
+        raise typer.BadParameter(f"--note: {len(kept)} characters; expected at most {LONGEST_NOTE}")
+    return kept
 
 
 def _on_own_code(
