@@ -77,3 +77,10 @@ def test_an_overview_says_what_quality_is():
         quantities(make_record(cases=[case], profile=make_profile(np.random.default_rng(0))))["mlp.accuracy"].better
         == ""
     )
+
+
+def test_training_time_is_named_by_what_took_it() -> None:
+    case = make_case(np.random.default_rng(0))
+    calibrating = make_record(cases=[case.model_copy(update={"work": "calibration"})])
+    assert quantities(calibrating)["mlp.train_seconds"].metric.title == "Calibration time"
+    assert "mlp.train_seconds" not in quantities(make_record(cases=[case.model_copy(update={"work": ""})]))

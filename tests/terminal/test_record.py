@@ -62,8 +62,8 @@ def test_a_noisy_run_says_so_and_why_and_stands_out_in_the_list() -> None:
     run = disturbed.runs[0].model_copy(update={"conditions": {"seconds": 9.0, "others": 0.5}})
     noisy = record(cases=[disturbed.model_copy(update={"runs": [run]})])
     assert "noisy: other processes used 50% of the cores' time" in printed(show_record(noisy))
-    assert "noisy" in printed(list_records([noisy]))
-    assert "noisy" not in printed(show_record(record())) + printed(list_records([record()]))
+    assert "noisy" in printed(RecordList([entry_of(noisy)]))
+    assert "noisy" not in printed(show_record(record())) + printed(RecordList([entry_of(record())]))
 
 
 def test_text_from_records_is_not_interpreted() -> None:
