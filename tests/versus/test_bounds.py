@@ -23,7 +23,7 @@ def test_bound_states_both_times_with_their_peaks() -> None:
         "arithmetic 20 µs (8 million operations at 400 GFLOP/s), weights 40 µs (2 MB at 50 GB/s)"
     )
     assert machine.bound(Cost(8e9, 2e6, "int8", reads=100)) == (
-        "arithmetic 8 ms (8e+03 million operations at 1000 GOP/s), weights 4 ms (100 times 2 MB at 50 GB/s)"
+        "arithmetic 8 ms (8 billion operations at 1000 GOP/s), weights 4 ms (100 times 2 MB at 50 GB/s)"
     )
     assert machine.bound(Cost(8e6, 2e6, "bfloat16")).startswith("no native bfloat16 here, weights")
 

@@ -76,5 +76,7 @@ def test_works_without_a_rival_are_left_out_and_none_is_an_error(monkeypatch: py
     chosen = {"a": ["onnxruntime", "pytorch"], "b": ["onnxruntime"]}
     command.run_all(chosen, {"onnxruntime": "it is not installed"}, 5, {}, lambda outcomes: None)
     assert ran == [("a", ["pytorch"])]
+    with pytest.raises(RunError, match=r"^nothing to compare with: no work has this rival;"):
+        command.run_all({"b": []}, {}, 5, {}, lambda outcomes: None)
     with pytest.raises(RunError, match=r"^nothing to compare with: it is not installed; `python -m nox -s versus`"):
         command.run_all({"b": ["onnxruntime"]}, {"onnxruntime": "it is not installed"}, 5, {}, lambda outcomes: None)

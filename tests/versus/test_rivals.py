@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tito.process.environment import pinned_environment
 from tito.versus import rivals
 
 
@@ -20,6 +21,15 @@ def test_without_a_compiler_only_torch_compile_is_left_out(monkeypatch: pytest.M
         None,
         None,
     ]
+
+
+def test_rivals_get_the_same_threads_and_not_our_tuning() -> None:
+    pinned = pinned_environment({"TINYTORCH_BACKEND": "numpy"})
+    assert set(rivals.OWN_SETTINGS) < set(pinned)
+    assert rivals.settings("tinytorch", pinned) == pinned
+    found = rivals.settings("pytorch_compiled", pinned)
+    assert found == {name: value for name, value in pinned.items() if name not in rivals.OWN_SETTINGS}
+    assert found[rivals.THREADS] == pinned[rivals.THREADS]
 
 
 def test_own_library_says_version_backend_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tito.versus [WORK ...] [--rounds N]` prints the table of ratios; `nox -s versus` runs it."""
+"""`python -m tito.versus [WORK ...] [--rounds N] [--against RIVAL]` prints the ratios; `nox -s versus` runs it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def main() -> int:
     )
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"any of {', '.join(names())}; default: all")
     parser.add_argument("--rounds", type=int, default=7, help="fresh processes for each side, at least 5 (default: 7)")
+    parser.add_argument(
+        "--against", action="append", metavar="RIVAL", choices=TITLES, help=f"only this one of {', '.join(TITLES)}"
+    )
     arguments = parser.parse_args()
     if arguments.rounds < 5:
         parser.error(f"--rounds {arguments.rounds}: expected at least 5")
@@ -39,7 +42,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     limits: dict[str, list[str]] = {}
     try:
-        chosen = {name: rivals_of(load(name)) for name in arguments.works or names()}
+        wanted = arguments.against or list(TITLES)
+        chosen = {name: [r for r in rivals_of(load(name)) if r in wanted] for name in arguments.works or names()}
         kernel = choose_kernel()
         with scratch("versus") as folder:
             pinned = pinned_environment(kernel.environment | pinned_backend(choose_backend())) | {COMPILED: str(folder)}
@@ -95,7 +99,7 @@ def run_all(
     plan = {name: [rival for rival in rivals if rival not in left_out] for name, rivals in chosen.items()}
     plan = {name: rivals for name, rivals in plan.items() if rivals}
     if not plan:
-        why = "; ".join(dict.fromkeys(left_out.values()))
+        why = "; ".join(dict.fromkeys(left_out.values())) or "no work has this rival"
         raise RunError(f"nothing to compare with: {why}; `python -m nox -s versus` installs the libraries")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:

@@ -49,12 +49,18 @@ class Peaks:
         speed, size = self.operations.get(cost.dtype), int(cost.bytes)
         unit = "GOP/s" if cost.dtype == "int8" else "GFLOP/s"
         arithmetic = f"no native {cost.dtype} here" if speed is None else (
-            f"arithmetic {micro(cost.operations / speed)} ({cost.operations / 1e6:.3g} million operations at "
+            f"arithmetic {micro(cost.operations / speed)} ({counted(cost.operations)} operations at "
             f"{speed / 1e9:.0f} {unit})"
         )  # fmt: skip
         read = self.reads[size]
         seconds, often = cost.reads * size / read, f"{cost.reads} times " * (cost.reads > 1)
         return f"{arithmetic}, weights {micro(seconds)} ({often}{size / 1e6:.2g} MB at {read / 1e9:.0f} GB/s)"
+
+
+def counted(number: float) -> str:
+    """Return a count in words, e.g. 1.07 million."""
+    size, name = (1e9, "billion") if number >= 1e9 else (1e6, "million")
+    return f"{number / size:.3g} {name}"
 
 
 def micro(seconds: float) -> str:

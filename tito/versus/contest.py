@@ -65,8 +65,9 @@ def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
         RunError: the side failed, or took too long.
     """
     arguments = "-m", "tito.versus.child", work, contender
+    environment = child_environment(rivals.settings(contender, pinned))
     try:
-        done = _run(*arguments, environment=child_environment(pinned), timeout=TIMEOUT)
+        done = _run(*arguments, environment=environment, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         raise RunError(f"{work}: {contender} took longer than {TIMEOUT:g} s") from None
     if done.returncode != 0:
