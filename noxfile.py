@@ -61,16 +61,25 @@ def milestone(session: nox.Session, suite: str, native: bool = False) -> None:
 
 
 def tinymlperf(session: nox.Session, native: bool) -> None:
-    """Run the suite tinymlperf. Install PyTorch for comparison, unless `--without-pytorch` or `--quick` is given."""
+    """Run the suite tinymlperf, and install what it compares with.
+
+    That is ONNX Runtime, and PyTorch unless `--without-pytorch` or `--quick` is given.
+    """
     rest = [argument for argument in session.posargs if argument != "--without-pytorch"]
     install(session, native=native)
+    rival(session, "runtime", "ONNX Runtime", "its columns are left out")
     if rest == session.posargs and "--quick" not in rest:
         session.log("installing PyTorch for comparison (large; `-- --without-pytorch` leaves it out)")
-        try:
-            session.install(*GROUPS(PROJECT, "versus"))
-        except CommandFailed:  # the run continues, and its record says what is left out
-            session.log("PyTorch could not be installed: the case that compares with it is left out")
+        rival(session, "versus", "PyTorch", "the case that compares with it is left out")
     session.run("tito", "suite", "run", "tinymlperf", *rest)
+
+
+def rival(session: nox.Session, group: str, name: str, without: str) -> None:
+    """Install a rival, if possible: the run continues without it, and its record says what is left out."""
+    try:
+        session.install(*GROUPS(PROJECT, group))
+    except CommandFailed:
+        session.log(f"{name} could not be installed: {without}")
 
 
 @nox.session(name="milestone-perceptron")
@@ -220,8 +229,8 @@ def parity(session: nox.Session) -> None:
 
 @nox.session
 def versus(session: nox.Session) -> None:
-    """Compare the speed with PyTorch's, as ratios with intervals; `-- mlp` runs only that work."""
-    install(session, "versus")
+    """Compare the speed with ONNX Runtime and PyTorch, as ratios with intervals; `-- mlp` runs only that work."""
+    install(session, "versus", native=True)
     session.run("python", "-m", "tito.versus", *session.posargs)
 
 
@@ -247,6 +256,13 @@ def course(session: nox.Session) -> None:
     session.run("python", "-m", "tito.course.proof", *chosen)
     if not chosen:
         session.run("python", "-m", "tito.course.walk", *milestones)
+
+
+@nox.session(name="history-selftest")
+def history_selftest(session: nox.Session) -> None:
+    """Resample 200 histories of recorded noise: count false alarms, and planted slow-downs of 25% and 10% found."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-rP", "tests/bench/test_recorded_noise.py", *session.posargs)
 
 
 @nox.session(name="compete-mutations")

@@ -219,7 +219,7 @@ _PYTORCH = {
 }
 _MODULE_OF |= {name: module for module, names in _PYTORCH.items() for name in names.split()}
 _COURSES = ("ones", "rand", "randn", "where", "zeros")
-_PACKAGES = ("autograd", "distributions", "nn", "optim", "utils")
+_PACKAGES = ("autograd", "distributions", "nn", "onnx", "optim", "utils")
 _OBJECTS = {"backends": "ops.platform", "cuda": "ops.platform"}
 _DTYPES = (
     "bfloat16 bool double float float16 float32 float64 half int int16 int32 int64 int8 long short uint16 uint32 "

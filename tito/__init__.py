@@ -1,1 +1,30 @@
-"""tito: TinyTorch's command line, benchmark harness, and reports."""
+"""tito: TinyTorch's command line, benchmark harness, and reports.
+
+import tito
+tito.records("mnist")[["created", "commit", "mlp.p50_us"]]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["records"]
+
+
+def records(suite: str | None = None, reports: str | Path | None = None) -> pd.DataFrame:
+    """Return the records of earlier runs as a pandas DataFrame: one row for each run, oldest first.
+
+    The columns are what `tito record list` shows, and one for each figure: `mlp.p50_us`. A run without a figure has
+    NaN there. Files that cannot be read are named in a warning.
+
+    Args:
+        suite: only the records of this suite.
+        reports: the folder of the reports; by default, that of the project that contains the working directory.
+    """
+    from tito.report.frame import load_frame
+
+    return load_frame(suite or "", reports)

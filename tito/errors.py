@@ -56,6 +56,10 @@ class UnknownRecordError(RecordError, RequestError):
     """A record that does not exist."""
 
 
+class IncomparableError(RecordError, RequestError):
+    """Two records that cannot be compared."""
+
+
 def did_you_mean(text: str, names: Iterable[str], also: Iterable[str] = ()) -> str:
     """Return which name was probably meant, to be appended to a message; nothing if none is close.
 

@@ -51,6 +51,7 @@ PACKAGES = {
     "quantized": 17,
     "inference": 17,
     "saved": 19,
+    "onnx": 19,
     "checks": 19,
 }
 

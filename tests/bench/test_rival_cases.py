@@ -82,6 +82,20 @@ def test_without_pytorch_the_case_is_left_out_and_says_why(
     assert asked == []
 
 
+def test_metric_of_a_package_that_is_missing_is_left_out_and_says_why(
+    suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_more(document: dict[str, Any]) -> None:
+        document["metrics"]["elsewhere"] = {"title": "Time elsewhere", "unit": "s", "needs": ["onnx", "onnxruntime"]}
+
+    monkeypatch.setattr(contest, "missing", lambda pinned, packages: f"{packages[1]} is not installed here")
+    monkeypatch.setattr(probes, "find_py_spy", lambda: None)
+    record = run_quick(load_suite(suite_folder(with_more)))
+    assert record.status == "passed"
+    assert "elsewhere" not in record.metrics
+    assert ("Time elsewhere", "onnxruntime is not installed here") in [(o.what, o.why) for o in record.omitted]
+
+
 def test_sides_that_differ_miss_the_gate(
     asked: list[str], suite_folder: Callable[..., Path], run_quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tito.bench import selection
-from tito.bench.suite import Quick
+from tito.bench.suite import Metric, Overview, Quick
 from tito.bench.suites import load_suite
 
 SUITE = load_suite(Path(__file__).parent / "suites" / "2001_tiny").suite
@@ -34,6 +34,25 @@ def test_without_a_rival_its_cases_are_left_out() -> None:
         "beside": "PyTorch is not installed"
     }
     assert selection.left_out(suite, False, lambda: None) == {}
+
+
+def test_metrics_whose_packages_are_missing_are_left_out_everywhere() -> None:
+    loaded = load_suite(Path(__file__).parent / "suites" / "2001_tiny")
+    other = Metric(title="Time elsewhere", unit="s", needs=["onnxruntime"])
+    columns = Overview(
+        group="no", columns=["accuracy", "other"], size="accuracy", time="accuracy", quality={"accuracy": "at_least"}
+    )
+    case = CASE.model_copy(update={"metrics": ["accuracy", "other"]})
+    update = {"metrics": SUITE.metrics | {"other": other}, "cases": [CASE, case], "overview": columns}
+    loaded = loaded.model_copy(update={"suite": SUITE.model_copy(update=update)})
+    assert selection.measurable(loaded, lambda packages: None) == (loaded, {})
+    fewer, why = selection.measurable(loaded, lambda packages: f"no {packages[0]}")
+    assert why == {"Time elsewhere": "no onnxruntime"}
+    assert fewer.suite.metrics == SUITE.metrics
+    assert [fewer.suite.metrics_of(case) for case in fewer.suite.cases] == [list(SUITE.metrics), ["accuracy"]]
+    assert fewer.suite.overview == columns.model_copy(update={"columns": ["accuracy"]})
+    plain = loaded.model_copy(update={"suite": SUITE})
+    assert selection.measurable(plain, lambda packages: no_rival()) == (plain, {})
 
 
 def test_a_quick_run_has_its_own_seeds_and_parameters() -> None:

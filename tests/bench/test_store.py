@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -9,7 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from tito.bench.record import SCHEMA_VERSION, Record
+from tinytorch.datasets.png import decode
+from tito.bench.record import SCHEMA_VERSION, Pictures, Record
 from tito.bench.store import Store, record_schema
 from tito.errors import RecordError
 
@@ -48,6 +50,41 @@ def test_all_gives_the_oldest_first_and_an_empty_folder_gives_none(store, tiny_r
     assert [record.id for record in store.all()[0]] == ["z", tiny_record.id]
 
 
+def test_a_run_from_the_future_hides_no_later_one(store, tiny_record):
+    wrong = tiny_record.model_copy(update={"id": "wrong", "created": tiny_record.created.replace(year=2096)})
+    store.save(wrong)
+    store.save(tiny_record)
+    assert [record.id for record in store.all()[0]] == ["wrong", tiny_record.id]
+    assert [entry.id for entry in store.entries()[0]] == ["wrong", tiny_record.id]
+
+
+def test_pictures_are_stored_as_png_and_those_of_older_records_are_read(store, tiny_record):
+    pixels = [[0, 128, 255], [1, 2, 3]]
+    exhibit = Pictures.model_validate({"title": "p", "pictures": [{"caption": "c", "pixels": pixels}]})
+    case = tiny_record.cases[0]
+    runs = [run.model_copy(update={"exhibits": [exhibit]}) for run in case.runs]
+    record = tiny_record.model_copy(update={"cases": [case.model_copy(update={"runs": runs})]})
+    path = store.save(record)
+    document = json.loads(path.read_text())
+    stored = document["cases"][0]["runs"][0]["exhibits"][0]["pictures"][0]
+    assert "pixels" not in stored
+    assert decode(base64.b64decode(stored["png"])).tolist() == pixels
+    assert store.load(record.id) == record
+
+    document["schema_version"] = 1
+    for run in document["cases"][0]["runs"]:
+        run["exhibits"][0]["pictures"] = [{"caption": "c", "pixels": pixels}]
+    path.write_text(json.dumps(document))
+    assert store.load(record.id).cases == record.cases
+
+
+@pytest.mark.parametrize("text", ['"\\u001b[2J"', '"\\u009b2J"', '"\u009b2J"', '"\u202e"', '"\\r"'])
+def test_no_control_character_of_a_record_is_read_as_it_is(store, tiny_record, text):
+    path = store.save(tiny_record)
+    path.write_text(path.read_text().replace(json.dumps(tiny_record.title), text))
+    assert store.load(tiny_record.id).title.isprintable()
+
+
 def newer(text):
     return json.dumps(json.loads(text) | {"schema_version": SCHEMA_VERSION + 1, "hologram": 1})
 
@@ -71,7 +108,7 @@ def put(path, value):
     [
         (lambda text: text[: len(text) // 2], "cut short"),
         (lambda text: "", "cut short"),
-        (newer, "written by a newer tito (schema 2; this tito reads 1): update tito"),
+        (newer, "written by a newer tito (schema 3; this tito reads 2): update tito"),
         (lambda text: '{"hello": 1}', "not a record of tito"),
         (lambda text: "[1, 2]", "not a record of tito"),
         (lambda text: json.dumps(json.loads(text) | {"status": "splendid"}), "status"),

@@ -100,6 +100,11 @@ OVERVIEW = {
             put("overview", OVERVIEW | {"relative": {"speed": "accuracy"}}),
             ["overview.relative.speed: expected one of accuracy"],
         ),
+        (put("metrics", "accuracy", "needs", ["torch"]), ["metrics.accuracy.needs.0: 'torch'", "'onnx'"]),
+        (
+            put("metrics", "accuracy", "needs", ["onnx"]),
+            ["cases.0.gates.0.metric: 'accuracy': expected a metric without `needs`"],
+        ),
         (put("overview", OVERVIEW | {"relative": {"accuracy": "x"}}), ["overview.relative.accuracy: 'x'", "accuracy"]),
         (
             put("overview", OVERVIEW | {"reference": {"behaviour": "odd"}}),

@@ -251,6 +251,22 @@ def test_options_that_do_not_go_with_own_code_are_refused(root: Path, words: lis
     assert tito(root, "suite", "run", "tiny", *words).returncode == 2
 
 
+def test_a_note_is_kept_and_shown(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--note", "after  the\nnew \x1b[31mallocator")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(root)
+    assert record.note == "after the new \\x1b[31mallocator"
+    assert "after the new" in done.stdout
+    assert json.loads(tito(root, "record", "list", "--json").stdout)[0]["note"] == record.note
+
+
+def test_a_note_that_is_too_long_is_refused_before_the_run(root: Path) -> None:
+    done = tito(root, "suite", "run", "tiny", "--quick", "--note", "x" * 501)
+    assert done.returncode == 2
+    assert "--note: 501 characters; expected at most 500" in done.stderr
+    assert not (root / "reports").exists()
+
+
 def test_the_list_says_how_long_what_is_required_and_how_the_last_run_ended(passed: Run, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(passed[0], root)

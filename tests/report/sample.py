@@ -39,7 +39,7 @@ from tito.process.blas import BlasChoice
 from tito.process.provenance import Machine, Provenance
 from tito.report.pieces import Plot
 
-START = datetime(2031, 1, 1, 12, tzinfo=UTC)
+START = datetime(2021, 1, 1, 12, tzinfo=UTC)
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -67,6 +67,12 @@ def make_record(**changes: Any) -> Record:
         "provenance": make_provenance(machine),
     }
     return Record(**{**fields, **changes})
+
+
+def profile_of(record: Record) -> Profile:
+    """Return a record's profile, which it must have."""
+    assert record.profile is not None
+    return record.profile
 
 
 def plot(piece: object) -> Plot:
@@ -197,7 +203,12 @@ def make_points(rng: np.random.Generator) -> Points:
 
 def make_picture(rng: np.random.Generator, number: int, colour: bool = False) -> Picture:
     shape = (7, 7, 3) if colour else (28, 28)
-    return Picture(caption=f"is {number % 10}, called {(number + 3) % 10}", pixels=rng.integers(0, 256, shape).tolist())
+    return picture(f"is {number % 10}, called {(number + 3) % 10}", rng.integers(0, 256, shape).tolist())
+
+
+def picture(caption: str, pixels: Any) -> Picture:
+    """A picture of a workload, which returns lists of numbers."""
+    return Picture.model_validate({"caption": caption, "pixels": pixels})
 
 
 def make_profile(rng: np.random.Generator, number: int = 0) -> Profile:

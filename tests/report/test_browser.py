@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from tests.report.browser import browse, in_a_browser, widths
-from tests.report.sample import make_case, make_profile, make_provenance, make_record
+from tests.report.sample import make_case, make_profile, make_provenance, make_record, picture
 from tito.bench.record import (
     Bars,
     Confusion,
     Heatmaps,
     Lines,
     Omission,
-    Picture,
     Pictures,
     Points,
     Record,
@@ -130,7 +129,7 @@ def evil_record(number: int) -> Record:
             series=[Series(name=EVIL + name, x=[1, 2], y=[1, 2]) for name in "ab"],
         ),
         Confusion(title=EVIL, classes=[EVIL, "b"], counts=[[1, 2], [3, 4]]),
-        Pictures(title=EVIL, pictures=[Picture(caption=EVIL, pixels=[[0, 255]])]),
+        Pictures(title=EVIL, pictures=[picture(EVIL, [[0, 255]])]),
         Points(title=EVIL, x=[0, 1], y=[0, 1], label=[0, 1]),
         Heatmaps(title=EVIL, x_title=EVIL, y_title=EVIL, names=[EVIL], matrices=[[[0, 1]]]),
         Bars(title=EVIL, y_title=EVIL, names=[EVIL], groups={EVIL: [1], "b": [2]}),

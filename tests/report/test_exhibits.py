@@ -5,10 +5,10 @@ import base64
 import numpy as np
 import pytest
 
-from tests.report.sample import all_exhibits, make_case, make_points, make_record
+from tests.report.sample import all_exhibits, make_case, make_points, make_record, picture
 from tinytorch.datasets.png import decode
-from tito.bench.record import Bars, Confusion, Heatmaps, Lines, Picture, Pictures, Points, Series, Table, Texts
-from tito.report.exhibits import RENDER, data_png, exhibits, piece_of, pixels_of, tint
+from tito.bench.record import Bars, Confusion, Heatmaps, Lines, Pictures, Points, Series, Table, Texts
+from tito.report.exhibits import RENDER, data_png, exhibits, piece_of, tint
 from tito.report.pieces import Absent, Grid, Images, Passages, Plot
 
 
@@ -40,7 +40,7 @@ def test_confusion_keeps_counts_and_tells_the_mistakes() -> None:
 def test_pictures_hold_the_very_pixels() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3)).astype(np.uint8)
     grey = pixels[..., 0]
-    pictures = [Picture(caption="c", pixels=pixels.tolist()), Picture(caption="g", pixels=grey.tolist())]
+    pictures = [picture("c", pixels.tolist()), picture("g", grey.tolist())]
     piece = piece_of(Pictures(title="p", pictures=pictures), "")
     assert isinstance(piece, Images)
     for image, truth in zip(piece.images, (pixels, grey), strict=True):
@@ -125,9 +125,9 @@ def test_texts_are_kept_word_for_word() -> None:
     [
         Lines(title="x", x_title="", y_title="", series=[Series(name="s", x=[1, 2], y=[1])]),
         Confusion(title="x", classes=["a", "b"], counts=[[1]]),
-        Pictures(title="x", pictures=[Picture(caption="", pixels=[[0, 256]])]),
-        Pictures(title="x", pictures=[Picture(caption="", pixels=[[0, 1], [2]])]),
-        Pictures(title="x", pictures=[Picture(caption="", pixels=[])]),
+        Pictures(title="x", pictures=[picture("", [[0, 256]])]),
+        Pictures(title="x", pictures=[picture("", [[0, 1], [2]])]),
+        Pictures(title="x", pictures=[picture("", [])]),
         Points(title="x", x=[1], y=[1, 2], label=[0]),
         Points(title="x", x=[1], y=[1], label=[0], grid_x=[0], grid_y=[0], grid=[[1, 2]]),
         Heatmaps(title="x", x_title="", y_title="", names=["a"], matrices=[[]]),
@@ -152,5 +152,20 @@ def test_png_addresses_take_any_memory_layout() -> None:
 
 
 def test_pixels_outside_a_byte_are_named() -> None:
-    with pytest.raises(ValueError, match="0 to 255"):
-        pixels_of(Picture(caption="", pixels=[[-1, 0]]))
+    piece = piece_of(Pictures(title="x", pictures=[picture("", [[-1, 0]])]), "")
+    assert isinstance(piece, Absent)
+    assert "pixels from -1 to 0; expected 0 to 255" in piece.says
+
+
+def test_a_heatmap_has_its_values_unless_they_are_many() -> None:
+    def images(side: int) -> Images:
+        matrix = np.random.default_rng(0).random((side, side)).tolist()
+        piece = piece_of(Heatmaps(title="t", x_title="x", y_title="y", names=["a"], matrices=[matrix]), "")
+        assert isinstance(piece, Images)
+        return piece
+
+    few, many = images(10), images(200)
+    assert few.values is not None
+    assert np.shape(few.values) == (1, 10, 10)
+    assert many.values is None
+    assert "The values are in the record." in many.says

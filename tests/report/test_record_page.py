@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from tests.report.sample import make_case, make_record
 from tests.report.test_pages import SAMPLE, texts
+from tito.bench.record import Record
 from tito.report.pieces import Absent, Images, Piece, Plot
 from tito.report.record_page import fill_rows, provenance
 from tito.report.verdicts import worst_first
@@ -66,3 +68,26 @@ def test_seeds_that_all_cases_share_are_named_once() -> None:
     assert dict(provenance(make_record(cases=cases)))["Seeds"] == "1–3, in each of 2 cases"
     cases.append(make_case(rng, seeds=1, name="third"))
     assert dict(provenance(make_record(cases=cases)))["Seeds"] == "first: 1–3; second: 1–3; third: 1"
+
+
+def timed(number: int, p50: float) -> Record:
+    """A run whose median latency is `p50` microseconds."""
+    record = make_record(number=number, created=datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=number))
+    assert record.profile
+    latency = [run.model_copy(update={"p50_us": p50}) for run in record.profile.latency]
+    return record.model_copy(update={"profile": record.profile.model_copy(update={"latency": latency})})
+
+
+def test_each_figure_says_how_it_changed_and_the_page_against_what(tmp_path: Path) -> None:
+    records = [timed(number, 10 + 0.01 * number) for number in range(6)] + [timed(6, 13.0)]
+    shown = texts(tmp_path, records)
+    page = shown["sample/sample-6.html"]
+    assert re.search(
+        r'Latency p50</p>.*?<small class="change worse">\+29.7 %, worse than usual</small>', page, re.DOTALL
+    )
+    assert "Changes are against the median of the 6 runs before it on this machine: of its figures, 1 worse" in page
+    assert "tito record compare sample-5 sample-6" in page
+    assert 'class="change worse">+29.7 %, worse' in shown["sample.html"]
+    first = shown["sample/sample-0.html"]
+    assert "No change is shown, because no earlier run of this kind is recorded on this machine." in first
+    assert 'class="change' not in first

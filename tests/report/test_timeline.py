@@ -10,6 +10,7 @@ from tests.report.test_pages import texts
 from tests.report.test_suite_page import missed
 from tito.bench.suites import find_suites
 from tito.report import units
+from tito.report.library import Library
 from tito.report.pages import write_pages
 from tito.report.timeline import counts, stops
 
@@ -33,4 +34,4 @@ def test_the_index_is_in_historical_order(tmp_path: Path) -> None:
 
 def test_the_counts_say_how_the_newest_runs_ended() -> None:
     records = [make_record(suite="a"), missed(1, suite="b"), make_record(suite="c", status="failed", reason="killed")]
-    assert counts(stops(records, [])) == "3 of 3 suites ran, 1 missed a gate, 1 failed"
+    assert counts(stops(Library.of(records), [])) == "3 of 3 suites ran, 1 missed a gate, 1 failed"

@@ -72,7 +72,7 @@ def record(**changes: Any) -> Record:
         command="tito suite run mnist",
     )
     fields: dict[str, Any] = {
-        "id": "20250101T000000Z-mnist-abc",
+        "id": "20250101T000000Z-mnist-abcdef",
         "suite": "mnist",
         "year": 1986,
         "title": "Digits",

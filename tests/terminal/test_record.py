@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.terminal.sample import case, printed, record
+from tito.bench.entry import entry_of
 from tito.bench.record import Omission
 from tito.bench.suites import load_suite
 from tito.doctor import Finding
 from tito.terminal.machine import list_findings
-from tito.terminal.record import list_records, show_record
+from tito.terminal.record import show_record
+from tito.terminal.records import RecordList
 from tito.terminal.suite import show_suite
 
 TINY = Path(__file__).parents[1] / "bench" / "suites" / "2001_tiny"
@@ -60,8 +62,8 @@ def test_a_noisy_run_says_so_and_why_and_stands_out_in_the_list() -> None:
     run = disturbed.runs[0].model_copy(update={"conditions": {"seconds": 9.0, "others": 0.5}})
     noisy = record(cases=[disturbed.model_copy(update={"runs": [run]})])
     assert "noisy: other processes used 50% of the cores' time" in printed(show_record(noisy))
-    assert "noisy" in printed(list_records([noisy]))
-    assert "noisy" not in printed(show_record(record())) + printed(list_records([record()]))
+    assert "noisy" in printed(RecordList([entry_of(noisy)]))
+    assert "noisy" not in printed(show_record(record())) + printed(RecordList([entry_of(record())]))
 
 
 def test_text_from_records_is_not_interpreted() -> None:
@@ -73,7 +75,7 @@ def test_everything_fits_the_width(width: int) -> None:
     for content in (
         show_record(record()),
         show_suite(load_suite(TINY)),
-        list_records([record()]),
+        RecordList([entry_of(record())]),
         list_findings([Finding("BLAS kernel", "note", "Haswell " * 20, "set it " * 30)]),
     ):
         assert max(map(len, printed(content, width).splitlines())) <= width
@@ -82,13 +84,13 @@ def test_everything_fits_the_width(width: int) -> None:
 def test_tables_of_records_have_one_line_a_row_in_80_columns() -> None:
     (row,) = (line for line in printed(show_record(record()), 80).splitlines() if line.startswith("  gate"))
     assert " ".join(row.split()) == "gate Accuracy 98.61 % (sd 0.05, n = 3) at least 95 % met"
-    assert len(printed(list_records([record(quick=True, altered=["1 of 3 seeds"])]), 80).splitlines()) == 2
+    altered = entry_of(record(quick=True, altered=["1 of 3 seeds"]))
+    assert len(printed(RecordList([altered]), 80).splitlines()) == 2
 
 
 def test_an_altered_run_says_how_it_differs() -> None:
     altered = record(altered=["gate accuracy=0.01", "1 of 3 seeds"])
     assert "not a full result: gate accuracy=0.01, 1 of 3 seeds" in printed(show_record(altered))
-    assert printed(list_records([altered])).splitlines()[1].rstrip().endswith("altered")
     assert "not a full result" not in printed(show_record(record()))
 
 
@@ -96,9 +98,5 @@ def test_numbers_use_spaces_that_every_encoding_has() -> None:
     printed(show_record(record())).encode("cp1252")
 
 
-def test_records_are_listed_with_their_first_gate() -> None:
-    text = printed(list_records([record(), record(cases=[], status="failed", reason="x", quick=True)]))
-    first, second = text.splitlines()[1:]
-    assert "Accuracy 98.61 %" in first
-    assert "failed" in second
-    assert second.rstrip().endswith("quick")
+def test_a_note_is_shown() -> None:
+    assert "after the allocator" in printed(show_record(record(note="after the allocator")))

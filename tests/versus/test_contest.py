@@ -33,7 +33,7 @@ def test_a_pytorch_that_does_not_load_is_told_in_one_line(
     (tmp_path / "torch.py").write_text(torch)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(contest, "IMPORT_TIMEOUT", 1.0 if "sleep" in torch else 60.0)
-    found = contest.missing({})
+    found = contest.missing({}, ("torch",))
     assert found is None if why is None else str(found).startswith(why), found
 
 
@@ -51,6 +51,20 @@ def test_a_contender_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatc
 def test_what_is_not_the_same_work(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
     with pytest.raises(RunError, match="did not do the same work"):
         contest.same_work("work", "pytorch", outcome(1.0, *ours), outcome(1.0, *theirs))
+
+
+def test_sides_with_different_numbers_of_threads_are_not_compared() -> None:
+    two, one = (Contest(np.array([1.0]), {"a text": 1.0}, "a library", threads) for threads in (2, 1))
+    with pytest.raises(RunError, match=r"^work: tinytorch used 2 threads and pytorch 1: expected as many$"):
+        contest.same_work("work", "pytorch", two, one)
+
+
+def test_all_packages_of_a_rival_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnx.py").write_text("")
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError(\"No module named 'onnxruntime'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert contest.missing({}, ("onnx",)) is None
+    assert contest.missing({}, ("onnx", "onnxruntime")) == "ONNX Runtime is not installed here"
 
 
 def test_a_work_that_fails_says_so_in_one_line() -> None:

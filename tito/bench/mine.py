@@ -26,6 +26,7 @@ from tito.files import read_plain
 from tito.overlay import COURSE, NUMBERS, Plan
 from tito.process.documents import Frozen
 from tito.process.events import Event
+from tito.versus import contest
 
 FOLDER = "mine"  # in the folder of the reports
 MOST_BYTES = 200_000_000
@@ -79,7 +80,8 @@ def measure_reference(
     Returns:
         The run, the peak memory of its process in bytes where the system reports it, and why there is no run.
     """
-    metrics, seed = loaded.suite.metrics_of(case), case.seeds[0]
+    loaded, _ = selection.measurable(loaded, lambda packages: contest.missing(dict(pinned), packages))
+    metrics, seed = loaded.suite.metrics_of(loaded.suite.case(case.name)), case.seeds[0]
     result: Event = {}
     peak: int | None = None
     try:

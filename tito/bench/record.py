@@ -12,12 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tito.bench.picture import Picture
 from tito.bench.suite import Criterion, Metric, Overview, Parameters, SuiteName, Year
 from tito.process.documents import Frozen
 from tito.process.noise import Noise, judge
 from tito.process.provenance import Provenance
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: pictures are lists of numbers
+LONGEST_NOTE = 500  # characters
 
 
 class Lines(Frozen):
@@ -44,11 +46,6 @@ class Confusion(Frozen):
     title: str
     classes: list[str]
     counts: list[list[NonNegativeInt]]
-
-
-class Picture(Frozen):
-    caption: str
-    pixels: list[list[int | list[int]]]  # rows of 0-255 gray values, or of [r, g, b]
 
 
 class Pictures(Frozen):
@@ -270,7 +267,7 @@ class Omission(Frozen):
 class Record(Frozen):
     """One run of one suite. `status` is "passed" only if every gate of every case was met."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(default=SCHEMA_VERSION, strict=True)
     id: str
     suite: SuiteName
     year: Year
@@ -289,6 +286,7 @@ class Record(Frozen):
     omitted: list[Omission]
     before: dict[str, float] = Field(default={})  # of the machine before the run: see tito.process.neighbors
     mine: Mine | None = None  # None: the reference ran
+    note: str = Field(default="", max_length=LONGEST_NOTE)  # of whoever ran it: `--note`
     resumed: Resumed | None = None
     provenance: Provenance
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from tito.bench import allocating, observing, probes, rounds, selection
+from tito.bench import allocating, coverage, observing, probes, rounds, selection
 from tito.bench.event import Event, Report
 from tito.bench.judge import missed_gates
 from tito.bench.owncode import OwnCode
@@ -44,7 +44,6 @@ from tito.process.child import Child
 from tito.process.environment import pinned_environment
 from tito.process.provenance import Provenance, provenance
 from tito.process.threads import Surroundings
-from tito.versus import contest
 
 UNKNOWN = Surroundings()
 Outcome = tuple[Literal["passed", "gate missed", "failed"], str | None]  # the status and, unless passed, the reason
@@ -120,14 +119,13 @@ def run_suite(
         RunError: `seeds` is below 1, or a model is kept there already. Failures of a child are in the record instead.
     """
     selection.check_seeds(seeds)
-    created, started, suite = datetime.now(UTC), time.perf_counter(), loaded.suite
+    created, started = datetime.now(UTC), time.perf_counter()
     pinned = pinned_environment({**blas.environment, **pinned_backend(backend), **around.environment})
-    left_out = selection.left_out(suite, quick, no_rival=lambda: contest.missing(pinned))
-    chosen = selection.part_of(suite, left_out)
+    loaded, chosen, omitted = coverage.covered(loaded, quick, pinned)
     with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
-            plan=selection.quick_plan(suite.profile) if quick else suite.profile,
+            plan=selection.quick_plan(loaded.suite.profile) if quick else loaded.suite.profile,
             pinned=pinned,
             report=report,
             weights=unfinished.weights if unfinished else folder / "model.safetensors",
@@ -135,12 +133,12 @@ def run_suite(
             own=own,
             around=around,
             unfinished=unfinished,
-            omitted=[Omission(what=suite.case(name).title, why=why) for name, why in left_out.items()],
+            omitted=omitted,
         )
         outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     facts = {"quick": quick, "altered": altered, "provenance": _origin(run, blas, backend, command)}
-    return _record(run, outcome, _profile(run), created, time.perf_counter() - started, **facts)
+    return _record(run, outcome, _profile(run), created, started, **facts)
 
 
 def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str) -> Provenance:

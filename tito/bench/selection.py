@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from tito.bench.suite import Case, ProfilePlan, Suite
+from tito.bench.suite import Case, LoadedSuite, ProfilePlan, Suite
 from tito.errors import RunError
 
 QUICK_QUERIES = 662  # the fewest that p99 allows
@@ -31,6 +31,34 @@ def left_out(suite: Suite, quick: bool, no_rival: Callable[[], str | None]) -> d
     rivals = [case.name for case in suite.cases if case.rival and case.name not in why]
     reason = no_rival() if rivals else None
     return why | (dict.fromkeys(rivals, reason) if reason else {})
+
+
+def measurable(
+    loaded: LoadedSuite, missing: Callable[[Sequence[str]], str | None]
+) -> tuple[LoadedSuite, dict[str, str]]:
+    """Return the suite without the metrics that cannot be measured here, and the reason for each title.
+
+    Args:
+        missing: returns why some packages cannot be imported, or None; called only if a metric needs them.
+    """
+    suite = loaded.suite
+    groups = {tuple(metric.needs) for metric in suite.metrics.values() if metric.needs}
+    reasons = {group: why for group in groups if (why := missing(group))}
+    absent = {name: reasons[tuple(m.needs)] for name, m in suite.metrics.items() if tuple(m.needs) in reasons}
+    if not absent:
+        return loaded, {}
+    kept = {name: metric for name, metric in suite.metrics.items() if name not in absent}
+    cases = [
+        case.model_copy(update={"metrics": [name for name in suite.metrics_of(case) if name in kept]})
+        for case in suite.cases
+    ]
+    overview = suite.overview
+    if overview:
+        columns = [name for name in overview.columns if name in kept]
+        overview = overview.model_copy(update={"columns": columns})
+    fewer = suite.model_copy(update={"metrics": kept, "cases": cases, "overview": overview})
+    left_out = {suite.metrics[name].title: reason for name, reason in absent.items()}
+    return loaded.model_copy(update={"suite": fewer}), left_out
 
 
 def part_of(suite: Suite, left_out: Mapping[str, str]) -> list[Case]:

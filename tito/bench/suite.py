@@ -83,6 +83,7 @@ class Metric(Frozen):
     title: str
     unit: str  # "%" (the value is then a fraction), "s", "bits", "count", ...
     short: str = ""  # the head of a column; default: the title
+    needs: list[Literal["onnx", "onnxruntime"]] = Field(default=[])  # packages without which it is left out
 
 
 class Quick(Frozen):

@@ -287,6 +287,7 @@ def _model(annotation: Any) -> Any:
 def _contradictions(suite: Suite) -> Iterable[str]:
     """Yield contradictions in a well-formed suite, such as unknown names and duplicates."""
     names = [case.name for case in suite.cases]
+    optional = {name for name, metric in suite.metrics.items() if metric.needs}
     for i, case in enumerate(suite.cases):
         if case.name in names[:i]:
             yield f"cases.{i}.name: {case.name!r} appears twice; expected a unique name"
@@ -310,6 +311,8 @@ def _contradictions(suite: Suite) -> Iterable[str]:
                 if criterion.metric not in measured:
                     known = ", ".join(measured)
                     yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected one of {known}"
+                elif criterion.metric in optional:
+                    yield f"cases.{i}.{role}.{j}.metric: {criterion.metric!r}: expected a metric without `needs`"
     for name in set(ENGINE_METRICS) & suite.metrics.keys():
         yield f"metrics.{name}: the harness itself measures a metric of this name; expected another name"
     if suite.overview:
@@ -333,6 +336,8 @@ def _overview_contradictions(suite: Suite, overview: Overview) -> Iterable[str]:
         for name in metrics:
             if name not in suite.metrics:
                 yield f"overview.{key}: {name!r}: expected one of {', '.join(suite.metrics)}"
+            elif key != "columns" and suite.metrics[name].needs:
+                yield f"overview.{key}: {name!r}: expected a metric without `needs`"
     yield from _relative_contradictions(suite, overview)
     for i, case in enumerate(suite.cases):
         for criterion in (*case.gates, *case.aims):

@@ -15,10 +15,11 @@ import typer
 
 from tito.cli.checkpoint import checkpoints
 from tito.cli.compete import competition
-from tito.cli.console import console, group, project, readable, say, show, write
+from tito.cli.console import console, group, project, say, show, write
 from tito.cli.data import data
+from tito.cli.export import exports
 from tito.cli.grade import grades
-from tito.cli.known import known_suites
+from tito.cli.known import known_suites, library
 from tito.cli.milestone import milestones
 from tito.cli.module import modules
 from tito.cli.python import own_python
@@ -36,6 +37,7 @@ app.add_typer(suites, name="suite")
 app.add_typer(records, name="record")
 app.add_typer(data, name="data")
 app.add_typer(competition)  # without a name of its own: tito submit, tito check, ...
+app.add_typer(exports)  # without a name of its own: tito export
 
 
 def main() -> None:
@@ -130,12 +132,12 @@ def report(
     from tito.report.standalone import to_send, write_standalone
 
     here = project()
-    found = readable(Store(here.reports))
-    if not found:
+    found = library(Store(here.reports))
+    if not found.entries:
         raise ReportError(f"no records in {here.reports}; tito suite run NAME creates one")
     paths = write_pages(found, here.reports, known_suites(here))
     if standalone:
-        paths = write_standalone(to_send(found, here.reports), here.reports)
+        paths = write_standalone(to_send(found.entries, here.reports), here.reports)
     for path in paths:
         if standalone or path.parent == here.reports:  # not each run's
             write(path)

@@ -381,11 +381,10 @@ def _show_plan(standing: Standing, entries: int) -> None:
 def _write_pages(here: Project, standing: Standing, titles: dict[str, str]) -> Path:
     """Write the leaderboard and its link from the index."""
     from tito.bench.store import Store
-    from tito.cli.console import readable
-    from tito.cli.known import known_suites
+    from tito.cli.known import known_suites, library
     from tito.report.leaderboard import write_leaderboard
     from tito.report.pages import write_index
 
     page = write_leaderboard(standing, here.reports, titles)
-    write_index(readable(Store(here.reports)), here.reports, known_suites(here))
+    write_index(library(Store(here.reports)), here.reports, known_suites(here))
     return page

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from tito.bench.record import Record
-    from tito.bench.store import Store
     from tito.project import Project
 
 WIDTH = 160  # columns of an answer that goes into a pipe or a file
@@ -190,14 +188,6 @@ def project() -> Project:
     from tito.project import find_project
 
     return find_project()
-
-
-def readable(store: Store) -> list[Record]:
-    """Return all records that can be read, and name the others on stderr."""
-    found, warnings = store.all()
-    for warning in warnings:
-        say(warning)
-    return found
 
 
 def _ignore(stream: TextIO) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tito.cli import complete
-from tito.cli.console import group, project, readable, say, show, show_path
-from tito.cli.known import known_suites
+from tito.cli.console import group, project, say, show, show_path
+from tito.cli.known import known_suites, library
 
 if TYPE_CHECKING:
     from tito.bench.record import Record
@@ -99,6 +99,9 @@ def suite_run(
             autocompletion=complete.modules,
         ),
     ] = None,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="A remark to keep in the record, e.g. what was changed.")
+    ] = "",
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
     from tito.bench.reference import check_folder
@@ -108,6 +111,7 @@ def suite_run(
     from tito.terminal.record import show_record
 
     here = project()
+    note = _note(note)
     loaded = _altered(here, name, gate or [], case or [])
     if mine and resume:
         raise typer.BadParameter("--resume with --mine: your own code has one seed, which cannot be resumed")
@@ -122,7 +126,7 @@ def suite_run(
     command = _command(name, seeds, quick, gate or [], backend, case or [])
     options = RunOptions(seeds=seeds, quick=quick, models=keep_models, resume=resume, command=command)
     with resumable(here, loaded, chosen, options) as run:
-        record = measure(run)
+        record = measure(run).model_copy(update={"note": note})
         page, problems = _keep(here, record)
         run.saved = page is not None or not problems[0].startswith(NOT_SAVED)
         if keep_weights is not None and record.status == "passed":
@@ -135,6 +139,17 @@ def suite_run(
         say(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def _note(text: str) -> str:
+    """Return a note as a record keeps it, on one line; refuse one that is too long before anything is run."""
+    from tito.bench.record import LONGEST_NOTE
+    from tito.errors import printable
+
+    kept = printable(" ".join(text.split()))
+    if len(kept) > LONGEST_NOTE:
+        raise typer.BadParameter(f"--note: {len(kept)} characters; expected at most {LONGEST_NOTE}")
+    return kept
 
 
 def _on_own_code(
@@ -215,7 +230,7 @@ def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:
     except (TitoError, OSError) as error:
         return None, [f"{NOT_SAVED}: {error}"]
     try:
-        write_pages(readable(store), here.reports, known_suites(here), only=record)
+        write_pages(library(store), here.reports, known_suites(here), only=record)
     except (TitoError, OSError) as error:
         return None, [f"the record was saved in {kept}, but its page was not written: {error}"]
     return page_of(record, here.reports), []

@@ -14,8 +14,8 @@ from tito import overlay
 SETTINGS_OF_LIBRARIES = (
     *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
     *("GLIBC_", "NPY_", "LD_BIND_", "LD_DEBUG", "LD_PROFILE"),
-    *("COVERAGE_", "COV_CORE_", "PYDEVD_", "DEBUGPY_"),  # they start a tracer in each child
     *("BLIS_", "ATLAS_", "NUMEXPR_", "TBB_", "TCMALLOC_", "MIMALLOC_", "_RJEM_", "TORCH", "PYTORCH_", "ATEN_"),
+    *("COVERAGE_", "COV_CORE_", "PYDEVD_", "DEBUGPY_"),  # they start a tracer in each child
 )
 # Of Python's own variables, those that say where its files are. Others, such as PYTHONTRACEMALLOC and PYTHONMALLOC,
 # change its speed.

@@ -74,10 +74,12 @@ def end_labels(data: Sequence[Trace], layout: dict[str, Any]) -> list[dict[str, 
     for trace in lines:
         if trace.get("name") and trace.get("hoverinfo") != "skip" and len(trace["y"]):
             named.setdefault(trace["name"], []).append(float(trace["y"][-1]))
+    if not layout.get("showlegend", True) or not 2 <= len(named) <= MOST_LABELS:
+        return []
     axis = layout.get("yaxis", {})
     logarithmic = axis.get("type") == "log"
     values = [float(y) for trace in data if trace["type"] == "scatter" for y in trace["y"]]
-    if not layout.get("showlegend", True) or not 2 <= len(named) <= MOST_LABELS or (logarithmic and min(values) <= 0):
+    if logarithmic and min(values) <= 0:
         return []
     measure = math.log10 if logarithmic else float
     low, high = axis.get("range") or (measure(min(values)), measure(max(values)))

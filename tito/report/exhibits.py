@@ -144,23 +144,15 @@ def _confusion(exhibit: Confusion, origin: str) -> Piece:
 
 
 def _pictures(exhibit: Pictures, origin: str) -> Piece:
-    images = [Image(data_png(pixels_of(picture)), picture.caption) for picture in exhibit.pictures]
+    images = [Image(_address(picture), picture.caption) for picture in exhibit.pictures]
     count = "One image" if len(images) == 1 else f"{len(images)} images"
     return Images(exhibit.title, f"{count}, enlarged without smoothing. {origin}", images)
 
 
-def pixels_of(picture: Picture) -> np.ndarray:
-    """Return a picture's pixels as a uint8 array, (H, W) or (H, W, 3).
-
-    Raises:
-        ValueError: rows of different lengths, values outside 0-255, or an empty picture.
-    """
-    pixels = np.array(picture.pixels)
-    if pixels.size == 0 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
-        raise ValueError(f"pixels of shape {pixels.shape} are neither gray (H, W) nor color (H, W, 3)")
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"pixels from {pixels.min()} to {pixels.max()}; expected 0 to 255")
-    return pixels.astype(np.uint8)
+def _address(picture: Picture) -> str:
+    if not picture.png:
+        raise ValueError(picture.problem or "a picture is empty")
+    return f"data:image/png;base64,{picture.png}"
 
 
 def data_png(pixels: np.ndarray) -> str:

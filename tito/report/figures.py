@@ -236,6 +236,7 @@ def _peak_dot(trace: MemoryTrace) -> dict[str, Any]:
         "cliponaxis": False,
         "name": f"peak {units.size(trace.peak)}",
         "hoverinfo": "name",
+        "showlegend": False,
     }
 
 

@@ -6,11 +6,14 @@ A suite with an overview opens with the best cases of each track, any other suit
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from tito.bench.history import Change
 from tito.bench.judge import interval_of, point, quality_of
+from tito.bench.quantities import profile_name
 from tito.bench.record import CaseResult, Profile, Record
-from tito.report import figures, units
+from tito.report import changes, figures, units
 from tito.report.history import primary
 from tito.report.overview import figure, grouped, reference
 from tito.report.pieces import Tile, Tiles
@@ -32,6 +35,19 @@ def card(record: Record) -> list[Tiles]:
         Tiles(group.title, group.says, [t for t in group.tiles if t.mark in CARD and t.title not in NOT_ON_A_CARD])
         for group in profiled(record)
     ]
+
+
+def with_changes(groups: Sequence[Tiles], found: Mapping[str, Change]) -> list[Tiles]:
+    """Return the groups with each figure's change against earlier runs, if any: "+25.0 %, worse than usual"."""
+    return [replace(group, tiles=[_with_change(tile, found.get(tile.key)) for tile in group.tiles]) for group in groups]
+
+
+def _with_change(tile: Tile, one: Change | None) -> Tile:
+    if one is None:
+        return tile
+    few = " vs. the run before" if one.runs == 1 else f" vs. the median of {one.runs} runs"
+    ends = {"": few, "as usual": ", as usual", "changed": ", changed"}
+    return replace(tile, change=changes.size(one) + ends.get(one.word, f", {one.word} than usual"), word=one.word)
 
 
 def best_by_track(record: Record) -> list[Tiles]:
@@ -60,7 +76,8 @@ def _fastest(record: Record, cases: Sequence[CaseResult]) -> Tile | None:
         measured = [case for case in able if name in case.summary]
         if measured and figures.metric_of(record, name).unit == "times":
             best = max(measured, key=lambda case: figure(case, name))
-            return Tile("Fastest", _shown(record, best, name), figures.metric_of(record, name).short, case=best.title)
+            short = figures.metric_of(record, name).short
+            return Tile("Fastest", _shown(record, best, name), short, case=best.title, key=f"{best.name}.{name}")
     return None
 
 
@@ -84,7 +101,8 @@ def _tile(record: Record, title: str, case: CaseResult, name: str) -> Tile:
     """Return one figure of a case, and the same relative to the track's reference where the case measures that."""
     assert record.overview is not None
     gain = record.overview.relative.get(name, "")
-    return Tile(title, _shown(record, case, name), _shown(record, case, gain, named=True), case=case.title)
+    note = _shown(record, case, gain, named=True)
+    return Tile(title, _shown(record, case, name), note, case=case.title, key=f"{case.name}.{name}")
 
 
 def _shown(record: Record, case: CaseResult, name: str, named: bool = False) -> str:
@@ -119,8 +137,9 @@ def profiled(record: Record) -> list[Tiles]:
         value, spread = units.quantity(summary.mean, metric.unit), ""
         if summary.sd is not None:
             spread = units.spread(summary.mean, summary.sd, summary.n, metric.unit).removeprefix(value).strip(" ()")
-        tiles.append(Tile(metric.title, value, (spread or _seeds(summary.n)) + _interval(case, name)))
-    tiles += of_profile(record.profile) if record.profile else []
+        note = (spread or _seeds(summary.n)) + _interval(case, name)
+        tiles.append(Tile(metric.title, value, note, key=f"{case.name}.{name}"))
+    tiles += of_profile(record.profile, frozenset(case.summary)) if record.profile else []
     tiles += filter(None, [training_time(case)])
     return [Tiles(figures.title_of(record, case), "", tiles)]
 
@@ -134,21 +153,27 @@ def _interval(case: CaseResult, name: str) -> str:
     return f"; 95% interval {low} to {high}"
 
 
-def of_profile(profile: Profile) -> list[Tile]:
-    """Return a profile's figures; what it lacks is left out."""
+def of_profile(profile: Profile, metrics: frozenset[str] = frozenset()) -> list[Tile]:
+    """Return a profile's figures; what it lacks is left out. `metrics` are the names of its case's metrics."""
+
+    def key(name: str) -> str:
+        return f"{profile.case}.{profile_name(name, metrics)}"
+
     tiles = []
     if profile.latency:
         for mark, value in figures.percentiles(profile.latency).items():
-            tiles.append(Tile("Latency", units.microseconds(value), "one query at a time, alone", mark=mark))
+            text = units.microseconds(value)
+            tiles.append(Tile("Latency", text, "one query at a time, alone", mark=mark, key=key(f"{mark}_us")))
     best = figures.best_throughput(profile)
     if best:
-        tiles.append(Tile("Throughput", units.rate(best[1]), f"at batch size {best[0].batch}"))
+        note = f"at batch size {best[0].batch}"
+        tiles.append(Tile("Throughput", units.rate(best[1]), note, key=key("samples_per_second")))
     if profile.memory:
         phase = figures.peak_phase(profile.memory)
         note = f"resident, in phase {phase}" if phase else "resident"
-        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), note))
-    count = units.integer(profile.parameter_count)
-    tiles.append(Tile("Model file", units.size(profile.model_bytes), f"{count} parameters"))
+        tiles.append(Tile("Peak memory", units.size(profile.memory.peak), note, key=key("peak_bytes")))
+    note = f"{units.integer(profile.parameter_count)} parameters"
+    tiles.append(Tile("Model file", units.size(profile.model_bytes), note, key=key("model_bytes")))
     return tiles
 
 
@@ -158,7 +183,8 @@ def training_time(case: CaseResult) -> Tile | None:
     if not times or not case.work:
         return None
     note = _seeds(1) if len(times) == 1 else f"median, {_seeds(len(times))}"
-    return Tile(f"{case.work.capitalize()} time", units.seconds(statistics.median(times)), note)
+    title, text = f"{case.work.capitalize()} time", units.seconds(statistics.median(times))
+    return Tile(title, text, note, key=f"{case.name}.train_seconds")
 
 
 def _seeds(count: int) -> str:

@@ -1,15 +1,22 @@
-"""Earlier runs as a table (pandas) and as figures: full runs of the same suite, unchanged, on the same machine."""
+"""Earlier runs as figures, and what changed for good: runs of one suite on one machine with the same settings."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-import pandas as pd
-
+from tito.bench.entry import Entry, backend_of, entry_of, in_order, latest_believable
+from tito.bench.history import LONGEST, Since, shifts_of
 from tito.bench.record import CaseResult, Record
-from tito.report.figures import metric_of, percentiles, title_of
-from tito.report.pieces import Absent, Piece, Plot, digits, plain
+from tito.report import changes
+from tito.report.figures import metric_of, title_of
+from tito.report.pieces import Absent, Grid, Piece, Plot, digits, plain
+
+__all__ = ["backend_of", "history", "primary", "related", "spark", "verdicts"]
+
+Runs = Sequence[Record | Entry]
+HEADS = ["figure", "verdict", "since", "commit", "before", "after"]
 
 
 def primary(record: Record) -> tuple[CaseResult, str] | None:
@@ -22,131 +29,177 @@ def primary(record: Record) -> tuple[CaseResult, str] | None:
     return (case, gates[0].criterion.metric) if gates else None
 
 
-def backend_of(record: Record) -> str:
-    """Return the kernel backend of a record; older ones, which name none, used NumPy."""
-    return record.provenance.backend.name if record.provenance.backend else "numpy"
+def related(runs: Runs, shown: Record, now: datetime | None = None) -> tuple[list[Entry], list[str]]:
+    """Return the runs with the shown record's suite, machine, settings, and backend, oldest first.
 
-
-def table(records: Sequence[Record], case: str, metric: str) -> pd.DataFrame:
-    """Return one row for each record, oldest first, with the figures of one metric of one case.
-
-    `metric` is its mean over seeds, `version` the suite's hash, and `full` Record.full; missing figures are NaN.
+    They include runs on a busy machine, which are drawn apart and do not count. With them, what is left out, in words.
     """
-    rows = [
-        {
-            "id": record.id,
-            "created": record.created,
-            "suite": record.suite,
-            "version": record.provenance.suite_sha256,
-            "machine": record.provenance.machine.fingerprint,
-            "backend": backend_of(record),
-            "full": record.full,
-            "status": record.status,
-            **_figures(record, case, metric),
-        }
-        for record in records
+    own, limit = entry_of(shown), latest_believable(now)
+    of_suite = [run for run in map(_entry, runs) if run.suite == own.suite and run.machine == own.machine]
+    usable = [
+        run for run in of_suite if run.status != "failed" and not run.mine and bool(run.altered) == bool(own.altered)
     ]
-    columns = [
-        "id",
-        "created",
-        "suite",
-        "version",
-        "machine",
-        "backend",
-        "full",
-        "status",
-        "metric",
-        "p50_us",
-        "train_seconds",
+    alike = [run for run in usable if run.ground == own.ground]
+    rest = [run for run in usable if run.ground != own.ground and run.quick == own.quick]
+    version = [run for run in rest if run.version != own.version]
+    backend = [run for run in rest if run.version == own.version and run.backend != own.backend]
+    misdated = [run for run in alike if run.created > limit]
+    left_out = [
+        (version, "of another version of the suite"),
+        (backend, "with another kernel backend"),
+        ([run for run in rest if run not in version and run not in backend], "with other settings"),
+        (misdated, "from a clock that was set to the future"),
     ]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame["created"] = pd.to_datetime(frame["created"], utc=True)
-    return frame.sort_values("created", kind="stable", ignore_index=True)
+    words = [f"{_runs(len(found))} {why}" for found, why in left_out if found]
+    return in_order([run for run in alike if run.created <= limit], now), words
 
 
-def _figures(record: Record, name: str, metric: str) -> dict[str, float | None]:
-    runs = record.profile.latency if record.profile else []
-    figures: dict[str, float | None] = {"p50_us": percentiles(runs)["p50"] if runs else None}
-    case = next((case for case in record.cases if case.name == name), None)
-    if case:
-        times = [run.metrics["train_seconds"] for run in case.runs if "train_seconds" in run.metrics]
-        figures["metric"] = case.summary[metric].mean if metric in case.summary else None
-        figures["train_seconds"] = statistics.median(times) if times else None
-    return figures
+def _entry(run: Record | Entry) -> Entry:
+    return run if isinstance(run, Entry) else entry_of(run)
 
 
-def comparable(records: Sequence[Record], shown: Record) -> tuple[pd.DataFrame, int]:
-    """Return the rows comparable with the shown record, and how many were left out for another version of its suite.
-
-    Comparable are full runs of its suite on its machine, with its kernel backend, that did not fail.
-    """
-    case, metric = primary(shown) or (None, "")
-    frame = table(records, case.name if case else "", metric)
-    same = (frame["suite"] == shown.suite) & (frame["machine"] == shown.provenance.machine.fingerprint)
-    same &= frame["backend"] == backend_of(shown)
-    runs = frame[same & frame["full"].astype(bool) & (frame["status"] != "failed")]
-    rows = runs[runs["version"] == shown.provenance.suite_sha256]
-    return rows, len(runs) - len(rows)
-
-
-def history(records: Sequence[Record], shown: Record) -> list[Piece]:
-    """Return the primary metric, the median latency, and the training time over the runs on this machine."""
-    rows, others = comparable(records, shown)
-    left_out = f" Left out: {_runs(others)} of another version of the suite." if others else ""
+def history(runs: Runs, shown: Record) -> list[Piece]:
+    """Return what changed for good, then the primary metric, the latency, and the training time over the runs."""
+    rows, others = related(runs, shown)
+    left_out = f" Left out: {', '.join(others)}." if others else ""
     found = primary(shown)
     if len(rows) < 2 or found is None:
-        says = f"Nothing to compare yet: the store contains {_runs(len(rows))} of this suite on this machine.{left_out}"
+        says = f"Nothing to compare yet: the store contains {_runs(len(rows))} of this kind on this machine.{left_out}"
         return [Absent("History", says)]
-    metric = metric_of(shown, found[1])
-    share = metric.unit == "%"
-    case = title_of(shown, found[0])
+    case, name = found
+    metric = metric_of(shown, name)
+    share, title = metric.unit == "%", title_of(shown, case)
+    profiled = f"{shown.profile.case}." if shown.profile else ""
     panels = [
-        ("metric", f"{metric.title} over time", f"{case}: mean over seeds", "" if share else metric.unit),
-        ("p50_us", "Median latency over time", f"{case}: p50 of a single query", "µs"),
-        ("train_seconds", "Training time over time", f"{case}: median over seeds", "s"),
+        (f"{case.name}.{name}", f"{metric.title} over time", title, "" if share else metric.unit),
+        (f"{profiled}p50_us", "Median latency over time", f"{title}: p50 of a single query", "µs"),
+        (f"{case.name}.train_seconds", "Training time over time", f"{title}: median over seeds", "s"),
     ]
+    limits = [verdict.criterion for verdict in case.verdicts if verdict.criterion.metric == name]
+    lines = [(one.value, "gate" if i == 0 else "gate or aim") for i, one in enumerate(limits)]
+    changed = shifts_of(shown, runs)
     plots = [
-        _panel(rows, *panel, left_out, tickformat=",.6~p" if share and panel[0] == "metric" else None)
-        for panel in panels
+        _panel(
+            rows,
+            *panel,
+            left_out,
+            since=next((one for one in changed if one.quantity.key == panel[0]), None),
+            limits=lines if i == 0 else [],
+            tickformat=",.6~p" if share and i == 0 else None,
+        )
+        for i, panel in enumerate(panels)
     ]
-    return [plot for plot in plots if plot]
+    drawn: list[Piece] = [plot for plot in plots if plot]
+    return [*verdict_table(changed), *drawn]
+
+
+def verdicts(runs: Runs, shown: Record) -> list[str]:
+    """Return in one line each what changed for good: "Training time: slower by 25.0 % since 2026-11-12, commit ..."."""
+    return [f"{_name(shown, one)}: {changes.since(one)}" for one in shifts_of(shown, runs)]
+
+
+def _name(record: Record, one: Since) -> str:
+    """Return a figure's title, with its case where the record has several."""
+    case = next(case for case in record.cases if case.name == one.quantity.case)
+    prefix = f"{title_of(record, case)}, " if len(record.cases) > 1 else ""
+    return f"{prefix}{one.quantity.metric.title}"
+
+
+def verdict_table(changed: Sequence[Since]) -> list[Piece]:
+    """Return a table of what changed for good, or one line that says that nothing did."""
+    if not changed:
+        return [Absent("Changes", f"No figure changed for good in the last {LONGEST} comparable runs.")]
+    rows = [
+        [
+            f"{one.quantity.case}: {one.quantity.metric.title}",
+            changes.by(one),
+            f"{one.run.created:%Y-%m-%d %H:%M}",
+            changes.commits(one),
+            changes.level(one, one.shift.before, one.shift.runs_before),
+            changes.level(one, one.shift.after, one.shift.runs_after),
+        ]
+        for one in changed
+    ]
+    says = "Two levels with little overlap, the later one up to the newest run; each is the median of its runs."
+    missed = frozenset((y, 1) for y, one in enumerate(changed) if one.word == "worse")
+    return [Grid("Changes", says, HEADS, rows, numeric=frozenset((4, 5)), missed=missed, wide=True)]
 
 
 def _runs(count: int) -> str:
-    return {0: "no full run", 1: "one full run"}.get(count, f"{count} full runs")
+    return {0: "no run", 1: "one run"}.get(count, f"{count} runs")
 
 
 def _panel(
-    rows: pd.DataFrame, column: str, title: str, what: str, unit: str, left_out: str, tickformat: str | None
+    rows: Sequence[Entry],
+    key: str,
+    title: str,
+    what: str,
+    unit: str,
+    left_out: str,
+    *,
+    since: Since | None,
+    limits: Sequence[tuple[float, str]],
+    tickformat: str | None,
 ) -> Plot | None:
-    there = rows.dropna(subset=[column])
+    there = [run for run in rows if key in run.figures]
+    quiet = [run for run in there if not run.noisy]
+    busy = [run for run in there if run.noisy]
     if len(there) < 2:
         return None
+    data = [_dots(quiet, key, "lines+markers", "quiet machine", "circle")] if quiet else []
+    data += [_dots(busy, key, "markers", "busy machine", "x-thin-open")] if busy else []
+    apart = f" Crosses: {_runs(len(busy))} on a busy machine, which do not count." if busy else ""
+    step = f" {changes.since(since)}." if since else ""
+    shapes = [_line("y", value, "--muted") for value, _ in limits]
+    shapes += (
+        [_line("x", since.run.created.isoformat(), "--bad" if since.word == "worse" else "--good")] if since else []
+    )
     return Plot(
         title,
-        f"{what}, for each of {len(there)} full runs of this suite on this machine.{left_out}",
-        [
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": [moment.isoformat() for moment in there["created"]],
-                "y": [digits(float(value)) for value in there[column]],
-                "line": {"color": "--series-1", "width": 1.6},
-                "marker": {"size": 7, "color": "--series-1"},
-                "hovertemplate": "%{x}: %{y}<extra></extra>",
-            }
-        ],
+        f"{what}, for each of {len(there)} runs of this kind on this machine.{step}{apart}{left_out}",
+        data,
         {
             "xaxis": {"type": "date"},
             "yaxis": {"title": {"text": plain(unit)}, **({"tickformat": tickformat} if tickformat else {})},
-            "showlegend": False,
+            "showlegend": bool(busy),
+            "shapes": shapes,
         },
     )
 
 
-def spark(records: Sequence[Record], shown: Record, width: int = 120, height: int = 28) -> str | None:
+def _dots(runs: Sequence[Entry], key: str, mode: str, name: str, symbol: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": mode,
+        "name": name,
+        "x": [run.created.isoformat() for run in runs],
+        "y": [digits(run.figures[key]) for run in runs],
+        "line": {"color": "--series-1", "width": 1.6},
+        "marker": {"size": 7, "color": "--series-1", "symbol": symbol, "line": {"width": 1.6, "color": "--series-1"}},
+        "hovertemplate": "%{x}: %{y}<extra></extra>",
+    }
+
+
+def _line(axis: str, value: float | str, shade: str) -> dict[str, Any]:
+    """Return a dashed line across the figure at a value of one axis."""
+    other = "x" if axis == "y" else "y"
+    return {
+        "type": "line",
+        f"{axis}0": value,
+        f"{axis}1": value,
+        f"{other}0": 0,
+        f"{other}1": 1,
+        f"{other}ref": "paper",
+        "line": {"width": 1.2, "dash": "dot", "color": shade},
+    }
+
+
+def spark(runs: Runs, shown: Record, width: int = 120, height: int = 28) -> str | None:
     """Return the primary metric's history as the points of an SVG polyline, or None with fewer than two runs."""
-    values = [float(value) for value in comparable(records, shown)[0]["metric"].dropna()]
+    found = primary(shown)
+    key = f"{found[0].name}.{found[1]}" if found else ""
+    rows = [run for run in related(runs, shown)[0] if not run.noisy]
+    values = [run.figures[key] for run in rows if key in run.figures]
     if len(values) < 2:
         return None
     low, span = min(values), max(values) - min(values)

@@ -16,14 +16,17 @@ from typing import Any
 
 from jinja2 import Environment
 
+from tito.bench.entry import Entry
+from tito.bench.history import change_against_history
 from tito.bench.record import Record
 from tito.bench.suite import Suite
 from tito.report.attachments import attachments
-from tito.report.headline import headline
-from tito.report.record_page import WORD, facts, kinds, provenance, sections
+from tito.report.headline import headline, with_changes
+from tito.report.library import Library, href_of
+from tito.report.record_page import WORD, compared, facts, kinds, provenance, sections
 from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, write_assets, write_documents
 from tito.report.stamps import is_current, stamp
-from tito.report.suite_page import href_of, in_order, summary
+from tito.report.suite_page import summary
 from tito.report.timeline import UNSHOWABLE, counts, stops, why_not
 from tito.report.verdicts import tally, worst_first
 
@@ -31,7 +34,7 @@ INDEX = "index.html"
 
 
 def write_pages(
-    records: Sequence[Record], folder: Path, suites: Sequence[Suite] = (), *, only: Record | None = None
+    runs: Library | Sequence[Record], folder: Path, suites: Sequence[Suite] = (), *, only: Record | None = None
 ) -> list[Path]:
     """Write the pages of records, of their suites, and the index.
 
@@ -39,7 +42,7 @@ def write_pages(
     untouched if they are as they should be.
 
     Args:
-        records: all that are known.
+        runs: all that are known.
         folder: the folder of the reports.
         suites: those that the index shows, also if they have not run.
         only: after the run of this record: write the pages of its suite that are missing, the suite's, and the index.
@@ -51,31 +54,33 @@ def write_pages(
         ReportError: the folder cannot be written.
     """
     jinja, known = environment(), {suite.name: suite for suite in suites}
+    library = runs if isinstance(runs, Library) else Library.of(runs)
     names: list[str] = []
     pages: dict[str, str] = {}
-    for name, runs in _by_suite(records).items():
+    for name, own in library.by_suite().items():
         if only and only.suite != name:
             continue
-        for record, mark in zip(runs, _stamps(runs), strict=True):
-            href = href_of(record)
+        for entry, mark in zip(own, _stamps(own), strict=True):
+            href = href_of(entry)
             names.append(href)
             if (folder / href).is_file() if only else is_current(folder / href, mark):
                 continue
+            record = library.load(entry)
             stacks = {file.href: file.text for file in attachments(record) if file.text is not None}
-            write_documents(stacks | {href: _page_or_why_not(record, runs, jinja, mark)}, folder)
+            write_documents(stacks | {href: _page_or_why_not(record, own, jinja, mark)}, folder)
         names.append(f"{name}.html")
-        pages[names[-1]] = _summary_or_why_not(runs, known, jinja)
-    pages[INDEX] = index_page(records, suites, jinja, _others(folder))
+        pages[names[-1]] = _summary_or_why_not(own, library, known, jinja)
+    pages[INDEX] = index_page(library, suites, jinja, _others(folder))
     write_assets(jinja, folder)
     write_documents(pages, folder)
     return [folder / name for name in [*names, INDEX]]
 
 
-def _stamps(runs: Sequence[Record]) -> Iterator[str]:
+def _stamps(runs: Sequence[Entry]) -> Iterator[str]:
     """Yield for each run the stamp of its page, which shows the runs before it as well."""
     mark = ""
-    for record in runs:
-        mark = stamp([mark, record.id])
+    for run in runs:
+        mark = stamp([mark, run.id])
         yield mark
 
 
@@ -84,14 +89,15 @@ def page_of(record: Record, folder: Path) -> Path:
     return folder / href_of(record)
 
 
-def write_index(records: Sequence[Record], folder: Path, suites: Sequence[Suite] = ()) -> Path:
+def write_index(runs: Library | Sequence[Record], folder: Path, suites: Sequence[Suite] = ()) -> Path:
     """Write index.html alone, e.g. after the leaderboard was written for the first time.
 
     Raises:
         ReportError: the folder cannot be written.
     """
     jinja = environment()
-    page = index_page(records, suites, jinja, _others(folder))
+    library = runs if isinstance(runs, Library) else Library.of(runs)
+    page = index_page(library, suites, jinja, _others(folder))
     write_assets(jinja, folder)
     return write_documents({INDEX: page}, folder)[0]
 
@@ -101,28 +107,22 @@ def _others(folder: Path) -> list[str]:
     return [name for name in (LEADERBOARD, JOURNEY) if (folder / name).is_file()]
 
 
-def _by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the records of each suite, oldest first, in the order of the years."""
-    found: dict[str, list[Record]] = {}
-    for record in sorted(in_order(records), key=lambda record: (record.year, record.suite)):
-        found.setdefault(record.suite, []).append(record)
-    return found
-
-
-def _page_or_why_not(record: Record, runs: Sequence[Record], environment: Environment, mark: str) -> str:
+def _page_or_why_not(record: Record, runs: Sequence[Entry], environment: Environment, mark: str) -> str:
     try:
         return record_page(record, runs, environment, mark)
     except UNSHOWABLE as error:
         return _unshowable(record, error, environment, "../", mark)
 
 
-def _summary_or_why_not(runs: Sequence[Record], suites: Mapping[str, Suite], environment: Environment) -> str:
+def _summary_or_why_not(
+    runs: Sequence[Entry], library: Library, suites: Mapping[str, Suite], environment: Environment
+) -> str:
     newest = runs[-1]
     try:
-        content = summary(runs, suites.get(newest.suite))
+        content = summary(runs, library.load, suites.get(newest.suite))
         return render(environment, "suite.html.j2", scripts=["figures.js"], styles=["pages.css"], **content)
     except UNSHOWABLE as error:
-        return _unshowable(newest, error, environment, "")
+        return _unshowable(library.load(newest), error, environment, "")
 
 
 def _unshowable(record: Record, error: Exception, environment: Environment, place: str, mark: str = "") -> str:
@@ -130,9 +130,10 @@ def _unshowable(record: Record, error: Exception, environment: Environment, plac
     return render(environment, "unshowable.html.j2", styles=["pages.css"], place=place, **content)
 
 
-def record_page(record: Record, runs: Sequence[Record], environment: Environment, mark: str = "") -> str:
+def record_page(record: Record, runs: Sequence[Entry], environment: Environment, mark: str = "") -> str:
     """Return the page of one record; `runs` are those of its suite, and `mark` is the page's stamp."""
     earlier = [run for run in runs if run.created <= record.created]
+    found = change_against_history(record, earlier)
     shown, missing = sections(record, earlier)
     return render(
         environment,
@@ -147,7 +148,8 @@ def record_page(record: Record, runs: Sequence[Record], environment: Environment
         rows=worst_first(record),
         case_notes=[(case.title, case.note) for case in record.cases if case.note and not record.overview],
         facts=facts(record),
-        headline=headline(record),
+        headline=with_changes(headline(record), found),
+        compared=compared(record, earlier, found),
         sections=shown,
         left_out=[*((one.what, one.why) for one in record.omitted), *missing],
         provenance=provenance(record),
@@ -156,11 +158,9 @@ def record_page(record: Record, runs: Sequence[Record], environment: Environment
     )
 
 
-def index_page(
-    records: Sequence[Record], suites: Sequence[Suite], environment: Environment, others: Sequence[str] = ()
-) -> str:
+def index_page(library: Library, suites: Sequence[Suite], environment: Environment, others: Sequence[str] = ()) -> str:
     """Return the index: all suites as a timeline, and links to the other pages by file name."""
-    found = stops(records, suites)
+    found = stops(library, suites)
     leaderboard, journey = (page if page in others else None for page in (LEADERBOARD, JOURNEY))
     return render(
         environment,

@@ -81,6 +81,9 @@ class Tile:
     note: str
     mark: str = ""  # distinguishes figures with the same title: p50, p90
     case: str = ""  # the case that it belongs to, where a group holds several
+    key: str = ""  # the figure's name among those of the record, as in tito.bench.quantities
+    change: str = ""  # against the same figure of earlier runs
+    word: str = ""  # whether that is better, worse, or as usual
 
 
 @dataclass(frozen=True)

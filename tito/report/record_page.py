@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tito.bench.entry import Entry
+from tito.bench.history import LAST, Change, comparable
 from tito.bench.record import Record
 from tito.report import figures, units
 from tito.report.curves import learning_curves
@@ -69,14 +72,15 @@ def _anchor(text: str, used: set[str]) -> str:
     return found
 
 
-def sections(record: Record, records: Sequence[Record]) -> tuple[list[Section], list[tuple[str, str]]]:
+def sections(record: Record, runs: Sequence[Entry]) -> tuple[list[Section], list[tuple[str, str]]]:
     """Return the sections that have anything to show, and a line for each piece that has not: its title, and why."""
     made, missing = [], []
-    for section in [*_results(record), *_measured(record), *_behind(record, records)]:
+    for section in [*_results(record), *_measured(record)]:
         there = [piece for piece in section.pieces if not isinstance(piece, Absent)]
         missing += [(piece.title, piece.says) for piece in section.pieces if isinstance(piece, Absent)]
         if there or section.fold:
             made.append(replace(section, pieces=fill_rows(there)))
+    made.append(Section("History on this machine", fill_rows(history(runs, record)), "History"))
     return with_anchors(made, ALWAYS), missing
 
 
@@ -133,10 +137,6 @@ def _where_the_time_goes(record: Record) -> str:
     return f"Where the time goes: {'inference' if record.profile.stacks.of == 'inference' else work or 'training'}"
 
 
-def _behind(record: Record, records: Sequence[Record]) -> list[Section]:
-    return [Section("History on this machine", history(records, record), "History")]
-
-
 def fill_rows(pieces: Sequence[Piece]) -> list[Piece]:
     """Return the pieces of a section so that no row of two is half empty; three narrow ones share one row.
 
@@ -170,6 +170,20 @@ def facts(record: Record) -> list[tuple[str, str]]:
     ]
 
 
+def compared(record: Record, runs: Sequence[Entry], found: Mapping[str, Change]) -> tuple[str, str]:
+    """Return what a run is compared with and how it did, and the command that compares it with the run before it."""
+    before = comparable(record, runs)
+    if not found or not before:
+        return "No change is shown, because no earlier run of this kind is recorded on this machine.", ""
+    count = Counter(one.word for one in found.values())
+    words = [f"{count[word]} {word}" for word in ("worse", "better", "changed", "as usual") if count[word]]
+    used = min(len(before), LAST)
+    of = "the run before it" if used == 1 else f"the median of the {used} runs before it"
+    counted = f": of its figures, {', '.join(words)}" if words else ""
+    says = f"Changes are against {of} on this machine{counted}."
+    return says, f"tito record compare {before[-1].id} {record.id}"
+
+
 def kinds(record: Record) -> list[tuple[str, str]]:
     """Return what sets a run apart from a usual one: a badge, and what it means for its figures."""
     found = []
@@ -201,6 +215,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Created", f"{record.created:%Y-%m-%d %H:%M:%S %Z}".strip()),
         ("Took", units.seconds(record.seconds)),
         ("Record", record.id),
+        *([("Note", record.note)] if record.note else []),
     ]
 
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tito.bench.record import Record
+from tito.bench.entry import Entry, in_order
 from tito.files import read_plain
 from tito.report import assets
+from tito.report.library import href_of
 from tito.report.rendering import UNSAFE, write_documents
 
 FOLDER = "standalone"  # in the folder of the reports
@@ -37,12 +38,12 @@ def write_standalone(pages: Sequence[Path], reports: Path) -> list[Path]:
     return write_documents(documents, reports / FOLDER)
 
 
-def to_send(records: Sequence[Record], reports: Path) -> list[Path]:
+def to_send(runs: Sequence[Entry], reports: Path) -> list[Path]:
     """Return the pages worth sending: those of the newest runs, and all directly in the reports, the index last."""
-    newest = {record.suite: record for record in sorted(records, key=lambda record: record.created)}
-    runs = [reports / suite / f"{record.id}.html" for suite, record in sorted(newest.items())]
+    newest = {run.suite: run for run in in_order(runs)}
+    of_runs = [reports / href_of(run) for _, run in sorted(newest.items())]
     pages = sorted(reports.glob("*.html"), key=lambda page: (page.name == "index.html", page.name))
-    return [page for page in (*runs, *pages) if page.is_file()]
+    return [page for page in (*of_runs, *pages) if page.is_file()]
 
 
 def contained(page: str, name: str, names: Sequence[str], reports: Path) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from tito.bench.entry import Entry
+from tito.bench.history import change_against_history
+from tito.bench.quantities import profile_name
 from tito.bench.record import Record
 from tito.bench.suite import Suite
 from tito.report import units
-from tito.report.figures import metric_of, percentiles
-from tito.report.headline import headline, training_time
-from tito.report.history import backend_of, history, primary
+from tito.report.figures import metric_of
+from tito.report.headline import headline, training_time, with_changes
+from tito.report.history import history, primary, verdicts
+from tito.report.library import href_of, newest_full
 from tito.report.pieces import NONE
-from tito.report.record_page import WORD, facts, kinds
+from tito.report.record_page import WORD, compared, facts, kinds
 from tito.report.verdicts import tally, worst_first
 
 SHOWN = 20  # runs of the table; earlier ones are folded
@@ -28,11 +32,12 @@ class Run:
     created: datetime
     status: str
     word: str
-    kind: str  # full, quick, altered
+    kind: str  # full, quick, altered, noisy
     figures: list[str]
     backend: str
     commit: str
     machine: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -45,27 +50,19 @@ class Usual:
     tally: str
 
 
-def href_of(record: Record) -> str:
-    """Return the address of a record's page from the folder of the reports."""
-    return f"{record.suite}/{record.id}.html"
+def summary(runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite | None) -> dict[str, Any]:
+    """Return what the template suite.html.j2 shows.
 
-
-def in_order(records: Sequence[Record]) -> list[Record]:
-    """Return runs oldest first. Those from a clock set to the future come first, so that they hide no other."""
-    limit = datetime.now(UTC) + timedelta(days=1)
-    return sorted(records, key=lambda record: (record.created <= limit, record.created))
-
-
-def newest_full(records: Sequence[Record]) -> Record | None:
-    """Return the newest run of the whole, unchanged suite, if there is one."""
-    return next((record for record in reversed(in_order(records)) if record.full), None)
-
-
-def summary(runs: Sequence[Record], suite: Suite | None) -> dict[str, Any]:
-    """Return what the template suite.html.j2 shows of a suite's runs, at least one, and of the suite if it is known."""
-    ordered = in_order(runs)
-    newest, full = ordered[-1], newest_full(runs)
+    Args:
+        runs: the suite's, oldest first, at least one.
+        load: returns the record of one.
+        suite: the suite, if it is known.
+    """
+    last, whole = runs[-1], newest_full(runs)
+    newest = load(last)
+    full = load(whole) if whole and whole is not last else None
     lead = full or newest
+    found = change_against_history(lead, runs)
     return {
         "newest": newest,
         "word": WORD[newest.status],
@@ -74,11 +71,13 @@ def summary(runs: Sequence[Record], suite: Suite | None) -> dict[str, Any]:
         "tally": tally(newest),
         "rows": worst_first(newest),
         "facts": facts(newest),
-        "usual": Usual(full, href_of(full), WORD[full.status], tally(full)) if full and full is not newest else None,
-        "headline": headline(lead),
+        "usual": Usual(full, href_of(full), WORD[full.status], tally(full)) if full else None,
+        "headline": with_changes(headline(lead), found),
+        "compared": compared(lead, runs, found)[0],
+        "since": verdicts(runs, lead),
         "history": history(runs, lead),
         "heads": _heads(lead),
-        "runs": [_run(record, lead) for record in reversed(ordered)],
+        "runs": [_run(run, lead) for run in reversed(runs)],
         "shown": SHOWN,
         "commands": commands(newest.suite, suite),
     }
@@ -97,46 +96,45 @@ def _takes(seconds: float | None) -> str:
     return f"about {units.about(seconds)} on two cores" if seconds else ""
 
 
+def _keys(lead: Record) -> list[tuple[str, str, str]]:
+    """Return the figures of the table: key, unit, and head."""
+    found = primary(lead)
+    keys = []
+    if found:
+        metric = metric_of(lead, found[1])
+        keys = [(f"{found[0].name}.{found[1]}", metric.unit, metric.title)]
+    if lead.profile:
+        case = next((case for case in lead.cases if case.name == lead.profile.case), None)
+        name = profile_name("p50_us", set(case.summary) if case else set())
+        keys.append((f"{lead.profile.case}.{name}", "us", "Latency p50"))
+    time = training_time(found[0]) if found else None
+    return [*keys, (time.key, "s", time.title)] if time else keys
+
+
 def _heads(lead: Record) -> list[str]:
     """Return the heads of the columns of figures."""
-    found = primary(lead)
-    time = training_time(found[0]) if found else None
-    quality = [metric_of(lead, found[1]).title] if found else []
-    return [*quality, "Latency p50", time.title if time else "Training time"]
+    return [head for _, _, head in _keys(lead)]
 
 
-def _run(record: Record, lead: Record) -> Run:
-    source = record.provenance
+def _run(run: Entry, lead: Record) -> Run:
+    """Return a run as a row, with the figures that represent the suite in the run `lead`."""
     return Run(
-        href=href_of(record),
-        created=record.created,
-        status=record.status,
-        word=WORD[record.status],
-        kind=kind_of(record),
-        figures=_figures(record, lead),
-        backend=backend_of(record),
-        commit=f"{source.commit[:7]}{'+' if source.dirty else ''}" if source.commit else NONE,
-        machine=source.machine.fingerprint[:8],
+        href=href_of(run),
+        created=run.created,
+        status=run.status,
+        word=WORD[run.status],
+        kind=kind_of(run),
+        figures=[
+            units.quantity(run.figures[key], unit) if key in run.figures else NONE for key, unit, _ in _keys(lead)
+        ],
+        backend=run.backend,
+        commit=f"{run.commit[:7]}{'+' if run.dirty else ''}" if run.commit else NONE,
+        machine=run.machine[:8],
+        note=run.note,
     )
 
 
-def kind_of(record: Record) -> str:
-    """Return whether a run was full, quick, or altered."""
-    return ", ".join(["quick"] * record.quick + ["altered"] * bool(record.altered)) or "full"
-
-
-def _figures(record: Record, lead: Record) -> list[str]:
-    """Return the figures of the case and the metric that represent the suite in the run `lead`."""
-    found = primary(lead)
-    case = next((case for case in record.cases if found and case.name == found[0].name), None)
-    texts = []
-    if found:
-        known = case.summary.get(found[1]) if case else None
-        texts.append(units.quantity(known.mean, metric_of(record, found[1]).unit) if known else NONE)
-    latency = record.profile.latency if record.profile else []
-    training = training_time(case) if case else None
-    return [
-        *texts,
-        units.microseconds(percentiles(latency)["p50"]) if latency else NONE,
-        training.value if training else NONE,
-    ]
+def kind_of(run: Entry) -> str:
+    """Return whether a run was full, quick, altered, or noisy."""
+    words = ["quick"] * run.quick + ["altered"] * bool(run.altered) + ["noisy"] * run.noisy
+    return ", ".join(words) or "full"

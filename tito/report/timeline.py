@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tito.bench.entry import Entry
 from tito.bench.record import Record
 from tito.bench.suite import Suite
 from tito.report.headline import card
 from tito.report.history import spark
+from tito.report.library import Library, href_of, newest_full
 from tito.report.pieces import Tiles
 from tito.report.record_page import WORD, kinds
-from tito.report.suite_page import commands, href_of, in_order, newest_full
+from tito.report.suite_page import commands
 from tito.report.verdicts import tally
 
 # Errors that a record's own values can cause when they are drawn; one failed page must not prevent the others
@@ -42,21 +44,18 @@ class Stop:
     duration: str = ""
 
 
-def stops(records: Sequence[Record], suites: Sequence[Suite]) -> list[Stop]:
+def stops(library: Library, suites: Sequence[Suite]) -> list[Stop]:
     """Return all suites: those with records, and those that are known and have not run."""
-    runs: dict[str, list[Record]] = {}
-    for record in records:
-        runs.setdefault(record.suite, []).append(record)
-    ran = [_ran(name, own) for name, own in runs.items()]
-    return sorted(
-        [*ran, *(_not_run(suite) for suite in suites if suite.name not in runs)],
-        key=lambda stop: (stop.year, stop.name),
-    )
+    runs = library.by_suite()
+    ran = [_ran(own, library.load) for own in runs.values()]
+    waiting = [_not_run(suite) for suite in suites if suite.name not in runs]
+    return sorted([*ran, *waiting], key=lambda stop: (stop.year, stop.name))
 
 
-def _ran(name: str, runs: Sequence[Record]) -> Stop:
-    newest = in_order(runs)[-1]
-    full = newest_full(runs)
+def _ran(runs: Sequence[Entry], load: Callable[[Entry], Record]) -> Stop:
+    last, whole = runs[-1], newest_full(runs)
+    newest = load(last)
+    full = load(whole) if whole and whole is not last else None
     lead = full or newest
     reason, groups, line = newest.reason if newest.status == "failed" else None, [], None
     try:
@@ -65,18 +64,18 @@ def _ran(name: str, runs: Sequence[Record]) -> Stop:
     except UNSHOWABLE as error:
         reason = why_not(error)
     return Stop(
-        name,
+        newest.suite,
         newest.year,
         newest.title,
         status=newest.status,
-        href=f"{name}.html",
+        href=f"{newest.suite}.html",
         run_href=href_of(newest),
         word=WORD[newest.status],
         kinds=kinds(newest),
         created=newest.created,
         tally=tally(newest),
         reason=reason,
-        figures_of=_figures_of(lead) if lead is not newest else "",
+        figures_of=_figures_of(full) if full else "",
         groups=groups,
         spark=line,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,12 +10,12 @@ from rich.text import Text
 
 from tito.bench.record import CaseResult, Record, Resumed
 from tito.report import units
-from tito.report.figures import metric_of, title_of
+from tito.report.figures import title_of
 from tito.report.headline import headline, of_profile, profiled, training_time
 from tito.report.overview import sides
 from tito.report.verdicts import rows_of
 from tito.terminal.overview import SideBySide, best_of_each_track
-from tito.terminal.tables import DIRECTION, STATUS_STYLE, Column, Command, Fitted, indented, lines, plain, table
+from tito.terminal.tables import DIRECTION, STATUS_STYLE, Column, Command, Fitted, indented, lines
 
 
 def show_record(record: Record, wide: bool = False, again: Callable[[str], str] = str) -> RenderableType:
@@ -31,6 +31,8 @@ def show_record(record: Record, wide: bool = False, again: Callable[[str], str] 
     parts: list[RenderableType] = [Text(), heading, status]
     if record.reason:
         parts[-1] = Text.assemble(status, f": {record.reason}")
+    if record.note:
+        parts.append(Text(record.note, style="italic"))
     if record.quick:
         parts.append(Text("a quick run: fewer seeds and shorter training, the same gates", style="dim"))
     if record.altered:
@@ -136,25 +138,3 @@ def _training_times(record: Record) -> list[tuple[str, str]]:
             name = f"{title_of(record, case)}: " if len(record.cases) > 1 else ""
             pairs.append((tile.title.lower(), f"{name}{tile.value}, {tile.note}"))
     return pairs
-
-
-def list_records(records: Sequence[Record]) -> RenderableType:
-    """Return one line for each record, newest last; its id names the suite and is never wrapped, to be copied."""
-    made = table("record", "status", "figure", "")
-    made.columns[0].no_wrap = True
-    made.padding = (0, 2, 0, 0)  # so that it fits 80 columns
-    for record in records:
-        status = Text(record.status, style=STATUS_STYLE[record.status])
-        unlike = ["quick"] * record.quick + ["altered"] * bool(record.altered)
-        unlike += ["noisy"] * record.noise.noisy
-        made.add_row(record.id, status, _first_gate(record), ", ".join(unlike))
-    return made
-
-
-def _first_gate(record: Record) -> str:
-    """Return the measured value for the first gate of the suite's last case."""
-    verdicts = [verdict for case in record.cases[-1:] for verdict in case.verdicts if verdict.role == "gate"]
-    if not verdicts or verdicts[0].measured is None:
-        return "–"
-    metric = metric_of(record, verdicts[0].criterion.metric)
-    return plain(f"{metric.title} {units.quantity(verdicts[0].measured, metric.unit)}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tinytorch.benchmarking import measure
 from tito.process.orphan import end_with_parent
+from tito.versus import rivals
 from tito.versus.contender import Contender
 
 SECONDS = 1.0  # each measurement takes about this long
@@ -34,7 +35,9 @@ def main(work: str, contender: str) -> None:
     for name, f in made.timed.items():
         n = samples_for(f)
         medians[name] = measure(f, samples=n, warmup=max(2, n // 5)).median
-    sys.stdout.write(json.dumps({"check": check, "medians": medians}) + "\n")
+    library, threads = rivals.library(contender)
+    told = {"check": check, "medians": medians, "library": library, "threads": threads}
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
 """What a work provides to be timed.
 
-Each file in works/ has a TITLE, BARS (measurement name -> the ratio to PyTorch's speed that is the goal), and the
-functions `tinytorch()` and `pytorch()`. Both build the same model from the same weights and return a Contender. Neither
-framework is imported before its function is called. A further function whose name starts with `pytorch_` is compared
-as well, but has no bar.
+Each file in works/ has
+
+    TITLE                  the heading of its table
+    BARS                   rival -> measurement -> the ratio to the rival's speed that is the goal
+    COSTS                  optional: measurement -> what it computes and reads (`bounds.Cost`)
+    TOLERANCE              optional: how far the checks may differ (default: `contest.TOLERANCE`)
+    tinytorch()            and a function for each rival, with a name of `rivals.TITLES`
+
+The functions build the same model from the same weights and return a Contender. No library is imported before its
+function is called. A rival may lack some of the measurements.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import numpy as np
 class Contender:
     """One side of a comparison.
 
-    `timed[name]()` does one unit of work. `check()` returns values that must agree on both sides, such as the first
+    `timed[name]()` does one unit of work. `check()` returns values that must agree on all sides, such as the first
     logits and the losses after some steps, so that equal work is compared.
     """
 

@@ -1,7 +1,7 @@
-"""One work done by TinyTorch and by PyTorch, each in a fresh process, for `nox -s versus` and the suites' rival cases.
+"""One work done by TinyTorch and by a rival, each in a fresh process, for `nox -s versus` and the suites' rival cases.
 
-A work is a file in tito/versus/works; this module only uses its name. PyTorch must be importable by this Python;
-otherwise `missing` returns the reason.
+A work is a file in tito/versus/works; this module only uses its name. The rival's packages must be importable by this
+Python; otherwise `missing` returns the reason.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from tito.errors import RunError, printable
 from tito.process.environment import child_environment, signal_name
+from tito.versus import rivals
 
 WORKS = Path(__file__).with_name("works")
 # The metrics of one round of both sides, and of a suite's case with a rival
@@ -26,22 +28,34 @@ TOLERANCE = 2e-3  # of the checks, relative to their size: float32 sums in a dif
 
 @dataclass(frozen=True)
 class Contest:
-    """The result of one side: the values of its check, and the median seconds of each measurement."""
+    """The result of one side: the values of its check, and the median seconds of each measurement.
+
+    Attributes:
+        library: its library, with the version. threads: the number of threads that it used.
+    """
 
     check: np.ndarray
     medians: dict[str, float]
+    library: str = ""
+    threads: int = 0
 
 
-def missing(pinned: dict[str, str]) -> str | None:
-    """Return why there is no rival, in one line; None if PyTorch can be imported."""
+def missing(pinned: dict[str, str], packages: Sequence[str] = ("torch",)) -> str | None:
+    """Return why a rival cannot run, in one line; None if its packages can be imported."""
+    return next(filter(None, (_does_not_load(package, pinned) for package in packages)), None)
+
+
+def _does_not_load(package: str, pinned: dict[str, str]) -> str | None:
+    name = rivals.NAMES[package]
     try:
-        done = _run("-c", "import torch", environment=child_environment(pinned), timeout=IMPORT_TIMEOUT)
+        done = _run("-c", f"import {package}", environment=child_environment(pinned), timeout=IMPORT_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"PyTorch did not load within {IMPORT_TIMEOUT:g} s"
+        return f"{name} did not load within {IMPORT_TIMEOUT:g} s"
     if done.returncode == 0:
         return None
     last = _last_line(done)
-    return "PyTorch is not installed here" if "No module named 'torch'" in last else f"PyTorch does not load: {last}"
+    absent = f"No module named '{package}'" in last
+    return f"{name} is not installed here" if absent else f"{name} does not load: {last}"
 
 
 def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
@@ -51,8 +65,9 @@ def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
         RunError: the side failed, or took too long.
     """
     arguments = "-m", "tito.versus.child", work, contender
+    environment = child_environment(rivals.settings(contender, pinned))
     try:
-        done = _run(*arguments, environment=child_environment(pinned), timeout=TIMEOUT)
+        done = _run(*arguments, environment=environment, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         raise RunError(f"{work}: {contender} took longer than {TIMEOUT:g} s") from None
     if done.returncode != 0:
@@ -61,7 +76,7 @@ def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
             last = "PyTorch is not installed; `python -m nox -s versus` installs it"
         raise RunError(f"{work}: {contender} failed: {last}")
     told = json.loads(done.stdout.splitlines()[-1])
-    return Contest(np.array(told["check"]), told["medians"])
+    return Contest(np.array(told["check"]), told["medians"], told["library"], told["threads"])
 
 
 def _run(*arguments: str, environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
@@ -93,16 +108,18 @@ def difference(ours: Contest, theirs: Contest) -> float:
     return float((np.abs(a - b) / (1 + np.abs(b))).max())
 
 
-def same_work(work: str, yardstick: str, ours: Contest, theirs: Contest) -> float:
+def same_work(work: str, rival: str, ours: Contest, theirs: Contest, tolerance: float = TOLERANCE) -> float:
     """Return the difference between the checks.
 
     Raises:
-        RunError: it is larger than rounding explains.
+        RunError: it is larger than rounding explains, or the sides used different numbers of threads.
     """
     off = difference(ours, theirs)
-    if off > TOLERANCE:
+    if off > tolerance:
         how = f"by up to {off:.2g}" if ours.check.shape == theirs.check.shape else "in shape"
-        raise RunError(f"{work}: tinytorch and {yardstick} differ {how}: they did not do the same work")
+        raise RunError(f"{work}: tinytorch and {rival} differ {how}: they did not do the same work")
+    if ours.threads != theirs.threads:
+        raise RunError(f"{work}: tinytorch used {ours.threads} threads and {rival} {theirs.threads}: expected as many")
     return off
 
 

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
-from tinytorch.benchmarking import Comparison, alternate, compare
+from tinytorch.benchmarking import Comparison, compare
 from tito.errors import RunError
-from tito.versus import works
+from tito.versus import contest, works
 from tito.versus.contest import Contest, run_contender, same_work
+from tito.versus.rivals import TITLES
+
+OWN = "tinytorch"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One measurement of one work against one version of PyTorch."""
+    """One measurement of one work against one rival.
+
+    Attributes:
+        own, library: TinyTorch and the rival's library, with their versions. threads: the threads that each used.
+    """
 
     work: str
     title: str
     measurement: str
-    yardstick: str
+    rival: str
     seconds: float
-    yardstick_seconds: float
+    rival_seconds: float
     comparison: Comparison
     bar: float | None
+    own: str
+    library: str
+    threads: int
 
     @property
     def met(self) -> bool | None:
@@ -47,39 +57,44 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"tito.versus.works.{name}")
 
 
-def yardsticks(work: ModuleType) -> list[str]:
-    """Return the names of the functions that a work is measured against."""
-    return [name for name in vars(work) if name == "pytorch" or name.startswith("pytorch_")]
+def rivals_of(work: ModuleType) -> list[str]:
+    """Return the rivals that a work defines."""
+    return [name for name in TITLES if name in vars(work)]
 
 
-def run_work(name: str, rounds: int, pinned: dict[str, str], report: Callable[[str, int], None]) -> list[Outcome]:
-    """Run all comparisons of one work.
+def run_work(
+    name: str, rivals: Sequence[str], rounds: int, pinned: dict[str, str], report: Callable[[str], None]
+) -> list[Outcome]:
+    """Run one work with TinyTorch and some of its rivals, and compare each of them with TinyTorch.
+
+    In each round, each contender runs once, in one order in even rounds and in the opposite one in odd rounds.
+
+    Args:
+        report: receives the name of each contender that has run.
 
     Raises:
-        RunError: PyTorch is not installed, a contender failed, or the two sides did different work.
+        RunError: a contender failed, or two of them did different work.
     """
     work = load(name)
+    results: dict[str, list[Contest]] = {contender: [] for contender in (OWN, *rivals)}
+    for i in range(rounds):
+        for contender in list(results)[:: 1 if i % 2 == 0 else -1]:
+            results[contender].append(run_contender(name, contender, pinned))
+            report(contender)
+        for rival in rivals:
+            same_work(name, rival, results[OWN][i], results[rival][i], getattr(work, "TOLERANCE", contest.TOLERANCE))
+    return [outcome for rival in rivals for outcome in _outcomes(name, work, rival, results[OWN], results[rival])]
+
+
+def _outcomes(name: str, work: ModuleType, rival: str, ours: list[Contest], theirs: list[Contest]) -> list[Outcome]:
+    """Return the comparisons of all measurements that both sides have."""
     outcomes = []
-    for yardstick in yardsticks(work):
-        done = 0
-
-        def once(contender: str, yardstick: str = yardstick) -> Contest:
-            nonlocal done
-            result = run_contender(name, contender, pinned)
-            done += 1
-            report(yardstick, done)
-            return result
-
-        ours, theirs = alternate(lambda: once("tinytorch"), lambda: once(yardstick), rounds=rounds)  # noqa: B023
-        for mine, other in zip(ours, theirs, strict=True):
-            same_work(name, yardstick, mine, other)
-        for measurement in ours[0].medians:
-            a, b = ([contest.medians[measurement] for contest in side] for side in (ours, theirs))
-            bar = work.BARS.get(measurement) if yardstick == "pytorch" else None
-            comparison = compare(a, b)
-            outcomes.append(
-                Outcome(
-                    name, work.TITLE, measurement, yardstick, float(np.median(a)), float(np.median(b)), comparison, bar
-                )
-            )
-    return outcomes
+    for measurement in ours[0].medians.keys() & theirs[0].medians.keys():
+        a, b = ([result.medians[measurement] for result in side] for side in (ours, theirs))
+        bar = work.BARS.get(rival, {}).get(measurement)
+        seconds, rival_seconds = float(np.median(a)), float(np.median(b))
+        libraries = ours[0].library, theirs[0].library, ours[0].threads
+        outcomes.append(
+            Outcome(name, work.TITLE, measurement, rival, seconds, rival_seconds, compare(a, b), bar, *libraries)
+        )
+    return sorted(outcomes, key=lambda outcome: list(ours[0].medians).index(outcome.measurement))

@@ -1,1 +1,1 @@
-"""One file for each work that both frameworks do; `tito.versus.contender` documents its contents."""
+"""One file for each work that TinyTorch and its rivals do; `tito.versus.contender` documents its contents."""

@@ -1,22 +1,28 @@
-"""One training step of a small convolutional network.
-
-PyTorch is timed in its default layout and, for comparison, in channels-last.
-"""
+"""One training step of a small convolutional network in FP32."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from tito.versus.bounds import Cost
 from tito.versus.contender import Contender
 
 TITLE = "CNN 3-32-64-128, batch 128"
-BARS = {"training step": 1.0}
+BARS = {"pytorch": {"training step": 1.0}, "pytorch_channels_last": {"training step": 1.0}}
 
 CHANNELS, CLASSES, BATCH = (3, 32, 64, 128), 10, 128
+PIXELS = (1024, 256, 64)  # of the output of each convolution
+NUMBERS = sum(9 * into * out for into, out in pairwise(CHANNELS)) + 16 * CHANNELS[-1] * CLASSES
+PRODUCTS = sum(9.0 * into * out * n for (into, out), n in zip(pairwise(CHANNELS), PIXELS, strict=True))
+# Forward, and two gradients, except that of the images
+OPERATIONS = 2 * BATCH * (3 * PRODUCTS - 9 * CHANNELS[0] * CHANNELS[1] * PIXELS[0])
+COSTS = {"training step": Cost(OPERATIONS, 4 * NUMBERS)}
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 STEPS = 3  # whose losses are compared
 
@@ -47,7 +53,8 @@ def _layers(nn: Any) -> list[Any]:
     return [*layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * 4 * 4, CLASSES)]
 
 
-def tinytorch() -> Contender:
+def tinytorch(context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Contender:
+    """Build TinyTorch's step; the context, such as autocast, is active in the forward pass."""
     import tinytorch as tt
     from tinytorch import spatial
 
@@ -59,28 +66,34 @@ def tinytorch() -> Contender:
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = loss_of(model(x), labels)
+        with context():
+            loss = loss_of(model(x), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
 
     def check() -> np.ndarray:
-        with tt.no_grad():
-            logits = model(x).data.ravel()
+        with tt.no_grad(), context():
+            logits = model(x).data.astype(np.float32).ravel()
         return np.append(logits, [step() for _ in range(STEPS)])
 
     return Contender({"training step": step}, check)
 
 
 def pytorch() -> Contender:
-    return _pytorch(channels_last=False)
+    return from_torch()
 
 
 def pytorch_channels_last() -> Contender:
-    return _pytorch(channels_last=True)
+    return from_torch(channels_last=True)
 
 
-def _pytorch(channels_last: bool) -> Contender:
+def pytorch_compiled() -> Contender:
+    return from_torch(channels_last=True, compiled=True)
+
+
+def from_torch(channels_last: bool = False, compiled: bool = False, bfloat16: bool = False) -> Contender:
+    """Build PyTorch's step."""
     import torch
 
     model = torch.nn.Sequential(*_layers(torch.nn))
@@ -89,18 +102,22 @@ def _pytorch(channels_last: bool) -> Contender:
     if channels_last:
         model, images = (part.to(memory_format=torch.channels_last) for part in (model, images))
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    loss_of = torch.nn.CrossEntropyLoss()
+    loss_of, run = torch.nn.CrossEntropyLoss(), torch.compile(model) if compiled else model
+
+    def context() -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = loss_of(model(images), labels)
+        with context():
+            loss = loss_of(run(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
 
     def check() -> np.ndarray:
-        with torch.no_grad():
-            logits = model(images).numpy().ravel()
+        with torch.no_grad(), context():
+            logits = run(images).float().numpy().ravel()
         return np.append(logits, [step() for _ in range(STEPS)])
 
     return Contender({"training step": step}, check)

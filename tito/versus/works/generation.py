@@ -8,7 +8,7 @@ from tito.versus.contender import Contender
 from tito.versus.works.gpt import SIZES, weights
 
 TITLE = "GPT generates 256 tokens, no cache"
-BARS = {"256 tokens": 1.0}
+BARS = {"pytorch": {"256 tokens": 1.0}}
 
 TOKENS = 256
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from tito.versus.bounds import Cost
 from tito.versus.contender import Contender
 from tito.versus.works import generation
-from tito.versus.works.gpt import SIZES, weights
+from tito.versus.works.gpt import NUMBERS, SIZES, weights
 
 TITLE = "GPT generates 256 tokens, cached"
-BARS = {"256 tokens": 3.0}
+BARS = {"pytorch": {"256 tokens": 3.0}}
 
+COSTS = {"256 tokens": Cost(2.0 * NUMBERS * generation.TOKENS, 4 * NUMBERS, reads=generation.TOKENS)}
 HOP = SIZES["block_size"] // 2
 
 

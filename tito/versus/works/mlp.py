@@ -6,13 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from tito.versus.bounds import dense
 from tito.versus.contender import Contender
 
 TITLE = "MLP 784-256-128-10"
-BARS = {"training step, batch 128": 1.3, "one image": 1.5}
+BARS = {"pytorch": {"training step, batch 128": 1.6, "one image": 1.5}}
 
 SIZES = (784, 256, 128, 10)
 BATCH = 128
+COSTS = {"training step, batch 128": dense(pairwise(SIZES), BATCH, passes=3), "one image": dense(pairwise(SIZES), 1)}
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 
 
@@ -33,7 +35,7 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
 
 def tinytorch() -> Contender:
     import tinytorch as tt
-    from tinytorch.acceleration import trace
+    from tinytorch.inference import predictor
 
     model = tt.Sequential(tt.Linear(784, 256), tt.ReLU(), tt.Linear(256, 128), tt.ReLU(), tt.Linear(128, 10))
     model.load_state_dict(_weights())
@@ -50,14 +52,22 @@ def tinytorch() -> Contender:
         return loss.item()
 
     def check() -> np.ndarray:
-        logits = trace(model)(images)[:4].ravel()
+        logits = predictor(model)(images)[:4].ravel()
         return np.append(logits, [step() for _ in range(5)])
 
-    predict = trace(model)
+    predict = predictor(model)
     return Contender({"training step, batch 128": step, "one image": lambda: predict(one)}, check)
 
 
 def pytorch() -> Contender:
+    return _pytorch(compiled=False)
+
+
+def pytorch_compiled() -> Contender:
+    return _pytorch(compiled=True)
+
+
+def _pytorch(compiled: bool) -> Contender:
     import torch
 
     model = torch.nn.Sequential(
@@ -67,22 +77,22 @@ def pytorch() -> Contender:
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     loss_function = torch.nn.CrossEntropyLoss()
     images, labels = (torch.from_numpy(array) for array in _data())
-    one = images[:1]
+    one, run = images[:1], torch.compile(model) if compiled else model
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = loss_function(model(images), labels)
+        loss = loss_function(run(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
 
     def predict() -> torch.Tensor:
         with torch.inference_mode():
-            return model(one)
+            return run(one)
 
     def check() -> np.ndarray:
         with torch.inference_mode():
-            logits = model(images)[:4].flatten().numpy()
+            logits = run(images)[:4].flatten().numpy()
         return np.append(logits, [step() for _ in range(5)])
 
     return Contender({"training step, batch 128": step, "one image": predict}, check)

@@ -1,4 +1,4 @@
-"""Inference with MLPerf Tiny's image classifier, one image at a time."""
+"""Inference with MLPerf Tiny's image classifier in FP32: one image, and 64 images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from tito.versus.bounds import Cost
 from tito.versus.contender import Contender
+from tito.versus.rivals import threads
 
-TITLE = "ResNet-8, one 32 x 32 image"
-BARS = {"inference, one image": 1.0}
+TITLE = "ResNet-8, inference on 32 x 32 images"
+BARS = {
+    "onnxruntime": {"one image": 1.0, "64 images": 1.0},
+    "pytorch": {"one image": 1.0},
+}
 
-IMAGES = 16  # whose logits are compared
+BATCH = 64
+# (channels in, channels out, kernel, pixels of the output) of each convolution, and the linear layer
+SHAPES = (
+    *((3, 16, 3, 1024), (16, 16, 3, 1024), (16, 16, 3, 1024), (16, 32, 3, 256), (32, 32, 3, 256), (16, 32, 1, 256)),
+    *((32, 64, 3, 64), (64, 64, 3, 64), (32, 64, 1, 64), (64, 10, 1, 1)),
+)
+OPERATIONS = sum(2.0 * into * out * kernel**2 * pixels for into, out, kernel, pixels in SHAPES)  # of one image
+NUMBERS = sum(into * out * kernel**2 for into, out, kernel, _ in SHAPES)
+COSTS = {"one image": Cost(OPERATIONS, 4 * NUMBERS), "64 images": Cost(BATCH * OPERATIONS, 4 * NUMBERS)}
 
 
-def _resnet8(nn: Any) -> Any:
-    """Build the model of https://github.com/mlcommons/tiny (image classification) in either framework."""
+def _block(nn: Any) -> Any:
+    """Return ResNet's basic block in PyTorch, with the names of TinyTorch's."""
 
     class Block(nn.Module):
         def __init__(self, into: int, out: int, stride: int) -> None:
@@ -30,8 +43,13 @@ def _resnet8(nn: Any) -> Any:
             y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
             return self.relu(y + self.shortcut(x))
 
+    return Block
+
+
+def resnet8(nn: Any, block: Any) -> Any:
+    """Build the model of https://github.com/mlcommons/tiny (image classification) in either framework."""
     stem = [nn.Conv2d(3, 16, 3, 1, 1), nn.BatchNorm2d(16), nn.ReLU()]
-    stacks = [Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
+    stacks = [block(16, 16, 1), block(16, 32, 2), block(32, 64, 2)]
     return nn.Sequential(*stem, *stacks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
@@ -49,34 +67,67 @@ def _weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return state
 
 
-def _images() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((IMAGES, 3, 32, 32), np.float32)
+def images() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((BATCH, 3, 32, 32), np.float32)
+
+
+def model() -> Any:
+    """Build the model in TinyTorch, from its own blocks, so that it can be quantized and exported."""
+    import tinytorch as tt
+    from tinytorch import spatial
+
+    made = resnet8(SimpleNamespace(**vars(spatial) | vars(tt)), spatial.BasicBlock)
+    made.load_state_dict(_weights({name: value.shape for name, value in made.state_dict().items()}))
+    return made.eval()
+
+
+def contender(predict: Any) -> Contender:
+    """Time a function from images to logits."""
+    batch = images()
+    one = batch[:1]
+    timed = {"one image": lambda: predict(one), "64 images": lambda: predict(batch)}
+    return Contender(timed, lambda: np.ravel(predict(batch)))
 
 
 def tinytorch() -> Contender:
-    import tinytorch as tt
-    from tinytorch import spatial
-    from tinytorch.acceleration import trace
+    from tinytorch.inference import predictor
 
-    model = _resnet8(SimpleNamespace(**vars(spatial) | vars(tt)))
-    model.load_state_dict(_weights({name: value.shape for name, value in model.state_dict().items()}))
-    predict, images = trace(model.eval()), _images()
-    one = images[:1]
-    return Contender({"inference, one image": lambda: predict(one)}, lambda: predict(images).ravel())
+    return contender(predictor(model()))
+
+
+def onnxruntime() -> Contender:
+    from tinytorch.onnx import session
+
+    return contender(session(model(), threads=threads(), input_shape=(3, 32, 32)))
 
 
 def pytorch() -> Contender:
+    return _pytorch(channels_last=False, compiled=False)
+
+
+def pytorch_channels_last() -> Contender:
+    return _pytorch(channels_last=True, compiled=False)
+
+
+def pytorch_compiled() -> Contender:
+    return _pytorch(channels_last=True, compiled=True)
+
+
+def _pytorch(channels_last: bool, compiled: bool) -> Contender:
     import torch
 
-    model = _resnet8(torch.nn)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in _weights(shapes).items()})
-    model.eval()
-    images = torch.from_numpy(_images())
-    one = images[:1]
+    made = resnet8(torch.nn, _block(torch.nn))
+    shapes = {name: tuple(value.shape) for name, value in made.state_dict().items()}
+    made.load_state_dict({name: torch.from_numpy(array) for name, array in _weights(shapes).items()})
+    made.eval()
+    batch = torch.from_numpy(images())
+    if channels_last:
+        made, batch = (part.to(memory_format=torch.channels_last) for part in (made, batch))
+    one, run = batch[:1], torch.compile(made) if compiled else made
 
     def predict(x: Any) -> Any:
         with torch.inference_mode():
-            return model(x)
+            return run(x)
 
-    return Contender({"inference, one image": lambda: predict(one)}, lambda: predict(images).numpy().ravel())
+    timed = {"one image": lambda: predict(one), "64 images": lambda: predict(batch)}
+    return Contender(timed, lambda: predict(batch).numpy().ravel())
