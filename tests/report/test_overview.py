@@ -180,3 +180,12 @@ def test_a_short_head_shows_its_full_title_on_hover_and_focus(tmp_path: Path) ->
     page = (tmp_path / "sample" / "sample-0.html").read_text("utf-8")
     assert 'class="number" tabindex="0">accuracy<span class="tip">Test accuracy</span></th>' in page
     assert '<th scope="col" class="number">File</th>' in page  # it has no other title
+
+
+def test_time_of_another_library_follows_the_time_that_it_puts_into_relation() -> None:
+    elsewhere = Metric(title="p50 in ONNX Runtime", unit="us", needs=["onnxruntime"])
+    shown = OVERVIEW.model_copy(update={"columns": ["accuracy", "file_bytes", "p50_us", "other_us", "other_rate"]})
+    found = record(case("int8", "digits", accuracy=0.99, file_bytes=100, p50_us=10, other_us=12, other_rate=3))
+    metrics = METRICS | {"other_us": elsewhere, "other_rate": elsewhere}
+    (side,) = sides(found.model_copy(update={"overview": shown, "metrics": metrics}))
+    assert [shown.columns[i] for i in side.priority] == ["accuracy", "p50_us", "other_us", "file_bytes", "other_rate"]

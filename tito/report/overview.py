@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from tito.bench.judge import front, quality_of
 from tito.bench.record import CaseResult, Record
-from tito.bench.suite import Overview
 from tito.report import units
 from tito.report.figures import colour, log_axis, metric_of
 from tito.report.pieces import Grid, Piece, Plot, digits, plain
@@ -64,17 +63,25 @@ def sides(record: Record) -> list[Side]:
         ]
         heads = [metric.short or metric.title for metric in metrics]
         meanings = [metric.title for metric in metrics]
-        found.append(Side(group, heads, meanings, lines, _by_importance(overview, columns, cases)))
+        found.append(Side(group, heads, meanings, lines, _by_importance(record, columns, cases)))
     return found
 
 
-def _by_importance(overview: Overview, columns: list[str], cases: list[CaseResult]) -> list[int]:
-    """Return the columns, the most important first: missed ones, then quality, time, size, and what is judged."""
+def _by_importance(record: Record, columns: list[str], cases: list[CaseResult]) -> list[int]:
+    """Return the columns, the most important first: missed ones, then quality, time, size, and what is judged.
+
+    The first metric of another library's (one with `needs`) follows the time and its gain, which it puts into relation.
+    """
+    overview = record.overview
+    assert overview is not None
     missed = [name for case in cases for name in _missed(case)]
     judged = [verdict.criterion.metric for case in cases for verdict in case.verdicts]
-    main = [*overview.quality, overview.time, overview.size]
-    gains = [overview.relative.get(name, "") for name in (overview.time, overview.size)]
-    order = dict.fromkeys([*missed, *overview.quality, *gains, *main, *judged, *columns])
+    elsewhere = [name for name in columns if metric_of(record, name).needs][:1]
+    faster, smaller = (overview.relative.get(name, "") for name in (overview.time, overview.size))
+    times = [faster, overview.time, *elsewhere] if elsewhere else [faster]
+    order = dict.fromkeys(
+        [*missed, *overview.quality, *times, smaller, overview.time, overview.size, *judged, *columns]
+    )
     return [columns.index(name) for name in order if name in columns]
 
 
