@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,12 @@ def test_quick_takes_its_own_seeds_and_parameters_and_one_repetition(run_quick):
     assert [len(latency.samples_us) for latency in record.profile.latency] == [662]
     assert [omission.what for omission in record.omitted] == ["stacks"]
     assert "not installed" in record.omitted[0].why
+
+
+def test_a_record_says_how_long_its_run_took(run_quick):
+    began = time.perf_counter()
+    record = run_quick(load_suite(TINY))
+    assert 0 < record.seconds <= time.perf_counter() - began
 
 
 def test_a_case_may_be_left_out_of_a_quick_run_which_then_says_why(suite_folder, run_quick):

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from tito.process import neighbors
 from tito.process.neighbors import Neighbors, look
 
 
@@ -34,3 +37,15 @@ def test_where_the_system_counts_no_use_the_load_average_decides() -> None:
     assert Neighbors(counted, ()).line == "load average 3.00"
     assert not Neighbors(counted | {"load_average": 1.9}, ()).noise.noisy
     assert not Neighbors(counted | {"others": 0.0}, ()).noise.noisy  # what is counted is better than the load average
+
+
+def test_a_process_whose_name_changed_did_not_use_its_whole_life_just_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([{(7, 1.0): ("kworker/0:1", 100.0)}, {(7, 1.0): ("kworker/0:1-events", 100.0)}])
+    monkeypatch.setattr(neighbors, "_cpu_times", lambda: next(readings))
+    assert look(0.01).busiest == ()
+
+
+def test_a_process_that_began_just_now_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([{}, {(7, 1.0): ("cc1", 1000.0)}])
+    monkeypatch.setattr(neighbors, "_cpu_times", lambda: next(readings))
+    assert look(0.01).busiest[0].startswith("cc1 (process 7) ")

@@ -27,6 +27,7 @@ def test_a_record_shows_gate_speed_size_and_origin() -> None:
         "MLP [bold]784-10[/bold], 1 seed",
         "98.61 % (sd 0.05, n = 3)",
         "at least 95 %",
+        "latency, alone   ",
         "p50 29.0 µs   p90 33.0 µs   p99 1.25 ms",
         "200 000 /s, at batch size 512",
         "2.14 MB, 535 818 parameters",

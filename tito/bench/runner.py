@@ -138,7 +138,7 @@ def run_suite(
         outcome = _run_all(run, [selection.as_run(case, seeds, quick, own is not None) for case in chosen])
     altered = [*loaded.altered, *selection.fewer_seeds(chosen, seeds, quick)]
     facts = {"quick": quick, "altered": altered, "provenance": _origin(run, blas, backend, command)}
-    return _record(run, outcome, _profile(run), created, started, **facts)
+    return _record(run, outcome, _profile(run), created, time.perf_counter() - started, **facts)
 
 
 def _origin(run: _Run, blas: KernelChoice, backend: BackendChoice, command: str) -> Provenance:

@@ -47,17 +47,25 @@ def look(seconds: float = SECONDS) -> Neighbors:
     time.sleep(seconds)
     found = watch.read() | {"cores": float(usable_cores())}
     after = _cpu_times()
-    used = {key: (after[key] - before.get(key, 0.0)) / found["seconds"] for key in after}
-    busiest = sorted(((share, pid, name) for (pid, name), share in used.items() if share >= LEAST), reverse=True)
+    busiest = []
+    for key, (name, total) in after.items():
+        share = (total - before.get(key, ("", 0.0))[1]) / found["seconds"]  # one that is new began within this moment
+        if share >= LEAST:
+            busiest.append((share, key[0], name))
+    busiest.sort(reverse=True)
     named = tuple(f"{printable(name)} (process {pid}) {share:.0%}" for share, pid, name in busiest[:MENTIONED])
     return Neighbors(found, named)
 
 
-def _cpu_times() -> dict[tuple[int, str], float]:
-    """Return the CPU time of each process that may be read, apart from this one."""
+def _cpu_times() -> dict[tuple[int, float], tuple[str, float]]:
+    """Return the name and the CPU time of each process that may be read, apart from this one.
+
+    A process is known by its id and the time of its start: names change, as those of the kernel's threads do.
+    """
     found = {}
-    for process in psutil.process_iter(["pid", "name", "cpu_times"]):
+    for process in psutil.process_iter(["name", "cpu_times", "create_time"]):
         times = process.info["cpu_times"]
         if times is not None and process.pid != os.getpid():
-            found[process.pid, process.info["name"] or "?"] = times.user + times.system
+            key = process.pid, process.info["create_time"] or 0.0
+            found[key] = process.info["name"] or "?", times.user + times.system
     return found

@@ -124,7 +124,8 @@ def _profile(record: Record) -> list[tuple[str, str]]:
     pairs: dict[str, list[str]] = {}
     for tile in of_profile(record.profile):
         shown = f"{tile.mark} {tile.value}" if tile.mark else f"{tile.value}, {tile.note}"
-        pairs.setdefault(tile.title.lower(), []).append(shown)
+        name = f"{tile.title.lower()}, alone" if tile.title == "Latency" else tile.title.lower()
+        pairs.setdefault(name, []).append(shown)
     named = [("profiled case", group.title) for group in profiled(record) if len(record.cases) > 1]
     return [*named, *((name, "   ".join(values)) for name, values in pairs.items())]
 
