@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tests.report.sample import make_record
@@ -30,6 +31,14 @@ def test_the_index_is_in_historical_order(tmp_path: Path) -> None:
     records = [make_record(suite=name, year=year) for name, year in (("c", 2012), ("a", 1957), ("b", 1986))]
     index = texts(tmp_path, records)["index.html"]
     assert re.findall(r'href="(\w+)\.html"', index) == ["a", "b", "c"]
+
+
+def test_commands_are_shown_as_they_are_typed_here(tmp_path: Path) -> None:
+    suites = [loaded.suite for loaded in find_suites(Path(__file__).parents[2] / "suites")]
+    library = replace(Library.of([make_record(suite="mnist")]), typed=lambda command: f"nox: {command}")
+    write_pages(library, tmp_path, suites)
+    assert "<code>nox: tito suite run cifar10</code>" in (tmp_path / "index.html").read_text("utf-8")
+    assert ">nox: tito suite run mnist --quick</code>" in (tmp_path / "mnist.html").read_text("utf-8")
 
 
 def test_the_counts_say_how_the_newest_runs_ended() -> None:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 def library(store: Store) -> Library:
     """Return the runs of a store, and name on stderr the files that are none."""
     from tito.report.library import Library
+    from tito.terminal.again import again
 
     entries, warnings = store.entries()
     for warning in warnings:
         say(warning)
-    return Library(entries, lambda entry: store.load(entry.id))
+    return Library(entries, lambda entry: store.load(entry.id), again)
 
 
 def known_suites(here: Project) -> list[Suite]:

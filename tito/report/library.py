@@ -11,10 +11,11 @@ from tito.bench.record import Record
 
 @dataclass(frozen=True)
 class Library:
-    """All runs, oldest first, and how to load the record of one."""
+    """All runs, oldest first, how to load the record of one, and how a command of tito is typed here."""
 
     entries: Sequence[Entry]
     load: Callable[[Entry], Record]
+    typed: Callable[[str], str] = str
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Library:

@@ -119,7 +119,7 @@ def _summary_or_why_not(
 ) -> str:
     newest = runs[-1]
     try:
-        content = summary(runs, library.load, suites.get(newest.suite))
+        content = summary(runs, library.load, suites.get(newest.suite), library.typed)
         return render(environment, "suite.html.j2", scripts=["figures.js"], styles=["pages.css"], **content)
     except UNSHOWABLE as error:
         return _unshowable(library.load(newest), error, environment, "")

@@ -50,13 +50,16 @@ class Usual:
     tally: str
 
 
-def summary(runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite | None) -> dict[str, Any]:
+def summary(
+    runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite | None, typed: Callable[[str], str] = str
+) -> dict[str, Any]:
     """Return what the template suite.html.j2 shows.
 
     Args:
         runs: the suite's, oldest first, at least one.
         load: returns the record of one.
         suite: the suite, if it is known.
+        typed: returns a command of tito as it is typed here.
     """
     last, whole = runs[-1], newest_full(runs)
     newest = load(last)
@@ -79,16 +82,16 @@ def summary(runs: Sequence[Entry], load: Callable[[Entry], Record], suite: Suite
         "heads": _heads(lead),
         "runs": [_run(run, lead) for run in reversed(runs)],
         "shown": SHOWN,
-        "commands": commands(newest.suite, suite),
+        "commands": commands(newest.suite, suite, typed),
     }
 
 
-def commands(name: str, suite: Suite | None) -> list[tuple[str, str]]:
+def commands(name: str, suite: Suite | None, typed: Callable[[str], str] = str) -> list[tuple[str, str]]:
     """Return what to type to run a suite, in full and quickly, each with about how long it takes."""
     duration = suite.duration if suite else None
     return [
-        (f"tito suite run {name}", _takes(duration.full if duration else None)),
-        (f"tito suite run {name} --quick", _takes(duration.quick if duration else None)),
+        (typed(f"tito suite run {name}"), _takes(duration.full if duration else None)),
+        (typed(f"tito suite run {name} --quick"), _takes(duration.quick if duration else None)),
     ]
 
 

@@ -45,10 +45,10 @@ class Stop:
 
 
 def stops(library: Library, suites: Sequence[Suite]) -> list[Stop]:
-    """Return all suites: those with records, and those that are known and have not run."""
+    """Return all suites: those with records, and those that are known and have not run, with the command to type."""
     runs = library.by_suite()
     ran = [_ran(own, library.load) for own in runs.values()]
-    waiting = [_not_run(suite) for suite in suites if suite.name not in runs]
+    waiting = [_not_run(suite, library.typed) for suite in suites if suite.name not in runs]
     return sorted([*ran, *waiting], key=lambda stop: (stop.year, stop.name))
 
 
@@ -90,8 +90,8 @@ def why_not(error: Exception) -> str:
     return f"This record cannot be shown: {type(error).__name__}: {error}"
 
 
-def _not_run(suite: Suite) -> Stop:
-    (command, takes), *_ = commands(suite.name, suite)
+def _not_run(suite: Suite, typed: Callable[[str], str]) -> Stop:
+    (command, takes), *_ = commands(suite.name, suite, typed)
     return Stop(suite.name, suite.year, suite.title, command=command, duration=takes)
 
 
