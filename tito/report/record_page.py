@@ -80,7 +80,11 @@ def sections(record: Record, runs: Sequence[Entry]) -> tuple[list[Section], list
         missing += [(piece.title, piece.says) for piece in section.pieces if isinstance(piece, Absent)]
         if there or section.fold:
             made.append(replace(section, pieces=fill_rows(there)))
-    made.append(Section("History on this machine", fill_rows(history(runs, record)), "History"))
+    past = history(runs, record)  # beside figures, a line that no figure changed says something
+    if any(not isinstance(piece, Absent) for piece in past):
+        made.append(Section("History on this machine", fill_rows(past), "History"))
+    else:
+        missing += [(piece.title, piece.says) for piece in past]
     return with_anchors(made, ALWAYS), missing
 
 
