@@ -40,6 +40,9 @@ def test_examples_in_docstrings_are_true() -> None:
         ("<lambda> (tinytorch/layers.py)", "Python"),
         ("inner (<frozen posixpath>)", "Python"),
         ("gc_collect_main (libpython3.11.so.1.0)", "Python"),
+        ("ffi_call (libffi.so.8.1.2)", "Python"),
+        ("c_void_p_from_param (_ctypes.c:943)", "Python"),
+        ("generated code (<generated>)", "generated code"),
         ("something (libjpeg.so.8)", "other compiled code"),
     ],
 )

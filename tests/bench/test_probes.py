@@ -85,10 +85,15 @@ def test_stacks_begin_in_the_workload_and_hold_no_machine_paths():
         "forward (tinytorch/layers.py:7) 2",
         "<module> (tito/bench/jobs.py:1);dumps (json/__init__.py:183) 4",
         "train (workload.py:5);progress (tito/bench/jobs.py:9);inner (<frozen posixpath>:3) 1",
+        "train (workload.py:5);0x7f0f0da4524a (/lib/x86_64-linux-gnu/libc.so.6) 1",
+        "train (workload.py:5);0x7f0f0da45999 (/lib/x86_64-linux-gnu/libc.so.6) 2",
+        "train (workload.py:5);0x7f0f0da4524a (?) 4",
         "a line that means nothing",
     ]
     assert collapse(lines) == [
         ("train (workload.py:5);forward (tinytorch/layers.py:7)", 5),
+        ("train (workload.py:5);generated code (<generated>)", 4),
+        ("train (workload.py:5);in libc.so.6 (libc.so.6)", 3),
         ("train (workload.py:5);progress (tito/bench/jobs.py:9);inner (<frozen posixpath>:3)", 1),
     ]
 

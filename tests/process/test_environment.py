@@ -48,7 +48,14 @@ def test_settings_that_change_a_figure_do_not_reach_a_child(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "name", ["NUMEXPR_MAX_THREADS", "TCMALLOC_RELEASE_RATE", "TORCH_NUM_THREADS", "ATEN_CPU_CAPABILITY"]
+    "name",
+    [
+        "NUMEXPR_MAX_THREADS",
+        "TCMALLOC_RELEASE_RATE",
+        "TORCH_NUM_THREADS",
+        "NVPL_BLAS_DEBUG_CPU_TYPE",
+        "ATEN_CPU_CAPABILITY",
+    ],
 )
 def test_settings_of_other_allocators_and_of_the_rival_do_not_reach_a_child(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -35,7 +35,7 @@ def test_time_and_memory_are_shown_by_function() -> None:
     assert isinstance(memory, Grid)
     assert "BLAS 75.00 %, Python 25.00 %" in time.says.replace(units.THIN, " ")
     assert plain(time.rows)[0] == ["sgemm_kernel", "BLAS", "libopenblas.so", "75.00 %"]
-    assert plain(memory.rows) == [["im2col", "tinytorch/arrays/windows.py", "3.00 MB", "75.00 %"]]
+    assert plain(memory.rows) == [["im2col", "windows.py", "3.00 MB", "75.00 %"]]
     assert "in inference" in memory.says
 
 

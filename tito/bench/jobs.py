@@ -113,15 +113,17 @@ def _optional(workload: Any, name: str) -> Callable[..., Any]:
 
 def _trained(workload: Any, job: Job, reporter: Reporter) -> tuple[Callable[[np.ndarray], object], np.ndarray]:
     """Return the trained model's predictor, checked, and the inputs for it."""
-    parameters = job["parameters"]
     with reporter.phase("load"):
-        data = workload.load(parameters)
-        model = workload.build(parameters, job["seed"])
-        model.load_state_dict(load_arrays(job["weights"])[0])
-        predict = workload.predictor(model)
-        queries = check_queries(workload.queries(data, parameters))
+        queries = check_queries(workload.queries(workload.load(job["parameters"]), job["parameters"]))
+        predict = _predictor(workload, job)
     check_outputs(predict, queries[:2])
     return predict, queries
+
+
+def _predictor(workload: Any, job: Job) -> Callable[[np.ndarray], object]:
+    model = workload.build(job["parameters"], job["seed"])
+    model.load_state_dict(load_arrays(job["weights"])[0])
+    return workload.predictor(model)
 
 
 def run_profile(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
@@ -173,8 +175,12 @@ def serve_queries(predict: Callable[[np.ndarray], object], queries: np.ndarray, 
 
 
 def run_allocations(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:
-    """Train for some seconds, or load the trained model and answer queries, and return what held the memory."""
+    """Train for some seconds, or load the trained model and answer queries, and return what held the memory.
+
+    The queries of the trained model, and the data that they are taken from, are not among it.
+    """
     parameters = job["parameters"]
+    queries = check_queries(workload.queries(workload.load(parameters), parameters)) if job["weights"] else None
 
     def train() -> None:
         data = workload.load(parameters)
@@ -182,11 +188,11 @@ def run_allocations(workload: Any, job: Job, reporter: Reporter) -> dict[str, An
         report = allocating.until(job["seconds"], reporter.progress)
         workload.train(model, data, parameters, job["seed"], report)
 
-    def serve() -> None:
-        predict, queries = _trained(workload, job, reporter)
-        serve_queries(predict, queries, job["seconds"])
+    def serve(queries: np.ndarray) -> None:
+        serve_queries(_predictor(workload, job), queries, job["seconds"])
 
-    return allocating.held_at_the_peak(Path(job["file"]), serve if job["weights"] else train)
+    work = train if queries is None else functools.partial(serve, queries)
+    return allocating.held_at_the_peak(Path(job["file"]), work)
 
 
 def run_steps(workload: Any, job: Job, reporter: Reporter) -> dict[str, Any]:

@@ -24,8 +24,10 @@ LIBRARIES = (
     ("oneDNN", re.compile(r"dnnl")),
     ("OpenMP", re.compile(r"lib[gi]?omp")),
     ("NumPy", re.compile(r"(^|/)numpy/|_multiarray_umath|_umath_linalg|pocketfft")),
-    ("Python", re.compile(r"libpython|(^|/)python[\d.]*$|\.py(:\d+)?$|^<")),
+    # The interpreter, its C modules (the only compiled code here that names its source files), and libffi of ctypes
+    ("Python", re.compile(r"libpython|(^|/)python[\d.]*$|\.(py|[ch])(:\d+)?$|^<(?!generated)|lib-dynload|libffi")),
     ("libc", re.compile(r"lib(c|m|pthread|rt|dl)[-.\d]*\.so|ld-linux|ld-musl|libsystem|\[vdso\]")),
+    ("generated code", re.compile("^<generated>$")),  # as by oneDNN, which compiles its kernels when it needs them
     ("other compiled code", re.compile("")),
 )
 ALLOCATION = "allocation"

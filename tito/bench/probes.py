@@ -189,6 +189,8 @@ def _shorten(frame: str) -> str:
     if match is None:
         return frame
     function, file, line = match.group(1), short_file(match.group(2)), match.group(3) or ""
+    if re.fullmatch(r"0x[0-9a-f]+", function) and file == "?":
+        return "generated code (<generated>)"  # in no library: compiled while the process ran
     if re.fullmatch(r"0x[0-9a-f]+", function):
         function = f"in {file.rpartition('/')[2]}"  # no name is known, and the address is another in each process
     return f"{function} ({file}{line})"

@@ -14,7 +14,7 @@ from tito import overlay
 SETTINGS_OF_LIBRARIES = (
     *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "VECLIB_", "ONEDNN_", "DNNL_"),
     *("GLIBC_", "NPY_", "LD_BIND_", "LD_DEBUG", "LD_PROFILE"),
-    *("BLIS_", "ATLAS_", "NUMEXPR_", "TBB_", "TCMALLOC_", "MIMALLOC_", "_RJEM_", "TORCH", "PYTORCH_", "ATEN_"),
+    *("NVPL_", "BLIS_", "ATLAS_", "NUMEXPR_", "TBB_", "TCMALLOC_", "MIMALLOC_", "_RJEM_", "TORCH", "PYTORCH_", "ATEN_"),
     *("COVERAGE_", "COV_CORE_", "PYDEVD_", "DEBUGPY_"),  # they start a tracer in each child
 )
 # Of Python's own variables, those that say where its files are. Others, such as PYTHONTRACEMALLOC and PYTHONMALLOC,
@@ -29,7 +29,8 @@ OF_THE_SESSION = re.compile(
     r"|PAGER|LESS\w*|LS_COLORS|PS\d|NO_COLOR|FORCE_COLOR|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TMP|TEMP|DISPLAY|XAUTHORITY"
     r"|(XDG|WAYLAND|DBUS|SSH|GPG|GIT|CONDA|NOX|GITHUB|RUNNER|VSCODE|TITO|TINYTORCH|PYTEST|GNOME|KDE|GTK|QT|SYSTEMD)_\w+"
     r"|VIRTUAL_ENV\w*|CI|HIST\w+|DESKTOP_SESSION|WINDOWID|INVOCATION_ID|JOURNAL_STREAM|DEBIAN_FRONTEND|container"
-    r"|\w+_(PROXY|proxy)"
+    r"|\w+_(PROXY|proxy)|\w*_CA_BUNDLE|\w*_CERTS?\w*|SSL_\w+|GRPC_DEFAULT_SSL_\w+"
+    r"|_?(PIP|PYENV|UV|POETRY|NPM|NODE|CARGO|RUST|RUSTUP|AWS|GOOGLE|CLOUDSDK|AZURE|TF)_\w+"
 )
 
 

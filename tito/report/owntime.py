@@ -22,7 +22,12 @@ def memory(allocations: Allocations | None, of: str = "") -> Piece:
     if allocations is None:
         return Absent(title, NO_MEMRAY)
     rows = [
-        [cut(held.function, 60), cut(held.file, 60), units.size(held.bytes), _share(held.bytes, allocations.peak)]
+        [
+            cut(held.function, 60),
+            cut(held.file.rpartition("/")[2], 40),
+            units.size(held.bytes),
+            _share(held.bytes, allocations.peak),
+        ]
         for held in allocations.functions
     ]
     says = (
