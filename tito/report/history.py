@@ -108,7 +108,7 @@ def _name(record: Record, one: Since) -> str:
 def verdict_table(changed: Sequence[Since]) -> list[Piece]:
     """Return a table of what changed for good, or one line that says that nothing did."""
     if not changed:
-        return [Absent("Changes", f"No figure changed for good in the last {LONGEST} comparable runs.")]
+        return [Absent("Changes", f"No figure changed for good in the last {LONGEST} comparable runs.", wide=True)]
     rows = [
         [
             f"{one.quantity.case}: {one.quantity.metric.title}",

@@ -18,7 +18,7 @@ from tito.report.headline import headline, training_time, with_changes
 from tito.report.history import history, primary, verdicts
 from tito.report.library import href_of, newest_full
 from tito.report.pieces import NONE
-from tito.report.record_page import WORD, compared, facts, kinds
+from tito.report.record_page import WORD, compared, facts, fill_rows, kinds
 from tito.report.verdicts import tally, worst_first
 
 SHOWN = 20  # runs of the table; earlier ones are folded
@@ -78,7 +78,7 @@ def summary(
         "headline": with_changes(headline(lead), found),
         "compared": compared(lead, runs, found)[0],
         "since": verdicts(runs, lead),
-        "history": history(runs, lead),
+        "history": fill_rows(history(runs, lead)),
         "heads": _heads(lead),
         "runs": [_run(run, lead) for run in reversed(runs)],
         "shown": SHOWN,
