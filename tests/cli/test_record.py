@@ -146,3 +146,25 @@ def test_an_export_needs_a_form(several: Path) -> None:
     done = tito(several, "record", "export")
     assert done.returncode == 2
     assert "give one of --csv and --markdown" in done.stderr
+
+
+def test_what_changed_for_good_is_said_with_a_record(passed: Run, tmp_path: Path) -> None:
+    root = tmp_path / "slowed"
+    shutil.copytree(passed[0], root, ignore=shutil.ignore_patterns("*.json", "*.html"))
+    (first,) = records(passed[0])
+    quiet = [run.model_copy(update={"conditions": {}}) for run in first.cases[0].runs]
+    assert first.profile is not None
+    latency = [run.model_copy(update={"conditions": {}}) for run in first.profile.latency]
+    base = first.model_copy(
+        update={
+            "before": {},
+            "cases": [first.cases[0].model_copy(update={"runs": quiet})],
+            "profile": first.profile.model_copy(update={"latency": latency}),
+        }
+    )
+    store = Store(root / "reports")
+    for number in range(9):
+        store.save(changed(base, number, 1.25 if number >= 6 else 1.0))
+    said = tito(root, "record", "show", "tiny").stdout
+    assert "  changed for good: Latency, p50: slower by 25.0 % since " in said
+    assert "changed for good" not in tito(root, "record", "show", "tiny~3").stdout

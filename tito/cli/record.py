@@ -12,6 +12,7 @@ from tito.cli.console import console, group, project, say, show, show_path, writ
 
 if TYPE_CHECKING:
     from tito.bench.entry import Entry
+    from tito.bench.record import Record
     from tito.bench.store import Store
 
 SHOWN = 20  # records that a list shows by default
@@ -80,6 +81,7 @@ def record_show(
         return
     page = page_of(record, here)
     show(show_record(record, wide, again))
+    show_changes(store, record)
     show_path(page if page.is_file() else None)
 
 
@@ -141,6 +143,16 @@ def record_schema() -> None:
     from tito.bench import store
 
     write(json.dumps(store.record_schema(), indent=2))
+
+
+def show_changes(store: Store, record: Record) -> None:
+    """Print what changed for good in the runs of a suite up to this one, and since when."""
+    from tito.report.history import verdicts
+    from tito.terminal.tables import plain
+
+    before = [entry for entry in store.entries(record.suite)[0] if entry.created <= record.created]
+    for line in verdicts(before, record):
+        write(f"  changed for good: {plain(line)}")
 
 
 def _store() -> Store:

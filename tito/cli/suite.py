@@ -106,6 +106,7 @@ def suite_run(
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
     from tito.bench.reference import check_folder
     from tito.bench.store import Store
+    from tito.cli.record import show_changes
     from tito.cli.resume import RunOptions, measure, resumable
     from tito.terminal.again import again
     from tito.terminal.record import show_record
@@ -132,6 +133,7 @@ def suite_run(
         if keep_weights is not None and record.status == "passed":
             problems += _keep_weights(keep_weights, run.unfinished.weights, record)
     show(show_record(record, wide, again))
+    show_changes(Store(here.reports), record)
     show_path(page)
     if record.status != "passed":
         problems.insert(0, f"{record.suite}: {record.status}: {record.reason}")
