@@ -15,7 +15,7 @@ from tito.report.pieces import Absent, Grid, Piece, Plot, digits, plain
 from tito.report.rendering import environment, render, write_assets, write_documents
 
 FOLDER = "comparisons"  # in the folder of the reports
-HEADS = ["", "before", "after", "change", "95% interval", "verdict", "interval from"]
+HEADS = ["", "verdict", "change", "95% interval", "before", "after", "interval from"]
 COLOURS = {"tie": "--muted", "unclear": "--muted", "changed": "--series-1"}
 SYMBOLS = {"tie": "circle-open", "unclear": "circle-open", "changed": "diamond"}  # color is not the only difference
 
@@ -56,8 +56,8 @@ def pieces(record: Record, compared: Sequence[Compared]) -> list[Piece]:
     made: list[Piece] = [plot(record, compared)] if any(one.low is not None for one in compared) else []
     for title, rows in changes.by_case(record, compared).items():
         cells = [_cells(one) for one in rows]
-        missed = frozenset((y, 5) for y, one in enumerate(rows) if is_bad(one.verdict))
-        made.append(Grid(title, "", HEADS, cells, numeric=frozenset((1, 2, 3, 4)), missed=missed, wide=True))
+        missed = frozenset((y, 1) for y, one in enumerate(rows) if is_bad(one.verdict))
+        made.append(Grid(title, "", HEADS, cells, numeric=frozenset((2, 3, 4, 5)), missed=missed, wide=True))
     return made
 
 
@@ -65,11 +65,11 @@ def _cells(one: Compared) -> list[str]:
     unit = one.quantity.metric.unit
     return [
         one.quantity.metric.title,
-        units.quantity(one.before, unit),
-        units.quantity(one.after, unit),
+        one.verdict,
         changes.change(one),
         changes.interval(one),
-        one.verdict,
+        units.quantity(one.before, unit),
+        units.quantity(one.after, unit),
         one.basis,
     ]
 
@@ -94,6 +94,7 @@ def plot(record: Record, compared: Sequence[Compared]) -> Plot:
             "y": names,
             "text": [one.verdict if one.verdict != "tie" else "" for one in shown],
             "textposition": "top center",
+            "cliponaxis": False,
             "error_x": {
                 "type": "data",
                 "symmetric": False,
