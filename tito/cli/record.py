@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,7 @@ def record_list(
     as_json: Annotated[bool, typer.Option("--json", help="Print all that is known in short, as JSON.")] = False,
 ) -> None:
     """List earlier runs, newest last."""
+    from tito.terminal.again import again
     from tito.terminal.records import RecordList
 
     found = _chosen(_store(), suite, metric)
@@ -59,7 +61,7 @@ def record_list(
         if len(shown) < len(found):
             say(f"the newest {len(shown)} of {len(found)} records; -n 0 lists all")
     else:
-        say("no records yet; tito suite run NAME makes one")
+        say(f"no records yet; {again('tito suite run NAME')} makes one")
 
 
 @records.command("show")
@@ -69,13 +71,12 @@ def record_show(
     wide: Annotated[bool, typer.Option("--wide", help="Print all columns of the table.")] = False,
 ) -> None:
     """Show one run, as it was printed when it finished."""
-    from tito.bench.naming import find_entry
     from tito.report.pages import page_of
     from tito.terminal.again import again
     from tito.terminal.record import show_record
 
     here, store = project().reports, _store()
-    record = store.load(find_entry(id, _entries(store), complete.suites("")).id)
+    record = store.load(_find(id, _entries(store)).id)
     if as_json:
         write(record.model_dump_json(indent=2))
         return
@@ -97,13 +98,12 @@ def record_compare(
     They must be of the same suite, on the same machine, with the same settings.
     """
     from tito.bench.compare import compare_records
-    from tito.bench.naming import find_entry
     from tito.report.comparison import as_rows, write_comparison
     from tito.terminal.comparison import show_comparison
 
     store = _store()
     entries = _entries(store)
-    a, b = (store.load(find_entry(name, entries, complete.suites("")).id) for name in (before, after))
+    a, b = (store.load(_find(name, entries).id) for name in (before, after))
     compared = compare_records(a, b, entries)
     if as_json:
         write(json.dumps(as_rows(compared), indent=2))
@@ -155,6 +155,14 @@ def show_changes(store: Store, record: Record) -> None:
         write(f"  changed for good: {plain(line)}")
 
 
+def _find(name: str, entries: Sequence[Entry]) -> Entry:
+    """Return the record that is meant."""
+    from tito.bench.naming import find_entry
+    from tito.terminal.again import again
+
+    return find_entry(name, entries, complete.suites(""), again)
+
+
 def _store() -> Store:
     from tito.bench.store import Store
 
@@ -180,12 +188,11 @@ def _chosen(store: Store, suite: str | None, metric: str | None) -> list[Entry]:
     Raises:
         UnknownRecordError: there are none, although some were asked for by name.
     """
-    from tito.bench.naming import find_entry
     from tito.errors import UnknownRecordError, did_you_mean
 
     entries = _entries(store, suite or "")
     if suite is not None and not entries:
-        find_entry(suite, _entries(store), complete.suites(""))
+        _find(suite, _entries(store))
     if metric is None:
         return entries
     found = [entry for entry in entries if entry.key_of(metric)]
