@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tito.bench.entry import Entry
 from tito.errors import UnknownRecordError, did_you_mean
@@ -26,13 +26,16 @@ def _short(id: str) -> str:
     return found["short"] if found else id
 
 
-def find_entry(name: str, entries: Sequence[Entry], suites: Collection[str] = ()) -> Entry:
+def find_entry(
+    name: str, entries: Sequence[Entry], suites: Collection[str] = (), typed: Callable[[str], str] = str
+) -> Entry:
     """Return the record that is meant.
 
     Args:
         name: an id, the unique end of one, a suite for its newest record, or `suite~N` for the N-th before it.
         entries: all records, oldest first.
         suites: the suites that exist, with or without records.
+        typed: returns how a command of tito is typed here.
 
     Raises:
         UnknownRecordError: there is none, or there are several; the message says what to type.
@@ -53,7 +56,7 @@ def find_entry(name: str, entries: Sequence[Entry], suites: Collection[str] = ()
             f"{name}: there are {len(own)} records of {suite}; the oldest is {suite}~{len(own) - 1}"
         )
     if suite in suites:
-        raise UnknownRecordError(f"no record of {suite} yet; tito suite run {suite} makes one")
+        raise UnknownRecordError(f"no record of {suite} yet; {typed(f'tito suite run {suite}')} makes one")
     near = [_short(entry.id) for entry in entries[-RECENT:]]
     hint = did_you_mean(name, [*suites, *near, *(entry.id for entry in entries[-RECENT:])])
     raise UnknownRecordError(f"no record or suite {name!r}{hint}; tito record list lists the records")

@@ -74,7 +74,7 @@ def record_show(
     from tito.terminal.record import show_record
 
     here, store = project().reports, _store()
-    record = store.load(find_entry(id, _entries(store), complete.suites("")).id)
+    record = store.load(find_entry(id, _entries(store), complete.suites(""), again).id)
     if as_json:
         write(record.model_dump_json(indent=2))
         return
@@ -97,11 +97,12 @@ def record_compare(
     from tito.bench.compare import compare_records
     from tito.bench.naming import find_entry
     from tito.report.comparison import as_rows, write_comparison
+    from tito.terminal.again import again
     from tito.terminal.comparison import show_comparison
 
     store = _store()
     entries = _entries(store)
-    a, b = (store.load(find_entry(name, entries, complete.suites("")).id) for name in (before, after))
+    a, b = (store.load(find_entry(name, entries, complete.suites(""), again).id) for name in (before, after))
     compared = compare_records(a, b, entries)
     if as_json:
         write(json.dumps(as_rows(compared), indent=2))
