@@ -6,10 +6,10 @@ tito.records("mnist")[["created", "commit", "mlp.p50_us"]]
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in typing, which is not imported here: `tito.shadows` must come before it
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 __all__ = ["records"]

@@ -16,7 +16,7 @@ def test_data_sets_are_listed_with_what_is_missing(root: Path) -> None:
 
 def test_an_unknown_data_set_names_the_known_ones(root: Path) -> None:
     done = tito(root, "data", "fetch", "imagenet")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("tito: no data set is named 'imagenet'; available: mnist")
 
 

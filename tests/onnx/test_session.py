@@ -46,12 +46,13 @@ def test_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
-        tt.SettingError, match=r"^ONNX Runtime is not installed \(.*\): python -m pip install -e '\.\[onnx"
+        tt.SettingError,
+        match=r"^ONNX Runtime is not installed \(.*\): `python -m pip install -e '\.\[onnx\]'` in the checkout",
     ):
         session(Linear(3, 2))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(
-        tt.SettingError, match=r"^ONNX export needs the package onnx \(.*\): python -m pip install -e '"
+        tt.SettingError, match=r"^ONNX export needs the package onnx \(.*\): `python -m pip install -e '"
     ):
         tt.onnx.export(Linear(3, 2), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

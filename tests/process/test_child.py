@@ -294,7 +294,7 @@ def test_a_result_of_50_mb_arrives_whole_from_many_pieces(monkeypatch):
     with start() as child:
         monkeypatch.setattr("tito.process.child.decode", decode)
         source, sink = os.pipe()
-        child._events.close()
+        own = child._events  # stays open: the child would end if it could not write
         child._events = os.fdopen(source, "rb", buffering=0)
 
         def write() -> None:
@@ -305,4 +305,5 @@ def test_a_result_of_50_mb_arrives_whole_from_many_pieces(monkeypatch):
         steps = iter(child.events(tick=0.05))
         while not lengths:
             next(steps)
+        own.close()
     assert lengths == [len(line)]

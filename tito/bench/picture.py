@@ -56,7 +56,7 @@ def pixels_of(pixels: Any) -> np.ndarray:
     array = np.array(pixels)
     if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ValueError(f"pixels of shape {array.shape} are neither gray (H, W) nor color (H, W, 3)")
-    if array.dtype.kind not in "bui":
+    if array.dtype.kind not in ("b", "u", "i"):
         raise ValueError(f"pixels are {array.dtype}; expected integers")
     if array.min() < 0 or array.max() > 255:
         raise ValueError(f"pixels from {array.min()} to {array.max()}; expected 0 to 255")

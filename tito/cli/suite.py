@@ -100,7 +100,7 @@ def suite_run(
         ),
     ] = None,
     note: Annotated[
-        str, typer.Option(metavar="TEXT", help="A remark to keep in the record, e.g. what was changed.")
+        str, typer.Option(metavar="REMARK", help="A remark to keep in the record, e.g. what was changed.")
     ] = "",
 ) -> None:
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
