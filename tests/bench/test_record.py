@@ -43,7 +43,8 @@ def test_a_record_of_before_there_were_these_figures_is_unknown_not_noisy(
 
 def test_each_training_and_each_profile_states_its_conditions(tiny_record: Record) -> None:
     assert tiny_record.profile is not None
-    for run in [*(run for case in tiny_record.cases for run in case.runs), *tiny_record.profile.latency]:
-        assert run.conditions["seconds"] > 0
-        assert run.conditions.keys() >= {"load_average", "load_after", "cpu_per_wall", "context_switches"}
+    trained = [run.conditions for case in tiny_record.cases for run in case.runs]
+    for conditions in [*trained, *(run.conditions for run in tiny_record.profile.latency)]:
+        assert conditions["seconds"] > 0
+        assert conditions.keys() >= {"load_average", "load_after", "cpu_per_wall", "context_switches"}
     assert tiny_record.noise.known

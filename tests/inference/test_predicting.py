@@ -123,8 +123,8 @@ def image_layers(draw: Any, channels: int, depth: int = 0) -> tuple[Any, int]:
     if kind == "conv":
         groups = draw(st.sampled_from([g for g in (1, 2, 3, 4) if channels % g == 0]))
         out = groups * draw(st.integers(1, 5))
-        sizes = [draw(st.integers(*bounds)) for bounds in ((1, 3), (1, 2), (0, 2), (1, 2))]
-        return Conv2d(channels, out, *sizes, groups, draw(st.booleans())), out
+        kernel, stride, padding, dilation = (draw(st.integers(*bounds)) for bounds in ((1, 3), (1, 2), (0, 2), (1, 2)))
+        return Conv2d(channels, out, kernel, stride, padding, dilation, groups, draw(st.booleans())), out
     if kind == "norm":
         norm = BatchNorm2d(channels)
         norm.weight.data[:] = np.random.default_rng(channels).uniform(-0.2 if draw(st.booleans()) else 0.5, 1, channels)
