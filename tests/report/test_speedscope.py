@@ -15,8 +15,8 @@ from tito.report.speedscope import SCHEMA, speedscope
 
 # Required keys and their types, from https://www.speedscope.app/file-format-schema.json (1.25):
 # FileFormat.File, SampledProfile, and Frame.
-FILE = {"$schema": str, "profiles": list, "shared": dict}
-PROFILE = {
+FILE: dict[str, type] = {"$schema": str, "profiles": list, "shared": dict}
+PROFILE: dict[str, type | tuple[type, ...]] = {
     "type": str,
     "name": str,
     "unit": str,
@@ -25,7 +25,7 @@ PROFILE = {
     "samples": list,
     "weights": list,
 }
-OPTIONAL = {"activeProfileIndex": int, "exporter": str, "name": str}
+OPTIONAL: dict[str, type] = {"activeProfileIndex": int, "exporter": str, "name": str}
 UNITS = {"bytes", "microseconds", "milliseconds", "nanoseconds", "none", "seconds"}
 STACKS = Stacks(
     tool="py-spy",
@@ -49,8 +49,8 @@ def check(document: dict[str, Any]) -> None:
     frames = document["shared"]["frames"]
     assert all(isinstance(frame["name"], str) and frame.keys() <= {"name", "file", "line", "col"} for frame in frames)
     for profile in document["profiles"]:
-        for key, kind in PROFILE.items():
-            assert isinstance(profile[key], kind), key
+        for key, kinds in PROFILE.items():
+            assert isinstance(profile[key], kinds), key
         assert profile.keys() == PROFILE.keys()
         assert profile["type"] == "sampled"
         assert profile["unit"] in UNITS
