@@ -12,14 +12,15 @@ from tinytorch.benchmarking import Comparison, Interval
 from tito.errors import RunError
 from tito.versus import __main__ as command
 from tito.versus import contest
+from tito.versus.contender import Rate
 from tito.versus.driver import Outcome
 
 BETTER = Comparison(1.5, Interval(1.4, 1.6), "faster")
 
 
-def outcome(rival: str, bar: float | None = None) -> Outcome:
+def outcome(rival: str, bar: float | None = None, rate: Rate | None = None) -> Outcome:
     own, library = "TinyTorch 1 with numpy", "ONNX Runtime 2" if rival == "onnxruntime" else "PyTorch 3"
-    return Outcome("work", "A work", "one image", rival, 2e-5, 3e-5, BETTER, bar, own, library, 2)
+    return Outcome("work", "A work", "one image", rival, 2e-5, 3e-5, BETTER, bar, rate, own, library, 2)
 
 
 def shown(*outcomes: Outcome, width: int = 100) -> str:
@@ -38,6 +39,12 @@ def test_table_names_each_rival_with_its_bar() -> None:
     narrow = shown(outcome("pytorch_channels_last", 1.11), width=80)
     assert "PyTorch, channels-last" in narrow
     assert "1.50 (1.40 to 1.60)   1.11 met" in narrow
+
+
+def test_a_goal_without_a_rival_is_a_rate_of_its_own() -> None:
+    for goal, verdict in ((12_000_000, "12,000,000 met"), (13_000_000, "13,000,000 missed")):
+        text = shown(outcome("pytorch", rate=Rate(256, "tokens", goal)))
+        assert f"one image 12,800,000 tokens/s {verdict}" in [" ".join(line.split()) for line in text.splitlines()]
 
 
 def test_footer_states_libraries_and_threads_once() -> None:

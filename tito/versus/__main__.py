@@ -130,11 +130,20 @@ def table(title: str, outcomes: list[Outcome]) -> Table:
     for column in ("TinyTorch", "rival", "ratio (95%)", "bar"):
         made.add_column(column, justify="right")
     for measurement in dict.fromkeys(o.measurement for o in outcomes):
-        made.add_row(measurement)
-        for o in outcomes:
-            if o.measurement == measurement:
-                made.add_row(*cells(o))
+        rows = [o for o in outcomes if o.measurement == measurement]
+        made.add_row(measurement, *rate(rows[0]))
+        for o in rows:
+            made.add_row(*cells(o))
     return made
+
+
+def rate(o: Outcome) -> tuple[str, ...]:
+    """Return the cells of a work's own rate and of its goal; none without a goal."""
+    if o.rate is None:
+        return ()
+    reached = o.rate.per_second(o.seconds)
+    met, color = ("met", "green") if reached >= o.rate.goal else ("missed", "red")
+    return f"{reached:,.0f} {o.rate.unit}/s", "", "", f"[{color}]{o.rate.goal:,.0f} {met}[/]"
 
 
 def cells(o: Outcome) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Each file in works/ has
 
     TITLE                  the heading of its table
     BARS                   rival -> measurement -> the ratio to the rival's speed that is the goal
+    RATES                  optional: measurement -> the rate that is its goal without a rival (`Rate`)
     COSTS                  optional: measurement -> what it computes and reads (`bounds.Cost`)
     TOLERANCE              optional: how far the checks may differ (default: `contest.TOLERANCE`)
     tinytorch()            and a function for each rival, with a name of `rivals.TITLES`
@@ -18,6 +19,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A goal as a rate: in one unit of work `count` of `unit` are made, and `goal` of them a second are wanted."""
+
+    count: int
+    unit: str
+    goal: float
+
+    def per_second(self, seconds: float) -> float:
+        """Return the rate of a unit of work that takes these seconds."""
+        return self.count / seconds
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from tinytorch.benchmarking import Comparison, compare
 from tito.errors import RunError
 from tito.versus import contest, works
+from tito.versus.contender import Rate
 from tito.versus.contest import Contest, run_contender, same_work
 from tito.versus.rivals import TITLES
 
@@ -24,6 +25,7 @@ class Outcome:
     """One measurement of one work against one rival.
 
     Attributes:
+        rate: the goal as a rate, where the work has one.
         own, library: TinyTorch and the rival's library, with their versions. threads: the threads that each used.
     """
 
@@ -35,6 +37,7 @@ class Outcome:
     rival_seconds: float
     comparison: Comparison
     bar: float | None
+    rate: Rate | None
     own: str
     library: str
     threads: int
@@ -93,8 +96,9 @@ def _outcomes(name: str, work: ModuleType, rival: str, ours: list[Contest], thei
         a, b = ([result.medians[measurement] for result in side] for side in (ours, theirs))
         bar = work.BARS.get(rival, {}).get(measurement)
         seconds, rival_seconds = float(np.median(a)), float(np.median(b))
+        rate = getattr(work, "RATES", {}).get(measurement)
         libraries = ours[0].library, theirs[0].library, ours[0].threads
         outcomes.append(
-            Outcome(name, work.TITLE, measurement, rival, seconds, rival_seconds, compare(a, b), bar, *libraries)
+            Outcome(name, work.TITLE, measurement, rival, seconds, rival_seconds, compare(a, b), bar, rate, *libraries)
         )
     return sorted(outcomes, key=lambda outcome: list(ours[0].medians).index(outcome.measurement))

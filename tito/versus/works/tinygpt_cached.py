@@ -10,12 +10,13 @@ import numpy as np
 
 from tito.project import find_project
 from tito.versus.bounds import Cost
-from tito.versus.contender import Contender
+from tito.versus.contender import Contender, Rate
 
 TITLE = "Trained TinyGPT generates 256 tokens, cached"
 BARS = {"pytorch": {"256 tokens": 3.0}}
 
 TOKENS = 256
+RATES = {"256 tokens": Rate(TOKENS, "tokens", 10_000)}
 NUMBERS = 12 * 3 * 112**2 + 4256 * 112  # in the products of a token: 3 blocks of width 112, and 4,256 tokens
 COSTS = {"256 tokens": Cost(2.0 * NUMBERS * TOKENS, 4 * NUMBERS, reads=TOKENS)}
 SIZES = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tito.versus.bounds import Cost
-from tito.versus.contender import Contender
+from tito.versus.contender import Contender, Rate
 from tito.versus.works import tinygpt_cached
 
 TITLE = "Trained TinyGPT in INT8 generates 256 tokens, cached"
 BARS = {"tinytorch_float32": {"256 tokens": 1.3}}
+RATES = {"256 tokens": Rate(tinygpt_cached.TOKENS, "tokens", 13_000)}
 COSTS = {
     "256 tokens": Cost(
         2.0 * tinygpt_cached.NUMBERS * tinygpt_cached.TOKENS,
