@@ -54,7 +54,14 @@ class PathError(StateError, OSError):
 
 
 class DataError(TinyTorchError, RuntimeError):
-    """A data set that is not available, or whose content is not the expected one."""
+    """A data set that is not available, or whose content is not the expected one.
+
+    The message may have several lines: a list of what was tried and of the files to get by hand.
+    """
+
+    def __init__(self, message: str = "", *rest: object) -> None:
+        super().__init__(message, *rest)
+        self.args = (message, *rest)
 
 
 class CheckError(TinyTorchError, ValueError):
