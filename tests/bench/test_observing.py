@@ -52,6 +52,7 @@ def test_stacks_of_a_served_model_are_of_inference_and_not_of_training(served: C
 
 
 NO_NATIVE = """case "$*" in *--native*) echo 'Error: native traces are not supported' >&2; exit 1;; esac
+[ "$1" = --version ] && exit 0
 for last; do :; done; echo 'serve_queries (tito/bench/jobs.py);predict (workload.py) 7' > "$last\""""
 
 
