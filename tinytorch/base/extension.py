@@ -36,8 +36,9 @@ TENSOR_METHODS = {
         "uniform_ unsqueeze_ zero_"
     ),
     "elementwise": (
-        "__and__ __floordiv__ __invert__ __mod__ __or__ __rand__ __rfloordiv__ __rmod__ __ror__ __rpow__ __rxor__ "
-        "__xor__ acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp "
+        "__abs__ __and__ __floordiv__ __invert__ __mod__ __or__ __pos__ __rand__ __rfloordiv__ __rmod__ __ror__ "
+        "__rpow__ __rxor__ __xor__ acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or "
+        "bitwise_xor ceil clamp "
         "clamp_max clamp_min clip cos cosh div divide eq erf erfc exp2 expm1 floor floor_divide fmod frac ge gt "
         "isfinite isinf isnan le lerp log10 log1p log2 log_softmax logaddexp logical_and logical_not logical_or "
         "logical_xor lt minimum mul multiply ne neg negative pow reciprocal relu remainder round rsqrt sigmoid sign "
@@ -45,7 +46,7 @@ TENSOR_METHODS = {
     ),
     "reductions": (
         "all allclose amax amin any argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
-        "logsumexp median nansum nonzero norm prod sort std topk unique"
+        "logsumexp median nansum nelement nonzero norm prod sort std topk unique"
     ),
     "shapes": (
         "broadcast_to chunk clone contiguous diag diagonal dim expand_as flip is_contiguous mH mT "
@@ -54,8 +55,8 @@ TENSOR_METHODS = {
         "unfold view view_as"
     ),
     "indexing": (
-        "gather index_add index_copy index_fill index_select isin masked_fill masked_select scatter scatter_add take "
-        "take_along_dim where"
+        "__contains__ gather index_add index_copy index_fill index_select isin masked_fill masked_select scatter "
+        "scatter_add take take_along_dim where"
     ),
     "products": "addmm baddbmm bmm cdist dot inner matmul mm mv outer trace",
     "creation": "bernoulli multinomial",
@@ -123,6 +124,9 @@ class TensorExtension:
         def __or__(self, other: Any) -> Any: ...
         def __xor__(self, other: Any) -> Any: ...
         def __invert__(self) -> Any: ...
+        def __abs__(self) -> Any: ...
+        def __pos__(self) -> Any: ...
+        def __contains__(self, value: object) -> bool: ...
         def __floordiv__(self, other: Any) -> Any: ...
         def __rfloordiv__(self, other: Any) -> Any: ...
         def __mod__(self, other: Any) -> Any: ...

@@ -375,6 +375,8 @@ METHODS: dict[str, Any] = {
     "negative": neg,
     "subtract": sub,
     "true_divide": div,
+    "__abs__": abs,
+    "__pos__": lambda self: self,
     "__and__": logic.bitwise_and,
     "__rand__": logic.bitwise_and,
     "__or__": logic.bitwise_or,

@@ -179,6 +179,11 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     return T.where(condition, a, b)
 
 
+def contains(x: Tensor, value: Any) -> bool:
+    """Return whether any element equals the value: `value in x`."""
+    return bool((x.data == as_tensor(value).data).any())
+
+
 def isin(x: Any, values: Any) -> Tensor:
     """Return whether each element is one of the values."""
     return Tensor(np.isin(raw(x), raw(values)))
@@ -197,5 +202,6 @@ NAMES = (
 )
 METHODS: dict[str, Any] = {
     **rename_all(NAMES, globals()),
+    "__contains__": contains,
     "where": lambda x, condition, other: T.where(condition, x, as_tensor(other)),
 }

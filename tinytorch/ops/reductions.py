@@ -320,4 +320,4 @@ NAMES = (
     "all allclose amax amin any argmax argmin argsort bincount count_nonzero cumprod cumsum equal isclose kthvalue "
     "logsumexp max mean median min nansum nonzero norm numel prod sort std sum topk unique var"
 )
-METHODS: dict[str, Any] = rename_all(NAMES, globals())
+METHODS: dict[str, Any] = {**rename_all(NAMES, globals()), "nelement": numel}
