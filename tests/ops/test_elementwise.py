@@ -21,4 +21,4 @@ def test_pythons_functions_and_operators_of_one_tensor() -> None:
     assert x.grad is not None
     assert x.grad.tolist() == [[1, -1], [1, -1]]
     assert (+x).tolist() == x.tolist()
-    assert abs(Tensor(np.int8([-3]))).dtype == np.int8
+    assert abs(Tensor(np.array([-3], np.int8))).dtype == np.int8
