@@ -214,6 +214,8 @@ torch.cat([x, y], dim=1)
 torch.stack([x, y], 1)
 torch.hstack([x, y])
 torch.vstack([v, x])
+torch.concat([x, x], 1)
+torch.concatenate([x, x])
 torch.meshgrid(v, w, indexing="ij")
 x[1:, [0, 2]]
 x[:, None]

@@ -183,9 +183,9 @@ _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 _PYTORCH = {
     "base.devices": "device",
     "ops.creation": (
-        "Generator arange as_tensor bernoulli empty eye finfo from_numpy full full_like iinfo is_floating_point "
-        "is_tensor linspace logspace multinomial normal ones ones_like rand rand_like randint randn randn_like "
-        "randperm zeros zeros_like"
+        "Generator arange as_tensor bernoulli empty empty_like eye finfo from_numpy full full_like iinfo "
+        "is_floating_point is_tensor linspace logspace multinomial normal ones ones_like rand rand_like randint randn "
+        "randn_like randperm zeros zeros_like"
     ),
     "ops.elementwise": (
         "abs acos add addcdiv addcmul asin atan atan2 ceil clamp clamp_max clamp_min cos cosh div erf erfc "
@@ -212,9 +212,9 @@ _PYTORCH = {
     ),
     "ops.saving": "load save",
     "ops.shapes": (
-        "Size broadcast_to chunk clone diag diagonal flatten flip hstack meshgrid movedim narrow permute ravel "
-        "repeat_interleave reshape roll select split squeeze t tensor_split tile transpose tril triu unbind unflatten "
-        "unsqueeze vstack"
+        "Size broadcast_to chunk clone concat concatenate diag diagonal flatten flip hstack meshgrid movedim narrow "
+        "permute ravel repeat_interleave reshape roll select split squeeze t tensor_split tile transpose tril triu "
+        "unbind unflatten unsqueeze vstack"
     ),
 }
 _MODULE_OF |= {name: module for module, names in _PYTORCH.items() for name in names.split()}

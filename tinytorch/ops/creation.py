@@ -134,6 +134,11 @@ def zeros_like(x: Tensor | Array, **settings: Any) -> Tensor:
     return full_like(x, 0, **settings)
 
 
+def empty_like(x: Tensor | Array, **settings: Any) -> Tensor:
+    """Return `zeros_like(x)`: memory that holds anything would surprise."""
+    return zeros_like(x, **settings)
+
+
 def ones_like(x: Tensor | Array, **settings: Any) -> Tensor:
     """Return ones in the shape and dtype of x."""
     return full_like(x, 1, **settings)
@@ -324,8 +329,8 @@ def iinfo(dtype: Any) -> Any:
 
 PI = math.pi
 NAMES = (
-    "Generator arange as_tensor bernoulli empty eye finfo from_numpy full full_like iinfo is_floating_point is_tensor "
-    "linspace logspace multinomial normal ones ones_like rand rand_like randint randn randn_like randperm tensor "
-    "zeros zeros_like"
+    "Generator arange as_tensor bernoulli empty empty_like eye finfo from_numpy full full_like iinfo is_floating_point "
+    "is_tensor linspace logspace multinomial normal ones ones_like rand rand_like randint randn randn_like randperm "
+    "tensor zeros zeros_like"
 )
 METHODS: dict[str, Any] = {"bernoulli": bernoulli, "multinomial": multinomial}

@@ -384,6 +384,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return T.cat([x.reshape(1, -1) if x.ndim < 2 else x for x in tensors], 0)
 
 
+concat = concatenate = T.cat
 NAMES = (
     "broadcast_to chunk clone diag diagonal flatten flip movedim narrow permute ravel repeat_interleave reshape roll "
     "select split squeeze t tensor_split tile transpose tril triu unbind unflatten unsqueeze"
