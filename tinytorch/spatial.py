@@ -3,7 +3,7 @@
 Shapes are PyTorch's, (N, C, H, W), but the memory behind them is channels-last: an array of shape (N, H, W, C), viewed
 through a transpose. NumPy's elementwise functions preserve that order, so the layout costs a single copy, at the
 network's first layer. `arrays.convolution` has two faster algorithms for some convolutions; `arrays.pooling` and
-`arrays.normalization` have the array arithmetic of the other layers.
+`arrays.normalization` have the array arithmetic of the other layers. `fast.images` computes all three with oneDNN.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from tinytorch.activations import relu
 from tinytorch.arrays import convolution as cv
 from tinytorch.arrays import pooling
-from tinytorch.arrays.normalization import channel_statistics, normalized_gradients, scale_channels, scale_gradients
+from tinytorch.arrays.normalization import channel_statistics, scale_gradients
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.arrays.windows import (
     Gradients,
@@ -34,6 +34,8 @@ from tinytorch.arrays.windows import (
 from tinytorch.autograd import derivative, joint_derivative
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32, like
+from tinytorch.fast import images as fast
+from tinytorch.fast.images import normalized_gradients, scale_channels
 from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
 from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, cat, is_floating, is_grad_enabled
@@ -233,8 +235,10 @@ for _op in (im2col_, winograd_, pointwise_):
     reads(_op, (1,), (0,), ())
 
 
-def _fastest(weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
+def _fastest(x: Tensor, weight: Tensor, window: Window, groups: int) -> tuple[Op, Tensor]:
     """Return the fastest op for these shapes, and the weights in the layout that it expects."""
+    if fast.convolves(x, weight, window, groups):
+        return fast.convolution_, weight
     if groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
         return pointwise_, weight.reshape(weight.shape[:2])
     plain = groups == 1 and window.stride == window.dilation == (1, 1)
@@ -274,7 +278,7 @@ def conv2d(
                          f"group(s): expected (N, {c * groups}, H, W), with {k} a multiple of the groups")  # fmt: skip
     if bias is not None and bias.shape != (k,):
         raise ShapeError(f"conv2d: bias of shape {bias.shape}: expected ({k},)")
-    op, laid_out = _fastest(weight, window, groups)
+    op, laid_out = _fastest(x, weight, window, groups)
     inputs = (x, laid_out) if bias is None else (x, laid_out, bias)
     return apply(op, *inputs, window=window, input_gradient=x.requires_grad)
 
@@ -320,6 +324,9 @@ def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array]
     The padding is -inf. `kept` is whatever `_max_pool2d_x` needs, for instance y.
     """
     images = channels_last(x)
+    pooled = fast.max_pool_forward(images, window, is_grad_enabled())
+    if pooled is not None:
+        return channels_first(pooled[0]), pooled[1]
     if pooling.side_by_side(window):
         y, sides = pooling.max_pairs_forward(images, is_grad_enabled())
         return channels_first(y), y if sides is None else sides
@@ -333,8 +340,10 @@ def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, *, wind
     If several values in a window are equal to the largest, exactly one of them gets the gradient. A value that is the
     largest of several windows gets the sum of their gradients.
     """
+    shape = (x.shape[0], *x.shape[2:], x.shape[1])
+    if not isinstance(kept, tuple) and kept.dtype == np.uint8:
+        return channels_first(fast.max_pool_backward(channels_last(g), kept, shape, window))
     if isinstance(kept, tuple):
-        shape = (x.shape[0], *x.shape[2:], x.shape[1])
         return channels_first(pooling.max_pairs_backward(channels_last(g), shape, *kept))
     return channels_first(pooling.max_backward(channels_last(g), channels_last(x), kept, window))
 

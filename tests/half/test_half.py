@@ -17,7 +17,7 @@ from tinytorch.base import dtypes
 from tinytorch.base.errors import ShapeError
 from tinytorch.half import by_float32
 from tinytorch.mixed_precision import autocast
-from tinytorch.native import backend, bf16, library, primitives
+from tinytorch.native import backend, bf16, images, kept, library, primitives
 from tinytorch.spatial import BatchNorm2d, avg_pool2d, conv2d, max_pool2d
 from tinytorch.tensor import Op, apply
 
@@ -320,7 +320,7 @@ def test_without_a_onednn_kernel_the_values_are_the_same(oneDNN: None, monkeypat
     fast_gradient, x.grad = x.grad, None
     for name in ("convolution_forward", "convolution_backward", "max_pool_forward", "normalize", "channel_statistics",
                  "relu"):  # fmt: skip
-        monkeypatch.setattr(bf16, name, refuse)
+        monkeypatch.setattr(bf16 if name == "relu" else images, name, refuse)
     assert_near(forward(), fast, "bfloat16", steps=4)
     assert x.grad is not None
     assert fast_gradient is not None
@@ -336,14 +336,14 @@ def test_reference_loops_do_not_count_as_a_kernel(oneDNN: None) -> None:
     arrays = {primitives.SRC: x, primitives.WEIGHTS: w, primitives.DST: y}
     primitives.Primitive("convolution_forward", settings, arrays)
     with pytest.raises(library.UnsupportedError, match="only plain loops"):
-        bf16._Primitive("convolution_forward", settings, arrays)
+        kept.Kernel("convolution_forward", settings, arrays)
 
 
 def test_missing_backward_kernel_alone_is_handled(oneDNN: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise library.UnsupportedError("not here")
 
-    monkeypatch.setattr(bf16, "convolution_backward", refuse)
+    monkeypatch.setattr(images, "convolution_backward", refuse)
     compare(lambda x, w: conv2d(x, w, padding=1), "bfloat16", numbers(2, 3, 5, 5), numbers(4, 3, 3, 3, seed=1))
 
 
@@ -364,7 +364,7 @@ def test_batch_norm_kernel_uses_unrounded_weights(oneDNN: None) -> None:
     x[0, 0, 0, 0] = 1
     scale = np.array([1.001], np.float32)
     mean, var = np.zeros(1, np.float32), np.ones(1, np.float32)
-    y = bf16.normalize(channels_last(x).astype(BFLOAT16), scale, np.array([-1], np.float32), mean, var)
+    y = images.normalize(channels_last(x).astype(BFLOAT16), scale, np.array([-1], np.float32), mean, var)
     assert 0 < y[0, 0, 0, 0] < 0.0011
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.base import dtypes
-from tinytorch.native import backend, bf16, library, products
+from tinytorch.native import backend, bf16, images, kept, library, products
 from tinytorch.native import primitives as dnn
 from tinytorch.spatial import conv2d, slide
 
@@ -69,8 +69,8 @@ def test_number_of_kernels_stays_bounded_without_the_garbage_collector(
         prepare(self, *settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dnn.Primitive, "__init__", counted)
-    monkeypatch.setattr(bf16, "KEPT", 4)
-    bf16._mine.made.clear()
+    monkeypatch.setattr(kept, "KEPT", 4)
+    kept._mine.made.clear()
     weight = tt.Tensor(np.ones((4, 3, 3, 3), np.float32), requires_grad=True)
     gc.collect()
     gc.disable()
@@ -258,5 +258,5 @@ def test_missing_bias_has_zero_gradient_not_uninitialized_memory() -> None:
     x, w = numbers(2, 5, 5, 3).astype(dtypes.bfloat16()), numbers(4, 3, 3, 3)
     window = slide("conv2d", tt.Tensor(x.transpose(0, 3, 1, 2)), (3, 3), (1, 1), (0, 0), (1, 1))
     np.full(4, 3e38, np.float32)  # freed at once: the next array of this size may reuse its memory
-    _, _, db = bf16.convolution_backward(x[:, 1:4, 1:4], x, w, None, window, 1, False)
+    _, _, db = images.convolution_backward(x[:, 1:4, 1:4], x, w, False, window, 1, False)
     np.testing.assert_array_equal(db, np.zeros(4, np.float32))

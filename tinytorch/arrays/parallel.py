@@ -11,6 +11,7 @@ BLAS, a batch is one part.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -63,6 +64,14 @@ if sys.platform != "win32":  # Windows has no fork
     os.register_at_fork(after_in_child=_reset_after_fork)
 
 
+def parts(batch: np.ndarray | tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the parts of range(len(batch)) that `in_parallel` works on, for a batch or its shape."""
+    shape = batch if isinstance(batch, tuple) else batch.shape
+    threads, samples, small = _blas().threads, shape[0], math.prod(shape) < SMALLEST
+    count = 1 if small or samples < threads else threads
+    return list(pairwise(samples * i // count for i in range(count + 1)))
+
+
 def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[Result]:
     """Call `work(begin, end)` on consecutive parts of range(len(batch)), one per core; return the results in order.
 
@@ -74,13 +83,12 @@ def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[R
     small = batch.size < SMALLEST
     if blas.threads == 1 or (samples < blas.threads and not small):
         return [work(0, samples)]
-    count = 1 if small else blas.threads
-    parts = list(pairwise(samples * i // count for i in range(count + 1)))
+    shares = parts(batch)
     if not turn.acquire(blocking=False):
-        return [work(*part) for part in parts]
+        return [work(*part) for part in shares]
     try:
         blas.set_threads(1)
-        return _share(parts, work)
+        return _share(shares, work)
     finally:
         blas.set_threads(blas.threads)
         turn.release()

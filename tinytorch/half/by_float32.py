@@ -33,6 +33,7 @@ from tinytorch.arrays import convolution as cv
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.arrays.windows import Gradients, Window, channels_first, channels_last
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative, unbroadcast
+from tinytorch.fast import images as fast
 from tinytorch.graph.reads import reads, reads_as
 from tinytorch.tensor import Array, Op, is_floating
 
@@ -44,6 +45,7 @@ CONVOLUTIONS: dict[Op, Convolution] = {
                       lambda dw, w: spatial.weight_from_columns(dw, w.shape)),
     spatial.winograd_: (lambda w, groups: cv.weight_tiles(w), cv.winograd_forward, cv.winograd_backward,
                         lambda dw, w: cv.weight_from_tiles(dw)),
+    fast.convolution_: (lambda w, groups: w, fast.convolution_forward, fast.convolution_backward, lambda dw, w: dw),
     spatial.pointwise_: (lambda w, groups: w, cv.pointwise_forward, cv.pointwise_backward, lambda dw, w: dw),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from tinytorch.arrays.windows import Gradients, Window, channels_first, channels
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative
 from tinytorch.graph.reads import reads_as
 from tinytorch.half.by_float32 import widen
-from tinytorch.native import bf16
+from tinytorch.native import bf16, images
 from tinytorch.native.library import UnsupportedError
 from tinytorch.tensor import Array, Op, is_grad_enabled
 
@@ -76,15 +76,15 @@ def convolution_kernel(slow: Op) -> Op:
         x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
     ) -> tuple[Array, None]:
         kernel, groups = as_images(w, x)
-        return channels_first(bf16.convolution_forward(channels_last(x), kernel, b, window, groups)), None
+        return channels_first(images.convolution_forward(channels_last(x), kernel, b, window, groups)), None
 
     def rule(
         g: Array, kept: None, x: Array, w: Array, b: Array | None = None, *, window: Window, input_gradient: bool
     ) -> Gradients:
         kernel, groups = as_images(w, x)
         try:
-            arrays = channels_last(g), channels_last(x), kernel, b, window, groups
-            dx, dw, db = bf16.convolution_backward(*arrays, input_gradient)
+            arrays = channels_last(g), channels_last(x), kernel, b is not None, window, groups
+            dx, dw, db = images.convolution_backward(*arrays, input_gradient)
         except UnsupportedError:
             return DERIVATIVES[slow](g, None, x, w, b, window=window, input_gradient=input_gradient)  # type: ignore[operator]
         return None if dx is None else channels_first(dx), dw.reshape(w.shape), db
@@ -93,13 +93,13 @@ def convolution_kernel(slow: Op) -> Op:
 
 
 def max_pool_kernel(slow: Op) -> Op:
-    def forward(x: Array, *, window: Window) -> tuple[Array, dict[int, Array]]:
-        y, places = bf16.max_pool_forward(channels_last(x), window, is_grad_enabled())
+    def forward(x: Array, *, window: Window) -> tuple[Array, Array]:
+        y, places = images.max_pool_forward(channels_last(x), window, is_grad_enabled())
         return channels_first(y), places
 
-    def rule(g: Array, places: dict[int, Array], x: Array, *, window: Window) -> Array:
+    def rule(g: Array, places: Array, x: Array, *, window: Window) -> Array:
         n, c, h, w = x.shape
-        return channels_first(bf16.max_pool_backward(channels_last(g), places, (n, h, w, c), window))
+        return channels_first(images.max_pool_backward(channels_last(g), places, (n, h, w, c), window))
 
     return _first(slow, forward, rule)
 
@@ -107,26 +107,26 @@ def max_pool_kernel(slow: Op) -> Op:
 def batch_norm_kernel(slow: Op) -> Op:
     def forward(x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array) -> tuple[Array, Array]:
         var = 1 / inv_std**2
-        return channels_first(bf16.normalize(channels_last(x), weight, bias, mean, var)), var
+        return channels_first(images.normalize(channels_last(x), weight, bias, mean, var)), var
 
     def rule(
         g: Array, var: Array, x: Array, weight: Array, bias: Array, *, mean: Array, inv_std: Array
     ) -> tuple[Array, Array, Array]:
         arrays = channels_last(g), channels_last(x), weight, mean, var
-        dx, dweight, dbias = bf16.normalized_gradients(*arrays)
+        dx, dweight, dbias = images.normalized_gradients(*arrays)
         return channels_first(dx), dweight, dbias
 
     return _first(slow, forward, rule)
 
 
 def statistics_kernel(slow: Op) -> Op:
-    return _first(slow, lambda x: (np.stack(bf16.channel_statistics(channels_last(x))), None))
+    return _first(slow, lambda x: (np.stack(images.channel_statistics(channels_last(x))), None))
 
 
 def scale_kernel(slow: Op) -> Op:
     def forward(x: Array, scale: Array, shift: Array) -> tuple[Array, None]:
         none, one = np.zeros_like(scale), np.ones_like(scale)
-        return channels_first(bf16.normalize(channels_last(x), scale, shift, none, one)), None
+        return channels_first(images.normalize(channels_last(x), scale, shift, none, one)), None
 
     return _first(slow, forward, DERIVATIVES[slow])  # type: ignore[arg-type]
 
