@@ -86,7 +86,7 @@ def test_a_missed_gate_ends_with_1_and_says_which(root: Path) -> None:
     assert len(record.cases[0].runs) == 1
     assert record.altered == ["gate accuracy=101%", "1 of 2 seeds"]
     assert "altered run" in (root / "reports" / "tiny.html").read_text()
-    assert tito(root, "record", "list").stdout.rstrip().endswith("altered")
+    assert "altered" in tito(root, "record", "list").stdout.splitlines()[-1]  # and noisy, if other programs ran
 
 
 def test_a_gate_override_changes_no_file(root: Path) -> None:
