@@ -13,14 +13,24 @@ NO_MEMRAY = f"Not measured: memray, an optional extra, is not installed: {how_to
 
 def by_function(profile: Profile | None, of: str = "") -> list[Piece]:
     """Return the functions with the most time of their own, and those that held the most memory."""
-    return [] if profile is None else [*own_time(profile.stacks, of), memory(profile.allocations, of)]
+    return (
+        []
+        if profile is None
+        else [*own_time(profile.stacks, of), memory(profile.allocations, of, profile.stacks is not None)]
+    )
 
 
-def memory(allocations: Allocations | None, of: str = "") -> Piece:
-    """Return the functions that held the most memory at its peak."""
+def memory(allocations: Allocations | None, of: str = "", sampled: bool = True) -> Piece:
+    """Return the functions that held the most memory at its peak.
+
+    Args:
+        allocations: the functions, if memray traced them.
+        of: what follows the title.
+        sampled: whether the run was profiled at all; one that misses its gates is not.
+    """
     title = f"Where the memory goes{of}"
     if allocations is None:
-        return Absent(title, NO_MEMRAY)
+        return Absent(title, NO_MEMRAY if sampled else "No memory was traced in this run.")
     rows = [
         [
             cut(held.function, 60),
