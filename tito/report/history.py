@@ -148,7 +148,7 @@ def _plot(panel: _Panel, rows: Sequence[Entry], left_out: str, since: Since | No
     data = [_dots(quiet, panel.key, factor, "lines+markers", "quiet machine", "circle")] if quiet else []
     data += [_dots(busy, panel.key, factor, "markers", "busy machine", "x-thin-open")] if busy else []
     apart = f" Crosses: {_runs(len(busy))} on a busy machine, which do not count." if busy else ""
-    step = f" {changes.since(since)}." if since else ""
+    step = f" {changes.since(since).capitalize()}." if since else ""
     found = required(panel.case, [panel.name])
     axis = reach(values, found, panel.unit)
     wanted = shown_within(found, axis)
