@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.report.sample import make_record, plot
 from tito.bench.compare import compare_records
 from tito.bench.record import Record
+from tito.report import changes
 from tito.report.comparison import as_rows, comparison_page, pieces, write_comparison
 from tito.report.pieces import Absent, Grid
 from tito.report.rendering import environment
@@ -23,6 +24,25 @@ def test_the_page_names_both_runs_and_every_figure() -> None:
     assert "tito record compare sample-0 sample-9" in page
     for one in ROWS:
         assert one.quantity.metric.title in page
+
+
+def test_the_first_screen_states_both_runs_the_machine_and_the_backend() -> None:
+    page = comparison_page(A, B, ROWS, environment())
+    first = page.partition("<figure")[0]
+    for part in (
+        changes.tally(ROWS),
+        "2021-01-01",
+        "2021-01-10",
+        "commit 0123456+",
+        "Test CPU 9000, 2 cores",
+        "onednn",
+    ):
+        assert part in first, part
+
+
+def test_the_page_repeats_its_command_as_it_is_typed_here() -> None:
+    page = comparison_page(A, B, ROWS, environment(lambda command: f"python -m {command}"))
+    assert ">python -m tito record compare sample-0 sample-9</code>" in page
 
 
 def test_the_figure_has_a_line_for_each_ratio_with_an_interval() -> None:

@@ -42,7 +42,7 @@ def test_a_metric_has_its_own_requirements_gates_first() -> None:
 
 @pytest.mark.parametrize("vertical", [False, True])
 def test_each_requirement_is_a_line_with_its_words(vertical: bool) -> None:
-    found = marks(required(case(0.99), ["accuracy"]), "%", vertical)
+    found = marks(required(case(0.99), ["accuracy"]), "%", (0.9, 1.0), vertical=vertical)
     value, whole = ("x", "y") if vertical else ("y", "x")
     assert [(line[f"{value}0"], line[f"{value}1"]) for line in found["shapes"]] == [(0.95, 0.95), (0.985, 0.985)]
     assert all(
@@ -51,6 +51,26 @@ def test_each_requirement_is_a_line_with_its_words(vertical: bool) -> None:
     assert [line["line"]["dash"] for line in found["shapes"]] == ["dash", "dot"]
     texts = [note["text"].replace(units.THIN, " ") for note in found["annotations"]]
     assert texts == ["gate ≥ 95 %", "aim ≥ 98.5 %"]
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+def test_the_words_of_two_close_lines_are_on_different_sides(vertical: bool) -> None:
+    close = [verdict("accuracy", 0.95), verdict("accuracy", 0.951, "aim")]
+    side = "xanchor" if vertical else "yanchor"
+    notes = marks(close, "%", (0.9, 1.0), vertical=vertical)["annotations"]
+    assert len({note[side] for note in notes}) == 2
+    apart = marks(close, "%", (0.949, 0.952), vertical=False)["annotations"]
+    assert {note["yanchor"] for note in apart} == {"bottom"}
+
+
+def test_words_at_the_end_of_an_x_axis_stay_in_the_figure() -> None:
+    (note,) = marks([verdict("accuracy", 1.0)], "%", (0.9, 1.0), vertical=True)["annotations"]
+    assert note["xanchor"] == "right"
+
+
+def test_a_gate_above_100_percent_is_drawn() -> None:
+    gate = [verdict("accuracy", 1.1)]
+    assert shown(gate, reach([0.999, 1.0], gate, "%")) == gate
 
 
 def test_two_hundredths_of_a_point_do_not_fill_the_axis() -> None:

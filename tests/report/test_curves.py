@@ -59,6 +59,16 @@ def test_gates_and_aims_are_lines_in_the_curve_and_over_the_seeds() -> None:
     assert "shapes" not in loss.layout
 
 
+def test_the_words_of_a_requirement_have_room_beside_the_seeds() -> None:
+    record = make_record()
+    few = plot(seed_spread(record, record.cases[0], "accuracy"))
+    assert few.layout["xaxis"]["range"][1] > 2.5 + 0.25 * 3
+    many = plot(seed_spread(record, make_case(np.random.default_rng(0), seeds=30), "accuracy"))
+    assert many.layout["yaxis"]["range"][1] >= 1.2 * max(many.data[0]["y"])
+    curve = plot(learning_curves(record)[1])
+    assert {note["x"] for note in curve.layout["annotations"]} == {0}, "at the left: curves end at the right"
+
+
 def test_the_spread_over_seeds_counts_every_seed() -> None:
     record = make_record()
     rng = np.random.default_rng(0)

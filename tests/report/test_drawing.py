@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.report.sample import make_record, plot
+from tito.report import units
 from tito.report.curves import learning_curves
 from tito.report.drawing import GAP, MOST_ROWS, data_table, end_labels, figure_of, spread_out
 from tito.report.pieces import Plot
@@ -83,6 +84,14 @@ def test_every_point_of_a_short_series_is_in_the_table() -> None:
         ["validation", "1", "−0.5"],
     ]
     assert table.numeric == {1, 2}
+
+
+def test_a_share_is_listed_in_percent() -> None:
+    data = [{"type": "scatter", "mode": "markers", "x": [1.0, 2.0], "y": [0.25, 0.9901]}]
+    made = data_table(Plot("Accuracy", "", data, {"yaxis": {"tickformat": ",.6~p"}}))
+    assert made is not None
+    assert [row[1].replace(units.THIN, " ") for row in made.rows] == ["25 %", "99.01 %"]
+    assert made.numeric == {0, 1}
 
 
 def test_a_long_series_is_thinned_to_its_last_point_and_says_so() -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
-from tests.report.sample import START, make_case, make_profile, make_record, plot
+from tests.report.sample import START, make_case, make_profile, make_record, plot, summarise
 from tito.bench.entry import entry_of
-from tito.bench.record import Record
-from tito.bench.suite import Metric
+from tito.bench.record import Record, Verdict
+from tito.bench.suite import Criterion, Metric
+from tito.report import units
 from tito.report.history import history, primary, related, spark, verdicts
 from tito.report.pieces import Absent, Grid, Plot
 
@@ -81,6 +83,41 @@ def test_history_draws_metric_latency_and_training_time() -> None:
     np.testing.assert_allclose(plot(pieces[1]).data[0]["y"], means, rtol=1e-4)
     assert [shape["y0"] for shape in plot(pieces[1]).layout["shapes"]] == [0.95, 0.985]  # gate and aim
     assert history(list(map(entry_of, records)), records[-1]) == pieces
+
+
+def test_gates_and_aims_are_named_lines_in_every_panel() -> None:
+    records = [make_record(number=number) for number in range(3)]
+    limit = Criterion(metric="p50_us", direction="at_most", value=20.0)
+    fast = Verdict(role="gate", criterion=limit, measured=19.0, met=True)
+    case = records[-1].cases[0]
+    last = records[-1].model_copy(update={"cases": [case.model_copy(update={"verdicts": [*case.verdicts, fast]})]})
+    _, quality, latency, training = history([*records[:2], last], last)
+    for piece, expected in (
+        (quality, ["gate ≥ 95 %", "aim ≥ 98.5 %"]),
+        (latency, ["gate ≤ 20.0 µs"]),
+        (training, ["aim ≤ 60 s"]),
+    ):
+        layout = plot(piece).layout
+        assert [note["text"].replace(units.THIN, " ") for note in layout["annotations"]] == expected
+        assert len(layout["shapes"]) == len(expected)
+        low, high = layout["yaxis"]["range"]
+        assert all(low < shape["y0"] < high for shape in layout["shapes"])
+        assert layout["xaxis"]["range"][1] > max(plot(piece).data[0]["x"])
+
+
+def test_short_times_are_in_the_unit_of_the_tables() -> None:
+    def short(number: int) -> Record:
+        record = make_record(number=number)
+        case = record.cases[0]
+        summary = case.summary | {"train_seconds": summarise([0.107, 0.1071])}
+        return record.model_copy(update={"cases": [case.model_copy(update={"summary": summary})]})
+
+    records = [short(number) for number in range(3)]
+    drawn = plot(history(records, records[-1])[3])
+    assert drawn.layout["yaxis"]["title"]["text"] == "ms"
+    assert drawn.data[0]["y"] == pytest.approx([107.05] * 3, rel=1e-3)
+    low, high = drawn.layout["yaxis"]["range"]
+    assert low < 106.5 < 107.6 < high, "an axis never magnifies what two processes of the same code differ by"
 
 
 def test_history_of_one_run_is_one_line() -> None:

@@ -16,7 +16,8 @@ def test_the_page_shows_gates_times_beside_the_reference_and_the_hottest_lines(t
     run = made_run()
     text = write_mine([run], tmp_path).read_text("utf-8")
     for part in ("Yours: layers.", "Borrowed from the reference: tensor.", "only your layers", "80.0 times",
-                 "78.0 to 82.0", "04_layers.py:212", "np.dot(row, one)", "Gate met", "reference:"):  # fmt: skip
+                 "78.0 to 82.0", "04_layers.py:212", "np.dot(row, one)", "Gate met", "reference:",
+                 "2021-01-01 12:00 UTC", "Test CPU 9000, 2 cores", "0123456789, changed"):  # fmt: skip
         assert part in text, part
     assert (tmp_path / "mine.html").is_file()
 

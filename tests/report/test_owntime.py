@@ -47,3 +47,11 @@ def test_without_compiled_frames_and_without_memray_the_page_says_so() -> None:
     assert isinstance(memory, Absent)
     assert "memray" in memory.says
     assert by_function(None) == []
+
+
+def test_a_run_that_was_not_profiled_does_not_say_that_memray_is_missing() -> None:
+    profile = make_record().profile
+    assert profile is not None
+    (memory,) = by_function(profile.model_copy(update={"stacks": None}))
+    assert isinstance(memory, Absent)
+    assert "install" not in memory.says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 
 from tests.report.sample import make_case, make_record
 from tests.report.test_pages import SAMPLE, texts
-from tito.bench.record import Record
+from tito.bench.record import Omission, Record
+from tito.report.library import Library
+from tito.report.pages import write_pages
 from tito.report.pieces import Absent, Images, Piece, Plot
-from tito.report.record_page import fill_rows, provenance
+from tito.report.record_page import fill_rows, left_out, provenance
 from tito.report.verdicts import worst_first
 
 
@@ -91,3 +94,21 @@ def test_each_figure_says_how_it_changed_and_the_page_against_what(tmp_path: Pat
     first = shown["sample/sample-0.html"]
     assert "No change is shown, because no earlier run of this kind is recorded on this machine." in first
     assert 'class="change' not in first
+
+
+def test_what_was_not_measured_is_listed_once() -> None:
+    gates = "speed is measured only for a model that meets its gates"
+    record = make_record(omitted=[Omission(what="latency", why=gates)])
+    missing = [("Latency of one query", "No latency was measured in this run."), ("Samples", "No sample was kept.")]
+    assert left_out(record, missing) == [("latency", gates), ("Samples", "No sample was kept.")]
+
+
+def test_commands_are_as_they_are_typed_here_and_advice_is_code(tmp_path: Path) -> None:
+    made = [
+        make_record(number=n, omitted=[Omission(what="stacks", why="`pip install x` enables it")]) for n in range(3)
+    ]
+    library = replace(Library.of(made), typed=lambda command: f"python -m {command}")
+    page = write_pages(library, tmp_path)[2].read_text("utf-8")
+    assert '<code id="command">python -m tito suite run sample</code>' in page
+    assert "<code>python -m tito record compare " in page
+    assert "<dt>Stacks</dt><dd><code>pip install x</code> enables it</dd>" in page

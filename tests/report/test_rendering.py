@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from tito.report.rendering import environment, render, replace_documents
+from tito.report.rendering import coded, environment, render, replace_documents
 
 
 def test_a_value_is_escaped_and_a_missing_one_is_an_error() -> None:
@@ -19,6 +19,11 @@ def test_a_value_is_escaped_and_a_missing_one_is_an_error() -> None:
     with pytest.raises(UndefinedError):
         made.from_string("{{ value }}").render()
     assert "default-src 'none'" in html.unescape(render(made, "base.html.j2"))
+
+
+def test_code_in_backticks_is_marked_and_nothing_else_is_markup() -> None:
+    assert coded("a `b<c` <d>") == "a <code>b&lt;c</code> &lt;d&gt;"
+    assert coded("one ` <b>") == "one ` &lt;b&gt;"
 
 
 def test_a_folder_holds_the_given_pages_and_no_others(tmp_path: Path) -> None:

@@ -39,9 +39,27 @@ def test_marks_and_note_follow() -> None:
     assert printed(RecordList([altered])).splitlines()[1].rstrip().endswith("altered, noisy, after the allocator")
 
 
-def test_a_metric_is_shown_with_its_unit() -> None:
-    assert "train_seconds " in printed(RecordList([entry()], "train_seconds"))
-    assert "p50_us " in printed(RecordList([entry()], "mlp.p50_us"))
+@pytest.mark.parametrize("metric", ["train_seconds", "mlp.p50_us"])
+def test_a_metric_is_the_head_of_its_values(metric: str) -> None:
+    head, line = printed(RecordList([entry()], metric)).splitlines()
+    assert head.split()[-1] == metric
+    assert line.split()[-1] in ("s", "µs")
+
+
+@pytest.mark.parametrize("metric", ["", "train_seconds"])
+@pytest.mark.parametrize("width", [60, 72, 80, 120])
+def test_no_word_and_no_unit_is_broken(width: int, metric: str) -> None:
+    entries = [entry(i, quick=True, status="gate missed", reason="x", altered=["1 of 3 seeds"]) for i in range(2)]
+    text = printed(RecordList([one.model_copy(update={"noisy": True}) for one in entries], metric), width)
+    words = ["figure", "accuracy", " %"] if not metric else [metric, " s"]
+    for word in [*words, "2021-01-02", "gate missed", "quick,", "altered,", "noisy"]:
+        assert word in text, word
+
+
+def test_a_long_note_is_cut_in_the_table() -> None:
+    text = printed(RecordList([entry(0, note="a long note of someone " * 8)]), 80)
+    assert "…" in text
+    assert len(text.splitlines()) < 8
 
 
 def test_a_record_without_figures_or_commit_has_dashes() -> None:

@@ -23,6 +23,7 @@ def run_mine(here: Project, loaded: LoadedSuite, quick: bool, borrow: Sequence[s
     from tito.bench.store import Store
     from tito.overlay import describe
     from tito.report.mine import write_mine
+    from tito.terminal.again import again
     from tito.terminal.mine import show_mine
 
     plan, borrowed = own_modules(here, loaded.suite, borrow)
@@ -33,7 +34,7 @@ def run_mine(here: Project, loaded: LoadedSuite, quick: bool, borrow: Sequence[s
     run = _measure(loaded, plan, quick, command)
     save_mine(run, here.reports)
     found, warnings = load_mine(here.reports)
-    page = write_mine(found, here.reports)
+    page = write_mine(found, here.reports, again)
     for warning in warnings:
         say(warning)
     show(show_mine(run))

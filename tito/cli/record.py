@@ -99,6 +99,7 @@ def record_compare(
     """
     from tito.bench.compare import compare_records
     from tito.report.comparison import as_rows, write_comparison
+    from tito.terminal.again import again
     from tito.terminal.comparison import show_comparison
 
     store = _store()
@@ -108,7 +109,7 @@ def record_compare(
     if as_json:
         write(json.dumps(as_rows(compared), indent=2))
         return
-    page = write_comparison(a, b, compared, project().reports)
+    page = write_comparison(a, b, compared, project().reports, again)
     show(show_comparison(a, b, compared, every))
     show_path(page)
 

@@ -77,8 +77,11 @@ def by_case(record: Record, compared: Sequence[Compared]) -> dict[str, list[Comp
 
 
 def origins(a: Record, b: Record) -> list[tuple[str, str]]:
-    """Return where the two records come from, and what else differs between them."""
+    """Return where the two records come from, what they share, and what else differs between them."""
     pairs = [(name, _origin(record)) for name, record in (("before", a), ("after", b))]
+    machine = b.provenance.machine
+    both = [f"{machine.cpu}, {machine.cores} cores", f"backend {backend_of(b)}", *["quick"] * b.quick, *b.altered]
+    pairs.append(("both", ", ".join(both)))
     also = [f"{name} {one} → {other}" for name, one, other in _versions(a, b) if one != other]
     return [*pairs, *([("also", ", ".join(also))] if also else [])]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,26 @@ from tito.report.pieces import Absent, Grid, Piece, Plot, digits, plain
 from tito.report.rendering import environment, render, write_assets, write_documents
 
 FOLDER = "comparisons"  # in the folder of the reports
-HEADS = ["", "verdict", "change", "95% interval", "before", "after", "interval from"]
+HEADS = ["figure", "verdict", "change", "95% interval", "before", "after", "interval from"]
 COLOURS = {"tie": "--muted", "unclear": "--muted", "changed": "--series-1"}
 SYMBOLS = {"tie": "circle-open", "unclear": "circle-open", "changed": "diamond"}  # color is not the only difference
 
 
-def write_comparison(a: Record, b: Record, compared: Sequence[Compared], reports: Path) -> Path:
+def write_comparison(
+    a: Record, b: Record, compared: Sequence[Compared], reports: Path, typed: Callable[[str], str] = str
+) -> Path:
     """Write comparisons/<a>..<b>.html into the folder of the reports, and return its path.
+
+    Args:
+        a, b: the records, the earlier one first.
+        compared: their figures.
+        reports: the folder of the reports.
+        typed: returns a command of tito as it is typed here.
 
     Raises:
         ReportError: the folder cannot be written.
     """
-    jinja = environment()
+    jinja = environment(typed)
     page = comparison_page(a, b, compared, jinja)
     write_assets(jinja, reports)
     return write_documents({f"{a.id}..{b.id}.html": page}, reports / FOLDER)[0]

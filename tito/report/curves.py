@@ -13,6 +13,7 @@ from tito.report.figures import colour, log_axis, metric_of, title_of
 from tito.report.pieces import Absent, Piece, Plot, digits, plain, thin
 
 CURVE_POINTS = 300
+ROOM = 0.3  # of a figure's width, for the words of a gate or an aim
 SEPARATE_SEEDS = 6  # more curves than this are shown as a median and a band
 # What a curve's points are counted by: the first of these that it has; "seconds" adds a second figure.
 STEP_KEYS = ("epoch", "step", "iteration", "update")
@@ -118,7 +119,7 @@ def _required(
         return {}, {}
     unit = metric_of(record, found[0].criterion.metric).unit
     axis = reach(values, found, unit)
-    return {"range": list(axis)}, marks(shown(found, axis), unit)
+    return {"range": list(axis)}, marks(shown(found, axis), unit, axis, left=True)
 
 
 def _reach(data: list[dict[str, Any]]) -> float:
@@ -185,7 +186,8 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
     values, found = [value for _, value in there], required(case, [name])
     low, high = reach(values, found, metric.unit, case, name)
     axis["range"] = [low, high]
-    marked = marks(shown(found, (low, high)), metric.unit, vertical=len(there) >= 20)
+    wanted = shown(found, (low, high))
+    marked = marks(wanted, metric.unit, (low, high), vertical=len(there) >= 20)
     if len(there) < 20:
         data: list[dict[str, Any]] = [
             {
@@ -198,7 +200,10 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
                 "hovertemplate": "seed %{x}: %{y}<extra></extra>",
             }
         ]
-        layout: dict[str, Any] = {"xaxis": {"title": {"text": "seed"}, "type": "category"}, "yaxis": axis}
+        seeds: dict[str, Any] = {"title": {"text": "seed"}, "type": "category"}
+        if wanted:  # room for their words, right of the last seed
+            seeds["range"] = [-0.5, len(there) - 0.5 + ROOM * len(there)]
+        layout: dict[str, Any] = {"xaxis": seeds, "yaxis": axis}
     else:
         counts, edges = np.histogram(values, bins=20, range=reach(values, [], metric.unit))
         width = digits(float(edges[1] - edges[0]))
@@ -213,6 +218,7 @@ def seed_spread(record: Record, case: CaseResult, name: str) -> Piece | None:
                 "hovertemplate": "%{y} seeds near %{x}<extra></extra>",
             }
         ]
-        layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}}, "bargap": 0.05}
+        tallest = {"range": [0, digits((1.2 if wanted else 1.05) * float(counts.max()))]}  # room above the bars
+        layout = {"xaxis": axis, "yaxis": {"title": {"text": "seeds"}, **tallest}, "bargap": 0.05}
     says = f"{title_of(record, case)}: {len(there)} seeds, each trained in its own process."
     return Plot(f"{metric.title} over seeds", says, data, {**layout, **marked, "showlegend": False})

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tito.report.pieces import Grid, Plot, cut
+from tito.report.units import THIN
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
@@ -129,6 +130,7 @@ def data_table(plot: Plot) -> Grid | None:
             return _grid(plot, ["", *map(str, trace["x"])], rows, [])
     shown = [trace for trace in plot.data if _is_series(trace) and "x" in trace]
     several = len(shown) > 1
+    percent = ["%" in plot.layout.get(axis, {}).get("tickformat", "") for axis in ("xaxis", "yaxis")]
     rows, short = [], []
     for number, trace in enumerate(shown, start=1):
         name = ", ".join(filter(None, [trace.get("name") or f"series {number}", trace.get("meta")]))
@@ -137,7 +139,7 @@ def data_table(plot: Plot) -> Grid | None:
         if step > 1:
             short.append(f"{name if several else 'Listed'}: one of {step} points, of {len(points)}")
             points = [*points[:-1:step], points[-1]]
-        rows += [[*([name] if several else []), _cell(x), _cell(y)] for x, y in points]
+        rows += [[*([name] if several else []), _cell(x, percent[0]), _cell(y, percent[1])] for x, y in points]
     if matrices:
         short.append("The values of the shading are in the CSV file and in the record")
     heads = [*(["series"] if several else []), _title(plot, "xaxis"), _title(plot, "yaxis")]
@@ -155,7 +157,9 @@ def _title(plot: Plot, axis: str) -> str:
     return str(plot.layout.get(axis, {}).get("title", {}).get("text", "")) or axis[0]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, percent: bool = False) -> str:
+    if percent and isinstance(value, int | float):
+        return f"{100 * value:.6g}{THIN}%".replace("-", "−")
     if isinstance(value, float):
         return f"{value:.6g}".replace("-", "−") if abs(value) >= 1e-4 or value == 0 else f"{value:.4g}"
     return str(value)
@@ -163,7 +167,7 @@ def _cell(value: Any) -> str:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.replace("−", "-"))
+        float(text.replace("−", "-").removesuffix(f"{THIN}%"))
     except ValueError:
         return False
     return True

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from tito.bench.entry import Entry, backend_of, entry_of, in_order, latest_believable
 from tito.bench.history import LONGEST, Since, shifts_of
 from tito.bench.record import CaseResult, Record
-from tito.report import changes
+from tito.report import changes, units
+from tito.report.criteria import AIR, marks, reach, required
+from tito.report.criteria import shown as shown_within
+from tito.report.curves import ROOM
 from tito.report.figures import metric_of, title_of
 from tito.report.pieces import Absent, Grid, Piece, Plot, digits, plain
 
@@ -67,30 +71,17 @@ def history(runs: Runs, shown: Record) -> list[Piece]:
         says = f"Nothing to compare yet: the store contains {_runs(len(rows))} of this kind on this machine.{left_out}"
         return [Absent("History", says)]
     case, name = found
-    metric = metric_of(shown, name)
-    share, title = metric.unit == "%", title_of(shown, case)
-    profiled = f"{shown.profile.case}." if shown.profile else ""
+    metric, title = metric_of(shown, name), title_of(shown, case)
+    profiled = next((one for one in shown.cases if shown.profile and one.name == shown.profile.case), case)
     panels = [
-        (f"{case.name}.{name}", f"{metric.title} over time", title, "" if share else metric.unit),
-        (f"{profiled}p50_us", "Median latency over time", f"{title}: p50 of a single query", "µs"),
-        (f"{case.name}.train_seconds", "Training time over time", f"{title}: median over seeds", "s"),
+        _Panel(case, name, metric.unit, f"{metric.title} over time", title),
+        _Panel(profiled, "p50_us", "µs", "Median latency over time", f"{title_of(shown, profiled)}: p50 of one query"),
+        _Panel(case, "train_seconds", "s", "Training time over time", f"{title}: median over seeds"),
     ]
-    limits = [verdict.criterion for verdict in case.verdicts if verdict.criterion.metric == name]
-    lines = [(one.value, "gate" if i == 0 else "gate or aim") for i, one in enumerate(limits)]
-    changed = shifts_of(shown, runs)
-    plots = [
-        _panel(
-            rows,
-            *panel,
-            left_out,
-            since=next((one for one in changed if one.quantity.key == panel[0]), None),
-            limits=lines if i == 0 else [],
-            tickformat=",.6~p" if share and i == 0 else None,
-        )
-        for i, panel in enumerate(panels)
-    ]
+    changed = {one.quantity.key: one for one in shifts_of(shown, runs)}
+    plots = [_plot(panel, rows, left_out, changed.get(panel.key)) for panel in panels]
     drawn: list[Piece] = [plot for plot in plots if plot]
-    return [*verdict_table(changed), *drawn]
+    return [*verdict_table(list(changed.values())), *drawn]
 
 
 def verdicts(runs: Runs, shown: Record) -> list[str]:
@@ -129,69 +120,80 @@ def _runs(count: int) -> str:
     return {0: "no run", 1: "one run"}.get(count, f"{count} runs")
 
 
-def _panel(
-    rows: Sequence[Entry],
-    key: str,
-    title: str,
-    what: str,
-    unit: str,
-    left_out: str,
-    *,
-    since: Since | None,
-    limits: Sequence[tuple[float, str]],
-    tickformat: str | None,
-) -> Plot | None:
-    there = [run for run in rows if key in run.figures]
-    quiet = [run for run in there if not run.noisy]
-    busy = [run for run in there if run.noisy]
+@dataclass(frozen=True)
+class _Panel:
+    """A figure over the runs: a metric of a case, and how it is named."""
+
+    case: CaseResult
+    name: str
+    unit: str
+    title: str
+    what: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.case.name}.{self.name}"
+
+
+def _plot(panel: _Panel, rows: Sequence[Entry], left_out: str, since: Since | None) -> Plot | None:
+    """Return a panel's figure with its gates and aims; None with fewer than two runs that have it."""
+    there = [run for run in rows if panel.key in run.figures]
     if len(there) < 2:
         return None
-    data = [_dots(quiet, key, "lines+markers", "quiet machine", "circle")] if quiet else []
-    data += [_dots(busy, key, "markers", "busy machine", "x-thin-open")] if busy else []
+    quiet = [run for run in there if not run.noisy]
+    busy = [run for run in there if run.noisy]
+    values = [run.figures[panel.key] for run in there]
+    share = panel.unit == "%"
+    factor, unit = (1.0, "") if share else units.scale(max(values, key=abs), panel.unit)
+    data = [_dots(quiet, panel.key, factor, "lines+markers", "quiet machine", "circle")] if quiet else []
+    data += [_dots(busy, panel.key, factor, "markers", "busy machine", "x-thin-open")] if busy else []
     apart = f" Crosses: {_runs(len(busy))} on a busy machine, which do not count." if busy else ""
-    step = f" {changes.since(since)}." if since else ""
-    shapes = [_line("y", value, "--muted") for value, _ in limits]
-    shapes += (
-        [_line("x", since.run.created.isoformat(), "--bad" if since.word == "worse" else "--good")] if since else []
-    )
+    step = f" {changes.since(since).capitalize()}." if since else ""
+    found = required(panel.case, [panel.name])
+    axis = reach(values, found, panel.unit)
+    wanted = shown_within(found, axis)
+    marked = marks(wanted, panel.unit, axis, factor=factor)
+    if since:
+        marked["shapes"].append(_change(since))
+    first, last = there[0].created, there[-1].created
+    pad = max(last - first, timedelta(seconds=1)) * AIR
+    room = (last - first) * ROOM if wanted else timedelta()  # for the words of the requirements
     return Plot(
-        title,
-        f"{what}, for each of {len(there)} runs of this kind on this machine.{step}{apart}{left_out}",
+        panel.title,
+        f"{panel.what}, for each of {len(there)} runs of this kind on this machine.{step}{apart}{left_out}",
         data,
         {
-            "xaxis": {"type": "date"},
-            "yaxis": {"title": {"text": plain(unit)}, **({"tickformat": tickformat} if tickformat else {})},
+            "xaxis": {"type": "date", "range": [(first - pad).isoformat(), (last + pad + room).isoformat()]},
+            "yaxis": {
+                "title": {"text": plain(unit.strip(units.THIN))},
+                "range": [digits(end * factor, 10) for end in axis],
+                **({"tickformat": ",.6~p"} if share else {}),
+            },
             "showlegend": bool(busy),
-            "shapes": shapes,
+            **marked,
         },
     )
 
 
-def _dots(runs: Sequence[Entry], key: str, mode: str, name: str, symbol: str) -> dict[str, Any]:
+def _dots(runs: Sequence[Entry], key: str, factor: float, mode: str, name: str, symbol: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": mode,
         "name": name,
         "x": [run.created.isoformat() for run in runs],
-        "y": [digits(run.figures[key]) for run in runs],
+        "y": [digits(run.figures[key] * factor) for run in runs],
         "line": {"color": "--series-1", "width": 1.6},
         "marker": {"size": 7, "color": "--series-1", "symbol": symbol, "line": {"width": 1.6, "color": "--series-1"}},
         "hovertemplate": "%{x}: %{y}<extra></extra>",
     }
 
 
-def _line(axis: str, value: float | str, shade: str) -> dict[str, Any]:
-    """Return a dashed line across the figure at a value of one axis."""
-    other = "x" if axis == "y" else "y"
-    return {
-        "type": "line",
-        f"{axis}0": value,
-        f"{axis}1": value,
-        f"{other}0": 0,
-        f"{other}1": 1,
-        f"{other}ref": "paper",
-        "line": {"width": 1.2, "dash": "dot", "color": shade},
-    }
+def _change(since: Since) -> dict[str, Any]:
+    """Return a line across the figure at the first run after a change."""
+    when = since.run.created.isoformat()
+    shade = "--bad" if since.word == "worse" else "--good"
+    line = {"type": "line", "x0": when, "x1": when, "y0": 0, "y1": 1, "yref": "paper"}
+    return {**line, "line": {"width": 1.2, "dash": "dot", "color": shade}}
 
 
 def spark(runs: Runs, shown: Record, width: int = 120, height: int = 28) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tito.report import figures, units
 from tito.report.attachments import Attachment
 from tito.report.history import primary
 from tito.report.pieces import NONE, Grid, Piece, Tile, Tiles
-from tito.report.record_page import WORD
+from tito.report.record_page import WORD, facts
 from tito.report.rendering import environment, render, write_assets, write_documents
 from tito.report.verdicts import Row, worst_first
 
@@ -28,19 +28,25 @@ class Section:
     modules: str
     borrowed: str
     rows: list[Row]
+    facts: list[tuple[str, str]]
     tiles: Tiles | None
     pieces: Sequence[Piece]
     notes: Sequence[str]
     files: Sequence[Attachment]
 
 
-def write_mine(runs: Sequence[MineRun], folder: Path) -> Path:
+def write_mine(runs: Sequence[MineRun], folder: Path, typed: Callable[[str], str] = str) -> Path:
     """Write mine.html into the folder of the reports, and return its path.
+
+    Args:
+        runs: the newest run of each suite.
+        folder: the reports.
+        typed: returns a command of tito as it is typed here.
 
     Raises:
         ReportError: the folder cannot be written.
     """
-    jinja = environment()
+    jinja = environment(typed)
     page = render(jinja, "mine.html.j2", styles=["pages.css"], sections=[section(run) for run in runs])
     write_assets(jinja, folder)
     return write_documents({PAGE: page}, folder)[0]
@@ -63,6 +69,7 @@ def section(run: MineRun) -> Section:
         ", ".join(record.mine.modules),
         ", ".join(record.mine.borrowed),
         worst_first(record),
+        facts(record),
         _beside(run, *found) if found else None,
         pieces,
         [note for note in notes if note],

@@ -23,7 +23,7 @@ from tito.bench.suite import Suite
 from tito.report.attachments import attachments
 from tito.report.headline import headline, with_changes
 from tito.report.library import Library, href_of
-from tito.report.record_page import WORD, compared, facts, kinds, provenance, sections
+from tito.report.record_page import WORD, compared, facts, kinds, left_out, provenance, sections
 from tito.report.rendering import JOURNEY, LEADERBOARD, environment, render, write_assets, write_documents
 from tito.report.stamps import is_current, stamp
 from tito.report.suite_page import summary
@@ -53,8 +53,8 @@ def write_pages(
     Raises:
         ReportError: the folder cannot be written.
     """
-    jinja, known = environment(), {suite.name: suite for suite in suites}
     library = runs if isinstance(runs, Library) else Library.of(runs)
+    jinja, known = environment(library.typed), {suite.name: suite for suite in suites}
     names: list[str] = []
     pages: dict[str, str] = {}
     for name, own in library.by_suite().items():
@@ -95,8 +95,8 @@ def write_index(runs: Library | Sequence[Record], folder: Path, suites: Sequence
     Raises:
         ReportError: the folder cannot be written.
     """
-    jinja = environment()
     library = runs if isinstance(runs, Library) else Library.of(runs)
+    jinja = environment(library.typed)
     page = index_page(library, suites, jinja, _others(folder))
     write_assets(jinja, folder)
     return write_documents({INDEX: page}, folder)[0]
@@ -151,7 +151,7 @@ def record_page(record: Record, runs: Sequence[Entry], environment: Environment,
         headline=with_changes(headline(record), found),
         compared=compared(record, earlier, found),
         sections=shown,
-        left_out=[*((one.what, one.why) for one in record.omitted), *missing],
+        left_out=left_out(record, missing),
         provenance=provenance(record),
         files=attachments(record),
         stamp=mark,

@@ -88,6 +88,13 @@ def sections(record: Record, runs: Sequence[Entry]) -> tuple[list[Section], list
     return with_anchors(made, ALWAYS), missing
 
 
+def left_out(record: Record, missing: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return what the record says was not measured, then the pieces that are missing for another reason."""
+    stated = [(one.what, one.why) for one in record.omitted]
+    reported = [f"No {what} " for what, _ in stated]
+    return [*stated, *(one for one in missing if not one[1].startswith(tuple(reported)))]
+
+
 def _results(record: Record) -> list[Section]:
     """Return what the models do: the cases side by side, or each case's exhibits."""
     shown = exhibits(record)
@@ -192,11 +199,16 @@ def kinds(record: Record) -> list[tuple[str, str]]:
     """Return what sets a run apart from a usual one: a badge, and what it means for its figures."""
     found = []
     if record.quick:
-        found.append(("quick run", "It trains less and with fewer seeds, so its figures compare with quick runs only."))
+        found.append(
+            (
+                "quick run",
+                "It has fewer seeds and shorter training, so compare its figures with those of quick runs only.",
+            )
+        )
     if record.altered:
         found.append(("altered run", f"It differs from its suite: {', '.join(record.altered)}."))
     if record.noise.noisy:
-        says = f"The machine was busy, so its times do not compare with those of other runs: {record.noise.line}."
+        says = f"The machine was busy, so do not compare its times with those of other runs: {record.noise.line}."
         found.append(("noisy run", says))
     return found
 

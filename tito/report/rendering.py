@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tinytorch.base.files import ABANDONED_SECONDS, atomic_write
 from tito.report import assets
@@ -28,8 +28,12 @@ SCRIPTS = ("page.js", "tables.js", "images.js")  # of every page
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
-def environment() -> Environment:
-    """Return an environment that escapes every value and refuses an undefined name."""
+def environment(typed: Callable[[str], str] = str) -> Environment:
+    """Return an environment that escapes every value and refuses an undefined name.
+
+    Args:
+        typed: returns a command of tito as it is typed here.
+    """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -38,7 +42,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(used=set())
-    made.filters.update(embed=embed, drawn=figure_of, as_table=data_table)
+    made.filters.update(embed=embed, drawn=figure_of, as_table=data_table, coded=coded, typed=typed)
     made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     return made
 
@@ -124,6 +128,18 @@ def replace_documents(documents: Mapping[str, str], folder: Path) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+def coded(text: str) -> Markup:
+    """Return text as HTML in which what is between backticks is code.
+
+    >>> coded("not installed: `pip install 'a<b'`")
+    Markup('not installed: <code>pip install &#39;a&lt;b&#39;</code>')
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick without its partner stays as it is written
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def embed(value: Any) -> Markup:

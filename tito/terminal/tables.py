@@ -130,12 +130,14 @@ class Column:
         rank: how important it is: 0 is always shown, and of the others the highest number is left out first.
         right: whether it is aligned to the right.
         whole: whether its lines are never wrapped, e.g. figures with their units.
+        few: columns that its text may be wrapped to, if its longest word is no longer.
     """
 
     title: str
     rank: int = 0
     right: bool = False
     whole: bool = False
+    few: int = FEW
 
 
 class Fitted:
@@ -145,11 +147,22 @@ class Fitted:
         columns: the columns.
         rows: their cells, which may have several lines.
         wide: show all columns; those that do not fit follow in further tables, below the columns of rank 0.
+        like: the rows of all tables that share the widths of this one; its own by default.
+        counted: whether a line below says how many columns were left out.
     """
 
-    def __init__(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], wide: bool = False) -> None:
-        self._columns, self._wide = columns, wide
-        self._rows = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[str | Text]],
+        wide: bool = False,
+        *,
+        like: Sequence[Sequence[str | Text]] = (),
+        counted: bool = True,
+    ) -> None:
+        self._columns, self._wide, self._counted = columns, wide, counted
+        self._rows = _texts(rows)
+        self._measured = _texts(like) if like else self._rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         least = [self._least(i) for i in range(len(self._columns))]
@@ -158,7 +171,7 @@ class Fitted:
         for part in shown:
             yield self._table(part, least, options.max_width)
         hidden = 0 if self._wide else len(self._columns) - len(shown[0])
-        if hidden:
+        if hidden and self._counted:
             yield Text(f"{hidden} more column{'s' * (hidden != 1)} with --wide", style="dim")
 
     def _chosen(self, least: Sequence[int], width: int) -> list[int]:
@@ -190,7 +203,7 @@ class Fitted:
         texts = [line for cell in self._cells(i) for line in cell.split("\n")]
         if self._columns[i].whole:
             return max(map(cell_len, texts))
-        return max(min(FEW, max(map(cell_len, texts))), self._longest_word(i))
+        return max(min(self._columns[i].few, max(map(cell_len, texts))), self._longest_word(i))
 
     def _longest_word(self, i: int) -> int:
         return max([0, *(cell_len(word) for cell in self._cells(i) for word in cell.split())])
@@ -199,7 +212,7 @@ class Fitted:
         return max(cell_len(line) for cell in self._cells(i) for line in cell.split("\n"))
 
     def _cells(self, i: int) -> list[str]:
-        return [self._columns[i].title, *(row[i].plain for row in self._rows)]
+        return [self._columns[i].title, *(row[i].plain for row in self._measured)]
 
     def _table(self, part: Sequence[int], least: Sequence[int], width: int) -> Table:
         """Return a table of these columns; the widest ones are wrapped until it fits, whole ones last."""
@@ -216,3 +229,7 @@ class Fitted:
         for row in self._rows:
             made.add_row(*(row[i] for i in part))
         return made
+
+
+def _texts(rows: Sequence[Sequence[str | Text]]) -> list[list[Text]]:
+    return [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
