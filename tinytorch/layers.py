@@ -20,6 +20,7 @@ import numpy as np
 from tinytorch.arrays.masks import masked
 from tinytorch.base.errors import SettingError, ShapeError, StateError, TinyTorchError
 from tinytorch.base.extension import ModuleExtension, about_array
+from tinytorch.base.fusing import joined
 from tinytorch.base.promotion import in_float32, in_floating_point, like, promoted
 from tinytorch.base.random import default_generator
 from tinytorch.base.words import RAW, explained, foreign_array, in_words
@@ -387,7 +388,7 @@ class Sequential(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the last layer; each layer gets the output of the one before it, the first one x."""
-        for layer in self.layers:
+        for layer in joined(self.layers):
             x = layer(x)
         return x
 

@@ -36,6 +36,7 @@ from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.base.promotion import in_float32, like
 from tinytorch.fast import images as fast
 from tinytorch.fast.images import normalized_gradients, scale_channels
+from tinytorch.fast.sequences import join
 from tinytorch.graph.reads import reads
 from tinytorch.layers import Module, Parameter, Sequential, kaiming_uniform
 from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, cat, is_floating, is_grad_enabled
@@ -452,6 +453,9 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return adaptive_avg_pool2d(x, self.output_size)
+
+
+join(Conv2d, MaxPool2d, slide)  # one after the other in a Sequential, with ReLU between them
 
 
 # Batch normalization ----------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def convolution_kernel(slow: Op) -> Op:
 
 
 def max_pool_kernel(slow: Op) -> Op:
-    def forward(x: Array, *, window: Window) -> tuple[Array, Array]:
+    def forward(x: Array, *, window: Window) -> tuple[Array, Array | None]:
         y, places = images.max_pool_forward(channels_last(x), window, is_grad_enabled())
         return channels_first(y), places
 

@@ -41,7 +41,7 @@ def _channels(count: int) -> Descriptor:
 # Convolution ------------------------------------------------------------------------------------------
 
 
-class _Convolution:
+class Convolution:
     """The kernels of one convolution: forward, and backward to the input and to the weight, each created on first use.
 
     Each kernel chooses the layout of its weights ("any"); float32 weights are rounded and packed into that layout.
@@ -51,6 +51,7 @@ class _Convolution:
         self, x: Shape, dtype: np.dtype, weight: Shape, window: Window, groups: int, biased: bool, relu: bool = False
     ) -> None:
         k = weight[0]
+        self.outputs, self._weight_shape = k, weight
         self.biased, self._b = biased, _channels(k) if biased else None
         self._x, self._y = _images(x, dtype), _images((x[0], *window.positions, k), dtype)
         self._shape = weight if groups == 1 else (groups, k // groups, *weight[1:])
@@ -88,6 +89,14 @@ class _Convolution:
     def unpack(self) -> Copier:
         return Copier(self.to_weight.descriptor(dnn.DIFF_WEIGHTS), self._plain)
 
+    def weight_gradients(self, x: Array, g: Array) -> tuple[Array, Array]:
+        """Return the gradients of the weight and of the bias, which is 0 if there is none."""
+        packed = dnn.aligned(self.to_weight.descriptor(dnn.DIFF_WEIGHTS).size)
+        db = np.zeros(self.outputs, np.float32)
+        bias = {dnn.DIFF_BIAS: db} if self.biased else {}
+        self.to_weight.run({dnn.SRC: x, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g} | bias)
+        return self.unpack(packed, np.empty(self._weight_shape, np.float32)), db
+
 
 def has_convolution(x: Shape, dtype: np.dtype, weight: Shape, window: Window, groups: int, backward: bool) -> bool:
     """Return whether there are kernels for this convolution and, with `backward`, for its gradients."""
@@ -95,7 +104,7 @@ def has_convolution(x: Shape, dtype: np.dtype, weight: Shape, window: Window, gr
         return False
     try:
         for begin, end in parts(x):
-            made = kernel(_Convolution, (end - begin, *x[1:]), dtype, weight, window, groups, True)
+            made = kernel(Convolution, (end - begin, *x[1:]), dtype, weight, window, groups, True)
             if backward:
                 made.to_input, made.to_weight  # noqa: B018 (created on first use)
     except UnsupportedError:
@@ -111,7 +120,7 @@ def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, gro
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
-        made = kernel(_Convolution, part.shape, x.dtype, w.shape, window, groups, b is not None)
+        made = kernel(Convolution, part.shape, x.dtype, w.shape, window, groups, b is not None)
         made.forward.run({dnn.SRC: part, dnn.WEIGHTS: made.pack_forward(w), dnn.DST: y[begin:end]} | bias)
 
     in_parallel(x, work)
@@ -129,14 +138,11 @@ def convolution_backward(
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
         part, g_part = x[begin:end], g[begin:end]
-        made = kernel(_Convolution, part.shape, x.dtype, w.shape, window, groups, biased)
+        made = kernel(Convolution, part.shape, x.dtype, w.shape, window, groups, biased)
         if dx is not None:
             arrays = {dnn.DIFF_SRC: dx[begin:end], dnn.WEIGHTS: made.pack_backward(w), dnn.DIFF_DST: g_part}
             made.to_input.run(arrays)
-        packed, db = dnn.aligned(made.to_weight.descriptor(dnn.DIFF_WEIGHTS).size), np.zeros(len(w), np.float32)
-        bias = {dnn.DIFF_BIAS: db} if biased else {}
-        made.to_weight.run({dnn.SRC: part, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g_part} | bias)
-        return made.unpack(packed, np.empty(w.shape, np.float32)), db
+        return made.weight_gradients(part, g_part)
 
     dw, db = sum_parts(in_parallel(x, work))
     return dx, dw, db
@@ -145,7 +151,7 @@ def convolution_backward(
 # Pooling ----------------------------------------------------------------------------------------------
 
 
-class _MaxPool:
+class MaxPool:
     """The kernels of one max pooling; the workspace `places` records the position of each window's maximum."""
 
     def __init__(self, x: Shape, dtype: np.dtype, window: Window) -> None:
@@ -160,24 +166,46 @@ class _MaxPool:
         self.backward = Kernel("pooling_backward", (*arguments, self.forward, None), arrays)
         self.places_size = self.forward.descriptor(dnn.WORKSPACE).size
 
+    def run_forward(self, x: Array, y: Array, places: Array | None) -> None:
+        """Write the maxima of x to y, and their places unless it is None."""
+        if places is None:
+            self.inference.run({dnn.SRC: x, dnn.DST: y})
+        elif self.places_size == places.nbytes:
+            self.forward.run({dnn.SRC: x, dnn.DST: y, dnn.WORKSPACE: places})
+        else:
+            raise UnsupportedError("oneDNN stores more than the places of the maxima")
 
-def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, Array]:
-    """Return the maximum of each window and, with `recording`, the positions of the maxima for the backward pass, as
-    bytes: (N, OH, OW, C, 1), or 4 for large windows."""
+    def run_backward(self, g: Array, places: Array, shape: Shape, out: Array | None = None) -> Array:
+        """Return the gradient of images of `shape`, in `out` if it is given."""
+        dx = np.empty(shape, g.dtype) if out is None else out
+        self.backward.run({dnn.DIFF_SRC: dx, dnn.DIFF_DST: g, dnn.WORKSPACE: places})
+        return dx
+
+
+def workspace(pooled: Shape, window: Window) -> Array:
+    """Return memory for the places of the maxima: (N, OH, OW, C, 1) bytes, or 4 for large windows."""
+    return np.empty((*pooled, 1 if math.prod(window.kernel) <= 256 else 4), np.uint8)
+
+
+def has_max_pool(x: Shape, dtype: np.dtype, window: Window) -> bool:
+    """Return whether there is a kernel for max pooling of images of this shape, and of a few of them."""
+    try:
+        kernel(MaxPool, (1, *x[1:]), dtype, window)
+    except UnsupportedError:
+        return False
+    return True
+
+
+def max_pool_forward(x: Array, window: Window, recording: bool) -> tuple[Array, Array | None]:
+    """Return the maximum of each window and, with `recording`, the places of the maxima for the backward pass."""
     y = np.empty((len(x), *window.positions, x.shape[3]), x.dtype)
-    places = np.empty((*y.shape, 1 if math.prod(window.kernel) <= 256 else 4) if recording else 0, np.uint8)
+    places = workspace(y.shape, window) if recording else None
 
     def work(begin: int, end: int) -> None:
         part = x[begin:end]
         reject_nan(part)
-        made = kernel(_MaxPool, part.shape, x.dtype, window)
-        arrays = {dnn.SRC: part, dnn.DST: y[begin:end]}
-        if not recording:
-            made.inference.run(arrays)
-        elif made.places_size == places[begin:end].nbytes:
-            made.forward.run(arrays | {dnn.WORKSPACE: places[begin:end]})
-        else:
-            raise UnsupportedError("oneDNN stores more than the positions of the maxima")
+        made = kernel(MaxPool, part.shape, x.dtype, window)
+        made.run_forward(part, y[begin:end], None if places is None else places[begin:end])
 
     in_parallel(x, work)
     return y, places
@@ -190,8 +218,7 @@ def max_pool_backward(g: Array, places: Array, shape: Shape, window: Window) -> 
 
     def work(begin: int, end: int) -> None:
         part = dx[begin:end]
-        arrays = {dnn.DIFF_SRC: part, dnn.DIFF_DST: g[begin:end], dnn.WORKSPACE: places[begin:end]}
-        kernel(_MaxPool, part.shape, g.dtype, window).backward.run(arrays)
+        kernel(MaxPool, part.shape, g.dtype, window).run_backward(g[begin:end], places[begin:end], part.shape, part)
 
     in_parallel(dx, work)
     return dx
