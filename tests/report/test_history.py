@@ -153,7 +153,7 @@ def test_what_changed_for_good_is_said_with_its_date_and_commit() -> None:
     assert isinstance(table, Grid)
     assert table.rows[0][1:3] == ["slower by 24.9\u202f%", "2021-01-11 12:00"]
     assert table.missed == {(0, 1)}
-    assert "slower by 24.9" in plot(history(runs, runs[-1])[2]).says
+    assert "Slower by 24.9" in plot(history(runs, runs[-1])[2]).says
 
 
 def test_a_history_at_one_level_says_so() -> None:

@@ -11,6 +11,7 @@ from tests.terminal.sample import ACCURACY
 from tito.bench.event import Event
 from tito.bench.expected import Expected
 from tito.terminal.progress import RunProgress
+from tito.terminal.tables import say_indented
 
 
 class Clock:
@@ -138,3 +139,26 @@ def test_where_an_estimate_comes_from_is_said_once() -> None:
 def test_seeds_that_were_taken_over_say_so() -> None:
     kept = Event("seed kept", "mlp", 1, 1, 3, {"accuracy": 0.9861})
     assert quiet_lines([(0.0, kept)]) == ["  mlp, seed 1   Accuracy 98.61 %   taken over"]
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+def test_in_a_terminal_lines_of_seeds_break_between_figures_and_words(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    figures = {"accuracy": 0.9861, "train_seconds": 0.202, "loss": 0.12}
+    RunProgress(console, {"accuracy": ACCURACY}).report(Event("seed done", "hidden_layer", 10, 10, 10, figures))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for part in ("hidden_layer, seed 10", "Accuracy 98.61 %", "Training time 202 ms", "loss 0.120"):
+        assert sum(part in line for line in lines) == 1, part
+
+
+def test_a_long_message_is_wrapped_between_words_in_a_terminal_only() -> None:
+    message = "this machine is busy: " + "python (process 4711) 56%, " * 6
+    for terminal in (True, False):
+        out = io.StringIO()
+        console = Console(file=out, width=60, force_terminal=terminal, color_system=None, legacy_windows=False)
+        say_indented(console, message, "yellow")
+        lines = out.getvalue().splitlines()
+        assert " ".join(" ".join(lines).split()) == message.strip()
+        assert (max(map(len, lines)) <= 60 and len(lines) > 2) if terminal else len(lines) == 1

@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 def look_around(out: Console) -> Neighbors:
     """Look at what else runs on this machine, and print one line if it is much."""
     from tito.process.neighbors import look
+    from tito.terminal.tables import say_indented
 
     with out.status("  is the machine idle?"):
         found = look()
     if found.noise.noisy:
-        out.print(f"  this machine is busy, so figures of now are noisy: {found.line}", soft_wrap=True, style="yellow")
+        say_indented(out, f"this machine is busy, so figures of now are noisy: {found.line}", "yellow")
     return found
 
 
 def suited(out: Console, found: Neighbors, kernel: KernelChoice) -> Surroundings:
     """Choose the threads for a run: on a busy machine fewer, if a measurement says that they are faster."""
     from tito.process.threads import Surroundings, choose_threads
+    from tito.terminal.tables import say_indented
 
     if not found.noise.noisy:
         return Surroundings(found.conditions)
     with out.status("  trying fewer threads"):
         choice, environment = choose_threads(found.conditions.get("others", 0.0), kernel.environment)
     if not choice.usual:
-        out.print(f"  {choice.line}", soft_wrap=True, style="yellow")
+        say_indented(out, choice.line, "yellow")
     return Surroundings(found.conditions, choice, environment)

@@ -130,7 +130,7 @@ def data_table(plot: Plot) -> Grid | None:
             return _grid(plot, ["", *map(str, trace["x"])], rows, [])
     shown = [trace for trace in plot.data if _is_series(trace) and "x" in trace]
     several = len(shown) > 1
-    percent = ["%" in plot.layout.get(axis, {}).get("tickformat", "") for axis in ("xaxis", "yaxis")]
+    percent = [plot.layout.get(axis, {}).get("tickformat", "").endswith(("%", "p")) for axis in ("xaxis", "yaxis")]
     rows, short = [], []
     for number, trace in enumerate(shown, start=1):
         name = ", ".join(filter(None, [trace.get("name") or f"series {number}", trace.get("meta")]))

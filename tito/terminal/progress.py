@@ -22,7 +22,7 @@ from tito.bench.expected import Expected, TimeLeft
 from tito.bench.suite import Metric
 from tito.errors import printable
 from tito.report import figures, units
-from tito.terminal.tables import duration, indented, plain
+from tito.terminal.tables import duration, indented, plain, say_indented
 
 FEW = 10  # with more seeds than this, not every seed has its own line
 QUIET_SECONDS = 10.0  # the least time between lines without a terminal
@@ -89,7 +89,7 @@ class RunProgress:
                 self._seed_began = self._clock()
             self._event = event
             if not self._console.is_terminal and self._clock() - self._last_line >= QUIET_SECONDS:
-                self._say(f"{self._where(event)} {event.done}/{event.total}", self._shown(event), self._time_left())
+                self._say(f"{self._where(event)} {event.done}/{event.total}", *self._parts(event), self._time_left())
 
     def _start(self, plan: Plan) -> None:
         self._plan, self._began = plan, self._clock()
@@ -106,12 +106,11 @@ class RunProgress:
         self._seed_began = now
         step = -(-event.total // FEW)
         if event.done % step == 0 or event.done == event.total:
-            self._say(self._where(event), self._shown(event), "taken over" if kept else "")
+            self._say(self._where(event), *self._parts(event), "taken over" if kept else "")
 
     def _say(self, text: str, *more: str) -> None:
         self._last_line = self._clock()
-        line = "   ".join(filter(None, (f"  {text}", *more)))
-        self._console.print(Text(printable(line), style="dim"), soft_wrap=True)  # not style=: the live line is not dim
+        say_indented(self._console, printable(text), "dim", [printable(part) for part in more if part])
 
     def _line_for(self, event: Event, width: int) -> RenderableType:
         """Return what fits the width: where it is, the time left, the stage, a bar, and figures, in this order."""
@@ -169,11 +168,8 @@ class RunProgress:
         seconds = self._left.seconds(now - self._began, now - self._seed_began)
         return "longer than expected" if seconds is None else f"about {duration(seconds)} left"
 
-    def _shown(self, event: Event) -> str:
-        """Return the figures in short: Test accuracy 98.61 %   train loss 0.012."""
-        return "   ".join(self._parts(event))
-
     def _parts(self, event: Event) -> list[str]:
+        """Return the figures in short: Test accuracy 98.61 %, train loss 0.012."""
         known = {**figures.BUILT_IN, **self._metrics}
         hidden = {"load_seconds", "build_seconds", "evaluate_seconds"}
         shown = {name: value for name, value in event.figures.items() if name not in hidden}

@@ -121,6 +121,32 @@ def lines(pairs: Sequence[tuple[str, str]]) -> Lines:
     return Lines(pairs)
 
 
+def say_indented(console: Console, text: str, style: str, parts: Sequence[str] = ()) -> None:
+    """Print a message below a heading. A terminal wraps it between words, and between whole parts where there are any.
+
+    Without a terminal, it is one line, however long.
+
+    Args:
+        console: where it is printed.
+        text: the message, or what stands before the parts.
+        style: Rich's, for all of it.
+        parts: what follows, three spaces apart.
+    """
+    if not console.is_terminal:
+        console.print(Text("   ".join((f"{' ' * INDENT}{text}", *parts)), style=style), soft_wrap=True)
+        return
+    room = max(console.width - 2 * INDENT, 1)
+    kept: list[str] = []
+    for part in (text, *parts):
+        if kept and cell_len(f"{kept[-1]}   {part}") <= room:
+            kept[-1] += f"   {part}"
+        else:
+            kept.append(part)
+    wrapped = [piece.plain.rstrip() for part in kept for piece in _wrapped(Text(part), room)]
+    for i, line in enumerate(wrapped):
+        console.print(Text(f"{' ' * INDENT * (1 + (i > 0))}{line}", style=style), soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a `Fitted` table.
