@@ -145,7 +145,7 @@ def test_seeds_that_were_taken_over_say_so() -> None:
 def test_in_a_terminal_lines_of_seeds_break_between_figures_and_words(width: int) -> None:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None, legacy_windows=False)
-    figures = {"accuracy": 0.9861, "train_seconds": 0.202, "loss": 0.12}
+    figures: dict[str, float | None] = {"accuracy": 0.9861, "train_seconds": 0.202, "loss": 0.12}
     RunProgress(console, {"accuracy": ACCURACY}).report(Event("seed done", "hidden_layer", 10, 10, 10, figures))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
