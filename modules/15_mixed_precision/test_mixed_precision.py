@@ -303,7 +303,7 @@ def test_memory_kept_for_the_backward_pass_is_halved(backend: str) -> None:
     for block in (autocast, nullcontext):
         kept(block)  # exclude the kernels that are prepared at the first call
     # The places of the maxima are not halved: 0.62 with oneDNN, which keeps 0.85 of NumPy's bytes in float32; else 0.56
-    assert 0.4 < kept(autocast) / kept(nullcontext) < 0.65
+    assert 0.4 < kept(autocast) / kept(nullcontext) < (0.65 if backend == "onednn" else 0.6)
 
 
 def test_only_the_16_bit_copy_of_a_float32_input_is_kept(backend: str) -> None:
