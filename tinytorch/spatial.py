@@ -43,8 +43,6 @@ from tinytorch.tensor import Array, Op, Tensor, apply, as_tensor, cat, is_floati
 
 PairLike = int | Pair
 
-WINOGRAD_CHANNELS = 16  # with fewer, the transforms cost more than the products they save
-
 
 def _pair(name: str, value: PairLike, least: int) -> Pair:
     try:
@@ -243,7 +241,7 @@ def _fastest(x: Tensor, weight: Tensor, window: Window, groups: int) -> tuple[Op
     if groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
         return pointwise_, weight.reshape(weight.shape[:2])
     plain = groups == 1 and window.stride == window.dilation == (1, 1)
-    if plain and window.kernel == (3, 3) and min(weight.shape[:2]) >= WINOGRAD_CHANNELS:
+    if plain and window.kernel == (3, 3) and min(weight.shape[:2]) >= cv.WINOGRAD_CHANNELS:
         return winograd_, apply(weight_tiles_, weight)
     return im2col_, apply(weight_columns_, weight, groups=groups)
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch import spatial
 from tinytorch.arrays import convolution as cv
 from tinytorch.arrays.evenness import uneven
 from tinytorch.fast import images as fast
@@ -131,7 +130,7 @@ def test_extreme_corner_reaches_what_im2col_says_it_reaches(
         {"x": x, "g": g, "weight": w}[place][0, 5][corner] = value
         results = []
         for channels, name in ((CHANNELS, way), (CHANNELS + 1, "numpy")):  # Winograd or oneDNN, im2col
-            monkeypatch.setattr(spatial, "WINOGRAD_CHANNELS", channels)
+            monkeypatch.setattr(cv, "WINOGRAD_CHANNELS", channels)
             backend.use_backend(name)
             x_, w_ = Tensor(x, requires_grad=True), Tensor(w, requires_grad=True)
             y = tt.conv2d(x_, w_, padding=padding)

@@ -70,6 +70,7 @@ G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0
 A_T = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float64)
 # fmt: on
 
+WINOGRAD_CHANNELS = 16  # with fewer, Winograd's transforms cost more than the products they save
 ONE = 7  # A's row 1 is all ones, so element (1, 1) of 6x6 adds equally to each output: the bias is added there
 FORWARD_TILES, BACKWARD_TILES = 128, 256  # per block; dW's products sum over tiles and need more of them
 

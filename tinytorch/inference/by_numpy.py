@@ -19,7 +19,7 @@ from tinytorch.inference.nodes import Node
 from tinytorch.inference.plan import Plan
 from tinytorch.layers import Module, evaluating
 from tinytorch.quantized.layers import QuantizedMaxPool2d
-from tinytorch.spatial import WINOGRAD_CHANNELS, adaptive_avg_pool2d, avg_pool2d, slide
+from tinytorch.spatial import adaptive_avg_pool2d, avg_pool2d, slide
 from tinytorch.tensor import Array, Tensor
 
 Step = Callable[[], object]
@@ -242,7 +242,7 @@ def _convolution(node: nodes.Convolution, x: Array, window: Window) -> Callable[
     """Return a function that convolves the current contents of x (N, H, W, C); it may return the same array again."""
     weight, bias = node.weight, node.bias
     plain = node.groups == 1 and window.stride == window.dilation == (1, 1)
-    if plain and window.kernel == (3, 3) and min(weight.shape[:2]) >= WINOGRAD_CHANNELS:
+    if plain and window.kernel == (3, 3) and min(weight.shape[:2]) >= cv.WINOGRAD_CHANNELS:
         tiles = node.kept.setdefault("tiles", cv.weight_tiles(weight))
         return partial(cv.winograd_forward, x, tiles, bias, window)
     if node.groups == 1 and window.kernel == (1, 1) and window.padding == (0, 0):
