@@ -34,13 +34,15 @@ def speedups(record: Record) -> Plot | None:
     intervals = [interval_of(case, name) for case in shown]
     metric = metric_of(record, name)
     known = any(intervals)
+    ends = [found or (value, value) for value, found in zip(values, intervals, strict=True)]
+    bars = _bars(names, values, intervals)
     says = f"{metric.title}, for each case that is compared with a reference; the line at 1 is the reference."
     says += " Whiskers: 95% interval within the process." if known else ""
     return Plot(
         "Speedup of each case",
         says,
-        [_bars(names, values, intervals)],
-        _layout(metric.short or metric.title, names, max([*values, *(high for _, high in filter(None, intervals))])),
+        [bars],
+        _layout(metric.short or metric.title, names, bars["text"], [high for _, high in ends]),
         shape="tall",
         wide=True,
     )
@@ -64,8 +66,7 @@ def _bars(names: list[str], values: list[float], intervals: list[tuple[float, fl
         "y": names,
         "x": [digits(value) for value in values],
         "text": texts,
-        "textposition": "outside",
-        "cliponaxis": False,
+        "textposition": "none",  # the layout writes it beyond the whisker
         "marker": {"color": "--series-1"},
         "hovertemplate": "%{y}: %{text}<extra></extra>",
     }
@@ -83,10 +84,10 @@ def _bars(names: list[str], values: list[float], intervals: list[tuple[float, fl
     return bars
 
 
-def _layout(name: str, names: list[str], highest: float) -> dict[str, Any]:
+def _layout(name: str, names: list[str], texts: list[str], ends: list[float]) -> dict[str, Any]:
     lines = [wrap(one, LABEL_LENGTH) for one in names]
     return {
-        "xaxis": {"title": {"text": plain(f"{name}, times")}, "range": [0, digits(1.25 * highest)], "nticks": 6},
+        "xaxis": {"title": {"text": plain(f"{name}, times")}, "range": [0, digits(1.25 * max(ends))], "nticks": 6},
         "yaxis": {
             "type": "category",
             "autorange": "reversed",
@@ -94,6 +95,10 @@ def _layout(name: str, names: list[str], highest: float) -> dict[str, Any]:
             "tickvals": names,
             "ticktext": ["<br>".join(parts) for parts in lines],
         },
+        "annotations": [
+            {"x": digits(end), "y": one, "text": text, "xanchor": "left", "xshift": 6, "showarrow": False}
+            for one, text, end in zip(names, texts, ends, strict=True)
+        ],
         "shapes": [
             {
                 "type": "line",
