@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench.test_mine import made_run
+from tests.bench.test_record import with_conditions
 from tito.report.mine import section, write_mine
 from tito.terminal.mine import show_mine
 
@@ -20,6 +21,15 @@ def test_the_page_shows_gates_times_beside_the_reference_and_the_hottest_lines(t
                  "2021-01-01 12:00 UTC", "Test CPU 9000, 2 cores", "0123456789, changed"):  # fmt: skip
         assert part in text, part
     assert (tmp_path / "mine.html").is_file()
+
+
+def test_a_run_on_a_busy_machine_has_a_badge(tmp_path: Path) -> None:
+    run = made_run()
+    assert "noisy run" not in write_mine([run], tmp_path).read_text("utf-8")
+    busy = run.model_copy(update={"record": with_conditions(run.record, {"seconds": 9.0, "others": 0.5})})
+    text = write_mine([busy], tmp_path).read_text("utf-8")
+    assert '<span class="quick">noisy run</span>' in text
+    assert "other processes used 50% of the cores" in text
 
 
 def test_code_is_escaped(tmp_path: Path) -> None:

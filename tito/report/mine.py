@@ -12,7 +12,7 @@ from tito.report import figures, units
 from tito.report.attachments import Attachment
 from tito.report.history import primary
 from tito.report.pieces import NONE, Grid, Piece, Tile, Tiles
-from tito.report.record_page import WORD, facts
+from tito.report.record_page import WORD, facts, kinds
 from tito.report.rendering import environment, render, write_assets, write_documents
 from tito.report.verdicts import Row, worst_first
 
@@ -25,6 +25,7 @@ class Section:
 
     record: Record
     word: str
+    kinds: list[tuple[str, str]]
     modules: str
     borrowed: str
     rows: list[Row]
@@ -66,6 +67,7 @@ def section(run: MineRun) -> Section:
     return Section(
         record,
         WORD[record.status],
+        kinds(record),
         ", ".join(record.mine.modules),
         ", ".join(record.mine.borrowed),
         worst_first(record),
