@@ -37,7 +37,7 @@ class Source:
         name is used as if it had been downloaded.
     obtain: (name of an archive, folder) -> the path it was downloaded to. Raises SourceFailed.
     unpack: path of an archive -> pairs (file name, content).
-    address: where a person can download the archives: their folder, their file, or a page with it.
+    address: where a person gets the archives: the address of their folder or file, or a command that downloads it.
     """
 
     name: str
