@@ -4,7 +4,7 @@ same from run to run, and not used where the backend is NumPy or oneDNN has no k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,11 @@ import pytest
 import tinytorch as tt
 from tinytorch import spatial
 from tinytorch.arrays import parallel
-from tinytorch.fast import images as fast
 from tinytorch.native import backend, library
 from tinytorch.native import images as kernels
 from tinytorch.tensor import Array, Tensor
 
 pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available")
-
-
-@pytest.fixture(autouse=True)
-def _by_oneDNN(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: N802 (its name)
-    """Use oneDNN for small arrays as well."""
-    before = backend.backend()
-    backend.use_backend("onednn")
-    for name in ("LEAST_WORK", "LEAST_POINTWISE", "LEAST_SIZE"):
-        monkeypatch.setattr(fast, name, 0)
-    yield
-    backend.use_backend(before)
 
 
 @pytest.fixture(params=["one thread", "all threads"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ import tinytorch as tt
 from tinytorch import nn
 from tinytorch.arrays import parallel
 from tinytorch.base.errors import TinyTorchError
-from tinytorch.fast import images as fast
 from tinytorch.fast import sequences
 from tinytorch.native import backend, chains, library
 from tinytorch.native import images as kernels
@@ -23,17 +22,6 @@ from tinytorch.tensor import Array, Tensor
 
 pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available")
 POOLED, PLAIN = "conv2d, ReLU, max_pool2d (oneDNN)", "conv2d, ReLU (oneDNN)"
-
-
-@pytest.fixture(autouse=True)
-def _by_oneDNN(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: N802 (its name)
-    """Use oneDNN for small arrays as well."""
-    before = backend.backend()
-    backend.use_backend("onednn")
-    for name in ("LEAST_WORK", "LEAST_POINTWISE", "LEAST_SIZE"):
-        monkeypatch.setattr(fast, name, 0)
-    yield
-    backend.use_backend(before)
 
 
 @pytest.fixture(params=itertools.product(["one thread", "all threads"], ["one block", "many blocks"]), ids="-".join)
