@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import tinytorch as tt
-from tinytorch import datasets
 from tinytorch.caching import generate
 
 REFERENCE = Path(__file__).parents[1] / "submissions" / "reference" / "tinygpt"
-MERGES = 4000  # the number of merges of the tokenizer that the reference was trained with
 
 
 def main() -> None:
@@ -28,8 +26,7 @@ def main() -> None:
     if not isinstance(model, tt.GPT):  # a saved model can be of any type
         raise SystemExit(f"{REFERENCE}: a {type(model).__name__}, expected a GPT")
 
-    # The tokenizer is not saved with the model: it is learned from the same text again, which takes a few seconds.
-    tokenizer = tt.BPETokenizer.train(datasets.shakespeare().train, MERGES)
+    tokenizer = tt.BPETokenizer.load(REFERENCE / "tokenizer.json")  # the one that the model was trained with
     prompt = tokenizer.encode(arguments.prompt.replace("\\n", "\n"))  # (T,)
 
     # When the context of 128 tokens is full, it drops half of its oldest tokens at once. A cache can then be used for

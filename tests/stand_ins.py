@@ -1,11 +1,11 @@
-"""Small stand-ins for the data sets, and a way to run a program with them.
+"""A small stand-in for MNIST, and a way to run a program with it.
 
     python tests/stand_ins.py examples/train_mnist.py --epochs 1
 
-runs the program as `python examples/train_mnist.py --epochs 1` would, except that `datasets.mnist()` and
-`datasets.shakespeare()` return what this file makes up. The real data sets are checked against pinned hashes at every
-load, so a small copy cannot take their place in the cache folder. With the stand-ins a test needs no network; what it
-shows is that the program runs, not how well the real data is learned.
+runs the program as `python examples/train_mnist.py --epochs 1` would, except that `datasets.mnist()` returns what this
+file makes up. The real data sets are checked against pinned hashes at every load, so a small copy cannot take their
+place in the cache folder. With the stand-in a test needs no network; what it shows is that the program runs, not how
+well the real data is learned.
 """
 
 from __future__ import annotations
@@ -29,18 +29,8 @@ def mnist(train: int = 3000, test: int = 500) -> datasets.MNIST:
     return datasets.MNIST(images[:train], labels[:train], images[train:], labels[train:])
 
 
-def shakespeare(words: int = 6000) -> datasets.Shakespeare:
-    """Return lines of made-up words, each often enough that a tokenizer learns 4,000 merges from them."""
-    rng = np.random.default_rng(1564)
-    syllables = np.array([a + b for a in "bdfghklmnprstvwz" for b in "aeiouy"])
-    made_up = ["".join(syllables[rng.integers(0, len(syllables), 3)]) for _ in range(words)]
-    lines = [" ".join(made_up[i : i + 8]) for i in range(0, words, 8)]
-    return datasets.Shakespeare("\n".join(lines * 3))
-
-
 if __name__ == "__main__":
     datasets.mnist = lambda *arguments, **named: mnist()
-    datasets.shakespeare = lambda *arguments, **named: shakespeare()
     program = Path(sys.argv[1])
     sys.argv = sys.argv[1:]
     runpy.run_path(str(program), run_name="__main__")

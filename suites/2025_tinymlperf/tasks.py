@@ -104,9 +104,9 @@ Task = Trained | Product
 
 
 def validation_tokens() -> np.ndarray:
-    """Train the tokenizer on the training text, and return the tokens of the validation text."""
-    text = datasets.shakespeare()
-    return BPETokenizer.train(text.train, 4000).encode(text.validation)
+    """Return the validation text in the tokens of the reference, by the tokenizer that is stored with its weights."""
+    tokenizer = BPETokenizer.load(REFERENCES / Plays.folder / "tokenizer.json")
+    return tokenizer.encode(datasets.shakespeare().validation)
 
 
 def judged_on(images: Images, held_out: int) -> Images:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tito.bench import selection
-from tito.bench.suite import Metric, Overview, Quick
+from tito.bench.suite import Metric, Overview, ProfilePlan, Quick
 from tito.bench.suites import load_suite
 
 SUITE = load_suite(Path(__file__).parent / "suites" / "2001_tiny").suite
@@ -61,6 +61,16 @@ def test_a_quick_run_has_its_own_seeds_and_parameters() -> None:
     assert quick.seeds == [7]
     assert quick.parameters == case.parameters | {"steps": 1}
     assert selection.as_run(case, None, quick=False) == case
+
+
+def test_a_learners_modules_may_be_profiled_with_another_case() -> None:
+    plan = ProfilePlan(case="clouds")
+    both = plan.model_copy(update={"mine": "rain"})
+    assert selection.profile_plan(plan, quick=False, mine=True) == plan
+    assert selection.profile_plan(both, quick=False) == both
+    assert selection.profile_plan(both, quick=False, mine=True).case == "rain"
+    quick = selection.profile_plan(both, quick=True, mine=True)
+    assert (quick.case, quick.repetitions, quick.queries) == ("rain", 1, selection.QUICK_QUERIES)
 
 
 @pytest.mark.parametrize(("seeds", "told"), [(None, []), (1, ["1 of 2 seeds"]), (2, []), (3, [])])

@@ -124,6 +124,7 @@ OVERVIEW = {
         (put("cases", 0, "seeds", [1, 2, 1]), ["cases.0.seeds", "a seed appears twice"]),
         (put("cases", 0, "quick", "parameters", {"step": 1}), ["quick.parameters.step"]),
         (put("profile", "case", "rain"), ["profile.case: 'rain'", "expected one of clouds"]),
+        (put("profile", "mine", "rain"), ["profile.mine: 'rain'", "expected one of clouds"]),
         (put("profile", "queries", 100), ["profile.queries: 100", "662"]),
         (put("profile", "batches", [0]), ["profile.batches: [0]", "at least 1"]),
         (put("profile", "batches", [1, 8, 1]), ["profile.batches: [1, 8, 1]", "twice"]),

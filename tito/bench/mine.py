@@ -204,7 +204,8 @@ def hot_lines(record: Record, plan: Plan) -> list[HotLine]:
 
 def profiled_case(loaded: LoadedSuite, quick: bool) -> Case:
     """Return the case that represents the suite, as it runs on a learner's modules."""
-    return selection.as_run(loaded.suite.case(loaded.suite.profile.case), 1, quick, mine=True)
+    plan = selection.profile_plan(loaded.suite.profile, quick, mine=True)
+    return selection.as_run(loaded.suite.case(plan.case), 1, quick, mine=True)
 
 
 def save_mine(run: MineRun, reports: Path) -> Path:

@@ -125,7 +125,7 @@ def run_suite(
     with scratch("run") as folder:
         run = _Run(
             loaded=loaded,
-            plan=selection.quick_plan(loaded.suite.profile) if quick else loaded.suite.profile,
+            plan=selection.profile_plan(loaded.suite.profile, quick, own is not None),
             pinned=pinned,
             report=report,
             weights=unfinished.weights if unfinished else folder / "model.safetensors",

@@ -83,7 +83,14 @@ def fewer_seeds(cases: list[Case], seeds: int | None, quick: bool) -> list[str]:
     return [f"{seeds} of {total} seeds" for total in totals if seeds is not None and seeds < total]
 
 
-def quick_plan(plan: ProfilePlan) -> ProfilePlan:
-    """Return the profile of a quick run: one process, the fewest queries, short stacks."""
+def profile_plan(plan: ProfilePlan, quick: bool, mine: bool = False) -> ProfilePlan:
+    """Return the profile of this run; `mine`: on a learner's own modules.
+
+    A quick run profiles with one process, the fewest queries, and short stacks.
+    """
+    if mine and plan.mine:
+        plan = plan.model_copy(update={"case": plan.mine})
+    if not quick:
+        return plan
     seconds = min(plan.stack_seconds, QUICK_STACK_SECONDS)
     return plan.model_copy(update={"repetitions": 1, "queries": QUICK_QUERIES, "stack_seconds": seconds})

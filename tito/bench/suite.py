@@ -118,6 +118,7 @@ class ProfilePlan(Frozen):
     """The case that is profiled (latency, throughput, memory, stacks), and how much."""
 
     case: str
+    mine: str = ""  # the case that is profiled on a learner's own modules; default: the same
     repetitions: int = Field(default=3, ge=1)  # fresh processes
     queries: int = Field(default=1000, ge=662)  # p99 needs 662 samples (MLPerf's rule)
     batches: list[int] = Field(default=[1, 8, 64, 512], min_length=1)

@@ -317,13 +317,14 @@ def _contradictions(suite: Suite) -> Iterable[str]:
         yield f"metrics.{name}: the harness itself measures a metric of this name; expected another name"
     if suite.overview:
         yield from _overview_contradictions(suite, suite.overview)
-    for case in suite.cases:
-        if case.name == suite.profile.case and case.quick.leave_out:
-            yield f"profile.case: {case.name!r} is left out of a quick run; expected a case that is not"
-        if case.name == suite.profile.case and case.rival:
-            yield f"profile.case: {case.name!r} has a rival and no model of its own; expected a case that is trained"
-    if suite.profile.case not in names:
-        yield f"profile.case: {suite.profile.case!r}: expected one of {', '.join(names)}"
+    for key, name in {"case": suite.profile.case, "mine": suite.profile.mine}.items():
+        profiled = next((case for case in suite.cases if case.name == name), None)
+        if profiled is None and (name or key == "case"):
+            yield f"profile.{key}: {name!r}: expected one of {', '.join(names)}"
+        elif profiled and profiled.quick.leave_out:
+            yield f"profile.{key}: {name!r} is left out of a quick run; expected a case that is not"
+        elif profiled and profiled.rival:
+            yield f"profile.{key}: {name!r} has a rival and no model of its own; expected a case that is trained"
     if min(suite.profile.batches) < 1:
         yield f"profile.batches: {suite.profile.batches}: expected batch sizes of at least 1"
     if len(set(suite.profile.batches)) < len(suite.profile.batches):
