@@ -26,7 +26,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_run_names_whose_modules_ran_and_stays_out_of_the_reference_s_records(root: Path) -> None:
-    done = tito(root, "suite", "run", "tiny", "--mine", "--quick")
+    words = ["suite", "run", "tiny", "--quick", "--case", "clouds", "--gate", "accuracy=0.6", "--mine", "--borrow", "2"]
+    done = tito(root, *words, "--note", "my first")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "tinytorch: yours: 03 activations; reference: the rest"
@@ -34,6 +35,7 @@ def test_a_run_names_whose_modules_ran_and_stays_out_of_the_reference_s_records(
     assert records(root) == []
     (run,), warnings = load_mine(root / "reports")
     assert warnings == []
+    assert (run.record.note, run.record.provenance.command) == ("my first", f"tito {' '.join(words)}")
     assert run.record.mine is not None
     assert (list(run.record.mine.modules), run.record.mine.borrowed) == (["activations"], ["tensor"])
     page = (root / "reports" / "mine.html").read_text()

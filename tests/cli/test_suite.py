@@ -245,7 +245,13 @@ def test_own_code_without_a_complete_module_says_how_to_begin(root: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "words", [["--borrow", "04"], ["--mine", "--backend", "onednn"], ["--mine", "--keep-weights", "kept"]]
+    "words",
+    [
+        ["--borrow", "04"],
+        ["--mine", "--backend", "onednn"],
+        ["--mine", "--keep-weights", "kept"],
+        ["--mine", "--seeds", "2"],
+    ],
 )
 def test_options_that_do_not_go_with_own_code_are_refused(root: Path, words: list[str]) -> None:
     assert tito(root, "suite", "run", "tiny", *words).returncode == 2

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tito.project import Project
 
 
-def run_mine(here: Project, loaded: LoadedSuite, quick: bool, borrow: Sequence[str], command: str) -> None:
+def run_mine(
+    here: Project, loaded: LoadedSuite, quick: bool, borrow: Sequence[str], command: str, note: str = ""
+) -> None:
     """Run a suite on the learner's complete modules, save and show what was measured; exit code 1 without a pass."""
     from tito.bench.mine import load_mine, save_mine
     from tito.bench.store import Store
@@ -32,6 +34,7 @@ def run_mine(here: Project, loaded: LoadedSuite, quick: bool, borrow: Sequence[s
         write(f"borrowed from the reference: {', '.join(borrowed)}")
     Store(here.reports).check_writable()
     run = _measure(loaded, plan, quick, command)
+    run = run.model_copy(update={"record": run.record.model_copy(update={"note": note})})
     save_mine(run, here.reports)
     found, warnings = load_mine(here.reports)
     page = write_mine(found, here.reports, again)

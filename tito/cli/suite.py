@@ -106,6 +106,7 @@ def suite_run(
     """Run a suite, save its record, and write its page; exit code 1 if a gate is missed."""
     from tito.bench.reference import check_folder
     from tito.bench.store import Store
+    from tito.cli.mine import run_mine
     from tito.cli.record import show_changes
     from tito.cli.resume import RunOptions, measure, resumable
     from tito.terminal.again import again
@@ -116,15 +117,17 @@ def suite_run(
     loaded = _altered(here, name, gate or [], case or [])
     if mine and resume:
         raise typer.BadParameter("--resume with --mine: your own code has one seed, which cannot be resumed")
-    if mine or borrow:
-        _on_own_code(here, loaded, quick, borrow or [], keep_models, keep_weights, backend, mine)
+    own = [*(["--mine"] if mine else []), *(word for module in borrow or [] for word in ("--borrow", module))]
+    command = _command(name, seeds, quick, gate or [], backend, case or [], own)
+    if own:
+        _check_own(mine, seeds, backend, keep_models or keep_weights)
+        run_mine(here, loaded, quick, borrow or [], command, note)
         return
     chosen = _backend(backend)
     Store(here.reports).check_writable()
     for option, folder in (("--keep-weights", keep_weights), ("--keep-models", keep_models)):
         if folder is not None:
             check_folder(option, folder)
-    command = _command(name, seeds, quick, gate or [], backend, case or [])
     options = RunOptions(seeds=seeds, quick=quick, models=keep_models, resume=resume, command=command)
     with resumable(here, loaded, chosen, options) as run:
         record = measure(run).model_copy(update={"note": note})
@@ -154,29 +157,16 @@ def _note(text: str) -> str:
     return kept
 
 
-def _on_own_code(
-    here: Project,
-    loaded: LoadedSuite,
-    quick: bool,
-    borrow: list[str],
-    keep_models: Path | None,
-    keep_weights: Path | None,
-    backend: str | None,
-    mine: bool,
-) -> None:
-    """Run the suite with `--mine`, after refusing what does not go with it."""
-    from tito.cli.mine import run_mine
-
+def _check_own(mine: bool, seeds: int | None, backend: str | None, kept: Path | None) -> None:
+    """Refuse what does not go with `--mine`."""
     if not mine:
         raise typer.BadParameter("--borrow: goes with --mine")
-    if keep_models or keep_weights:
+    if kept:
         raise typer.BadParameter("--keep-models and --keep-weights keep the reference's models; without --mine")
     if backend not in (None, "numpy"):
         raise typer.BadParameter(f"--backend {backend}: your own modules run on numpy")
-    words = ["tito", "suite", "run", loaded.suite.name, "--mine", *(["--quick"] if quick else [])]
-    for module in borrow:
-        words += ["--borrow", module]
-    run_mine(here, loaded, quick, borrow, shlex.join(words))
+    if seeds not in (None, 1):
+        raise typer.BadParameter(f"--seeds {seeds}: your own code runs each case with its first seed")
 
 
 def _altered(here: Project, name: str, gates: list[str], cases: list[str]) -> LoadedSuite:
@@ -207,8 +197,16 @@ def _backend(name: str | None) -> BackendChoice:
     return choose_backend(name)
 
 
-def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backend: str | None, cases: list[str]) -> str:
-    """Return what to type to run it again."""
+def _command(
+    name: str,
+    seeds: int | None,
+    quick: bool,
+    gates: list[str],
+    backend: str | None,
+    cases: list[str],
+    own: list[str],
+) -> str:
+    """Return what to type to run it again; `own`: the options of a run on a learner's own modules."""
     words = ["tito", "suite", "run", name]
     words += ["--seeds", str(seeds)] if seeds else []
     words += ["--quick"] if quick else []
@@ -217,7 +215,7 @@ def _command(name: str, seeds: int | None, quick: bool, gates: list[str], backen
     words += ["--backend", backend] if backend else []
     for case in cases:
         words += ["--case", case]
-    return shlex.join(words)
+    return shlex.join([*words, *own])
 
 
 def _keep(here: Project, record: Record) -> tuple[Path | None, list[str]]:

@@ -87,11 +87,11 @@ def _beside(run: MineRun, case: CaseResult, name: str) -> Tiles:
     if name in case.summary:
         theirs = units.quantity(other[name], metric.unit) if name in other else NONE
         tiles.append(Tile(metric.title, units.quantity(case.summary[name].mean, metric.unit), f"reference: {theirs}"))
-    if case.runs:
+    if case.runs and case.work:
         mine = case.runs[0].metrics["train_seconds"]
         base = other.get("train_seconds")
         note = f"reference: {units.seconds(base)}; yours takes {_times(mine / base)} as long" if base else ""
-        tiles.append(Tile("Training time", units.seconds(mine), note))
+        tiles.append(Tile(f"{case.work.capitalize()} time", units.seconds(mine), note))
     memory = run.record.profile.memory if run.record.profile else None
     if memory:
         note = f"reference: {units.size(run.reference_peak)}" if run.reference_peak else ""
