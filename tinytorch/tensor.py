@@ -33,7 +33,7 @@ Axis = int | tuple[int, ...] | None
 Operand = Any  # a Tensor, an array or a Python number
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Op:
     """A named operation on arrays.
 

@@ -23,6 +23,7 @@ from tinytorch.base.numbers import python_number
 from tinytorch.base.promotion import widening, widening_rule
 from tinytorch.base.random import default_generator
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
+from tinytorch.fast.rows import speed_up_layer_norm
 from tinytorch.graph.reads import reads
 from tinytorch.inputs.prompts import checked_prompt
 from tinytorch.layers import Dropout, Linear, Module, Parameter, evaluating
@@ -85,6 +86,7 @@ def _layer_norm_back(
 layer_norm = Op("layer_norm", widening(_layer_norm))  # 16-bit numbers are computed in float32
 joint_derivative(layer_norm, widening_rule(_layer_norm_back))
 reads(layer_norm, (1,), ())
+speed_up_layer_norm(layer_norm)
 
 
 class LayerNorm(Module):

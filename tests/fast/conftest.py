@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tinytorch.fast import images as fast
+from tinytorch.fast import images, rows
 from tinytorch.native import backend
 
 
@@ -15,7 +15,8 @@ def _by_oneDNN(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: N802
     """Use oneDNN for small arrays as well."""
     before = backend.backend()
     backend.use_backend("onednn")
-    for name in ("LEAST_WORK", "LEAST_POINTWISE", "LEAST_SIZE"):
-        monkeypatch.setattr(fast, name, 0)
+    for room, names in ((images, "LEAST_WORK LEAST_POINTWISE LEAST_SIZE"), (rows, "LEAST_WORK LEAST_SIZE")):
+        for name in names.split():
+            monkeypatch.setattr(room, name, 0)
     yield
     backend.use_backend(before)

@@ -18,6 +18,7 @@ import numpy as np
 from tinytorch.embeddings import Embedding
 from tinytorch.layers import Linear
 from tinytorch.native import backend, float32
+from tinytorch.native.int8_row import Row
 from tinytorch.native.primitives import (
     DST,
     FORWARD_INFERENCE,
@@ -30,7 +31,6 @@ from tinytorch.native.primitives import (
     threads,
 )
 from tinytorch.native.program import Program
-from tinytorch.native.row import Row
 from tinytorch.quantized.layers import QuantizedLinear
 from tinytorch.quantized.tables import QuantizedEmbedding
 from tinytorch.tensor import Array

@@ -9,9 +9,9 @@ import pytest
 
 from tinytorch.layers import Linear
 from tinytorch.native import backend, library
+from tinytorch.native.int8_row import Row, Scales
 from tinytorch.native.primitives import SUM
 from tinytorch.native.program import Program
-from tinytorch.native.row import Row, Scales
 from tinytorch.quantization import quantize_rows
 from tinytorch.quantized import quantize_dynamic
 from tinytorch.quantized.layers import QuantizedLinear

@@ -1,0 +1,152 @@
+"""Linear layers, GELU, and layer normalization of large float32 arrays by oneDNN, while they are recorded for training.
+
+The ops keep their names. Each gets a function and rules for its gradients that use oneDNN where it is in use, and what
+they had before elsewhere. Outside of training, shapes change from call to call, and preparing a kernel for a new shape
+takes 0.2 to 5 ms.
+
+A learner's own modules 02, 03, 04, and 06 keep their own functions, whichever backend is in use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinytorch import activations, autograd, layers, tensor
+from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative
+from tinytorch.tensor import Array, Op, is_grad_enabled
+
+LEAST_WORK = 2**22  # multiplications of a product
+LEAST_SIZE = 2**15  # values of the input of a function
+FLOAT32 = np.dtype(np.float32)
+
+
+def _try(compute: Callable[[Any], Any], *arrays: Array | None) -> Any:
+    """Return `compute(native.rows)`, or None if NumPy is faster: oneDNN is not in use, or an array is not float32.
+
+    The kernels are imported when the first large array needs them.
+    """
+    if any(a is not None and a.dtype != FLOAT32 for a in arrays):
+        return None
+    from tinytorch.native import rows
+    from tinytorch.native.backend import backend
+    from tinytorch.native.library import UnsupportedError
+
+    if backend() != "onednn":
+        return None
+    try:
+        return compute(rows)
+    except UnsupportedError:
+        return None
+
+
+# Linear layers ----------------------------------------------------------------------------------------
+
+
+def _rows(x: Array) -> Array:
+    """Reshape (..., D) to (N, D)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _product(a: Array, b: Array, bias: Array | None = None) -> Any:
+    """Return a b + bias for a (M, K), b (K, N), and bias (N,), or None if NumPy is faster."""
+    if a.shape[0] * a.shape[1] * b.shape[1] < max(1, LEAST_WORK):
+        return None
+    return _try(lambda native: native.product(a, b, bias), a, b, bias)
+
+
+def _speed_up_linear(op: Op) -> None:
+    plain, rules = op.forward, DERIVATIVES[op]
+    assert isinstance(rules, tuple)
+    plain_x, plain_w, *others = rules
+    assert plain_x is not None
+    assert plain_w is not None
+
+    def forward(x: Array, weight: Array, bias: Array | None = None) -> Any:
+        y = None
+        if is_grad_enabled() and x.ndim > 1 and x.shape[-1] == weight.shape[1]:
+            y = _product(_rows(x), weight.T, bias)
+        return plain(x, weight, bias) if y is None else y.reshape(*x.shape[:-1], len(weight))
+
+    def to_x(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None) -> Any:
+        dx = _product(_rows(g), weight) if x.ndim > 1 else None
+        return plain_x(g, kept, x, weight, bias) if dx is None else dx.reshape(x.shape)
+
+    def to_weight(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None) -> Any:
+        dw = _product(_rows(g).T, _rows(x)) if x.ndim > 1 else None
+        return plain_w(g, kept, x, weight, bias) if dw is None else dw
+
+    op.forward = forward
+    derivative(op, to_x, to_weight, *others)
+
+
+# GELU -------------------------------------------------------------------------------------------------
+
+
+def _speed_up_gelu(op: Op) -> None:
+    plain, rules = op.forward, DERIVATIVES[op]
+    assert isinstance(rules, tuple)
+    (plain_x,) = rules
+    assert plain_x is not None
+
+    def forward(x: Array) -> Any:
+        if x.size >= LEAST_SIZE and is_grad_enabled():
+            y = _try(lambda native: native.gelu(x), x)
+            if y is not None:
+                return y, None  # where NumPy keeps the values of tanh
+        return plain(x)
+
+    def to_x(g: Array, t: Array | None, x: Array) -> Any:
+        if t is not None:
+            return plain_x(g, t, x)
+        dx = _try(lambda native: native.gelu_gradient(g.astype(FLOAT32, copy=False), x), x)
+        return plain_x(g, plain(x)[1], x) if dx is None else dx
+
+    op.forward = forward
+    derivative(op, to_x)
+
+
+# Layer normalization ----------------------------------------------------------------------------------
+
+
+def speed_up_layer_norm(op: Op) -> None:
+    """Let module 14's op of layer normalization, `op(x, weight, bias, eps=...)`, use oneDNN."""
+    plain, rule = op.forward, DERIVATIVES[op]
+    if not _is_references() or isinstance(rule, tuple):
+        return
+    plain_rule: Rule = rule
+
+    def forward(x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> Any:
+        if x.size >= LEAST_SIZE and is_grad_enabled() and x.shape[-1:] == weight.shape:
+            found = _try(lambda native: native.layer_norm(_rows(x), weight, bias, eps), x, weight, bias)
+            if found is not None:
+                y, *statistics = found
+                return y.reshape(x.shape), tuple(statistics)
+        return plain(x, weight, bias, eps=eps)
+
+    def gradients(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> Any:
+        if kept[1].ndim == 1:  # means and variances, (N,) each
+            wide = _rows(g.astype(FLOAT32, copy=False)), _rows(x), *kept, weight, bias is not None, eps
+            found = _try(lambda native: native.layer_norm_gradients(*wide), x, weight, bias)
+            if found is not None:
+                return [found[0].reshape(x.shape), *found[1:]]
+            _, kept = plain(x, weight, bias, eps=eps)
+        return plain_rule(g, kept, x, weight, bias, eps=eps)
+
+    op.forward = forward
+    joint_derivative(op, gradients)
+
+
+def _is_references() -> bool:
+    """Return whether the modules that the ops come from are this package's own, and not a learner's."""
+    here = Path(__file__).parents[1]
+    return all(Path(str(one.__file__)).parent == here for one in (tensor, activations, layers, autograd))
+
+
+if _is_references():
+    _speed_up_linear(layers.linear)
+    _speed_up_gelu(activations.gelu_)
