@@ -144,6 +144,27 @@ def test_products_take_arrays_of_any_layout(m: int, k: int, n: int, biased: bool
     np.testing.assert_allclose(kernels.product(a, b, bias), expected, rtol=0, atol=1e-5 * k)
 
 
+@pytest.mark.parametrize("axes", [(0, 3, 1, 2), (3, 2, 1, 0), (0, 1, 2, 3)])
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[::2], np.s_[:, ::-1], np.s_[..., 1:3]])
+def test_gelu_keeps_the_order_of_memory(axes: tuple[int, ...], part: Any, threads: None) -> None:
+    x, other = numbers(4, 5, 6, 7).transpose(axes)[part], numbers(4, 5, 6, 7, seed=1)
+    for g in (other.transpose(axes)[part], np.ascontiguousarray(other.transpose(axes)[part])):
+        tensor = Tensor(x, requires_grad=True)
+        y = tt.gelu(tensor)
+        y.backward(g)
+        backend.use_backend("numpy")
+        plain = Tensor(x, requires_grad=True)
+        expected = tt.gelu(plain)
+        expected.backward(g)
+        backend.use_backend("onednn")
+        assert tensor.grad is not None
+        assert plain.grad is not None
+        np.testing.assert_allclose(y.data, expected.data, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(tensor.grad.data, plain.grad.data, rtol=0, atol=1e-5)
+        if part == np.s_[:]:
+            assert y.data.strides == x.strides
+
+
 def test_a_gradient_may_be_broadcast_or_strided() -> None:
     for f, shapes in WORKS.values():
         arrays = [numbers(*shape, seed=i) for i, shape in enumerate(shapes)]

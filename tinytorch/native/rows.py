@@ -77,28 +77,37 @@ class _Gelu:
 
 
 def gelu(x: Array) -> Array:
-    """Return x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) for each element of a contiguous array."""
-    y = np.empty_like(x)
-    flat, out = float32(x).reshape(-1), y.reshape(-1)
+    """Return x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) for each element, in the memory order of x."""
+    order = _order(x)
+    values = float32(x.transpose(order))
+    y = np.empty_like(values)
+    flat, out = values.reshape(-1), y.reshape(-1)
 
     def work(begin: int, end: int) -> None:
         kernel(_Gelu, end - begin).forward.run({dnn.SRC: flat[begin:end], dnn.DST: out[begin:end]})
 
     in_parallel(flat, work)
-    return y
+    return y.transpose(np.argsort(order))
 
 
 def gelu_gradient(g: Array, x: Array) -> Array:
-    """Return the gradient of x, given g, the gradient of gelu(x); both are contiguous."""
-    dx = np.empty_like(x)
-    flat, given, out = (float32(a).reshape(-1) for a in (x, g, dx))
+    """Return the gradient of x, given g, the gradient of gelu(x), in the memory order of x."""
+    order = _order(x)
+    values, given = float32(x.transpose(order)), float32(g.transpose(order))
+    dx = np.empty_like(values)
+    flat, flat_g, out = (array.reshape(-1) for array in (values, given, dx))
 
     def work(begin: int, end: int) -> None:
-        arrays = {dnn.SRC: flat[begin:end], dnn.DIFF_DST: given[begin:end], dnn.DIFF_SRC: out[begin:end]}
+        arrays = {dnn.SRC: flat[begin:end], dnn.DIFF_DST: flat_g[begin:end], dnn.DIFF_SRC: out[begin:end]}
         kernel(_Gelu, end - begin).backward.run(arrays)
 
     in_parallel(flat, work)
-    return dx
+    return dx.transpose(np.argsort(order))
+
+
+def _order(x: Array) -> Array:
+    """Return the dimensions by falling stride: transposed so, channels-last images are contiguous."""
+    return np.argsort([-abs(stride) for stride in x.strides], kind="stable")
 
 
 # Layer normalization ----------------------------------------------------------------------------------
