@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import datasets
+from tinytorch import datasets, inference
 from tinytorch.activations import log_softmax
 from tinytorch.autograd import no_grad
 from tinytorch.base.random import manual_seed
@@ -173,8 +173,7 @@ def evaluate(model: GPT, data: Corpus, parameters: Parameters) -> dict[str, Any]
 
 def predictor(model: GPT) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from windows (n, T) to the logits of the next token, (n, V)."""
-    model.eval()
-    return model.next_logits
+    return inference.predictor(model).next_logits
 
 
 def queries(data: Corpus, parameters: Parameters) -> np.ndarray:

@@ -20,7 +20,7 @@ from tinytorch.transformers import GPT, Sampler, window_start
 
 from .inference import SAMPLES, check, reference_bytes, times
 from .tasks import Parameters, Plays, item_results, quality, raw_of
-from .variant import Variant, loaded, tolerance_of
+from .variant import Variant, loaded, predictor_of, tolerance_of
 
 NEW_TOKENS = 256
 PROMPT = 16
@@ -67,14 +67,12 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
 def token_times(served: GPT, data: Plays) -> tuple[Measurement, Measurement]:
     """Time one more token with the cache: in turn with the reference, which reads a whole context, and alone."""
     text, context = cycle(data.judged.reshape(-1)), cycle(data.judged[:, :-1])
-    reading = decoder(served, 1)
+    reading, reference = decoder(served, 1), predictor_of(data.reference)
 
     def token() -> np.ndarray:
         return reading.next_logits([[next(text)]])
 
-    in_turn, _ = measure_interleaved(
-        token, lambda: data.reference.next_logits(next(context)[None]), samples=SAMPLES, warmup=50
-    )
+    in_turn, _ = measure_interleaved(token, lambda: reference(next(context)[None]), samples=SAMPLES, warmup=50)
     return in_turn, measure(token, samples=SAMPLES, warmup=50)
 
 

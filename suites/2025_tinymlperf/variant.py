@@ -83,9 +83,7 @@ def loaded(folder: Path) -> tuple[tt.Module, KVCache | None]:
 
 def predictor_of(model: tt.Module) -> Predict:
     """Return the fastest predictor for this type of model."""
-    if isinstance(model, GPT):
-        return model.next_logits
-    return predictor(model)
+    return predictor(model).next_logits if isinstance(model, GPT) else predictor(model)
 
 
 def is_quantized(model: tt.Module) -> bool:

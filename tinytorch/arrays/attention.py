@@ -51,7 +51,12 @@ def exponentials(q: Array, k: Array, causal: bool, mask: Array | None) -> tuple[
     With one row per key, a reduction over the keys is an elementwise operation on whole rows, which NumPy vectorizes.
     The caller multiplies the result (T x D) by 1 / sum, not the weights (T x T), because it is smaller.
     """
-    e = k @ (q * q.dtype.type(1 / math.sqrt(q.shape[-1]))).swapaxes(-1, -2)  # (B, H, Tk, Tq)
+    return _exponentials(q * q.dtype.type(1 / math.sqrt(q.shape[-1])), k, causal, mask)
+
+
+def _exponentials(q: Array, k: Array, causal: bool, mask: Array | None) -> tuple[Array, Array]:
+    """Return the same for queries that are divided by sqrt(D) already."""
+    e = k @ q.swapaxes(-1, -2)  # (B, H, Tk, Tq)
     if causal:
         e += _causal_penalty(e.shape[-1], e.dtype)
     if mask is not None:
@@ -70,9 +75,18 @@ def exponentials(q: Array, k: Array, causal: bool, mask: Array | None) -> tuple[
 def attend(q: Array, k: Array, v: Array, causal: bool, mask: Array | None, out: Array) -> tuple[Array, Array]:
     """Write softmax(q k^T / sqrt(D)) v into `out`, and return what the derivative needs: see `exponentials`."""
     e, scale = exponentials(q, k, causal, mask)
+    _weighted(e, scale, v, out)
+    return e, scale
+
+
+def attend_scaled(q: Array, k: Array, v: Array, causal: bool, out: Array) -> None:
+    """Write softmax(q k^T) v into `out`: attention for queries that are divided by sqrt(D) already."""
+    _weighted(*_exponentials(q, k, causal, None), v, out)
+
+
+def _weighted(e: Array, scale: Array, v: Array, out: Array) -> None:
     np.matmul(e.swapaxes(-1, -2), v, out=out)
     out *= scale
-    return e, scale
 
 
 def attend_back(

@@ -1,8 +1,8 @@
-"""The products of one step of an INT8 GPT with oneDNN: everything between two attentions is one program.
+"""The products of a GPT with oneDNN: everything between two attentions is one program.
 
 Norm, product, GELU, and residual sum are six primitives for each block; finding the row's scale and rounding are three
 more for each INT8 product. 1 / sqrt(D) is part of the weights' scales. A layer in float32 gets the weight of the norm
-before it as well. For TinyGPT, a step takes 155 µs instead of 275 µs with NumPy between the products.
+before it as well. For one token of an INT8 TinyGPT, this takes 155 µs, and 275 µs with NumPy between the products.
 
 Shapes: B rows, C width, V tokens in the vocabulary.
 """
@@ -30,7 +30,7 @@ from tinytorch.native.primitives import (
     Primitive,
     threads,
 )
-from tinytorch.native.program import Program
+from tinytorch.native.program import Program, pays_threads
 from tinytorch.quantized.layers import QuantizedLinear
 from tinytorch.quantized.tables import QuantizedEmbedding
 from tinytorch.tensor import Array
@@ -41,6 +41,12 @@ ALONE = True
 USE_SCALE, USE_SHIFT = 2, 4  # dnnl_normalization_flags_t
 
 
+def fits_texts(model: GPT, dtype: np.dtype) -> bool:
+    """Return whether oneDNN computes whole texts with this model: all layers are float32, with finite weights."""
+    found = _layers(model, dtype)
+    return found is not None and not any(map(_is_dynamic, found)) and _has_finite_floats(model)
+
+
 def fits(model: GPT, rows: int, dtype: np.dtype) -> bool:
     """Return whether oneDNN computes this model: one row of text, and dynamic INT8 layers with finite weights.
 
@@ -48,19 +54,30 @@ def fits(model: GPT, rows: int, dtype: np.dtype) -> bool:
     while a token is drawn. For TinyGPT, 3.8 MB of weights, NumPy takes 185 µs for a step. oneDNN takes 160 µs on two
     threads, but 280 µs if they have fallen asleep, and 240 µs on one.
     """
+    found = _layers(model, dtype)
+    if found is None or not any(map(_is_dynamic, found)) or rows > 1 or not backend.native(np.int8):
+        return False
+    return _has_finite_floats(model)
+
+
+def _layers(model: GPT, dtype: np.dtype) -> list[Any] | None:
+    """Return the layers with weights; None if oneDNN is not in use, or one is neither float32 nor dynamic INT8."""
     parts = model.transformer
     if not backend.native(np.float32) or dtype != np.float32 or any(type(block.mlp) is not MLP for block in parts.h):
-        return False
+        return None
     table: Any = parts.wte
     layers: list[Any] = [table.rows if type(table) is QuantizedEmbedding else table]
     for block in parts.h:
         layers += [block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj]
-    dynamic = [type(layer) is QuantizedLinear and layer.input_scale is None for layer in layers]
     plain = [type(layer) is (Linear if i else Embedding) for i, layer in enumerate(layers)]
-    if not all(one or other for one, other in zip(dynamic, plain, strict=True)):
-        return False
-    if not any(dynamic) or rows > 1 or not backend.native(np.int8):
-        return False
+    return layers if all(one or _is_dynamic(layer) for one, layer in zip(plain, layers, strict=True)) else None
+
+
+def _is_dynamic(layer: Any) -> bool:
+    return type(layer) is QuantizedLinear and layer.input_scale is None
+
+
+def _has_finite_floats(model: GPT) -> bool:
     tensors = [tensor.data for _, tensor in model.named_tensors() if tensor.data.dtype != np.int8]
     return all(array.dtype == np.float32 and np.isfinite(array).all() for array in tensors)
 
@@ -108,21 +125,28 @@ class _Product:
 
 
 class Products:
-    """The programs of a step: one before each attention, and one after the last.
+    """The programs of a GPT: one before each attention, and one after the last.
 
     Attributes:
-        programs: n_layer + 1 functions. The first one reads x. Each writes qkv, except for the last, which writes
-            `logits`. All but the first read y, the result of the attention before it.
+        programs: n_layer + 1 functions. The first one reads x. Each writes qkv, except for the last. All but the first
+            read y, the result of the attention before it.
+        head: writes `logits`; with `last`, the caller copies rows of x there first. Otherwise, it is part of the last
+            program, and None.
 
     Args:
         x, y, qkv: arrays (B, C), (B, C), and (B, 3 C).
+        last: an array (rows, C) for the states whose logits are wanted; None for all of x.
+        alone: run on one thread; None to use all threads if they pay.
     """
 
-    def __init__(self, model: GPT, x: Array, y: Array, qkv: Array) -> None:
+    def __init__(
+        self, model: GPT, x: Array, y: Array, qkv: Array, last: Array | None = None, alone: bool | None = ALONE
+    ) -> None:
         parts = model.transformer
         root = np.ones(qkv.shape[1], np.float32)
         root[: x.shape[1]] = 1 / math.sqrt(x.shape[1] // parts.h[0].attn.n_head)
-        self._x, self._y, self._qkv, self._normed = x, y, qkv, np.empty_like(x)
+        self._x, self._y, self._qkv, self._last = x, y, qkv, last
+        self._normed = np.empty_like(x)
         self._entries = [_Product(block.ln_1, block.attn.c_attn, root) for block in parts.h]
         self._exits = [
             (
@@ -133,24 +157,30 @@ class Products:
             for block in parts.h
         ]
         self._head = _Product(parts.ln_f, parts.wte)
-        self.logits = np.empty((len(x), self._head.out), np.float32)
-        self.programs = [Program(group) for group in self._groups(ALONE)]
+        self.logits = np.empty((len(x if last is None else last), self._head.out), np.float32)
+        if alone is None:
+            alone = not pays_threads([primitive for group in self._groups(True) for primitive in group])
+        *groups, final = self._groups(alone)
+        if last is None:
+            groups[-1] += final
+        self.programs = [Program(group) for group in groups]
+        self.head = None if last is None else Program(final)
 
     def _groups(self, alone: bool) -> list[list[Primitive]]:
+        """Return the primitives of each program, and those of the head."""
         x, groups = self._x, [self._entries[0].primitives(self._x, self._qkv, alone, self._normed)]
         for i, (c_proj, c_fc, mlp_proj) in enumerate(self._exits):
             wide = np.empty((len(x), c_fc.out), np.float32)
-            last = i + 1 == len(self._exits)
-            after, out = (self._head, self.logits) if last else (self._entries[i + 1], self._qkv)
-            groups.append(
-                [
-                    *c_proj.primitives(self._y, x, alone, self._normed),
-                    *c_fc.primitives(x, wide, alone, self._normed),
-                    *mlp_proj.primitives(wide, x, alone, self._normed),
-                    *after.primitives(x, out, alone, self._normed),
-                ]
-            )
-        return groups
+            group = [
+                *c_proj.primitives(self._y, x, alone, self._normed),
+                *c_fc.primitives(x, wide, alone, self._normed),
+                *mlp_proj.primitives(wide, x, alone, self._normed),
+            ]
+            if i + 1 < len(self._exits):
+                group += self._entries[i + 1].primitives(x, self._qkv, alone, self._normed)
+            groups.append(group)
+        last = x if self._last is None else self._last
+        return [*groups, self._head.primitives(last, self.logits, alone, np.empty_like(last))]
 
 
 def _norm(x: Array, y: Array, eps: float, scale: Array | None, shift: Array | None, alone: bool) -> Primitive:

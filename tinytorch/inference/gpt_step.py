@@ -142,6 +142,68 @@ class BlockStep:
     epsilon_2: Array
 
 
+class Blocks:
+    """The products of all blocks for rows x (B, C), which must have mean 0, and of the head.
+
+    Attributes:
+        blocks, head: the products; each block's c_attn writes qkv (B, 3 C).
+        last: (rows, C), the states whose logits are computed; x itself, or an array into which the caller copies them.
+    """
+
+    def __init__(self, model: GPT, x: Array, qkv: Array, last: Array | None = None) -> None:
+        parts, dtype, c = model.transformer, qkv.dtype, x.shape[1]
+        self.x, self.last = x, x if last is None else last
+        self._space = _space(x)
+        self._last_space = self._space if last is None else _space(last)
+        root = np.ones(3 * c, dtype)
+        root[:c] = 1 / math.sqrt(c // parts.h[0].attn.n_head)
+        self.blocks = [
+            BlockStep(
+                c_attn=Product(block.attn.c_attn, qkv, *_around(block.ln_1), after=root),
+                c_proj=Product(block.attn.c_proj, np.empty_like(x), centre=True),
+                mlp=_mlp(block, np.empty_like(x)),
+                epsilon_1=np.array([c * block.ln_1.eps], dtype),
+                epsilon_2=np.array([c * block.ln_2.eps], dtype),
+            )
+            for block in parts.h
+        ]
+        table: object = parts.wte
+        head = table.rows if type(table) is QuantizedEmbedding else lambda x: model.head(x)
+        self._head = Product(head, np.empty((len(self.last), model.vocab_size), dtype), *_around(parts.ln_f))
+        if type(table) is Embedding:
+            self._head.fold(table.weight.data)
+        self.epsilon = np.array([c * parts.ln_f.eps], dtype)
+
+    def enter(self, i: int) -> None:
+        """Write block i's queries, keys, and values into qkv."""
+        block = self.blocks[i]
+        block.c_attn(_norm(self.x, block.epsilon_1, *self._space))
+
+    def leave(self, i: int, y: Array) -> None:
+        """Add what follows the attention's result y (B, C) to x."""
+        x, block = self.x, self.blocks[i]
+        np.add(x, block.c_proj(y), x)
+        np.add(x, block.mlp(_norm(x, block.epsilon_2, *self._space)), x)
+
+    def head(self) -> Array:
+        """Return the logits of `last`, valid until the next call."""
+        return self._head(_norm(self.last, self.epsilon, *self._last_space))
+
+
+def _space(x: Array) -> tuple[Array, Array, Array]:
+    """Return memory for `_norm`: the square of each row's length, the same as a column, and the result."""
+    square = np.empty(len(x), x.dtype)
+    return square, square[:, None], np.empty_like(x)
+
+
+def _norm(x: Array, epsilon: Array, square: Array, column: Array, normed: Array) -> Array:
+    """Return x / sqrt(x . x + epsilon) for each row: the layer norm of rows with mean 0, without gain and shift."""
+    np.vecdot(x, x, square)
+    np.add(square, epsilon, square)
+    np.sqrt(square, square)
+    return np.divide(x, column, normed)
+
+
 class Step:
     """One step of generation: the tokens of all rows (B,) -> logits of the next ones (B, V).
 
@@ -166,9 +228,7 @@ class Step:
         dtype: np.dtype[np.floating] = np.result_type(parts.wpe.weight.dtype, np.float32)
         c = heads * width
         self.wte, self.positions = parts.wte, parts.wpe.weight.data.astype(dtype)
-        self.x, self.normed, self.y = (np.empty((rows, c), dtype) for _ in range(3))
-        self.square = np.empty(rows, dtype)
-        self.lengths = self.square[:, None]
+        self.x, self.y = (np.empty((rows, c), dtype) for _ in range(2))
         self.mean = np.full(c, 1 / c, dtype)
         qkv = np.empty((rows, 3 * c), dtype)
         by_head = qkv.reshape(rows, 3, heads, width).transpose(1, 0, 2, 3)
@@ -179,48 +239,24 @@ class Step:
         table: object = parts.wte
         self.table: Array | None = parts.wte.weight.data if type(table) is Embedding else None
         self.native = Products(model, self.x, self.y, qkv) if fits(model, rows, dtype) else None
-        self.blocks: list[BlockStep] = []
-        if self.native is None:
-            self._prepare(model, qkv)
-
-    def _prepare(self, model: GPT, qkv: Array) -> None:
-        """Fold the factors into copies of the weights, for NumPy."""
-        parts, dtype, (rows, c) = model.transformer, qkv.dtype, self.x.shape
-        root = np.ones(3 * c, dtype)
-        root[:c] = 1 / math.sqrt(self.pairs.shape[-1])
-        self.blocks = [
-            BlockStep(
-                c_attn=Product(block.attn.c_attn, qkv, *_around(block.ln_1), after=root),
-                c_proj=Product(block.attn.c_proj, np.empty_like(self.x), centre=True),
-                mlp=_mlp(block, np.empty_like(self.x)),
-                epsilon_1=np.array([c * block.ln_1.eps], dtype),
-                epsilon_2=np.array([c * block.ln_2.eps], dtype),
-            )
-            for block in parts.h
-        ]
-        table: object = parts.wte
-        head = table.rows if type(table) is QuantizedEmbedding else lambda x: model.head(x)
-        self.head = Product(head, np.empty((rows, model.vocab_size), dtype), *_around(parts.ln_f))
-        if self.table is not None:
-            self.head.fold(self.table)
-        self.epsilon = np.array([c * parts.ln_f.eps], dtype)
+        self.plain = Blocks(model, self.x, qkv) if self.native is None else None
 
     def __call__(self, tokens: Array, place: int) -> Array:
         """Return the logits after tokens (B,) at position `place`, and store their keys and values in `pairs`.
 
         `pairs` must contain the keys and values of all earlier positions. The result is only valid until the next call.
         """
-        x, query = self.x, self.query
+        x, query, plain = self.x, self.query, self.plain
         np.add(self._embedded(tokens), self.positions[place], x)
         np.subtract(x, np.dot(x, self.mean)[:, None], x)
         scores = self.scores[:, :, : place + 1]
         weights = scores.swapaxes(2, 3)
         pairs = self.pairs[:, :, :, :, : place + 1]
         for i, pair in enumerate(pairs):
-            if self.native is None:
-                self.blocks[i].c_attn(self._norm(self.blocks[i].epsilon_1))
+            if plain is None:
+                self.native.programs[i]()  # type: ignore[union-attr]
             else:
-                self.native.programs[i]()
+                plain.enter(i)
             pair[:, :, :, place] = self.pair
             keys, values = pair  # (B, H, L, D)
             np.matmul(keys, query, scores)
@@ -230,13 +266,13 @@ class Step:
             np.add.reduce(scores, axis=2, out=self.total, keepdims=True)
             np.matmul(weights, values, self.attended)
             np.divide(self.attended, self.total, self.attended)
-            if self.native is None:
-                np.add(x, self.blocks[i].c_proj(self.y), x)
-                np.add(x, self.blocks[i].mlp(self._norm(self.blocks[i].epsilon_2)), x)
-        if self.native is not None:
-            self.native.programs[-1]()
-            return self.native.logits
-        return self.head(self._norm(self.epsilon))
+            if plain is not None:
+                plain.leave(i, self.y)
+        if plain is not None:
+            return plain.head()
+        assert self.native is not None
+        self.native.programs[-1]()
+        return self.native.logits
 
     def _embedded(self, tokens: Array) -> Array:
         if self.table is not None:
@@ -246,13 +282,6 @@ class Step:
             rows, scales = table.rows.weight.data, table.rows.weight_scale.data
             return np.multiply(rows.take(tokens, axis=0), scales.take(tokens)[:, None], dtype=np.float32)
         return self.wte(tokens[:, None]).data[:, 0]
-
-    def _norm(self, epsilon: Array) -> Array:
-        """Return x / sqrt(x . x + epsilon) for each row: the layer norm of rows with mean 0, without gain and shift."""
-        np.vecdot(self.x, self.x, self.square)
-        np.add(self.square, epsilon, self.square)
-        np.sqrt(self.square, self.square)
-        return np.divide(self.x, self.lengths, self.normed)
 
 
 def _mlp(block: TransformerBlock, out: Array) -> ArrayFunction:

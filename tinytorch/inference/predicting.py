@@ -7,13 +7,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from tinytorch.acceleration import trace
 from tinytorch.autograd import no_grad
-from tinytorch.base import changes
 from tinytorch.base.errors import GradientError
 from tinytorch.inference.by_numpy import CannotPlanError, Kernels
 from tinytorch.inference.by_onednn import OneDnn
@@ -22,15 +21,18 @@ from tinytorch.inference.fusing import fused
 from tinytorch.inference.nodes import Call, Softmax
 from tinytorch.inference.plan import Plan
 from tinytorch.inference.reading import read
+from tinytorch.inference.texts import TextPredictor
+from tinytorch.inference.watching import Watch
 from tinytorch.layers import Module, evaluating
 from tinytorch.native import backend
 from tinytorch.native.library import UnsupportedError
 from tinytorch.native.program import pays_threads
 from tinytorch.tensor import Array, Tensor
+from tinytorch.transformers import GPT
 
 SHAPES = 32  # input shapes whose plans are kept
 TOGETHER = 2**20  # values of an input that are computed together; a larger batch is split, to save memory
-_all: weakref.WeakSet[Predictor] = weakref.WeakSet()
+_all: weakref.WeakSet[Predictor | TextPredictor] = weakref.WeakSet()
 
 
 class Predictor:
@@ -60,7 +62,7 @@ class Predictor:
             return self._other(x)
         self._lock.acquire()  # with try and finally: `with` takes 0.1 µs more
         try:
-            y = None if self._changed() else plan(x)
+            y = None if self._watch.changed() else plan(x)
         finally:
             self._lock.release()
         return self._other(x) if y is None else y
@@ -74,9 +76,7 @@ class Predictor:
 
     def _prepare(self) -> None:
         """Read the model. Plans are made when a shape is first used."""
-        self._time = changes.clock
-        self._tensors = [tensor for _, tensor in self.model.named_tensors()]
-        self._arrays = [tensor.data for tensor in self._tensors]
+        self._watch = Watch(self.model)
         given, output = read(self.model)
         self._nodes, self._output = fused(given, output)
         self.as_modules = tuple(node.name for node in self._nodes if isinstance(node, Call))
@@ -84,23 +84,10 @@ class Predictor:
         self._plans: dict[tuple[int, ...], Plan | Choice] = {}
         self._whole = _traced(self.model) if len(self._nodes) == len(self.as_modules) == 1 else None
 
-    def _changed(self) -> bool:
-        """Return whether the model's tensors have other arrays or were changed in place."""
-        try:
-            same = [tensor.data for tensor in self._tensors] == self._arrays  # compares identities first
-        except ValueError:  # two arrays
-            same = False
-        if not same or changes.clock == self._time:
-            return not same
-        if any(changes.changed_since(array, self._time) for array in self._arrays):
-            return True
-        self._time = changes.clock  # something else was changed
-        return False
-
     def _other(self, x: Array) -> Array:
         """Compute an input for which there is no plan yet, or never will be."""
         with self._lock:
-            if self._changed():
+            if self._watch.changed():
                 self._prepare()
             known = x.shape in self._plans
         if self._whole is not None and x.dtype.kind == "f" and x.size:
@@ -157,16 +144,25 @@ def _traced(model: Module) -> Callable[[Array], Array]:
     return run
 
 
-def predictor(model: Module) -> Predictor:
+@overload
+def predictor(model: GPT) -> TextPredictor: ...  # type: ignore[overload-overlap]
+@overload
+def predictor(model: Module) -> Predictor: ...
+def predictor(model: Module) -> Predictor | TextPredictor:
     """Return a function from input array to output array that computes what `model.eval()` does, as fast as it can.
 
     With oneDNN, bias, ReLU, and residual sums are fused into products and convolutions, and INT8 layers pass integers
     to each other; with NumPy, the same steps run on fixed buffers. The model is put in inference mode. `Predictor`
     describes what happens if it changes.
 
-    An input that is not float32 (tokens, float64), or does not fit, is passed to the model itself.
+    An input that is not float32 (float64, integers), or does not fit, is passed to the model itself. The input of a GPT
+    is an array of tokens: see `TextPredictor`.
     """
-    return Predictor(model)
+    if not isinstance(model, GPT):
+        return Predictor(model)
+    made = TextPredictor(model)
+    _all.add(made)
+    return made
 
 
 def _after_fork() -> None:
