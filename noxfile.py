@@ -102,11 +102,14 @@ def milestone_mnist(session: nox.Session) -> None:
 
 @nox.session(name="milestone-cifar10")
 def milestone_cifar10(session: nox.Session) -> None:
-    """2012: a CNN on all of CIFAR-10; `-- --reference` trains ResNet-8, `-- --record` aims for the highest accuracy."""
+    """2012: a CNN on all of CIFAR-10; `-- --reference` trains ResNet-8, `-- --record` aims for the highest accuracy.
+
+    With native kernels where they exist; `-- --backend numpy` trains without them.
+    """
     suites = {"--reference": "cifar10_resnet8", "--record": "cifar10_record"}
     chosen = [suites[argument] for argument in session.posargs if argument in suites] or ["cifar10"]
     rest = [argument for argument in session.posargs if argument not in suites]
-    install(session)
+    install(session, native=True)
     for suite in chosen:
         session.run("tito", "suite", "run", suite, *rest)
 
