@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.course.sample import ACTIVATIONS, TENSOR, exercise, solve
 from tito.course.grading import grade
+from tito.course.journey import make_journey
 from tito.course.progress import ModuleProgress, count_steps, progress
 from tito.course.workspace import Workspace
 from tito.project import Project
@@ -36,7 +37,10 @@ def test_module_passes_through_its_states(course: Project, workspace: Workspace)
     grade(course, workspace, TENSOR)
     assert of(course, workspace, 2) == ModuleProgress(TENSOR, "complete", 2, 2, False)
     workspace.file(TENSOR).unlink()
-    assert of(course, workspace, 2).state == "started"
+    lost = of(course, workspace, 2)
+    assert lost == ModuleProgress(TENSOR, "started", 0, 2, True, missing=True)
+    assert lost.remark == "file missing"
+    assert make_journey(progress(course, workspace)).command in ("tito module start 01", "tito module start 02")
 
 
 def test_change_of_an_earlier_file_makes_a_complete_module_stale(course: Project, workspace: Workspace) -> None:

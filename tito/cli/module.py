@@ -225,8 +225,7 @@ def _standing(here: Project, workspace: Workspace, module: Module) -> str:
     from tito.course.progress import progress
 
     one = progress(here, workspace).modules[module.number - 1]
-    changed = ", changed since then" if one.stale else ""
-    return f"{one.passed} of {one.total} steps{changed}"
+    return f"{one.passed} of {one.total} steps{f', {one.remark}' if one.remark else ''}"
 
 
 def _not_complete(here: Project, workspace: Workspace, module: Module) -> str:

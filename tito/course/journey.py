@@ -53,7 +53,7 @@ class Journey:
         """What to type next, or None if all modules are complete."""
         if self.here is None:
             return None
-        if self.here.state != "started":
+        if self.here.state != "started" or self.here.missing:
             return f"tito module start {self.here.module.key}"
         done = bool(self.here.total) and self.here.passed == self.here.total
         return f"tito module {'complete' if done else 'test'} {self.here.module.key}"

@@ -26,6 +26,7 @@ class ModuleProgress:
         passed: the number of steps that passed in the last test.
         total: the number of steps; 0 if the module has no exercise in this checkout.
         stale: whether the files or tests have changed since then.
+        missing: whether the module was started, and its file is not there any more.
     """
 
     module: Module
@@ -33,6 +34,12 @@ class ModuleProgress:
     passed: int
     total: int
     stale: bool
+    missing: bool = False
+
+    @property
+    def remark(self) -> str:
+        """What the last test is no longer worth, in words; "" if it still counts."""
+        return "file missing" if self.missing else "test again" if self.stale else ""
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,11 @@ def _one(project: Project, workspace: Workspace, module: Module, unlocked: bool)
     total = count_steps(project.root / "modules" / module.folder / "exercise.toml")
     if not workspace.started(module):
         return ModuleProgress(module, "open" if unlocked else "locked", 0, total, False)
+    if not workspace.has(module):
+        return ModuleProgress(module, "started", 0, total, stale=True, missing=True)
     state = load_state(workspace, module)
     if state is None:
-        return ModuleProgress(module, "started", 0, total, workspace.has(module))
+        return ModuleProgress(module, "started", 0, total, stale=True)
     stale = is_stale(project, workspace, module, state)
     done = state.complete and not stale
     return ModuleProgress(module, "complete" if done else "started", len(state.passed), total, stale)

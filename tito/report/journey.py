@@ -140,9 +140,7 @@ def _section(stop: Stop, journey: Journey, titles: Mapping[str, str], folder: Pa
 def _part(one: ModuleProgress, here: bool) -> Part:
     says = STATE[one.state]
     if one.state == "started":
-        says = f"{one.passed} of {one.total} steps"
-    if one.stale:
-        says += ", changed since then"
+        says = one.remark or f"{one.passed} of {one.total} steps"
     share = 100 if one.state == "complete" else round(100 * one.passed / one.total) if one.total else 0
     return Part(one, says, share, here)
 

@@ -156,8 +156,9 @@ def _milestone(stop: Stop, signs: dict[str, str]) -> Text:
 def _steps(one: ModuleProgress) -> str:
     if one.state != "started":
         return "not started"
-    changed = ", test again" if one.stale else ""
-    return f"{one.passed} of {one.total} steps{changed}"
+    if one.missing:
+        return one.remark
+    return f"{one.passed} of {one.total} steps{f', {one.remark}' if one.remark else ''}"
 
 
 def _checkpoints(journey: Journey, width: int, signs: dict[str, str]) -> Text:

@@ -51,9 +51,7 @@ def state_of(one: ModuleProgress) -> str:
     """Return a module's state in words."""
     if one.state == "locked":
         return "later"
-    if one.state == "started" and one.stale:
-        return "test again"
-    return one.state
+    return (one.remark if one.state == "started" else "") or one.state
 
 
 def show_result(result: Result) -> RenderableType:
