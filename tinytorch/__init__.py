@@ -52,7 +52,7 @@ from tinytorch.base.errors import (
 )
 from tinytorch.base.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from tinytorch.base.words import public as _public
-from tinytorch.fast import rows as _rows  # noqa: F401  (importing it speeds up the ops of linear layers and GELU)
+from tinytorch.fast import rows as _rows  # noqa: F401  (importing it speeds up the op of GELU)
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Parameter, Sequential
 from tinytorch.losses import (
     BCEWithLogitsLoss,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import tinytorch as tt
-from tinytorch.arrays import parallel
 from tinytorch.attention import (
     MultiHeadAttention,
     causal_mask,
@@ -124,22 +123,3 @@ def test_mismatched_shapes_are_stated() -> None:
     for mask in (np.ones((5, 5), bool), np.ones((3, 3))):
         with pytest.raises(ShapeError, match=r"attention: mask of .*expected bool that broadcasts to \(2, 3, 3\)$"):
             scaled_dot_product_attention(tt.zeros(2, 3, 4), tt.zeros(2, 3, 4), tt.zeros(2, 3, 4), mask)
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_batch_split_between_threads_gives_the_same_to_the_bit(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    qkv = random.standard_normal((5, 6, 3 * 8)).astype(np.float32)
-    mask = padding_mask(np.array([4, 6, 1, 0, 6]), 6) if masked else None
-
-    def result() -> list[Array]:
-        x = Tensor(qkv, requires_grad=True)
-        y = apply(packed_attention, x, n_head=2, causal=True, mask=mask)
-        (y * y).sum().backward()
-        assert x.grad is not None
-        return [y.data, x.grad.data]
-
-    whole = result()
-    monkeypatch.setattr(parallel, "SMALLEST", 1)
-    for one, other in zip(result(), whole, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert len(parallel.parts(qkv)) == min(5, parallel._blas().threads)

@@ -145,11 +145,3 @@ def test_layers_return_the_same_values_in_two_parts(blas: Blas, monkeypatch: pyt
     monkeypatch.setattr(parallel, "SMALLEST", 0)
     for one, split in zip(whole, results(), strict=True):
         np.testing.assert_allclose(split, one, atol=1e-5 * np.abs(one).max() + 1e-12)
-
-
-def test_work_on_all_cores_is_split_however_small_it_is(blas: Blas) -> None:
-    assert parallel.on_all_cores(3, part) == [(0, 1), (1, 3)]
-    assert blas.log == [1, 2]
-    assert parallel.on_all_cores(1, part) == [(0, 1)]
-    assert parallel.on_all_cores(0, part) == [(0, 0)]
-    assert parallel.in_parallel(LARGE, lambda begin, end: parallel.on_all_cores(2, part)) == [[(0, 1), (1, 2)]] * 2

@@ -1,5 +1,5 @@
-"""Linear layers, GELU, and layer normalization by oneDNN: NumPy's values and gradients, bit for bit the same from run
-to run, only while training is recorded, and never in place of a learner's own functions.
+"""GELU and layer normalization by oneDNN: NumPy's values and gradients, bit for bit the same from run to run, only
+while training is recorded, and never in place of a learner's own functions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tinytorch as tt
-from tinytorch import layers
 from tinytorch.arrays import parallel
 from tinytorch.fast import rows
 from tinytorch.native import backend, library
@@ -31,9 +28,8 @@ pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not(
 @pytest.fixture(params=["one thread", "all threads"])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute on one thread, or split each array between two."""
-    monkeypatch.setattr(parallel, "SMALLEST", 2**62 if request.param == "one thread" else 1)
-    if request.param == "one thread":
-        monkeypatch.setattr(kernels, "on_all_cores", lambda count, work: [work(0, count)])
+    monkeypatch.setattr(kernels, "SHARED", 2**62 if request.param == "one thread" else 1)
+    monkeypatch.setattr(parallel, "SMALLEST", 1)
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return noted
 
-    for name in ("product", "gelu", "gelu_gradient", "layer_norm", "layer_norm_gradients"):
+    for name in ("gelu", "gelu_gradient", "layer_norm", "layer_norm_gradients"):
         monkeypatch.setattr(kernels, name, noting(name))
     return found
 
@@ -74,21 +70,11 @@ def by_numpy(f: Callable[..., Tensor], *arrays: Array) -> list[Array]:
     return found
 
 
-def linear(*inputs: Tensor) -> Tensor:
-    return apply(layers.linear, *inputs)
-
-
 def normed(*inputs: Tensor) -> Tensor:
     return apply(layer_norm, *inputs, eps=1e-5)
 
 
 WORKS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
-    "linear": (linear, ((5, 7), (3, 7), (3,))),
-    "linear without a bias": (linear, ((33, 17), (65, 17))),
-    "linear of a sequence": (linear, ((2, 3, 8), (4, 8), (4,))),
-    "linear with one row": (linear, ((1, 9), (4, 9), (4,))),
-    "linear with one output": (linear, ((6, 9), (1, 9), (1,))),
-    "linear with one input": (linear, ((6, 1), (4, 1), (4,))),
     "gelu": (tt.gelu, ((7, 33),)),
     "gelu of a vector": (tt.gelu, ((5,),)),
     "layer_norm": (normed, ((6, 40), (40,), (40,))),
@@ -102,7 +88,7 @@ def test_values_and_gradients_are_numpys(name: str, threads: None, calls: list[s
     f, shapes = WORKS[name]
     arrays = [numbers(*shape, seed=i) for i, shape in enumerate(shapes)]
     found = derived(f, *arrays)
-    assert len(calls) == (3 if "linear" in name else 2)
+    assert len(calls) == 2
     for one, other in zip(found, by_numpy(f, *arrays), strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
@@ -130,18 +116,6 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
             numeric = (above - loss()) / 2e-5
             array[i] = before
             assert abs(gradient[i] - numeric) < 1e-4 * (1 + abs(numeric))
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.sampled_from("CFS"))
-@settings(deadline=None, max_examples=60)
-def test_products_take_arrays_of_any_layout(m: int, k: int, n: int, biased: bool, order: str) -> None:
-    a, b, bias = numbers(m, k), numbers(k, n, seed=1), numbers(n, seed=2) if biased else None
-    if order == "F":
-        a, b = np.asfortranarray(a), np.asfortranarray(b)
-    if order == "S":  # every second column of wider arrays
-        a, b = numbers(m, 2 * k)[:, ::2], numbers(k, 2 * n, seed=1)[:, ::2]
-    expected = a @ b if bias is None else a @ b + bias
-    np.testing.assert_allclose(kernels.product(a, b, bias), expected, rtol=0, atol=1e-5 * k)
 
 
 @pytest.mark.parametrize("axes", [(0, 3, 1, 2), (3, 2, 1, 0), (0, 1, 2, 3)])
@@ -186,7 +160,7 @@ def test_values_that_are_not_finite_give_what_numpy_gives(value: float) -> None:
     x = numbers(4, 8)
     x[1, 3] = value
     with np.errstate(all="ignore"):
-        for f, others in ((tt.gelu, []), (linear, [numbers(3, 8)]), (normed, [numbers(8)])):
+        for f, others in ((tt.gelu, []), (normed, [numbers(8)])):
             found, expected = derived(f, x, *others)[0], by_numpy(f, x, *others)[0]
             np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -206,7 +180,6 @@ def test_numpy_computes_what_is_not_recorded_or_not_float32(calls: list[str]) ->
 
 
 def test_small_arrays_are_numpys(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LEAST_WORK", 2**22)
     monkeypatch.setattr(rows, "LEAST_SIZE", 2**15)
     for f, shapes in WORKS.values():
         derived(f, *[numbers(*shape) for shape in shapes])
@@ -230,15 +203,8 @@ def test_a_backend_changed_between_forward_and_backward_changes_nothing() -> Non
 
 
 def test_wrong_shapes_have_the_same_errors() -> None:
-    for f, arrays in (
-        (linear, [numbers(3, 4), numbers(5, 6)]),
-        (normed, [numbers(3, 4), numbers(5)]),
-        (linear, [np.float32(1), numbers(5, 6)]),
-    ):
-        with pytest.raises(tt.ShapeError):
-            derived(f, *map(np.asarray, arrays))
-    empty = derived(linear, numbers(0, 4), numbers(3, 4), numbers(3))
-    assert [array.shape for array in empty] == [(0, 3), (0, 4), (3, 4), (3,)]
+    with pytest.raises(tt.ShapeError):
+        derived(normed, numbers(3, 4), numbers(5))
     assert derived(tt.gelu, numbers(0))[0].shape == (0,)
     assert derived(normed, numbers(0, 4), numbers(4))[0].shape == (0, 4)
 
@@ -264,9 +230,9 @@ def test_training_reaches_numpys_numbers() -> None:
 
 
 def test_a_learners_functions_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own: ModuleType = SimpleNamespace(__file__=str(tmp_path / "04_layers.py"))  # type: ignore[assignment]
+    own: ModuleType = SimpleNamespace(__file__=str(tmp_path / "03_activations.py"))  # type: ignore[assignment]
     assert rows._is_references()
-    for name in ("tensor", "activations", "layers", "autograd"):
+    for name in ("tensor", "activations", "autograd"):
         with monkeypatch.context() as patched:
             patched.setattr(rows, name, own)
             assert not rows._is_references()

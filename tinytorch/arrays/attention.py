@@ -18,7 +18,6 @@ from functools import lru_cache
 import numpy as np
 from numpy import ndarray as Array
 
-from tinytorch.arrays.parallel import in_parallel, on_all_cores
 from tinytorch.base.errors import ShapeError
 from tinytorch.base.promotion import in_float32, like
 
@@ -148,36 +147,18 @@ def joined(y: Array, n_head: int) -> Array:
     return y.reshape(b, t, n_head, width // n_head).transpose(0, 2, 1, 3)
 
 
-Part = tuple[int, int, Array, Array]  # first and last sample, and what `attend` returned for them
-
-
-def packed(qkv: Array, n_head: int, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, list[Part]]]:
-    """Return the result of all heads, (B, T, C), for qkv (B, T, 3 C), and what the derivative needs.
-
-    Without a mask, a large batch is split between threads.
-    """
+def packed(qkv: Array, n_head: int, causal: bool, mask: Array | None) -> tuple[Array, tuple[Array, Array, Array]]:
+    """Return the result of all heads, (B, T, C), for qkv (B, T, 3 C), and what the derivative needs."""
     given, qkv = qkv, in_float32(qkv)
     b, t, width = qkv.shape
     y = np.empty((b, t, width // 3), qkv.dtype)
-
-    def work(begin: int, end: int) -> Part:
-        out = joined(y[begin:end], n_head)
-        return begin, end, *attend(*heads(qkv[begin:end], n_head), causal, mask, out)
-
-    parts = in_parallel(qkv, work) if mask is None else [work(0, b)]
-    return like(y, given), (y, parts)
+    e, scale = attend(*heads(qkv, n_head), causal, mask, joined(y, n_head))
+    return like(y, given), (y, e, scale)
 
 
-def packed_back(g: Array, kept: tuple[Array, list[Part]], qkv: Array, n_head: int, **_: object) -> list[Array]:
+def packed_back(g: Array, kept: tuple[Array, Array, Array], qkv: Array, n_head: int, **_: object) -> list[Array]:
     """Return the gradient of qkv, in a list."""
-    (y, parts), g, qkv = kept, in_float32(g), in_float32(qkv)
-    dqkv = np.empty(qkv.shape, qkv.dtype)
-
-    def work(begin: int, end: int) -> None:
-        for first, last, e, scale in parts[begin:end]:
-            part = slice(first, last)
-            own, result = joined(g[part], n_head), joined(y[part], n_head)
-            attend_back(own, result, e, scale, *heads(qkv[part], n_head), heads(dqkv[part], n_head))
-
-    on_all_cores(len(parts), work)
-    return [dqkv]
+    (y, e, scale), g, qkv = kept, in_float32(g), in_float32(qkv)
+    out = np.empty(qkv.shape, qkv.dtype)
+    attend_back(joined(g, n_head), joined(y, n_head), e, scale, *heads(qkv, n_head), heads(out, n_head))
+    return [out]

@@ -79,26 +79,11 @@ def in_parallel(batch: np.ndarray, work: Callable[[int, int], Result]) -> list[R
     number of threads, so sums over them are reproducible. An error in one part is raised once all parts have finished.
     Inside another call's part, or while another thread is in this function, the parts run one after the other.
     """
-    blas, samples, small = _blas(), len(batch), batch.size < SMALLEST
+    blas, turn, samples = _blas(), _turn, len(batch)
+    small = batch.size < SMALLEST
     if blas.threads == 1 or (samples < blas.threads and not small):
         return [work(0, samples)]
-    return _in_turn(parts(batch), work)
-
-
-def on_all_cores(count: int, work: Callable[[int, int], Result]) -> list[Result]:
-    """Call `work` as `in_parallel` does, on as many parts of range(count) as there are cores, however small they are.
-
-    For work of at least 100 us: handing a part to another thread takes 20 us.
-    """
-    threads = min(_blas().threads, count)
-    if threads < 2:
-        return [work(0, count)]
-    return _in_turn(list(pairwise(count * i // threads for i in range(threads + 1))), work)
-
-
-def _in_turn(shares: list[tuple[int, int]], work: Callable[[int, int], Result]) -> list[Result]:
-    """Work on the parts in parallel, with BLAS on one thread; or one after the other, if another call does."""
-    blas, turn = _blas(), _turn
+    shares = parts(batch)
     if not turn.acquire(blocking=False):
         return [work(*part) for part in shares]
     try:

@@ -1,10 +1,13 @@
-"""Linear layers, GELU, and layer normalization of large float32 arrays by oneDNN, while they are recorded for training.
+"""GELU and layer normalization of large float32 arrays by oneDNN, while they are recorded for training.
 
 The ops keep their names. Each gets a function and rules for its gradients that use oneDNN where it is in use, and what
 they had before elsewhere. Outside of training, shapes change from call to call, and preparing a kernel for a new shape
 takes 0.2 to 5 ms.
 
-A learner's own modules 02, 03, 04, and 06 keep their own functions, whichever backend is in use.
+For 768 rows of 512, GELU takes a third of NumPy's time, and its derivative less than half; layer normalization of 768
+rows of 128 takes 0.4 of it. A training iteration of a GPT is 1.2 times as fast.
+
+A learner's own modules 02, 03, and 06 keep their own functions, whichever backend is in use.
 """
 
 from __future__ import annotations
@@ -16,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import activations, autograd, layers, tensor
+from tinytorch import activations, autograd, tensor
 from tinytorch.autograd import DERIVATIVES, Rule, derivative, joint_derivative
 from tinytorch.tensor import Array, Op, is_grad_enabled
 
-LEAST_WORK = 2**22  # multiplications of a product
 LEAST_SIZE = 2**15  # values of the input of a function
 FLOAT32 = np.dtype(np.float32)
 
@@ -42,46 +44,6 @@ def _try(compute: Callable[[Any], Any], *arrays: Array | None) -> Any:
         return compute(rows)
     except UnsupportedError:
         return None
-
-
-# Linear layers ----------------------------------------------------------------------------------------
-
-
-def _rows(x: Array) -> Array:
-    """Reshape (..., D) to (N, D)."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-def _product(a: Array, b: Array, bias: Array | None = None) -> Any:
-    """Return a b + bias for a (M, K), b (K, N), and bias (N,), or None if NumPy is faster."""
-    if a.shape[0] * a.shape[1] * b.shape[1] < max(1, LEAST_WORK):
-        return None
-    return _try(lambda native: native.product(a, b, bias), a, b, bias)
-
-
-def _speed_up_linear(op: Op) -> None:
-    plain, rules = op.forward, DERIVATIVES[op]
-    assert isinstance(rules, tuple)
-    plain_x, plain_w, *others = rules
-    assert plain_x is not None
-    assert plain_w is not None
-
-    def forward(x: Array, weight: Array, bias: Array | None = None) -> Any:
-        y = None
-        if is_grad_enabled() and x.ndim > 1 and x.shape[-1] == weight.shape[1]:
-            y = _product(_rows(x), weight.T, bias)
-        return plain(x, weight, bias) if y is None else y.reshape(*x.shape[:-1], len(weight))
-
-    def to_x(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None) -> Any:
-        dx = _product(_rows(g), weight) if x.ndim > 1 else None
-        return plain_x(g, kept, x, weight, bias) if dx is None else dx.reshape(x.shape)
-
-    def to_weight(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None) -> Any:
-        dw = _product(_rows(g).T, _rows(x)) if x.ndim > 1 else None
-        return plain_w(g, kept, x, weight, bias) if dw is None else dw
-
-    op.forward = forward
-    derivative(op, to_x, to_weight, *others)
 
 
 # GELU -------------------------------------------------------------------------------------------------
@@ -111,6 +73,11 @@ def _speed_up_gelu(op: Op) -> None:
 
 
 # Layer normalization ----------------------------------------------------------------------------------
+
+
+def _rows(x: Array) -> Array:
+    """Reshape (..., D) to (N, D)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def speed_up_layer_norm(op: Op) -> None:
@@ -144,9 +111,8 @@ def speed_up_layer_norm(op: Op) -> None:
 def _is_references() -> bool:
     """Return whether the modules that the ops come from are this package's own, and not a learner's."""
     here = Path(__file__).parents[1]
-    return all(Path(str(one.__file__)).parent == here for one in (tensor, activations, layers, autograd))
+    return all(Path(str(one.__file__)).parent == here for one in (tensor, activations, autograd))
 
 
 if _is_references():
-    _speed_up_linear(layers.linear)
     _speed_up_gelu(activations.gelu_)

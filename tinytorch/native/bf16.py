@@ -7,7 +7,9 @@ rejected in the same way as shapes that have no kernel. See `kept` for threads.
 
 from __future__ import annotations
 
+import math
 from ctypes import c_float
+from itertools import pairwise
 
 import numpy as np
 from numpy import ndarray as Array
@@ -16,7 +18,7 @@ from tinytorch.arrays.parallel import in_parallel
 from tinytorch.base.dtypes import bfloat16
 from tinytorch.native import primitives as dnn
 from tinytorch.native.images import Shape
-from tinytorch.native.kept import Copier, Kernel, float32, kernel, layout, matrix, reject_nan, require_float32
+from tinytorch.native.kept import Copier, Kernel, float32, kernel, reject_nan, require_float32
 from tinytorch.native.primitives import Descriptor
 
 # ReLU -----------------------------------------------------------------------------------------------
@@ -63,12 +65,29 @@ class _Product:
             self.pack = Copier(Descriptor(b_shape, np.float32, b_strides), self.primitive.descriptor(dnn.WEIGHTS))
 
 
+def _matrix(x: Array) -> Array:
+    """Return x itself if its rows or its columns are contiguous and no two values overlap, as oneDNN requires;
+    otherwise a copy."""
+    dimensions = sorted(zip(x.strides, x.shape, strict=True))
+    apart = all(stride * size <= wider for (stride, size), (wider, _) in pairwise(dimensions))
+    plain = min(x.shape) > 1 and x.itemsize == dimensions[0][0] and x.itemsize in x.strides[-2:] and apart
+    return x if plain else np.ascontiguousarray(x)
+
+
+def _layout(x: Array) -> tuple[Shape, Shape]:
+    """Return the shape and the strides in elements. The strides of a contiguous array are computed, because NumPy's
+    strides of dimensions of size 1 are arbitrary."""
+    if x.flags.c_contiguous:
+        return x.shape, tuple(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
+    return x.shape, tuple(stride // x.itemsize for stride in x.strides)
+
+
 def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) -> Array:
     """Return a b + bias in bfloat16, or with `exact` as float32 sums: (..., M, K), (..., K, N) -> (..., M, N).
 
     a is bfloat16, b is bfloat16 or float32, and the bias (N,) is float32. The first dimension is split between threads.
     """
-    a, b, packed = matrix(a), matrix(b), b.dtype != bfloat16()
+    a, b, packed = _matrix(a), _matrix(b), b.dtype != bfloat16()
     if packed:
         require_float32(b)
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32 if exact else bfloat16())
@@ -76,7 +95,7 @@ def product(a: Array, b: Array, bias: Array | None = None, exact: bool = False) 
 
     def work(begin: int, end: int) -> None:
         part, other = a[begin:end], b if b.ndim == 2 else b[begin:end]
-        made = kernel(_Product, layout(part), layout(other), bias is not None, exact, packed)
+        made = kernel(_Product, _layout(part), _layout(other), bias is not None, exact, packed)
         weights = made.pack(other) if packed else other
         made.primitive.run({dnn.SRC: part, dnn.WEIGHTS: weights, dnn.DST: y[begin:end]} | given)
 

@@ -8,11 +8,9 @@ If oneDNN has no kernel, the functions raise `library.UnsupportedError`, and the
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from ctypes import byref, c_char_p
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -99,20 +97,3 @@ def float32(array: Array) -> Array:
     """Return the array as contiguous float32; another dtype is an error."""
     require_float32(array)
     return np.ascontiguousarray(array)
-
-
-def matrix(x: Array) -> Array:
-    """Return x itself if its rows or its columns are contiguous and no two values overlap, as oneDNN requires;
-    otherwise a copy."""
-    dimensions = sorted(zip(x.strides, x.shape, strict=True))
-    apart = all(stride * size <= wider for (stride, size), (wider, _) in pairwise(dimensions))
-    plain = min(x.shape) > 1 and x.itemsize == dimensions[0][0] and x.itemsize in x.strides[-2:] and apart
-    return x if plain else np.ascontiguousarray(x)
-
-
-def layout(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shape and the strides in elements. The strides of a contiguous array are computed, because NumPy's
-    strides of dimensions of size 1 are arbitrary."""
-    if x.flags.c_contiguous:
-        return x.shape, tuple(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
-    return x.shape, tuple(stride // x.itemsize for stride in x.strides)
