@@ -320,7 +320,8 @@ class Conv2d(Module):
 def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array] | Array]:
     """Return the pair (y, kept) for images x (N, C, H, W): y (N, C, OH, OW) has the largest value of each window.
 
-    The padding is -inf. `kept` is whatever `_max_pool2d_x` needs, for instance y.
+    The padding is -inf. `kept` is whatever `_max_pool2d_x` needs, for instance y. It stays in memory until the backward
+    pass, so it should be no larger than y: places as int64 would be twice as large.
     """
     images = channels_last(x)
     pooled = fast.max_pool_forward(images, window, is_grad_enabled())

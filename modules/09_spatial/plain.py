@@ -72,15 +72,16 @@ def im2col_backward(g: Array, x: Array, matrix: Array, window: Window, input_gra
 def _max_pool2d(x: Array, *, window: Window) -> tuple[Array, tuple[Array, Array] | Array]:
     seen = windows(pad(channels_last(x), window.padding, fill=-np.inf), window)
     n, oh, ow, kh, kw, c = seen.shape
-    flat = seen.reshape(n, oh, ow, kh * kw, c)
-    return channels_first(flat.max(axis=3)), flat.argmax(axis=3)
+    y = channels_first(seen.reshape(n, oh, ow, kh * kw, c).max(axis=3))
+    return y, y
 
 
 def _max_pool2d_x(g: Array, kept: tuple[Array, Array] | Array, x: Array, *, window: Window) -> Array:
     n, c, height, width = x.shape
     count = window.kernel[0] * window.kernel[1]
+    seen = windows(pad(channels_last(x), window.padding, fill=-np.inf), window).reshape(-1, count, c)
     rows = channels_last(g).reshape(-1, 1, c)
-    chosen = np.arange(count)[:, None] == np.reshape(kept, (-1, 1, c))
+    chosen = np.arange(count)[:, None] == seen.argmax(axis=1)[:, None]
     columns = (rows * chosen).reshape(1, -1, count * c)
     return channels_first(col2im(columns, (n, height, width, c), window))
 
