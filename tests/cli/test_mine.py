@@ -26,7 +26,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_run_names_whose_modules_ran_and_stays_out_of_the_reference_s_records(root: Path) -> None:
-    words = ["suite", "run", "tiny", "--quick", "--case", "clouds", "--gate", "accuracy=0.6", "--mine", "--borrow", "2"]
+    options = ["--quick", "--gate", "accuracy=0.6", "--case", "clouds", "--mine", "--borrow", "2"]
+    words = ["suite", "run", "tiny", *options]
     done = tito(root, *words, "--note", "my first")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
