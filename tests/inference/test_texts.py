@@ -62,7 +62,8 @@ def test_logits_are_the_modules(layers: int, heads: int, width: int, bias: bool,
     model = gpt(n_layer=layers, n_head=heads, n_embd=heads * width, bias=bias)
     predict = predictor(model)
     for shape in [*shapes, *shapes]:
-        assert_same(model, words(*shape), predict)
+        # a norm of a few nearly equal values enlarges rounding, up to 1 / sqrt(eps) = 316 times in each layer
+        assert_same(model, words(*shape), predict, tolerance=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
