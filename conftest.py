@@ -34,3 +34,17 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     kernel_backend.use_backend(request.param)
     yield request.param
     kernel_backend.use_backend(before)
+
+
+@pytest.fixture
+def onednn() -> Iterator[None]:
+    """Run the test with oneDNN, and restore the previous backend; skip it where oneDNN cannot be loaded."""
+    from tinytorch.native import backend as kernel_backend
+    from tinytorch.native import library
+
+    if problem := library.why_not():
+        pytest.skip(problem)
+    before = kernel_backend.backend()
+    kernel_backend.use_backend("onednn")
+    yield
+    kernel_backend.use_backend(before)

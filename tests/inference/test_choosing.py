@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import groupby
 
 import numpy as np
@@ -13,21 +13,16 @@ from tests.models import perceptron, with_statistics
 from tinytorch.inference import choosing, predictor
 from tinytorch.inference.choosing import Choice, same_bits
 from tinytorch.layers import Flatten, Linear, Module, Sequential
-from tinytorch.native import backend, library
+from tinytorch.native import library
 from tinytorch.quantized import quantize_static
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array
 
-pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available")
+pytestmark = [
+    pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available"),
+    pytest.mark.usefixtures("onednn"),
+]
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _by_oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
-    before = backend.backend()
-    backend.use_backend("onednn")
-    yield
-    backend.use_backend(before)
 
 
 def resnet8() -> Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,13 @@ from hypothesis import strategies as st
 
 import tinytorch as tt
 from tinytorch.arrays import parallel
-from tinytorch.inference import predictor, texts
+from tinytorch.inference import predictor, texts, watching
 from tinytorch.inference.texts import TextPredictor
-from tinytorch.native import backend, library
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
 
-BACKENDS = ["numpy", *([] if library.why_not() else ["onednn"])]
+pytestmark = pytest.mark.usefixtures("backend")
 SIZES = {"vocab_size": 23, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 16}
-
-
-@pytest.fixture(params=BACKENDS, autouse=True)
-def by(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = backend.backend()
-    backend.use_backend(request.param)
-    yield request.param
-    backend.use_backend(before)
 
 
 def gpt(seed: int = 0, **sizes: int | bool) -> GPT:
@@ -180,7 +170,9 @@ def test_threads_and_copies_compute_the_same() -> None:
     for worker in workers:
         worker.join()
     assert found == [True] * 80
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(predict))(tokens), expected)
+    copied = pickle.loads(pickle.dumps(predict))
+    np.testing.assert_array_equal(copied(tokens), expected)
+    assert {predict, copied} <= set(watching._all)  # whose locks a forked child replaces
 
 
 def test_a_text_that_makes_numbers_infinite_is_no_different() -> None:

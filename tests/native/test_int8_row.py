@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from tinytorch.layers import Linear
-from tinytorch.native import backend, library
+from tinytorch.native import library
 from tinytorch.native.int8_row import Row, Scales
 from tinytorch.native.primitives import SUM
 from tinytorch.native.program import Program
@@ -18,16 +16,8 @@ from tinytorch.quantized.layers import QuantizedLinear
 from tinytorch.tensor import Array
 
 NATIVE = library.why_not() == "" and "int8" in library.native_dtypes()
-pytestmark = pytest.mark.skipif(not NATIVE, reason="no native int8 kernels here")
+pytestmark = [pytest.mark.skipif(not NATIVE, reason="no native int8 kernels here"), pytest.mark.usefixtures("onednn")]
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _by_oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
-    before = backend.backend()
-    backend.use_backend("onednn")
-    yield
-    backend.use_backend(before)
 
 
 def layer(bias: bool = True) -> QuantizedLinear:

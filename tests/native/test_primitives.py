@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,17 @@ import pytest
 
 import tinytorch as tt
 from tinytorch.base import dtypes
-from tinytorch.native import backend, bf16, images, kept, library, products
+from tinytorch.native import bf16, images, kept, library, products
 from tinytorch.native import primitives as dnn
 from tinytorch.spatial import conv2d, slide
 
 ROOT = Path(__file__).parents[2]
 BFLOAT16 = library.why_not() == "" and "bfloat16" in library.native_dtypes()
-pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available")
+pytestmark = [
+    pytest.mark.skipif(bool(library.why_not()), reason=library.why_not() or "available"),
+    pytest.mark.usefixtures("onednn"),
+]
 with_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="no native bfloat16 kernels here")
-
-
-@pytest.fixture(autouse=True)
-def _by_oneDNN() -> Iterator[None]:  # noqa: N802 (its name)
-    before = backend.backend()
-    backend.use_backend("onednn")
-    yield
-    backend.use_backend(before)
 
 
 def printed(program: str) -> str:

@@ -12,7 +12,6 @@ A learner's own modules 02, 03, and 06 keep their own functions, whichever backe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,6 @@ def _speed_up_gelu(op: Op) -> None:
 # Layer normalization ----------------------------------------------------------------------------------
 
 
-def _rows(x: Array) -> Array:
-    """Reshape (..., D) to (N, D)."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
 def speed_up_layer_norm(op: Op) -> None:
     """Let module 14's op of layer normalization, `op(x, weight, bias, eps=...)`, use oneDNN."""
     plain, rule = op.forward, DERIVATIVES[op]
@@ -89,7 +83,9 @@ def speed_up_layer_norm(op: Op) -> None:
 
     def forward(x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> Any:
         if x.size >= LEAST_SIZE and is_grad_enabled() and x.shape[-1:] == weight.shape:
-            found = _try(lambda native: native.layer_norm(_rows(x), weight, bias, eps), x, weight, bias)
+            found = _try(
+                lambda native: native.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, eps), x, weight, bias
+            )
             if found is not None:
                 y, *statistics = found
                 return y.reshape(x.shape), tuple(statistics)
@@ -97,8 +93,9 @@ def speed_up_layer_norm(op: Op) -> None:
 
     def gradients(g: Array, kept: Any, x: Array, weight: Array, bias: Array | None = None, *, eps: float) -> Any:
         if kept[1].ndim == 1:  # means and variances, (N,) each
-            wide = _rows(g.astype(FLOAT32, copy=False)), _rows(x), *kept, weight, bias is not None, eps
-            found = _try(lambda native: native.layer_norm_gradients(*wide), x, weight, bias)
+            rows, wide = x.reshape(-1, x.shape[-1]), g.astype(FLOAT32, copy=False).reshape(-1, x.shape[-1])
+            given = wide, rows, *kept, weight, bias is not None, eps
+            found = _try(lambda native: native.layer_norm_gradients(*given), x, weight, bias)
             if found is not None:
                 return [found[0].reshape(x.shape), *found[1:]]
             _, kept = plain(x, weight, bias, eps=eps)

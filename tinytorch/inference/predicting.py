@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import weakref
 from collections.abc import Callable
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
@@ -22,7 +18,7 @@ from tinytorch.inference.nodes import Call, Softmax
 from tinytorch.inference.plan import Plan
 from tinytorch.inference.reading import read
 from tinytorch.inference.texts import TextPredictor
-from tinytorch.inference.watching import Watch
+from tinytorch.inference.watching import Prepared
 from tinytorch.layers import Module, evaluating
 from tinytorch.native import backend
 from tinytorch.native.library import UnsupportedError
@@ -32,10 +28,9 @@ from tinytorch.transformers import GPT
 
 SHAPES = 32  # input shapes whose plans are kept
 TOGETHER = 2**20  # values of an input that are computed together; a larger batch is split, to save memory
-_all: weakref.WeakSet[Predictor | TextPredictor] = weakref.WeakSet()
 
 
-class Predictor:
+class Predictor(Prepared[Module]):
     """A function from an input array to the output array of a model in inference mode.
 
     The model is prepared once: batch norm is folded into convolutions, weights are packed for their kernels, and each
@@ -50,12 +45,6 @@ class Predictor:
         as_modules: the names of the parts that run as modules, without preparation, because their types are unknown.
     """
 
-    def __init__(self, model: Module) -> None:
-        self.model = model.eval()
-        self._lock = threading.Lock()
-        self._prepare()
-        _all.add(self)
-
     def __call__(self, x: Array) -> Array:
         plan = self._plans.get(x.shape)
         if plan is None or x.dtype != np.float32:
@@ -67,16 +56,13 @@ class Predictor:
             self._lock.release()
         return self._other(x) if y is None else y
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self.model,)
-
     def __repr__(self) -> str:
         unknown = f", as modules: {', '.join(self.as_modules)}" if self.as_modules else ""
         return f"<predictor of {type(self.model).__name__} by {self._backend}{unknown}>"
 
     def _prepare(self) -> None:
         """Read the model. Plans are made when a shape is first used."""
-        self._watch = Watch(self.model)
+        super()._prepare()
         given, output = read(self.model)
         self._nodes, self._output = fused(given, output)
         self.as_modules = tuple(node.name for node in self._nodes if isinstance(node, Call))
@@ -158,18 +144,4 @@ def predictor(model: Module) -> Predictor | TextPredictor:
     An input that is not float32 (float64, integers), or does not fit, is passed to the model itself. The input of a GPT
     is an array of tokens: see `TextPredictor`.
     """
-    if not isinstance(model, GPT):
-        return Predictor(model)
-    made = TextPredictor(model)
-    _all.add(made)
-    return made
-
-
-def _after_fork() -> None:
-    """Replace the locks in a forked child: another thread of the parent may have held one."""
-    for one in list(_all):
-        one._lock = threading.Lock()
-
-
-if sys.platform != "win32":  # which has no fork
-    os.register_at_fork(after_in_child=_after_fork)
+    return TextPredictor(model) if isinstance(model, GPT) else Predictor(model)

@@ -9,9 +9,6 @@ Shapes: B texts, T positions, C width, V tokens in the vocabulary.
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
 import numpy as np
 
 from tinytorch.arrays import attention
@@ -21,7 +18,7 @@ from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.inference.gpt_native import Products, fits_texts
 from tinytorch.inference.gpt_step import Blocks, is_plain
 from tinytorch.inference.reading import is_replaced
-from tinytorch.inference.watching import Watch
+from tinytorch.inference.watching import Prepared
 from tinytorch.layers import evaluating
 from tinytorch.native import backend
 from tinytorch.tensor import Array
@@ -31,7 +28,7 @@ SHAPES = 8  # shapes whose buffers are kept
 TOGETHER = 2**22  # values of the widest layer that are computed together; a larger batch is split, to save memory
 
 
-class TextPredictor:
+class TextPredictor(Prepared[GPT]):
     """A function from tokens (B, T) to logits (B, T, V) of a GPT in inference mode, prepared once.
 
     `next_logits` computes only the logits after the last token, (B, V). Changed weights are noticed, threads take
@@ -43,11 +40,6 @@ class TextPredictor:
     >>> predict(np.array([[1, 2, 3]])).shape, predict.next_logits(np.array([[1, 2, 3]])).shape
     ((1, 3, 65), (1, 65))
     """
-
-    def __init__(self, model: GPT) -> None:
-        self.model = model.eval()
-        self._lock = threading.Lock()
-        self._prepare()
 
     def __call__(self, tokens: Array) -> Array:
         """Return the logits of the token after each one: (B, T) -> (B, T, V).
@@ -62,15 +54,13 @@ class TextPredictor:
         """Return the logits of the token after the last one, (B, T) -> (B, V), with the errors of a call."""
         return self._computed(tokens, last=True)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TextPredictor, (self.model,)
-
     def __repr__(self) -> str:
         how = f"by {self._backend}" if self.is_prepared else "as a module"
         return f"<predictor of {type(self.model).__name__} {how}>"
 
     def _prepare(self) -> None:
-        self._watch, self._backend = Watch(self.model), backend.backend()
+        super()._prepare()
+        self._backend = backend.backend()
         self.is_prepared = is_plain(self.model) and not is_replaced()
         self._plans: dict[tuple[int, int, bool], _Texts] = {}
 

@@ -1,9 +1,18 @@
-"""Whether the weights that a prepared model was made from are still the model's."""
+"""What all prepared models share: they notice changed weights; threads, copies, and forks of them are safe."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+import weakref
+from typing import Any, Generic, TypeVar
+
 from tinytorch.base import changes
 from tinytorch.layers import Module
+
+Model = TypeVar("Model", bound=Module)
+_all: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
 
 
 class Watch:
@@ -26,3 +35,32 @@ class Watch:
             return True
         self._time = changes.clock  # something else was changed
         return False
+
+
+class Prepared(Generic[Model]):
+    """A model in inference mode that was prepared once. `_prepare` reads it, at first and when it has changed.
+
+    Threads take turns by `_lock`. A copy in another process (a fork, or by pickle) prepares the model again.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model: Model = model.eval()
+        self._lock = threading.Lock()
+        self._prepare()
+        _all.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model,)
+
+    def _prepare(self) -> None:
+        self._watch = Watch(self.model)
+
+
+def _after_fork() -> None:
+    """Replace the locks in a forked child: another thread of the parent may have held one."""
+    for one in list(_all):
+        one._lock = threading.Lock()
+
+
+if sys.platform != "win32":  # which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
