@@ -133,11 +133,30 @@ class FlippingLoader(tt.DataLoader):
 
 
 def augmentation(
-    pixels: int, edge: Edge
+    pixels: int, edge: Edge, side: int = 32
 ) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
-    """Normalize, then shift by up to `pixels`, and fill the edge with the mean color ("constant") or a reflection."""
+    """Normalize, then shift by up to `pixels`, and fill the edge with the mean color ("constant") or a reflection.
+
+    Then shrink the images to side x side pixels.
+    """
     shift = tt.random_shift(pixels, mode=edge)
-    return lambda batch, rng: shift((normalise(batch[0]), *batch[1:]), rng)
+
+    def augment(batch: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        images, *rest = shift((normalise(batch[0]), *batch[1:]), rng)
+        return shrink(images, side), *rest
+
+    return augment
+
+
+def shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """Shrink square images to side x side pixels, each of which is the mean of the area that it covers."""
+    old = images.shape[-1]
+    if side == old:
+        return images
+    edges = np.arange(side + 1) * (old / side)
+    low, high = np.maximum.outer(edges[:-1], np.arange(old)), np.minimum.outer(edges[1:], np.arange(1, old + 1))
+    cover = (np.maximum(high - low, 0) * (side / old)).astype(images.dtype)  # (side, old)
+    return cover @ images @ cover.T
 
 
 class Lookahead(tt.SGD):
@@ -185,22 +204,29 @@ def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> t
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """Train with SGD. The learning rate rises during warmup, then falls to the fraction `last` of its peak."""
+    """Train with SGD. The learning rate rises during warmup, then falls to the fraction `last` of its peak.
+
+    In airbench's first `small_epochs`, the images have `side` x `side` pixels, also those of the curve's test accuracy.
+    """
     if parameters["model"] == "airbench":
         whiten(model[0], data.train_x[:5000])  # type: ignore[index]
-    side = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
-    loader = FlippingLoader(
-        tt.TensorDataset(data.train_x, data.train_y, side),
-        parameters["batch_size"],
-        shuffle=True,
-        drop_last=True,
-        seed=seed,
-        transform=augmentation(parameters["shift"], parameters["edge"]),
-    )
-    test = tt.DataLoader(tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0, "constant"))
-    total = parameters["epochs"] * len(loader)
-    optimizer = optimizer_for(model, parameters, total)
-    knots, factors = [0, parameters["warmup"] * total, total], [0.2, 1, parameters["last"]]
+    half = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
+    samples = tt.TensorDataset(data.train_x, data.train_y, half)
+
+    def loader_of(side: int) -> FlippingLoader:
+        transform = augmentation(parameters["shift"], parameters["edge"], side)
+        return FlippingLoader(
+            samples, parameters["batch_size"], shuffle=True, drop_last=True, seed=seed, transform=transform
+        )
+
+    def test_of(side: int) -> tt.DataLoader:
+        return tt.DataLoader(
+            tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0, "constant", side)
+        )
+
+    steps = parameters["epochs"] * len(loader_of(32))
+    optimizer = optimizer_for(model, parameters, steps)
+    knots, factors = [0, parameters["warmup"] * steps, steps], [0.2, 1, parameters["last"]]
     trainer = tt.Trainer(
         model,
         optimizer,
@@ -208,7 +234,17 @@ def train(
         schedule=tt.LambdaLR(optimizer, lambda step: float(np.interp(step, knots, factors))),
         metrics={"accuracy": tt.accuracy},
     )
-    return trainer.fit(loader, parameters["epochs"], validation=test, report=report, split="test")
+
+    def report_all(done: int, total: int, **figures: float) -> None:
+        report(done, steps, **figures)  # the trainer's total ends with the stage
+
+    if parameters["model"] != "airbench":
+        return trainer.fit(loader_of(32), parameters["epochs"], test_of(32), report, "test")
+    for until, side in ((parameters["small_epochs"], parameters["side"]), (parameters["epochs"], 32)):
+        model[-4].kernel_size = (side - 1) // 8  # type: ignore[index]  # the last pooling: over the whole map
+        trainer.fit(loader_of(side), until, test_of(side), report_all, "test")
+        model[0].bias.requires_grad = False  # type: ignore[index]  # it changes little once the first layers are trained
+    return trainer.history
 
 
 # Evaluation -------------------------------------------------------------------------------------------
