@@ -29,9 +29,10 @@ from tinytorch.attention import sdpa
 from tinytorch.autograd import no_grad
 from tinytorch.base.errors import SettingError, ShapeError
 from tinytorch.embeddings import checked_tokens
+from tinytorch.inference.drawing import RowSampler
 from tinytorch.inference.gpt_step import Step, is_plain
 from tinytorch.tensor import Array, Tensor, apply
-from tinytorch.transformers import GPT, Sampler, window_start, write
+from tinytorch.transformers import GPT, window_start, write
 
 
 class KVCache:
@@ -202,7 +203,7 @@ class Decoder:
             new = text[:, self.cache.seen :]
             return self._next(new if self.cache.length else self._checked(new))
 
-        sampler = Sampler(temperature, top_k, top_p, seed)
+        sampler = RowSampler(temperature, top_k, top_p, seed)
         with no_grad():
             return write(self.model, tokens, max_new_tokens, sampler, stop, next_logits)
 

@@ -34,6 +34,7 @@ from tinytorch.checks import (
     outputs_of,
     slowed,
 )
+from tinytorch.inference import predictor
 from tinytorch.layers import Module
 from tinytorch.saved import saved_bytes
 from tinytorch.transformers import GPT
@@ -239,7 +240,7 @@ def side_of(model: Module, cache: caching.KVCache | None) -> Side:
     if not isinstance(model, GPT):
         predict = predictor_of(model)
         return Side(predict, predict)
-    write = partial(model.generate, hop=HOP) if cache is None else caching.Decoder(model, cache).generate
+    write = partial(predictor(model).generate, hop=HOP) if cache is None else caching.Decoder(model, cache).generate
 
     def text(query: tuple[Any, ...]) -> np.ndarray:
         prompt, seed, *tokens = query

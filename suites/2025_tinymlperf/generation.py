@@ -16,6 +16,7 @@ from tinytorch import caching
 from tinytorch.base.errors import CheckError
 from tinytorch.benchmarking import Measurement, measure, measure_interleaved, peak_memory
 from tinytorch.checks import check_cache, check_causal
+from tinytorch.inference import predictor
 from tinytorch.transformers import GPT, Sampler, window_start
 
 from .inference import SAMPLES, check, reference_bytes, times
@@ -40,7 +41,7 @@ def judge(model: Variant, data: Plays, parameters: Parameters) -> dict[str, Any]
     check_causal(served, data.judged[:4, :-1], tolerance=1e-4)
     difference = max(cache_error(served, data.judged[:rows, :-1]) for rows in (1, 2))
     cached = Writer(decoder(served, 1).generate, data)
-    whole = Writer(partial(data.reference.generate, hop=HOP), data)
+    whole = Writer(partial(predictor(data.reference).generate, hop=HOP), data)
     own_time, fp32_time = measure_interleaved(cached, whole, samples=TEXTS, warmup=1)
     same = float(np.mean([drawn_again(served, text, seed) for seed, text in enumerate(cached.texts)]))
     if same < 0.9:  # differences that rounding explains are left to the case's gate

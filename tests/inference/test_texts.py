@@ -77,6 +77,78 @@ def test_int8_models_stay_within_what_rounding_explains(part: str) -> None:
     assert_same(model, words(4, 8), predictor(model), 0.03)
 
 
+@pytest.mark.parametrize("part", ["c_fc", "c_proj"])
+@pytest.mark.parametrize("count", [1, 3, 600])
+def test_layers_of_another_type_are_called_for_many_rows(part: str, count: int) -> None:
+    class Other(tt.Linear):
+        """A layer that the predictor does not know, so NumPy runs what is between the products."""
+
+    model: Any = gpt(bias=True)
+    for block in model.transformer.h:
+        layer = getattr(block.mlp, part)
+        other = Other(layer.in_features, layer.out_features)
+        other.load_state_dict(layer.state_dict())
+        setattr(block.mlp, part, other)
+    assert_same(model, words(count, 8), predictor(model))
+
+
+CHOICES: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5, "top_k": 5},
+    {"top_p": 0.8},
+    {"temperature": 0.0},
+    {"stop": 4},
+]
+
+
+@pytest.mark.parametrize("prompt", [[3], list(range(12)), [[1, 2], [3, 4]]])
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("hop", [1, 3, 8])
+def test_generates_the_modules_text(prompt: Any, choice: dict[str, Any], hop: int) -> None:
+    model = gpt()
+    expected = model.generate(prompt, 40, seed=2, hop=hop, **choice)
+    np.testing.assert_array_equal(predictor(model).generate(prompt, 40, seed=2, hop=hop, **choice), expected)
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 7, 20])
+@pytest.mark.parametrize("causal", [True, False])
+def test_generates_with_blocks_of_any_size(block_size: int, causal: bool) -> None:
+    model = gpt(block_size=block_size)
+    for block in model.transformer.h:
+        block.attn.causal = causal
+    predict = predictor(model)
+    np.testing.assert_array_equal(predict.generate([5], 50, seed=1), model.generate([5], 50, seed=1))
+    assert len(predict._plans) <= 8
+
+
+def test_a_model_of_other_blocks_generates_as_a_module() -> None:
+    class Block(tt.transformers.TransformerBlock):
+        pass
+
+    model = gpt()
+    model.transformer.h[0].__class__ = Block
+    predict = predictor(model)
+    assert not predict.is_prepared
+    np.testing.assert_array_equal(predict.generate([5], 30, seed=1), model.generate([5], 30, seed=1))
+
+
+WRONG: list[dict[str, Any]] = [
+    {"tokens": []}, {"tokens": [23]}, {"temperature": -1}, {"max_new_tokens": -1}, {"hop": 0}, {"hop": 9},
+    {"hop": True}, {"hop": 1.5}, {"seed": -1}, {"top_k": 0}, {"top_p": 2}, {"stop": 23},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_settings_are_refused_in_generates_words(wrong: dict[str, Any]) -> None:
+    model = gpt()
+    settings_: dict[str, Any] = {"tokens": [1], "max_new_tokens": 3} | wrong
+    with pytest.raises(tt.TinyTorchError) as expected:
+        model.generate(**settings_)
+    with pytest.raises(type(expected.value)) as found:
+        predictor(model).generate(**settings_)
+    assert str(found.value) == str(expected.value)
+
+
 def test_tokens_of_any_integer_dtype_and_layout() -> None:
     model = gpt()
     predict, tokens = predictor(model), words(4, 16)

@@ -9,20 +9,25 @@ Shapes: B texts, T positions, C width, V tokens in the vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tinytorch.arrays import attention
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.autograd import no_grad
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
+from tinytorch.inference.drawing import RowSampler
 from tinytorch.inference.gpt_native import Products, fits_texts
 from tinytorch.inference.gpt_step import Blocks, is_plain
 from tinytorch.inference.reading import is_replaced
 from tinytorch.inference.watching import Prepared
 from tinytorch.layers import evaluating
 from tinytorch.native import backend
+from tinytorch.native.attention import Attention
+from tinytorch.native.program import Program, pays_threads
 from tinytorch.tensor import Array
-from tinytorch.transformers import GPT
+from tinytorch.transformers import GPT, window_start, write
 
 SHAPES = 8  # shapes whose buffers are kept
 TOGETHER = 2**22  # values of the widest layer that are computed together; a larger batch is split, to save memory
@@ -54,6 +59,37 @@ class TextPredictor(Prepared[GPT]):
         """Return the logits of the token after the last one, (B, T) -> (B, V), with the errors of a call."""
         return self._computed(tokens, last=True)
 
+    def generate(
+        self,
+        tokens: Array | Sequence[int] | Sequence[Sequence[int]],
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: int | None = None,
+        hop: int = 1,
+    ) -> Array:
+        """Generate the text of `GPT.generate`, with its arguments and errors, without a cache.
+
+        A causal model reads each context with some tokens after it, which change nothing before them, up to one of
+        `SHAPES` lengths: so few lengths are prepared. Logits differ by float32 rounding from the module's.
+        """
+        block_size, sampler = self.model.block_size, RowSampler(temperature, top_k, top_p, seed)
+        if isinstance(hop, bool) or not isinstance(hop, int | np.integer) or not 1 <= hop <= block_size:
+            return self.model.generate(tokens, max_new_tokens, hop=hop)  # explains what is wrong
+        causal, step = all(block.attn.causal for block in self.model.transformer.h), -(-block_size // SHAPES)
+
+        def next_logits(text: Array) -> Array:
+            context = text[:, window_start(text.shape[1], block_size, hop) :]
+            length = context.shape[1]
+            padding = min(-(-length // step) * step, block_size) - length
+            if not padding or not causal or not self.is_prepared:
+                return self.next_logits(context)
+            return self._computed(np.pad(context, [(0, 0), (0, padding)]), True, length - 1)
+
+        return write(self.model, tokens, max_new_tokens, sampler, stop, next_logits)
+
     def __repr__(self) -> str:
         how = f"by {self._backend}" if self.is_prepared else "as a module"
         return f"<predictor of {type(self.model).__name__} {how}>"
@@ -64,12 +100,13 @@ class TextPredictor(Prepared[GPT]):
         self.is_prepared = is_plain(self.model) and not is_replaced()
         self._plans: dict[tuple[int, int, bool], _Texts] = {}
 
-    def _computed(self, tokens: Array, last: bool) -> Array:
+    def _computed(self, tokens: Array, last: bool, place: int = -1) -> Array:
+        """Return all logits, or with `last` only those after the token at `place`."""
         with self._lock:
             if self._watch.changed():
                 self._prepare()
         if not self.is_prepared:
-            return self._as_module(tokens, last)
+            return self._as_module(tokens if place < 0 else tokens[:, : place + 1], last)
         shape = tokens.shape
         if len(shape) != 2 or not shape[0] or not 1 <= shape[1] <= self.model.block_size:
             y = self._as_module(tokens, last=False)  # explains what is wrong
@@ -78,10 +115,10 @@ class TextPredictor(Prepared[GPT]):
         wide = 4 * shape[1] * self.model.transformer.wpe.weight.shape[1]
         rows = max(1, TOGETHER // wide)
         parts = [tokens[i : i + rows] for i in range(0, len(tokens), rows)]
-        found = [self._part(part, last) for part in parts]
+        found = [self._part(part, last, place) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _part(self, tokens: Array, last: bool) -> Array:
+    def _part(self, tokens: Array, last: bool, place: int) -> Array:
         key = (*tokens.shape, last)
         with self._lock:
             plan = self._plans.get(key)
@@ -89,7 +126,7 @@ class TextPredictor(Prepared[GPT]):
                 if len(self._plans) >= SHAPES:
                     del self._plans[next(iter(self._plans))]
                 plan = self._plans[key] = _Texts(self.model, *key)
-            return plan(tokens).copy()
+            return plan(tokens, place).copy()
 
     def _as_module(self, tokens: Array, last: bool) -> Array:
         with no_grad(), evaluating(self.model):
@@ -119,9 +156,22 @@ class _Texts:
             self._native = Products(model, self._x, self._y, self._qkv, self._last, alone=None)
         else:
             self._plain = Blocks(model, self._x, self._qkv, self._last)
+        self._attention: dict[bool, Program] = {}
+        if dtype == np.float32 and backend.native(np.float32):
+            for causal in {block.attn.causal for block in parts.h}:
+                self._attention[causal] = self._program(causal)
 
-    def __call__(self, tokens: Array) -> Array:
-        """Return the logits of tokens of this shape, valid until the next call."""
+    def _program(self, causal: bool) -> Program:
+        """Return the native attention from qkv to y."""
+        qkv, y = self._qkv.reshape(*self._shape, -1), self._y.reshape(*self._shape, -1)
+        made = Attention(qkv, y, self._n_head, causal)
+        return Program(made.primitives(alone=not pays_threads(made.primitives(alone=True))))
+
+    def __call__(self, tokens: Array, place: int) -> Array:
+        """Return the logits of tokens of this shape, with `last` those after the token at `place`.
+
+        They are valid until the next call.
+        """
         self._embed(tokens)
         texts, length = self._shape
         for i, block in enumerate(self._parts.h):
@@ -135,7 +185,7 @@ class _Texts:
         if self._native is not None:
             self._native.programs[-1]()
         if self._last is not None:
-            np.copyto(self._last, self._x.reshape(texts, length, -1)[:, -1])
+            np.copyto(self._last, self._x.reshape(texts, length, -1)[:, place])
         if self._native is not None:
             if self._native.head is not None:
                 self._native.head()
@@ -156,6 +206,9 @@ class _Texts:
 
     def _attend(self, causal: bool) -> None:
         """Write the attention of qkv to y. 1 / sqrt(D) is part of the queries' weights."""
+        if causal in self._attention:
+            self._attention[causal]()
+            return
         qkv, y, n_head = self._qkv.reshape(*self._shape, -1), self._y.reshape(*self._shape, -1), self._n_head
 
         def work(begin: int, end: int) -> None:

@@ -30,16 +30,16 @@ SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
 MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 49, 50, 51, 52, 64, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
 ATTR_SCALES = 4096  # | the argument that is scaled
+FIRST_OPERAND = 32768 | 2  # the array that the first post-operation adds
 
 # dnnl_types.h: constants that its functions accept
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 CONVOLUTION_AUTO, CONVOLUTION_DIRECT = 0x3, 0x1
 POOLING_MAX, POOLING_MEAN = 0x1FF, 0x2FF  # the mean includes the padding
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
-ELTWISE_ABS, REDUCTION_MAX = 0x24, 0x2FFF2
+ELTWISE_ABS, REDUCTION_MAX, SOFTMAX, BINARY_ADD = 0x24, 0x2FFF2, 0x30000, 0x1FFF0
 ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B, "linear": 0x26}
 SUM = "sum"
-Post = str | tuple[str, float, float]
 _QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
              SCRATCHPAD: 136}  # fmt: skip
 _DTYPES = {"float16": 1, "bfloat16": 2, "float32": 3, "int32": 4, "int8": 5, "uint8": 6}
@@ -113,6 +113,9 @@ def _strides(shape: Sequence[int], layout: Layout) -> Sequence[int]:
     return strides
 
 
+Post = str | tuple[str, float, float] | Descriptor
+
+
 class Attributes:
     """What a primitive does in addition to its operation.
 
@@ -120,7 +123,8 @@ class Attributes:
         scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
             scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
         post: what is done with each value of the result, in this order: SUM adds the previous value in the output's
-            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b.
+            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b. A Descriptor adds an array of
+            the result's shape, which is passed as FIRST_OPERAND; it must be the first one.
     """
 
     def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[Post] = ()) -> None:
@@ -136,8 +140,10 @@ class Attributes:
         c, post = library().c, c_void_p()
         check(c.dnnl_post_ops_create(byref(post)), "post-operations")
         for entry in names:
-            name, *numbers = (entry, 0, 0) if isinstance(entry, str) else entry
-            if name == SUM:
+            name, *numbers = entry if isinstance(entry, tuple) else (entry, 0, 0)
+            if isinstance(name, Descriptor):
+                status = c.dnnl_post_ops_append_binary(post, BINARY_ADD, name.handle)
+            elif name == SUM:
                 status = c.dnnl_post_ops_append_sum(post, ctypes.c_float(1), 0, 0)
             else:
                 status = c.dnnl_post_ops_append_eltwise(post, ELTWISE[name], *map(ctypes.c_float, numbers))

@@ -18,12 +18,15 @@ def windows() -> np.ndarray:
 
 
 def tinytorch() -> Contender:
+    from tinytorch.inference import predictor
     from tinytorch.transformers import GPT
 
     model = GPT(**SIZES)
     model.load_state_dict(weights())
-    model.eval()
-    return Contender({"256 tokens": lambda: model.generate([0], TOKENS)}, lambda: model.next_logits(windows()).ravel())
+    predict = predictor(model.eval())
+    return Contender(
+        {"256 tokens": lambda: predict.generate([0], TOKENS)}, lambda: predict.next_logits(windows()).ravel()
+    )
 
 
 def pytorch() -> Contender:
