@@ -16,6 +16,7 @@ import tinytorch as tt
 from tinytorch import datasets, inference
 from tinytorch.benchmarking import measure
 from tinytorch.layers import evaluating
+from tinytorch.optimizers import Optimizer
 from tinytorch.spatial import AdaptiveAvgPool2d, BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.surgery.parts import watched
 
@@ -70,14 +71,17 @@ def resnet8() -> tt.Module:
 def airbench(widths: list[int], activation: Layer) -> tt.Module:
     """Build a fixed 2x2 convolution that whitens the patches, then two 3x3 convolutions for each width.
 
-    Batch norm has no scale, convolutions are initialized as the identity, and the output is divided by 9.
-    Source: Jordan 2024, https://arxiv.org/abs/2404.00498 (airbench94).
+    Batch norm has no scale, and convolutions are initialized as the identity. The last layer's weights have a standard
+    deviation of 1, and its outputs are divided by the number of its inputs.
+    Source: Jordan 2024, https://arxiv.org/abs/2404.00498 and https://github.com/KellerJordan/cifar10-airbench.
     """
+    last = tt.Linear(widths[-1], 10, bias=False)
+    last.weight.data /= last.weight.data.std()
     layers: list[Layer] = [Conv2d(3, 24, 2), activation]
     for into, out in pairwise([24, *widths]):
         layers += [_identity(into, out), MaxPool2d(2), _shift_norm(out), activation]
         layers += [_identity(out, out), _shift_norm(out), activation]
-    return tt.Sequential(*layers, MaxPool2d(3), tt.Flatten(), tt.Linear(widths[-1], 10, bias=False), lambda x: x / 9)
+    return tt.Sequential(*layers, MaxPool2d(3), tt.Flatten(), last, lambda x: x / widths[-1])
 
 
 def _identity(into: int, out: int) -> Conv2d:
@@ -133,99 +137,96 @@ class FlippingLoader(tt.DataLoader):
 
 
 def augmentation(
-    pixels: int, edge: Edge, side: int = 32
+    pixels: int, edge: Edge
 ) -> Callable[[tuple[np.ndarray, ...], np.random.Generator], tuple[np.ndarray, ...]]:
-    """Normalize, then shift by up to `pixels`, and fill the edge with the mean color ("constant") or a reflection.
-
-    Then shrink the images to side x side pixels.
-    """
+    """Normalize, then shift by up to `pixels`, and fill the edge with the mean color ("constant") or a reflection."""
     shift = tt.random_shift(pixels, mode=edge)
-
-    def augment(batch: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        images, *rest = shift((normalise(batch[0]), *batch[1:]), rng)
-        return shrink(images, side), *rest
-
-    return augment
+    return lambda batch, rng: shift((normalise(batch[0]), *batch[1:]), rng)
 
 
-def shrink(images: np.ndarray, side: int) -> np.ndarray:
-    """Shrink square images to side x side pixels, each of which is the mean of the area that it covers."""
-    old = images.shape[-1]
-    if side == old:
-        return images
-    edges = np.arange(side + 1) * (old / side)
-    low, high = np.maximum.outer(edges[:-1], np.arange(old)), np.minimum.outer(edges[1:], np.arange(1, old + 1))
-    cover = (np.maximum(high - low, 0) * (side / old)).astype(images.dtype)  # (side, old)
-    return cover @ images @ cover.T
+class Muon(Optimizer):
+    """SGD with Nesterov momentum. In groups with `orthogonal`, each step is a matrix with orthogonal rows.
 
+        v = momentum v + g;  u = g + momentum v;  p = p - lr u
+        orthogonal:  p = sqrt(K) p / |p| - lr orthogonal(u)      for filters of K channels, as rows
 
-class Lookahead(tt.SGD):
-    """SGD with Nesterov momentum that pulls the weights back toward their slow average every five steps.
-
-    slow += (1 - 0.95^5 (t / total)^3) (fast - slow); fast = slow. Early in training, the average follows the weights
-    closely; toward the end, it hardly moves.
-
-    Only the weights are averaged, not batch norm's running statistics. Neither the average nor the step count is in
-    state_dict, so training cannot be resumed.
-
-    Source: Zhang et al. 2019, https://arxiv.org/abs/1907.08610, with the schedule of airbench94.
+    A gradient of filters has a few large singular values. With orthogonal steps, all directions are learned alike, and
+    the network needs fewer epochs. Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], total: int, momentum: float) -> None:
-        super().__init__(groups, momentum=momentum, nesterov=True)
-        self.total, self.steps_done = total, 0
-        self.slow = [p.data.copy() for p in self.parameters()]
+    def __init__(self, groups: list[dict[str, Any]], momentum: float) -> None:
+        super().__init__(groups, lr=0.0, momentum=momentum, weight_decay=0.0, orthogonal=False)
 
-    def step(self) -> None:
-        super().step()
-        self.steps_done += 1
-        if self.steps_done % 5 == 0 or self.steps_done == self.total:
-            hold = 0.95**5 * (self.steps_done / self.total) ** 3 if self.steps_done < self.total else 1.0
-            for parameter, slow in zip(self.parameters(), self.slow, strict=True):
-                slow += (1 - hold) * (parameter.data - slow)
-                parameter.data[...] = slow
+    def new_state(self, data: np.ndarray, group: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {"velocity": np.zeros_like(data)}
+
+    def update(
+        self, data: np.ndarray, g: np.ndarray, state: dict[str, np.ndarray], scratch: np.ndarray, group: dict[str, Any]
+    ) -> None:
+        velocity = state["velocity"]
+        g = g + group["weight_decay"] * data
+        velocity *= group["momentum"]
+        velocity += g
+        step = g + group["momentum"] * velocity
+        if group["orthogonal"]:
+            data *= np.sqrt(len(data)) / np.linalg.norm(data)
+            step = orthogonal(step.reshape(len(step), -1)).reshape(step.shape)
+        data -= group["lr"] * step
 
 
-def optimizer_for(model: tt.Module, parameters: dict[str, Any], total: int) -> tt.SGD:
-    """Build SGD with Nesterov momentum; airbench adds lookahead and a 64 times higher rate for the norms' shifts."""
+def orthogonal(x: np.ndarray, steps: int = 3) -> np.ndarray:
+    """Bring the singular values of a matrix near 1, and keep its singular vectors.
+
+    Each step maps each singular value s to 3.4445 s - 4.775 s^3 + 2.0315 s^5, which needs products only. The result is
+    rough: most values are between 0.5 and 1.2 afterward, and very small ones stay small.
+    """
+    if len(x) > x.shape[1]:
+        return orthogonal(x.T, steps).T
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + (2.0315 * square @ square - 4.775 * square) @ x
+    return x
+
+
+def optimizer_for(model: tt.Module, parameters: dict[str, Any]) -> Optimizer:
+    """Build SGD with Nesterov momentum, or for airbench Muon, with rates for filters, shifts, and the last layer."""
     rate, decay, momentum = parameters["learning_rate"], parameters["weight_decay"], parameters["momentum"]
     if parameters["model"] != "airbench":
         return tt.SGD(model.parameters(), rate, momentum, decay, nesterov=True)
-    shifts = [module.bias for module in model.modules() if isinstance(module, BatchNorm2d)]
-    chosen = {id(shift) for shift in shifts}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-    groups = [
-        {"params": others, "lr": rate, "weight_decay": decay},
-        {"params": shifts, "lr": 64 * rate, "weight_decay": decay / 64},
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    filters = [p for p in trained if p.ndim == 4]
+    groups: list[dict[str, Any]] = [
+        {"params": filters, "lr": rate, "momentum": parameters["filter_momentum"], "orthogonal": True}
     ]
-    return Lookahead(groups, total, momentum)
+    for ndim, name in ((1, "shift_rate"), (2, "output_rate")):
+        params = [p for p in trained if p.ndim == ndim]
+        groups.append({"params": params, "lr": parameters[name], "weight_decay": decay / parameters[name]})
+    return Muon(groups, momentum)
 
 
 def train(
     model: tt.Module, data: Data, parameters: dict[str, Any], seed: int, report: tt.training.Report
 ) -> list[dict[str, float]]:
-    """Train with SGD. The learning rate rises during warmup, then falls to the fraction `last` of its peak.
+    """Train by SGD or Muon. The learning rate rises from 0.2 of its peak during warmup, and then falls.
 
-    In airbench's first `small_epochs`, the images have `side` x `side` pixels, also those of the curve's test accuracy.
+    It falls to the fraction `last` of its peak. airbench's first layer has fixed filters, and its bias is trained in
+    the first `bias_epochs` only.
     """
+    side = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
+    loader = FlippingLoader(
+        tt.TensorDataset(data.train_x, data.train_y, side),
+        parameters["batch_size"],
+        shuffle=True,
+        drop_last=True,
+        seed=seed,
+        transform=augmentation(parameters["shift"], parameters["edge"]),
+    )
+    test = tt.DataLoader(tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0, "constant"))
+    steps = parameters["epochs"] * len(loader)
     if parameters["model"] == "airbench":
         whiten(model[0], data.train_x[:5000])  # type: ignore[index]
-    half = np.random.default_rng(seed).integers(0, 2, len(data.train_y))
-    samples = tt.TensorDataset(data.train_x, data.train_y, half)
-
-    def loader_of(side: int) -> FlippingLoader:
-        transform = augmentation(parameters["shift"], parameters["edge"], side)
-        return FlippingLoader(
-            samples, parameters["batch_size"], shuffle=True, drop_last=True, seed=seed, transform=transform
-        )
-
-    def test_of(side: int) -> tt.DataLoader:
-        return tt.DataLoader(
-            tt.TensorDataset(data.test_x, data.test_y), 500, transform=augmentation(0, "constant", side)
-        )
-
-    steps = parameters["epochs"] * len(loader_of(32))
-    optimizer = optimizer_for(model, parameters, steps)
+    optimizer = optimizer_for(model, parameters)
     knots, factors = [0, parameters["warmup"] * steps, steps], [0.2, 1, parameters["last"]]
     trainer = tt.Trainer(
         model,
@@ -238,13 +239,10 @@ def train(
     def report_all(done: int, total: int, **figures: float) -> None:
         report(done, steps, **figures)  # the trainer's total ends with the stage
 
-    if parameters["model"] != "airbench":
-        return trainer.fit(loader_of(32), parameters["epochs"], test_of(32), report, "test")
-    for until, side in ((parameters["small_epochs"], parameters["side"]), (parameters["epochs"], 32)):
-        model[-4].kernel_size = (side - 1) // 8  # type: ignore[index]  # the last pooling: over the whole map
-        trainer.fit(loader_of(side), until, test_of(side), report_all, "test")
-        model[0].bias.requires_grad = False  # type: ignore[index]  # it changes little once the first layers are trained
-    return trainer.history
+    if "bias_epochs" in parameters:
+        trainer.fit(loader, parameters["bias_epochs"], test, report_all, "test")
+        model[0].bias.requires_grad = False  # type: ignore[index]
+    return trainer.fit(loader, parameters["epochs"], test, report, "test")
 
 
 # Evaluation -------------------------------------------------------------------------------------------

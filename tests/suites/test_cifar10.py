@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ FOLDER = Path(__file__).parents[2] / "suites" / "2012_cifar10"
 COMMON = {
     "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "warmup": 0.25,
     "label_smoothing": 0.1, "shift": 1, "views": 6, "last": 0.01, "edge": "reflect", "activation": "gelu",
-    "side": 24, "small_epochs": 1,
+    "shift_rate": 1.0, "output_rate": 2.0, "filter_momentum": 0.6,
 }  # fmt: skip
 WIDTHS = {"cnn": [4, 8], "resnet8": [], "airbench": [24, 24, 24]}
 
@@ -44,10 +45,6 @@ def test_small_training_end_to_end(work: Any, name: str) -> None:
     moved = [key for key, value in model.state_dict().items() if (value.data != before[key]).any()]
     assert len(moved) >= len([p for p in model.parameters() if p.requires_grad])
     trained = {key: value.data.copy() for key, value in model.state_dict().items()}
-    if name == "airbench":
-        assert model[-4].kernel_size == 3  # the small images needed 2
-        assert not model[0].bias.requires_grad
-        assert model[0].bias.data.any()
     answer = work.evaluate(model, images, parameters)
     assert all(np.array_equal(value.data, trained[key]) for key, value in model.state_dict().items())
     SeedRun(seed=1, metrics=answer["metrics"], curve=curve, exhibits=answer["exhibits"])
@@ -59,41 +56,51 @@ def test_small_training_end_to_end(work: Any, name: str) -> None:
     assert work.predictor(model)(queries[:3]).shape == (3, 10)
 
 
-def test_airbench_sees_small_images_first(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = {**COMMON, "model": "airbench", "widths": WIDTHS["airbench"]}
-    model, seen = work.build(parameters, 1), []
-    forward = type(model).forward
+def test_the_first_layers_bias_is_trained_in_the_first_epochs_only(work: Any) -> None:
+    parameters = {**COMMON, "model": "airbench", "widths": WIDTHS["airbench"], "epochs": 3, "bias_epochs": 1}
+    model, biases, steps = work.build(parameters, 1), [], []
 
-    def watched(self: tt.Sequential, x: tt.Tensor) -> tt.Tensor:
-        seen.append((self.training, x.shape))
-        return forward(self, x)
+    def report(done: int, total: int, **figures: float) -> None:
+        biases.append(model[0].bias.data.copy())
+        steps.append((done, total))
 
-    monkeypatch.setattr(type(model), "forward", watched)
-    steps = []
-    work.train(model, data(work), parameters, 1, lambda done, total, **figures: steps.append((done, total)))
-    assert [shape[2:] for training, shape in seen if training] == [(24, 24)] * 4 + [(32, 32)] * 4
-    assert {shape[2:] for training, shape in seen[:5]} == {(24, 24)}, "the curve of these epochs"
-    assert steps == [(done, 8) for done in range(1, 9)]
+    work.train(model, data(work), parameters, 1, report)
+    assert steps == [(done, 12) for done in range(1, 13)]
+    assert all((a != b).any() for a, b in pairwise(biases[:4]))
+    assert all((a == biases[3]).all() for a in biases[4:])
 
 
-@pytest.mark.parametrize("side", [8, 16, 20, 24, 25, 31, 32])
-def test_shrinking_takes_means_of_areas(work: Any, side: int) -> None:
-    images = np.random.default_rng(side).random((2, 3, 32, 32), np.float32)
-    small = work.shrink(images, side)
-    assert small.shape == (2, 3, side, side)
-    assert small.dtype == np.float32
-    np.testing.assert_allclose(small.mean(axis=(2, 3)), images.mean(axis=(2, 3)), rtol=1e-5)
-    fine = images.repeat(side, axis=2).repeat(side, axis=3)  # each pixel divided into side x side parts
-    np.testing.assert_allclose(small, fine.reshape(2, 3, side, 32, side, 32).mean(axis=(3, 5)), rtol=1e-5)
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16), (1, 5)])
+def test_orthogonal_brings_singular_values_near_one_and_keeps_the_vectors(work: Any, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    left, _, right = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
+    values = np.linspace(0.5, 1, min(shape))
+    found = work.orthogonal(1e3 * (left * values) @ right, steps=5)
+    new = np.diag(left.T @ found @ right.T)
+    np.testing.assert_allclose((left * new) @ right, found, atol=1e-6)  # the same vectors
+    assert 0.6 < new.min() <= new.max() < 1.3
+    assert (work.orthogonal(np.zeros(shape)) == 0).all()
 
 
-def test_lookahead_pulls_the_weights_back_every_five_steps_and_keeps_them_at_the_end(work: Any) -> None:
-    weight = tt.Parameter(np.zeros(1))
-    optimizer = work.Lookahead([{"params": [weight], "lr": 1.0}], total=7, momentum=1e-9)
-    seen = []
-    for _ in range(7):
-        weight.grad = tt.Tensor(np.array([-1.0]))
+def test_muon_steps_are_those_of_its_formula(work: Any) -> None:
+    rng = np.random.default_rng(0)
+    filters, shift = (tt.Parameter(rng.standard_normal(shape)) for shape in ((4, 2, 3, 3), (4,)))
+    groups = [
+        {"params": [filters], "lr": 0.1, "momentum": 0.6, "orthogonal": True},
+        {"params": [shift], "lr": 2.0, "weight_decay": 0.01},
+    ]
+    optimizer = work.Muon(groups, momentum=0.9)
+    p, q = filters.data.copy(), shift.data.copy()
+    v, w = np.zeros_like(p), np.zeros_like(q)
+    for _ in range(3):
+        g, h = rng.standard_normal(p.shape), rng.standard_normal(q.shape)
+        filters.grad, shift.grad = tt.Tensor(g), tt.Tensor(h)
         optimizer.step()
-        seen.append(weight.data.item())
-    drawn = 5 * (1 - 0.95**5 * (5 / 7) ** 3)
-    np.testing.assert_allclose(seen, [1, 2, 3, 4, drawn, drawn + 1, drawn])
+        v = 0.6 * v + g
+        step = work.orthogonal((g + 0.6 * v).reshape(4, 18)).reshape(p.shape)
+        p = p * 2 / np.sqrt((p**2).sum()) - 0.1 * step
+        h = h + 0.01 * q
+        w = 0.9 * w + h
+        q = q - 2.0 * (h + 0.9 * w)
+    np.testing.assert_allclose(filters.data, p, rtol=1e-6)
+    np.testing.assert_allclose(shift.data, q, rtol=1e-6)

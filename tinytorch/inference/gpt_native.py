@@ -124,8 +124,28 @@ class _Product:
         return [*made, product]
 
 
+class Layers:
+    """The products of a GPT, whose weights are folded and packed once for all shapes."""
+
+    def __init__(self, model: GPT) -> None:
+        parts = model.transformer
+        c, n_head = parts.wpe.weight.shape[1], parts.h[0].attn.n_head
+        root = np.ones(3 * c, np.float32)
+        root[:c] = 1 / math.sqrt(c // n_head)
+        self.entries = [_Product(block.ln_1, block.attn.c_attn, root) for block in parts.h]
+        self.exits = [
+            (
+                _Product(None, block.attn.c_proj, post=(SUM,)),
+                _Product(block.ln_2, block.mlp.c_fc, post=("gelu",)),
+                _Product(None, block.mlp.c_proj, post=(SUM,)),
+            )
+            for block in parts.h
+        ]
+        self.head = _Product(parts.ln_f, parts.wte)
+
+
 class Products:
-    """The programs of a GPT: one before each attention, and one after the last.
+    """The programs of a GPT for one shape: one before each attention, and one after the last.
 
     Attributes:
         programs: n_layer + 1 functions. The first one reads x. Each writes qkv, except for the last. All but the first
@@ -140,24 +160,11 @@ class Products:
     """
 
     def __init__(
-        self, model: GPT, x: Array, y: Array, qkv: Array, last: Array | None = None, alone: bool | None = ALONE
+        self, layers: Layers, x: Array, y: Array, qkv: Array, last: Array | None = None, alone: bool | None = ALONE
     ) -> None:
-        parts = model.transformer
-        root = np.ones(qkv.shape[1], np.float32)
-        root[: x.shape[1]] = 1 / math.sqrt(x.shape[1] // parts.h[0].attn.n_head)
-        self._x, self._y, self._qkv, self._last = x, y, qkv, last
+        self._layers, self._x, self._y, self._qkv, self._last = layers, x, y, qkv, last
         self._normed = np.empty_like(x)
-        self._entries = [_Product(block.ln_1, block.attn.c_attn, root) for block in parts.h]
-        self._exits = [
-            (
-                _Product(None, block.attn.c_proj, post=(SUM,)),
-                _Product(block.ln_2, block.mlp.c_fc, post=("gelu",)),
-                _Product(None, block.mlp.c_proj, post=(SUM,)),
-            )
-            for block in parts.h
-        ]
-        self._head = _Product(parts.ln_f, parts.wte)
-        self.logits = np.empty((len(x if last is None else last), self._head.out), np.float32)
+        self.logits = np.empty((len(x if last is None else last), layers.head.out), np.float32)
         if alone is None:
             alone = not pays_threads([primitive for group in self._groups(True) for primitive in group])
         *groups, final = self._groups(alone)
@@ -168,19 +175,20 @@ class Products:
 
     def _groups(self, alone: bool) -> list[list[Primitive]]:
         """Return the primitives of each program, and those of the head."""
-        x, groups = self._x, [self._entries[0].primitives(self._x, self._qkv, alone, self._normed)]
-        for i, (c_proj, c_fc, mlp_proj) in enumerate(self._exits):
+        layers, x = self._layers, self._x
+        groups = [layers.entries[0].primitives(self._x, self._qkv, alone, self._normed)]
+        for i, (c_proj, c_fc, mlp_proj) in enumerate(layers.exits):
             wide = np.empty((len(x), c_fc.out), np.float32)
             group = [
                 *c_proj.primitives(self._y, x, alone, self._normed),
                 *c_fc.primitives(x, wide, alone, self._normed),
                 *mlp_proj.primitives(wide, x, alone, self._normed),
             ]
-            if i + 1 < len(self._exits):
-                group += self._entries[i + 1].primitives(x, self._qkv, alone, self._normed)
+            if i + 1 < len(layers.exits):
+                group += layers.entries[i + 1].primitives(x, self._qkv, alone, self._normed)
             groups.append(group)
         last = x if self._last is None else self._last
-        return [*groups, self._head.primitives(last, self.logits, alone, np.empty_like(last))]
+        return [*groups, layers.head.primitives(last, self.logits, alone, np.empty_like(last))]
 
 
 def _norm(x: Array, y: Array, eps: float, scale: Array | None, shift: Array | None, alone: bool) -> Primitive:

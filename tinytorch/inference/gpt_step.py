@@ -18,7 +18,7 @@ import numpy as np
 from tinytorch.activations import GELU_CUBIC, GELU_SCALE
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding
-from tinytorch.inference.gpt_native import Products, fits
+from tinytorch.inference.gpt_native import Layers, Products, fits
 from tinytorch.layers import Linear
 from tinytorch.native import backend, int8
 from tinytorch.native.rows import bound_gelu
@@ -240,7 +240,7 @@ class Step:
         self.attended = self.y.reshape(rows, heads, 1, width)
         table: object = parts.wte
         self.table: Array | None = parts.wte.weight.data if type(table) is Embedding else None
-        self.native = Products(model, self.x, self.y, qkv) if fits(model, rows, dtype) else None
+        self.native = Products(Layers(model), self.x, self.y, qkv) if fits(model, rows, dtype) else None
         self.plain = Blocks(model, self.x, qkv) if self.native is None else None
 
     def __call__(self, tokens: Array, place: int) -> Array:

@@ -18,7 +18,7 @@ from tinytorch.arrays.parallel import in_parallel
 from tinytorch.autograd import no_grad
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.inference.drawing import RowSampler
-from tinytorch.inference.gpt_native import Products, fits_texts
+from tinytorch.inference.gpt_native import Layers, Products, fits_texts
 from tinytorch.inference.gpt_step import Blocks, is_plain
 from tinytorch.inference.reading import is_replaced
 from tinytorch.inference.watching import Prepared
@@ -99,6 +99,8 @@ class TextPredictor(Prepared[GPT]):
         self._backend = backend.backend()
         self.is_prepared = is_plain(self.model) and not is_replaced()
         self._plans: dict[tuple[int, int, bool], _Texts] = {}
+        native = self.is_prepared and fits_texts(self.model, _dtype(self.model))
+        self._layers = Layers(self.model) if native else None
 
     def _computed(self, tokens: Array, last: bool, place: int = -1) -> Array:
         """Return all logits, or with `last` only those after the token at `place`."""
@@ -125,7 +127,7 @@ class TextPredictor(Prepared[GPT]):
             if plan is None:
                 if len(self._plans) >= SHAPES:
                     del self._plans[next(iter(self._plans))]
-                plan = self._plans[key] = _Texts(self.model, *key)
+                plan = self._plans[key] = _Texts(self.model, self._layers, *key)
             return plan(tokens, place).copy()
 
     def _as_module(self, tokens: Array, last: bool) -> Array:
@@ -136,13 +138,18 @@ class TextPredictor(Prepared[GPT]):
         return y
 
 
+def _dtype(model: GPT) -> np.dtype[np.floating]:
+    dtype: np.dtype[np.floating] = np.result_type(model.transformer.wpe.weight.dtype, np.float32)
+    return dtype
+
+
 class _Texts:
     """The buffers and products for one shape of tokens."""
 
-    def __init__(self, model: GPT, texts: int, length: int, last: bool) -> None:
+    def __init__(self, model: GPT, layers: Layers | None, texts: int, length: int, last: bool) -> None:
         parts = model.transformer
         self._parts, self._shape, self._n_head = parts, (texts, length), parts.h[0].attn.n_head
-        dtype: np.dtype[np.floating] = np.result_type(parts.wpe.weight.dtype, np.float32)
+        dtype = _dtype(model)
         c, rows = parts.wpe.weight.shape[1], texts * length
         self._x, self._y, self._qkv = (np.empty((rows, width), dtype) for width in (c, c, 3 * c))
         self._mean = np.full(c, 1 / c, dtype)
@@ -152,8 +159,8 @@ class _Texts:
         self._positions = places.weight.data[:length].astype(dtype) if type(places) is LearnedPositions else None
         self._native: Products | None = None
         self._plain: Blocks | None = None
-        if fits_texts(model, dtype):
-            self._native = Products(model, self._x, self._y, self._qkv, self._last, alone=None)
+        if layers is not None:
+            self._native = Products(layers, self._x, self._y, self._qkv, self._last, alone=None)
         else:
             self._plain = Blocks(model, self._x, self._qkv, self._last)
         self._attention: dict[bool, Program] = {}
