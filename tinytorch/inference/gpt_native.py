@@ -1,8 +1,9 @@
 """The products of a GPT with oneDNN: everything between two attentions is one program.
 
-Norm, product, GELU, and residual sum are six primitives for each block; finding the row's scale and rounding are three
-more for each INT8 product. 1 / sqrt(D) is part of the weights' scales. A layer in float32 gets the weight of the norm
-before it as well. For one token of an INT8 TinyGPT, this takes 155 µs, and 275 µs with NumPy between the products.
+Norm, product, GELU, and residual sum are six primitives for each block. Each INT8 product needs three more to find the
+row's scale and to round, and for several rows two more. 1 / sqrt(D) is part of the weights' scales. A layer in float32
+gets the weight of the norm before it as well. For one token of an INT8 TinyGPT, this takes 155 µs, and 275 µs with
+NumPy between the products.
 
 Shapes: B rows, C width, V tokens in the vocabulary.
 """
@@ -18,7 +19,7 @@ import numpy as np
 from tinytorch.embeddings import Embedding
 from tinytorch.layers import Linear
 from tinytorch.native import backend, float32
-from tinytorch.native.int8_row import Row
+from tinytorch.native.int8_rows import Room, Rows
 from tinytorch.native.primitives import (
     DST,
     FORWARD_INFERENCE,
@@ -42,9 +43,11 @@ USE_SCALE, USE_SHIFT = 2, 4  # dnnl_normalization_flags_t
 
 
 def fits_texts(model: GPT, dtype: np.dtype) -> bool:
-    """Return whether oneDNN computes whole texts with this model: all layers are float32, with finite weights."""
+    """Return whether oneDNN computes whole texts: all layers are float32 or dynamic INT8, with finite weights."""
     found = _layers(model, dtype)
-    return found is not None and not any(map(_is_dynamic, found)) and _has_finite_floats(model)
+    if found is None or (any(map(_is_dynamic, found)) and not backend.native(np.int8)):
+        return False
+    return _has_finite_floats(model)
 
 
 def fits(model: GPT, rows: int, dtype: np.dtype) -> bool:
@@ -74,7 +77,7 @@ def _layers(model: GPT, dtype: np.dtype) -> list[Any] | None:
 
 
 def _is_dynamic(layer: Any) -> bool:
-    return type(layer) is QuantizedLinear and layer.input_scale is None
+    return type(layer) is QuantizedLinear and layer.input_scale is None and not layer.relu
 
 
 def _has_finite_floats(model: GPT) -> bool:
@@ -95,10 +98,10 @@ class _Product:
         self.eps = None if norm is None else norm.eps
         self.scale: Array | None = None if norm is None else norm.weight.data
         self.shift: Array | None = None if norm is None or norm.bias is None else norm.bias.data
-        self.kernel: Row | float32.Linear
+        self.kernel: Rows | float32.Linear
         if isinstance(layer, QuantizedEmbedding | QuantizedLinear):
             rows = layer.rows if isinstance(layer, QuantizedEmbedding) else layer
-            self.kernel, self.out = Row(rows.kernel(), factor, post), rows.out_features
+            self.kernel, self.out = Rows(rows.kernel(), factor, post), rows.out_features
             return
         weight, bias = layer.weight.data, None if isinstance(layer, Embedding) else layer.bias
         bias = None if bias is None else bias.data
@@ -111,14 +114,14 @@ class _Product:
         self.scale = self.shift = None
         self.kernel, self.out = float32.Linear(weight, bias, post), len(weight)
 
-    def primitives(self, x: Array, y: Array, alone: bool, normed: Array) -> list[Primitive]:
-        """Return the primitives from x to y; `normed` is memory for the normalized x."""
+    def primitives(self, x: Array, y: Array, alone: bool, normed: Array, room: Room) -> list[Primitive]:
+        """Return the primitives from x to y; `normed` is memory for the normalized x, `room` for INT8 layers."""
         made = []
         if self.eps is not None:
             made.append(_norm(x, normed, self.eps, self.scale, self.shift, alone))
             x = normed
-        if isinstance(self.kernel, Row):
-            return made + self.kernel.primitives(x, y, alone)
+        if isinstance(self.kernel, Rows):
+            return made + self.kernel.primitives(x, y, alone, room)
         product = self.kernel.primitive(len(x), alone)
         product.bind({SRC: x, DST: y})
         return [*made, product]
@@ -176,19 +179,20 @@ class Products:
     def _groups(self, alone: bool) -> list[list[Primitive]]:
         """Return the primitives of each program, and those of the head."""
         layers, x = self._layers, self._x
-        groups = [layers.entries[0].primitives(self._x, self._qkv, alone, self._normed)]
+        room: Room = {}
+        groups = [layers.entries[0].primitives(self._x, self._qkv, alone, self._normed, room)]
         for i, (c_proj, c_fc, mlp_proj) in enumerate(layers.exits):
-            wide = np.empty((len(x), c_fc.out), np.float32)
+            wide = room.setdefault(("wide", c_fc.out), np.empty((len(x), c_fc.out), np.float32))
             group = [
-                *c_proj.primitives(self._y, x, alone, self._normed),
-                *c_fc.primitives(x, wide, alone, self._normed),
-                *mlp_proj.primitives(wide, x, alone, self._normed),
+                *c_proj.primitives(self._y, x, alone, self._normed, room),
+                *c_fc.primitives(x, wide, alone, self._normed, room),
+                *mlp_proj.primitives(wide, x, alone, self._normed, room),
             ]
             if i + 1 < len(layers.exits):
-                group += layers.entries[i + 1].primitives(x, self._qkv, alone, self._normed)
+                group += layers.entries[i + 1].primitives(x, self._qkv, alone, self._normed, room)
             groups.append(group)
         last = x if self._last is None else self._last
-        return [*groups, layers.head.primitives(last, self.logits, alone, np.empty_like(last))]
+        return [*groups, layers.head.primitives(last, self.logits, alone, np.empty_like(last), room)]
 
 
 def _norm(x: Array, y: Array, eps: float, scale: Array | None, shift: Array | None, alone: bool) -> Primitive:

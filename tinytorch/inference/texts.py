@@ -2,7 +2,8 @@
 
 Everything between two attentions is one oneDNN program, if all layers are float32: see `gpt_native`. Otherwise NumPy
 runs the products of `gpt_step`, with INT8 layers by their own kernels. Weights are folded and packed once, and each
-shape gets fixed buffers. Attention is that of `arrays.attention`, and large batches share the cores.
+shape gets fixed buffers. Attention is that of `native.attention`, or without oneDNN that of `arrays.attention`, with
+large batches shared between the cores.
 
 Shapes: B texts, T positions, C width, V tokens in the vocabulary.
 """

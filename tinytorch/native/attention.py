@@ -17,7 +17,6 @@ from numpy import ndarray as Array
 
 from tinytorch.native.primitives import (
     DST,
-    FIRST_OPERAND,
     FORWARD_INFERENCE,
     SOFTMAX,
     SRC,
@@ -25,6 +24,7 @@ from tinytorch.native.primitives import (
     Attributes,
     Descriptor,
     Primitive,
+    operand,
     threads,
 )
 from tinytorch.native.program import cost_of
@@ -68,8 +68,8 @@ class Attention:
         arrays: dict[int, Descriptor | None] = {SRC: queries, WEIGHTS: keys, DST: found}
         bound, attributes = {SRC: qkv, WEIGHTS: qkv[..., c:], DST: scores}, None
         if self._mask is not None:
-            attributes, arrays[FIRST_OPERAND] = Attributes(post=[found]), found
-            bound[FIRST_OPERAND] = self._mask[:texts]
+            attributes, arrays[operand(0)] = Attributes(post=[found]), found
+            bound[operand(0)] = self._mask[:texts]
         products = Primitive("matmul", (queries, keys, None, found, attributes), arrays, one_thread, work)
         products.bind(bound)
         what = (FORWARD_INFERENCE, SOFTMAX, found, found, 3, None)

@@ -30,14 +30,15 @@ SRC, DST, WEIGHTS, BIAS = 1, 17, 33, 41
 MEAN, VARIANCE, SCALE, SHIFT, WORKSPACE, SCRATCHPAD = 49, 50, 51, 52, 64, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS, DIFF_BIAS, DIFF_SCALE, DIFF_SHIFT = 129, 145, 161, 169, 255, 256
 ATTR_SCALES = 4096  # | the argument that is scaled
-FIRST_OPERAND = 32768 | 2  # the array that the first post-operation adds
+FACTORS = 2  # the second input of a binary operation
 
 # dnnl_types.h: constants that its functions accept
 FORWARD_TRAINING, FORWARD_INFERENCE, BACKWARD = 64, 96, 128
 CONVOLUTION_AUTO, CONVOLUTION_DIRECT = 0x3, 0x1
 POOLING_MAX, POOLING_MEAN = 0x1FF, 0x2FF  # the mean includes the padding
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
-ELTWISE_ABS, REDUCTION_MAX, SOFTMAX, BINARY_ADD = 0x24, 0x2FFF2, 0x30000, 0x1FFF0
+ELTWISE_ABS, ELTWISE_POWER, REDUCTION_MAX, SOFTMAX = 0x24, 0x30, 0x2FFF2, 0x30000
+BINARY_ADD, BINARY_MULTIPLY = 0x1FFF0, 0x1FFF1
 ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B, "linear": 0x26}
 SUM = "sum"
 _QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
@@ -123,8 +124,8 @@ class Attributes:
         scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
             scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
         post: what is done with each value of the result, in this order: SUM adds the previous value in the output's
-            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b. A Descriptor adds an array of
-            the result's shape, which is passed as FIRST_OPERAND; it must be the first one.
+            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b. A Descriptor adds an array,
+            which is passed as `operand(i)` for the i-th of these operations.
     """
 
     def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[Post] = ()) -> None:
@@ -301,6 +302,11 @@ class Primitive:
         _scratch.grow(self.scratch_size)
         self._room = _scratch.room
         library().c.dnnl_memory_set_data_handle(self._memories[SCRATCHPAD], self._room.ctypes.data)
+
+
+def operand(place: int) -> int:
+    """Return the argument for the array that the post-operation at a place adds."""
+    return 32768 * (place + 1) | FACTORS
 
 
 def threads(alone: bool) -> int | None:
