@@ -113,15 +113,17 @@ class Rows:
     def _product(self, q: Array, y: Array, alone: bool, scale: Array | None = None) -> Primitive:
         """Return the product with the weights' scales, and with all that follows if the rows' only scale is given."""
         rows, out, free = Descriptor(q.shape, np.int8), _floats(*y.shape), self._described("any")
-        bias = None if self._bias is None or scale is None else _floats(1, self._out)
+        bias = None if scale is None else self._bias
         given = {ATTR_SCALES | WEIGHTS: self._scale} | ({} if scale is None else {ATTR_SCALES | SRC: scale})
         attributes = Attributes({WEIGHTS: 2}) if scale is None else Attributes({SRC: 0, WEIGHTS: 2}, self._post)
-        arrays: dict[int, Descriptor | None] = {SRC: rows, WEIGHTS: None, DST: out} | ({BIAS: bias} if bias else {})
+        arrays: dict[int, Descriptor | None] = {SRC: rows, WEIGHTS: None, DST: out}
+        added = None if bias is None else _floats(1, self._out)
+        arrays |= {} if added is None else {BIAS: added}
         arrays |= {argument: _floats(*array.shape) for argument, array in given.items()}
         cost = cost_of(2 * len(q) * self._depth * self._out // int8.SPEEDUP, self._depth * self._out + y.nbytes)
-        product = Primitive("matmul", (rows, free, bias, out, attributes), arrays, threads(alone), cost)
+        product = Primitive("matmul", (rows, free, added, out, attributes), arrays, threads(alone), cost)
         weight = self._weight.packed_in(product.descriptor(WEIGHTS))
-        product.bind({SRC: q, WEIGHTS: weight, DST: y} | given | ({BIAS: self._bias} if bias else {}))
+        product.bind({SRC: q, WEIGHTS: weight, DST: y} | given | ({} if bias is None else {BIAS: bias}))
         return product
 
     def _described(self, layout: str) -> Descriptor:
