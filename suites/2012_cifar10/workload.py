@@ -145,7 +145,7 @@ def augmentation(
 
 
 class Muon(Optimizer):
-    """SGD with Nesterov momentum. In groups with `orthogonal`, each step is a matrix with orthogonal rows.
+    """SGD with Nesterov momentum. In groups with `orthogonal`, the rows of each step are nearly orthogonal.
 
         v = momentum v + g;  u = g + momentum v;  p = p - lr u
         orthogonal:  p = sqrt(K) p / |p| - lr orthogonal(u)      for filters of K channels, as rows
@@ -177,8 +177,9 @@ class Muon(Optimizer):
 def orthogonal(x: np.ndarray, steps: int = 3) -> np.ndarray:
     """Bring the singular values of a matrix near 1, and keep its singular vectors.
 
-    Each step maps each singular value s to 3.4445 s - 4.775 s^3 + 2.0315 s^5, which needs products only. The result is
-    rough: most values are between 0.5 and 1.2 afterward, and very small ones stay small.
+    Each step maps each singular value s to 3.4445 s - 4.775 s^3 + 2.0315 s^5, which needs products only. Three steps
+    are rough. For random normal filters of this network, all values end between 0.68 and 1.21. A value that is a
+    thousandth of the largest stays below 0.02.
     """
     if len(x) > x.shape[1]:
         return orthogonal(x.T, steps).T

@@ -82,6 +82,12 @@ def test_orthogonal_brings_singular_values_near_one_and_keeps_the_vectors(work: 
     assert (work.orthogonal(np.zeros(shape)) == 0).all()
 
 
+@pytest.mark.parametrize("shape", [(64, 216), (64, 576), (256, 576)])
+def test_three_steps_suffice_for_random_filters(work: Any, shape: tuple[int, int]) -> None:
+    found = np.linalg.svd(work.orthogonal(np.random.default_rng(0).standard_normal(shape)), compute_uv=False)
+    assert 0.65 < found.min() <= found.max() < 1.25
+
+
 def test_muon_steps_are_those_of_its_formula(work: Any) -> None:
     rng = np.random.default_rng(0)
     filters, shift = (tt.Parameter(rng.standard_normal(shape)) for shape in ((4, 2, 3, 3), (4,)))

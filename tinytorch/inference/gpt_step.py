@@ -20,8 +20,7 @@ from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding
 from tinytorch.inference.gpt_native import Layers, Products, fits
 from tinytorch.layers import Linear
-from tinytorch.native import backend, int8
-from tinytorch.native.rows import bound_gelu
+from tinytorch.native import int8
 from tinytorch.quantized.layers import QuantizedLinear
 from tinytorch.quantized.tables import QuantizedEmbedding
 from tinytorch.tensor import Array, Tensor
@@ -130,7 +129,6 @@ def _around(norm: LayerNorm) -> tuple[Array, Array | None]:
 
 # gelu(x) = x/2 (1 + tanh(g x + g c x^3)). With z = u x and u^3 = g c, this is z/2u (1 + tanh(z (z^2 + g / u))).
 GELU_UNIT = (GELU_SCALE * GELU_CUBIC) ** (1 / 3)
-LARGE = 2**15  # values from which GELU is faster with oneDNN
 
 
 @dataclass
@@ -296,17 +294,12 @@ def _mlp(block: TransformerBlock, out: Array) -> ArrayFunction:
     else:
         wide = mlp.c_fc(Tensor(np.zeros((1, 1, out.shape[1]), out.dtype))).shape[-1]
     z, t = np.empty((2, len(out), wide), out.dtype)
-    gelu = bound_gelu(z) if z.size >= LARGE and z.dtype == np.float32 and backend.native(np.float32) else None
     inner, one = np.array([[GELU_SCALE / GELU_UNIT], [1]], out.dtype)
-    before, behind = (None, None) if gelu else (np.full(wide, u, out.dtype) for u in (GELU_UNIT, 0.5 / GELU_UNIT))
-    c_fc = Product(mlp.c_fc, z, *around, after=before)
-    c_proj = Product(mlp.c_proj, out, gain=behind, centre=True)
+    c_fc = Product(mlp.c_fc, z, *around, after=np.full(wide, GELU_UNIT, out.dtype))
+    c_proj = Product(mlp.c_proj, out, gain=np.full(wide, 0.5 / GELU_UNIT, out.dtype), centre=True)
 
     def both(x: Array) -> Array:
         c_fc(x)
-        if gelu is not None:
-            gelu()
-            return c_proj(z)
         np.multiply(z, z, t)
         np.add(t, inner, t)
         np.multiply(t, z, t)

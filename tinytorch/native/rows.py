@@ -1,4 +1,4 @@
-"""GELU and layer normalization of float32 arrays, computed by oneDNN, mostly for training. See `kept` for threads.
+"""GELU and layer normalization of float32 arrays for training, computed by oneDNN. See `kept` for threads.
 
 Products are not here: OpenBLAS is as fast for them. In a GPT's training iteration (768 rows), oneDNN's products took
 the same time on two threads, and in that of an MLP (128 to 1,024 rows) up to 1.3 times as long.
@@ -62,15 +62,6 @@ def gelu_gradient(g: Array, x: Array) -> Array:
 
     _shared(flat, work)
     return dx.transpose(np.argsort(order))
-
-
-def bound_gelu(x: Array) -> Callable[[], object]:
-    """Return a function that replaces the current values of a contiguous array by their GELU, on one thread."""
-    values, zero = Descriptor((x.size,), np.float32), c_float(0)
-    arguments = (dnn.FORWARD_INFERENCE, dnn.ELTWISE["gelu"], values, values, zero, zero, None)
-    primitive = dnn.Primitive("eltwise_forward", arguments, {dnn.SRC: values, dnn.DST: values}, dnn.ONE_THREAD)
-    primitive.bind({dnn.SRC: x, dnn.DST: x})
-    return primitive
 
 
 def _shared(flat: Array, work: Callable[[int, int], None]) -> None:
