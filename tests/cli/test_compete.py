@@ -206,6 +206,7 @@ def test_a_failed_self_test_is_exit_code_1_and_no_receipt(organizer: Organizer) 
     done = run("verify")
     assert done.exit_code == 1
     assert "self-test failed: mnist, before the entries: " in done.stdout
+    assert done.stdout.endswith("; run the command again when nothing else uses this machine\n")
     assert organizer.shared.receipts() == []
 
 

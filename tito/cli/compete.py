@@ -150,7 +150,7 @@ def verify(
     """Measure entries and write receipts.
 
     Each entry without a receipt of this ground is measured, between two self-tests of the measurement. If a self-test
-    fails, there is no receipt, and the exit code is 1.
+    fails, there is no receipt, and the exit code is 1: run the command again when nothing else uses the machine.
     """
     from tito.compete.verify import self_tests_alone
     from tito.compete.verify import verify as run

@@ -71,7 +71,8 @@ class Summary:
         if not (self.receipts or self.failed or self.self_tests):
             return "nothing to do: every entry has a receipt of this ground"
         tested = "tied" if self.self_tests else "not needed"
-        told = f"failed: {'; '.join(self.failed.values())}" if self.failed else tested
+        again = "run the command again when nothing else uses this machine"
+        told = f"failed: {'; '.join([*self.failed.values(), again])}" if self.failed else tested
         return f"verified {self.verified}, refused {self.refused}, self-test {told}"
 
 
