@@ -232,8 +232,8 @@ def tuned_environment(cores: int) -> dict[str, str]:
       which are returned as soon as the array is freed. The first access to each page is a page fault, and a training
       step frees and allocates the same megabytes over and over: measured at 20% of a convolutional network's step. With
       higher thresholds (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD), the process keeps and reuses its
-      pages. In return, its memory does not shrink. M_TRIM_THRESHOLD must exceed all that a step frees: with 1 GiB, a step
-      of the CIFAR-10 record, which needs 3.3 GB, took 5.9 s instead of 5.0 s.
+      pages. In return, its memory does not shrink. M_TRIM_THRESHOLD must exceed all that a step frees: with 1 GiB, a
+      step of the CIFAR-10 record, which needs 3.3 GB, took 5.9 s instead of 5.0 s.
 
     All values are strings. Raises SettingError if `cores` is less than 1.
 

@@ -1,8 +1,8 @@
 """The commands of submissions/README.md, run as they are printed there, in a copy of the checkout.
 
 It takes about half an hour, so only `nox -s compete-walkthrough` runs it. `test_documents` checks in every run that the
-commands and their options exist. `tito verify` is repeated for tracks whose self-test failed, as its message advises: on a
-machine that others share, a self-test can fail at any time.
+commands and their options exist. `tito verify` is repeated for tracks whose self-test failed, as its message advises:
+on a machine that others share, a self-test can fail at any time.
 """
 
 from __future__ import annotations
