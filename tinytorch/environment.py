@@ -254,6 +254,6 @@ def tuned_environment(cores: int) -> dict[str, str]:
 
 _ALLOCATOR: Mapping[str, str] = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),  # larger than any array in a training step
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),  # never
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),  # more than any step frees
     "MALLOC_TOP_PAD_": str(64 * 2**20),  # grow the heap by this much at once
 }

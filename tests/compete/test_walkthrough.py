@@ -52,6 +52,7 @@ def test_a_fresh_checkout_reaches_a_leaderboard(tmp_path: Path) -> None:
     counted = [re.match(r"verified (\d+), refused 0, self-test ", line) for line in printed["verify"]]
     assert all(counted), printed["verify"]
     assert sum(int(found[1]) for found in counted if found) == 9
+    assert printed["verify"][-1].endswith("self-test tied")
     page = (checkout / "reports" / "leaderboard.html").read_text("utf-8")
     assert page.count("<tr data-t=") == 9
 
