@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.arrays.updates import update_in_parallel
 from tinytorch.base.errors import GradientError, InputTypeError, SettingError, StateError
 from tinytorch.base.extension import OptimizerExtension, ScheduleExtension
 from tinytorch.base.numbers import python_number
@@ -270,6 +271,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
+
+update_in_parallel(SGD, Adam)
 
 _NOT_SETTINGS = ("optimizer", "factor", "step_count")  # attributes of a schedule
 

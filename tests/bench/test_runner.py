@@ -187,7 +187,7 @@ def test_a_missed_gate_is_no_pass_and_no_speed_is_quoted(suite_folder, run_quick
         ("unknown object", {}, "clouds, seed 1: the workload returned object <object object"),
         ("raise odd", {}, "clouds, seed 1: ValueError: caf\\udce9 \\x1b[2J\\x07 (workload.py line "),
         ("kill", {}, "clouds, seed 1: killed by signal 9 (out of memory?)"),
-        ("hang", {"seconds": 1.0}, "clouds, seed 1: killed at the time limit of 1 s"),
+        ("hang", {"seconds": 1.0}, "clouds, seed 1: killed at the time limit of 1 s (`limits: seconds` in the "),
         ("eat", {"memory_mb": 200}, "clouds, seed 1: killed at "),
         ("no queries", {}, "clouds, latency and throughput: queries returned ndarray"),
     ],

@@ -212,7 +212,7 @@ def _run_all(run: _Run, cases: list[Case]) -> Outcome:
             _run_profile(run, case, repetition)
     except RunError as error:
         _omit_profile(run, "the run failed before this measurement")
-        return "failed", f"{case.name}, latency and throughput: {error}"
+        return "failed", f"{case.name}, latency and throughput: {_explained(run, error)}"
     _observe(run, case)
     _allocations(run, case)
     return "passed", None
@@ -228,11 +228,17 @@ def _run_case(run: _Run, case: Case) -> str | None:
         try:
             runs.append(done or _run_seed(run, case, seed))
         except RunError as error:
-            failure = f"{case.name}, seed {seed}: {error}"
+            failure = f"{case.name}, seed {seed}: {_explained(run, error)}"
             break
         run.report(Event(stage, case.name, seed, len(runs), len(case.seeds), {**runs[-1].metrics}))
     run.cases.append(rounds.case_result(case, runs, complete=failure is None))
     return failure
+
+
+def _explained(run: _Run, error: RunError) -> str:
+    """Return why a process failed, and where its limit is written, if it was that; a learner's limits are longer."""
+    limit = {"time": "seconds", "memory": "memory_mb"}.get(error.code)
+    return str(error) if limit is None or run.own else f"{error} (`limits: {limit}` in the suite's suite.yaml)"
 
 
 def _taken_over(run: _Run, case: Case, seed: int) -> SeedRun | None:
