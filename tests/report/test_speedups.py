@@ -62,3 +62,9 @@ def test_the_distributions_of_the_cases_are_folded_below_the_chart(tmp_path: Pat
     assert "INT8 (digits): Latency of one query" in fold.partition("</details>")[0]
     assert "INT8 (digits): Latency of one query" not in before
     assert before.index('<h2 id="speedups">') < len(before)
+
+
+def test_the_line_at_1_crosses_no_value() -> None:
+    labels = plot(speedups(RECORD)).layout["annotations"]
+    assert [label["text"] for label in labels] == ["2.36× (2.31–2.40)", "0.500× (0.480–0.530)"]
+    assert all(label["bgcolor"] == "--card" for label in labels)

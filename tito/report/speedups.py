@@ -96,7 +96,16 @@ def _layout(name: str, names: list[str], texts: list[str], ends: list[float]) ->
             "ticktext": ["<br>".join(parts) for parts in lines],
         },
         "annotations": [
-            {"x": digits(end), "y": one, "text": text, "xanchor": "left", "xshift": 6, "showarrow": False}
+            # on the card's color, so that the line at 1 does not cross a value
+            {
+                "x": digits(end),
+                "y": one,
+                "text": text,
+                "xanchor": "left",
+                "xshift": 6,
+                "showarrow": False,
+                "bgcolor": "--card",
+            }
             for one, text, end in zip(names, texts, ends, strict=True)
         ],
         "shapes": [
