@@ -247,7 +247,7 @@ def trace(model: Module) -> Callable[[Array], Array]:
 
     A trace is a snapshot: each new input shape is traced once, with the weights at that time. As with
     `torch.jit.trace`, a value that is computed from the input outside the recorded operations (a branch, a comparison,
-    `detach`, a random number) would stay as it was at that time. Each plan is therefore checked on a second input
+    `detach`, a random number) would stay as it was at that time. Each plan is therefore checked on three other inputs
     before it is used: `checked_plan(model, x)` returns such a plan.
 
     Raises:
@@ -266,14 +266,16 @@ def trace(model: Module) -> Callable[[Array], Array]:
 
 
 def checked_plan(model: Module, x: Array) -> Plan:
-    """Return a plan for x, checked against the model on another input. The model's mode is restored."""
+    """Return a plan for x, checked against the model on three other inputs. The model's mode is restored."""
     if x.dtype.kind != "f":
         raise GradientError(f"trace: input of dtype {x.dtype}: only floating-point inputs can be traced")
     with evaluating(model):
         plan = Plan(model, x)
-        other = np.flip(-x).copy()
-        with no_grad():
-            expected = model(Tensor(other)).data
-    if not np.allclose(plan(other), expected, rtol=1e-5, atol=1e-6, equal_nan=True):
-        raise GradientError("trace: the model does not run the same operations for every input of one shape")
+        for other in (np.flip(-x).copy(), 64 * x, x / 64):
+            with no_grad():
+                expected = model(Tensor(other)).data
+            found = plan(other)
+            largest = np.nanmax(np.abs(expected), initial=0, where=np.isfinite(expected))
+            if found.shape != expected.shape or not np.allclose(found, expected, 1e-5, 1e-6 * largest, equal_nan=True):
+                raise GradientError("trace: the model does not run the same operations for every input of one shape")
     return plan

@@ -138,7 +138,7 @@ class Optimizer(OptimizerExtension):
         groups = [
             loaded_group(name, *pair) for pair in paired_groups(name, self.param_groups, state.get("param_groups", ()))
         ]
-        fresh = [self.new_state(p.data, group) for group in groups for p in group["params"]]
+        fresh = [self.new_state(in_float32(p.data), group) for group in groups for p in group["params"]]
         own = {f"{i}.{key}": array for i, arrays in enumerate(fresh) for key, array in arrays.items()}
         given = {key: np.asarray(state[key]) for key in state if key not in ("optimizer", "param_groups")}
         mismatched = [key for key in own.keys() | given.keys()

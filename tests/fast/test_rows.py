@@ -242,3 +242,11 @@ def test_importing_tinytorch_loads_no_kernels() -> None:
     code = "import sys, tinytorch; print([name for name in sys.modules if name.startswith('tinytorch.native')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sums_over_many_rows_do_not_drift() -> None:
+    """Added one by one in float32, a million numbers of 0.1 are wrong by 1%."""
+    norm = LayerNorm(16)
+    y = norm(Tensor(numbers(2**18, 16)))
+    y.backward(np.full(y.shape, 0.1, np.float32))
+    np.testing.assert_allclose(norm.bias.grad.data, np.full(16, 2**18 * float(np.float32(0.1))), rtol=1e-4)

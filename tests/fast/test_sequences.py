@@ -220,3 +220,33 @@ def test_weights_changed_before_the_backward_pass_are_noticed() -> None:
 
 def test_both_ops_have_their_own_names() -> None:
     assert {sequences.chain_.name, sequences.pooled_chain_.name} == {PLAIN, POOLED}
+
+
+@pytest.mark.parametrize(
+    ("settings", "padding", "shape"),
+    [((32, 16, (7, 3)), (6, 3), (8, 32, 128, 64)), ((3, 3, (11, 3)), (0, 6), (10, 3, 150, 600))],
+)
+def test_layers_run_one_by_one_where_a_few_images_have_no_kernel(
+    settings: Any, padding: tuple[int, int], shape: tuple[int, ...]
+) -> None:
+    """There may be kernels for a whole batch, but not for one of the blocks in which it is computed together."""
+    tt.manual_seed(0)
+    model = tt.Sequential(Conv2d(*settings, padding=padding), tt.ReLU())
+    for found, expected in zip(
+        results(model, model, numbers(*shape)), results(model, one_by_one(model), numbers(*shape)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_every_number_of_images_in_a_block_must_have_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[int]] = []
+
+    def refusing(*given: Any) -> bool:
+        asked.append(set(given[-1]))
+        return False
+
+    monkeypatch.setattr(chains, "has_convolution", refusing)
+    monkeypatch.setattr(chains, "BLOCK", 3 * 8 * 8 * 8)
+    monkeypatch.setattr(parallel, "SMALLEST", 2**62)
+    assert ops(small()(Tensor(numbers(7, 3, 8, 8)))) != [POOLED]
+    assert asked == [{2, 3}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import tinytorch as tt
 from tinytorch import nn, optim
 from tinytorch.base.errors import SettingError
+from tinytorch.layers import Parameter
 from tinytorch.optim import lr_scheduler
+from tinytorch.tensor import Tensor
 
 KINDS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax")
 LONG: list[tuple[str, dict[str, Any]]] = [
@@ -127,3 +130,23 @@ def test_wrong_settings_are_refused() -> None:
     one_cycle.step()
     with pytest.raises(SettingError, match="no more steps than total_steps"):
         one_cycle.step()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_resumed_optimizer_of_16_bit_parameters_continues_exactly(dtype: str) -> None:
+    """Its state is float32: in 16 bits, squared gradients would be 0."""
+
+    def run(resume: bool) -> np.ndarray:
+        parameter = Parameter(Tensor(np.ones(8, np.float32)).to(dtype).data)
+        optimizer = tt.Adam([parameter], lr=1e-2)
+        for i in range(6):
+            if resume and i == 3:
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer = tt.Adam([parameter], lr=1e-2)
+                optimizer.load_state_dict(state)
+                assert {a.dtype for name, a in optimizer.state[0].items() if name != "step"} == {np.dtype(np.float32)}
+            parameter.grad = Tensor(np.linspace(1e-4, 1e-2, 8, dtype=np.float32)).to(dtype)
+            optimizer.step()
+        return parameter.data
+
+    np.testing.assert_array_equal(run(resume=True), run(resume=False))

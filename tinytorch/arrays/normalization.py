@@ -94,6 +94,12 @@ def scale_gradients(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Arr
     return scale_channels(g, scale, np.zeros_like(scale)), dscale, dshift
 
 
+def channel_sums(g: Array) -> Array:
+    """Return the sum of each channel, (C,)."""
+    first, *others = in_parallel(g, lambda begin, end: sum_channels(g[begin:end]))
+    return sum(others, first)
+
+
 def _sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
     """Return sum g (x - mean) and sum g for each channel."""
     (g_rows, step), (x_rows, _), (_, height, width, c) = _rows(g), _rows(x), x.shape

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import weakref
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ import numpy as np
 Array = np.ndarray
 
 clock = 0
+structure = 0  # changes whenever a module gets another attribute: a layer, a parameter, a hook, a setting
+_structures = count(1)
 _lock = threading.Lock()
 _changed: dict[int, int] = {}  # id of the owner -> time of its last change
 _watched: dict[int, weakref.ref[Array]] = {}  # id of the owner -> the reference that forgets it
@@ -49,6 +52,12 @@ def note_all(arrays: list[Array]) -> None:
             if key not in _changed:
                 _watched[key] = weakref.ref(array, partial(_forget, key))
             _changed[key] = clock
+
+
+def restructured() -> None:
+    """Record that a module gets another attribute. The number is new, whichever threads do this at the same time."""
+    global structure
+    structure = next(_structures)
 
 
 def _forget(key: int, _: weakref.ref[Array]) -> None:

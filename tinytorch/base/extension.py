@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
+from tinytorch.base import changes
 from tinytorch.base.errors import InputTypeError
 from tinytorch.base.signatures import MODULE_LONGER, OPTIMIZER_LONGER, TENSOR_LONGER, Method, keep_defaults
 from tinytorch.base.words import in_words
@@ -150,6 +151,12 @@ class ModuleExtension:
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         _lengthen(cls, MODULE_LONGER)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and let prepared models know: see `inference.watching`."""
+        object.__setattr__(self, name, value)
+        if name != "training":
+            changes.restructured()
 
     if TYPE_CHECKING:
 

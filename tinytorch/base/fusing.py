@@ -1,4 +1,4 @@
-"""Layers of a `Sequential` that are computed together, if a package says how: see `fast.sequences`."""
+"""Layers that are computed together, or prepared: when that is possible, and for a `Sequential`, how."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ _ways: list[Way] = []
 def add(way: Way) -> None:
     """Let `way(layers)` join layers from now on: it returns a list in which one entry may stand for several layers."""
     _ways.append(way)
+
+
+def is_seen(layer: Any) -> bool:
+    """Return whether hooks, `surgery.watched`, or a `forward` of its own see what a layer computes."""
+    return getattr(layer, "_hooks", None) is not None or "forward" in getattr(layer, "__dict__", ())
 
 
 def joined(layers: Sequence[Layer]) -> Sequence[Layer]:

@@ -88,7 +88,7 @@ def join(convolution: type[Module], max_pool: type[Module], slide: Callable[...,
             if type(layers[i]) is convolution and i + 1 < len(layers) and _is_relu(layers[i + 1]):
                 length = 3 if i + 2 < len(layers) and type(layers[i + 2]) is max_pool else 2
             part = layers[i : i + length]
-            found.append(_Joined(part, slide) if length > 1 and not any(map(_is_seen, part)) else part[0])
+            found.append(_Joined(part, slide) if length > 1 and not any(map(fusing.is_seen, part)) else part[0])
             i += len(part) if isinstance(found[-1], _Joined) else 1
         return found
 
@@ -97,11 +97,6 @@ def join(convolution: type[Module], max_pool: type[Module], slide: Callable[...,
 
 def _is_relu(layer: Layer) -> bool:
     return isinstance(layer, activations.ReLU) and type(layer).__module__ in _RELUS and type(layer).__name__ == "ReLU"
-
-
-def _is_seen(layer: Any) -> bool:
-    """Return whether hooks or `surgery.watched` see what a layer computes."""
-    return getattr(layer, "_hooks", None) is not None or "forward" in vars(layer)
 
 
 class _Joined:
@@ -131,7 +126,9 @@ class _Joined:
             return None
         try:
             window = self._slide("", x, weight.shape[2:], first.stride, first.padding, first.dilation)
-            if not fast.convolves(x, weight, window, first.groups):
+            n, c, height, width = x.shape
+            chain = (n, height, width, c), x.data.dtype, weight.shape, window, first.groups, is_grad_enabled()
+            if not (fast.convolves(x, weight, window, first.groups) and chains.has_chain(*chain)):
                 return None
             pool = self._pool((len(x.data), weight.shape[0], *window.positions), others[1]) if others[1:] else None
         except TinyTorchError:  # which the layer itself explains

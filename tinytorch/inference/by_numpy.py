@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from tinytorch.autograd import no_grad
 from tinytorch.base.errors import TinyTorchError
 from tinytorch.inference import nodes
 from tinytorch.inference.nodes import Node
-from tinytorch.inference.plan import Plan
+from tinytorch.inference.plan import CannotPlanError, Plan
 from tinytorch.layers import Module, evaluating
 from tinytorch.quantized.layers import QuantizedMaxPool2d
 from tinytorch.spatial import adaptive_avg_pool2d, avg_pool2d, slide
@@ -26,10 +27,6 @@ Step = Callable[[], object]
 ZERO = np.zeros(1, np.float32)
 FUNCTIONS = {"relu": activations.relu, "gelu": activations.gelu, "sigmoid": activations.sigmoid,
              "tanh": activations.tanh}  # fmt: skip
-
-
-class CannotPlanError(Exception):
-    """A layer does not fit this input: the module itself says why, or computes it another way."""
 
 
 class Kernels:
@@ -172,12 +169,12 @@ class Kernels:
 
     def call(self, plan: Plan, node: nodes.Call) -> Array:
         x, layer = plan.values[node.inputs[0]], node.layer
-        if not isinstance(layer, Module):
-            return self.computed(plan, lambda: layer(Tensor(x)).data)
 
-        def run() -> Any:
-            with evaluating(layer):
-                return layer(Tensor(x)).data
+        def run() -> Array:
+            with evaluating(layer) if isinstance(layer, Module) else nullcontext():
+                y: Array = layer(Tensor(x)).data
+            check(not plan.hides_nan or math.isfinite(np.add.reduce(y, axis=None)))
+            return y
 
         return self.computed(plan, run)
 
@@ -188,7 +185,7 @@ class Kernels:
         with no_grad():
             try:
                 first = np.asarray(compute())
-            except TinyTorchError as error:
+            except Exception as error:  # of a layer of unknown type, which may refuse the trial's zeros
                 raise CannotPlanError from error
         check(first.dtype.name in ("float32", "int8", "uint8"))
         if first.ndim == 4:
@@ -198,7 +195,9 @@ class Kernels:
 
         def run() -> None:
             with no_grad():
-                np.copyto(y, compute())
+                found = np.asarray(compute())
+            check(found.shape == y.shape and found.dtype == y.dtype)
+            np.copyto(y, found)
 
         plan.add(run)
         return y

@@ -20,7 +20,9 @@ from tinytorch.tensor import Array
 class OneDnn(Kernels):
     """Adds the steps of a node to a plan.
 
-    A fused ReLU and the maximum of a window turn NaN into a number, so a plan with one of them checks its input.
+    A fused ReLU and the maximum of a window turn NaN into a number, so a plan with one of them checks its input, and
+    what layers of unknown types return. Weights that are not finite make a layer unknown. NaN that a plan's own layers
+    make of finite numbers, by an overflow, stays hidden.
 
     Args:
         alone: run on one thread.
@@ -30,8 +32,9 @@ class OneDnn(Kernels):
         self.integer, self.alone = backend.native(np.int8), alone
 
     def product(self, plan: Plan, node: nodes.Linear, rows: Array, y: Array) -> None:
+        post = _post(plan, node.function)
         if "linear" not in node.kept:
-            node.kept["linear"] = float32.Linear(node.weight, node.bias, _post(plan, node.function))
+            node.kept["linear"] = float32.Linear(node.weight, node.bias, post)
         self.bind(plan, node.kept["linear"].primitive(len(rows), self.alone), rows, y)
 
     def convolved(self, plan: Plan, node: nodes.Convolution, x: Array, window: Window) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinytorch.activations import GELU_CUBIC, GELU_SCALE
 from tinytorch.attention import MultiHeadAttention
+from tinytorch.base.fusing import is_seen
 from tinytorch.embeddings import Embedding
 from tinytorch.inference.gpt_native import Layers, Products, fits
 from tinytorch.layers import Linear
@@ -27,13 +28,17 @@ from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT, MLP, LayerNorm, Transformer, TransformerBlock
 
 ArrayFunction = Callable[[Array], Array]
+# BLAS computes some products of odd sizes with what is left in its memory, and then NumPy warns of NaN that no result has
+SILENT = np.errstate(invalid="ignore")
 
 
 def is_plain(model: GPT) -> bool:
     """Return whether `Step` computes the same as the model: norms, attention, and their order must be those of GPT.
 
-    The layers that compute products may have been replaced.
+    The layers that compute products may have been replaced. No part may have hooks or a `forward` of its own.
     """
+    if any(map(is_seen, model.modules())):
+        return False
     parts = model.transformer
     norms = [parts.ln_f, *(norm for block in parts.h for norm in (block.ln_1, block.ln_2))]
     return (
@@ -241,6 +246,7 @@ class Step:
         self.native = Products(Layers(model), self.x, self.y, qkv) if fits(model, rows, dtype) else None
         self.plain = Blocks(model, self.x, qkv) if self.native is None else None
 
+    @SILENT
     def __call__(self, tokens: Array, place: int) -> Array:
         """Return the logits after tokens (B,) at position `place`, and store their keys and values in `pairs`.
 

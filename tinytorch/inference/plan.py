@@ -24,6 +24,10 @@ POINTED = 2**15  # bytes: a larger input is read where it is, not copied. Findin
 DOT = 10_000  # elements: for more, OpenBLAS starts threads for a dot product
 
 
+class CannotPlanError(Exception):
+    """A layer does not fit this input: the module itself says why, or computes it another way."""
+
+
 class Plan:
     """The steps for one input shape.
 
@@ -34,10 +38,10 @@ class Plan:
 
     Attributes:
         hides_nan: whether a kernel turns NaN into another value. Then `__call__` returns None for an input that is not
-            finite.
+            finite, or if a layer of unknown type returns such values.
 
     Raises:
-        by_numpy.CannotPlanError: a layer does not fit the input's shape.
+        CannotPlanError: a layer does not fit the input's shape.
     """
 
     def __init__(
@@ -70,7 +74,10 @@ class Plan:
         ]
 
     def __call__(self, x: Array) -> Array | None:
-        """Return the output for an input of the plan's shape; see `hides_nan`."""
+        """Return the output for an input of the plan's shape, or None if only the module itself can compute it.
+
+        That is so for some values (see `hides_nan`), and if a layer returns another shape or dtype than before.
+        """
         if self._entries is not None and x.nbytes > POINTED and x.flags.c_contiguous and x.dtype == np.float32:
             flat, address = x.reshape(-1), x.__array_interface__["data"][0]
             self._point(address)
@@ -81,8 +88,11 @@ class Plan:
                 self._point(0)
         if self.hides_nan and not math.isfinite(flat.dot(flat) if flat.size < DOT else np.add.reduce(flat)):
             return None
-        for step in self._run:
-            step()
+        try:
+            for step in self._run:
+                step()
+        except CannotPlanError:
+            return None
         return self.output.copy()
 
     def _point(self, address: int) -> None:

@@ -9,16 +9,17 @@ import numpy as np
 
 from tinytorch.acceleration import trace
 from tinytorch.autograd import no_grad
-from tinytorch.base.errors import GradientError
-from tinytorch.inference.by_numpy import CannotPlanError, Kernels
+from tinytorch.base.errors import GradientError, InputTypeError
+from tinytorch.base.words import described
+from tinytorch.inference.by_numpy import Kernels
 from tinytorch.inference.by_onednn import OneDnn
 from tinytorch.inference.choosing import Choice, same_bits
 from tinytorch.inference.fusing import fused
 from tinytorch.inference.nodes import Call, Softmax
-from tinytorch.inference.plan import Plan
+from tinytorch.inference.plan import CannotPlanError, Plan
 from tinytorch.inference.reading import read
 from tinytorch.inference.texts import TextPredictor
-from tinytorch.inference.watching import Prepared
+from tinytorch.inference.watching import Prepared, Watch, checked_array
 from tinytorch.layers import Module, evaluating
 from tinytorch.native import backend
 from tinytorch.native.library import UnsupportedError
@@ -38,17 +39,18 @@ class Predictor(Prepared[Module]):
     or by pickle) prepares the model again.
 
     The weights of known layers are copied. If a tensor gets another array, as by `load_state_dict`, or is changed in
-    place by an optimizer or an operation such as `add_`, the next call prepares the model again. Values that are
-    written into an array directly, and layers that are replaced, are not noticed: call `predictor` again.
+    place by an optimizer or an operation such as `add_`, or if a module gets another layer, parameter, hook, or
+    setting, the next call prepares the model again. Values that are written into an array directly, and entries of a
+    list of layers, are not noticed: call `predictor` again.
 
     Attributes:
         as_modules: the names of the parts that run as modules, without preparation, because their types are unknown.
     """
 
     def __call__(self, x: Array) -> Array:
-        plan = self._plans.get(x.shape)
+        plan = self._plans.get(x.shape) if type(x) is np.ndarray else None
         if plan is None or x.dtype != np.float32:
-            return self._other(x)
+            return self._other(checked_array("predictor", x))
         self._lock.acquire()  # with try and finally: `with` takes 0.1 µs more
         try:
             y = None if self._watch.changed() else plan(x)
@@ -69,6 +71,8 @@ class Predictor(Prepared[Module]):
         self._backend = backend.backend()
         self._plans: dict[tuple[int, ...], Plan | Choice] = {}
         self._whole = _traced(self.model) if len(self._nodes) == len(self.as_modules) == 1 else None
+        if self._whole is not None:
+            self._watch = Watch(self.model, every=True)
 
     def _other(self, x: Array) -> Array:
         """Compute an input for which there is no plan yet, or never will be."""
@@ -76,16 +80,16 @@ class Predictor(Prepared[Module]):
             if self._watch.changed():
                 self._prepare()
             known = x.shape in self._plans
-        if self._whole is not None and x.dtype.kind == "f" and x.size:
-            return self._whole(x)
+            if self._whole is not None and x.dtype.kind == "f" and x.size:
+                return self._whole(x)
         if x.dtype != np.float32 or not x.size or not x.ndim or known:  # known: it is not finite
             return self._as_module(x)
         rows = self._rows(x)
         if len(x) > rows:
             return np.concatenate([self(x[i : i + rows]) for i in range(0, len(x), rows)])
         with self._lock:
-            planned = self._plan(x.shape)
-        return self(x) if planned else self._as_module(x)
+            y = self._plans[x.shape](x) if self._plan(x.shape) else None
+        return self._as_module(x) if y is None else y
 
     def _plan(self, shape: tuple[int, ...]) -> bool:
         """Make a plan for a shape, and return whether that is possible."""
@@ -110,22 +114,25 @@ class Predictor(Prepared[Module]):
         return max(1, TOGETHER * len(x) // x.size) if apart and x.ndim > 1 else len(x)
 
     def _as_module(self, x: Array) -> Array:
-        with no_grad(), evaluating(self.model):
+        with self._lock, no_grad(), evaluating(self.model):  # the mode of the model is one for all threads
             y: Array = self.model(Tensor(x)).data
         return y
 
 
 def _traced(model: Module) -> Callable[[Array], Array]:
-    """Return a function that replays a model's operations, or calls it if they are not the same for every input."""
-    traced = trace(model)
+    """Return a function that replays a model's operations, or calls it once they were not the same for all inputs."""
+    traced, differs = trace(model), False
 
     def run(x: Array) -> Array:
+        nonlocal differs
         try:
-            return traced(x)
+            if not differs:
+                return traced(x)
         except GradientError:
-            with no_grad(), evaluating(model):
-                y: Array = model(Tensor(x)).data
-            return y
+            differs = True
+        with no_grad(), evaluating(model):
+            y: Array = model(Tensor(x)).data
+        return y
 
     return run
 
@@ -143,5 +150,10 @@ def predictor(model: Module) -> Predictor | TextPredictor:
 
     An input that is not float32 (float64, integers), or does not fit, is passed to the model itself. The input of a GPT
     is an array of tokens: see `TextPredictor`.
+
+    Raises:
+        InputTypeError: this is not a Module; or, when the result is called, not an array.
     """
+    if not isinstance(model, Module):
+        raise InputTypeError(f"predictor: model is {described(model)}: expected a Module, such as Sequential(...)")
     return TextPredictor(model) if isinstance(model, GPT) else Predictor(model)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch import activations
+from tinytorch.base.fusing import is_seen
 from tinytorch.inference import nodes
 from tinytorch.inference.nodes import Node
 from tinytorch.layers import Dropout, Flatten, Linear, Module, Sequential
@@ -25,12 +26,13 @@ FUNCTIONS = {
     **dict.fromkeys((activations.Sigmoid, activations.sigmoid), "sigmoid"),
     **dict.fromkeys((activations.Tanh, activations.tanh), "tanh"),
 }
+_FUNCTIONS = [(function, name) for function, name in FUNCTIONS.items() if not isinstance(function, type)]
 
 
 class Reader:
     """Reads one model.
 
-    A part of an unknown type, with hooks, or with weights of another dtype becomes a `Call`.
+    A part of an unknown type, with hooks or a `forward` of its own, or with weights of another dtype becomes a `Call`.
 
     Attributes:
         nodes: the result.
@@ -43,9 +45,10 @@ class Reader:
     def read(self, layer: Any, x: int, name: str) -> int:
         """Add the nodes of a layer for the value x, and return the number of its output."""
         kind: Any = type(layer)
-        if layer in _functions():
-            return self.add(nodes.Function((x,), FUNCTIONS[layer]))
-        if getattr(layer, "_hooks", None) is not None or kind not in READERS:
+        for function, known in _FUNCTIONS:
+            if layer is function:
+                return self.add(nodes.Function((x,), known))
+        if is_seen(layer) or kind not in READERS:
             return self.add(nodes.Call((x,), layer, name or kind.__name__))
         output = READERS[kind](self, layer, x, name)
         return self.add(nodes.Call((x,), layer, name or kind.__name__)) if output is None else output
@@ -53,10 +56,6 @@ class Reader:
     def add(self, node: Node) -> int:
         self.nodes.append(node)
         return len(self.nodes)
-
-
-def _functions() -> dict[Any, str]:
-    return {function: name for function, name in FUNCTIONS.items() if not isinstance(function, type)}
 
 
 def is_replaced() -> bool:

@@ -17,12 +17,13 @@ import numpy as np
 from tinytorch.arrays import attention
 from tinytorch.arrays.parallel import in_parallel
 from tinytorch.autograd import no_grad
+from tinytorch.base.promotion import like
 from tinytorch.embeddings import Embedding, LearnedPositions, checked_tokens
 from tinytorch.inference.drawing import RowSampler
 from tinytorch.inference.gpt_native import Layers, Products, fits_texts
-from tinytorch.inference.gpt_step import Blocks, is_plain
+from tinytorch.inference.gpt_step import SILENT, Blocks, is_plain
 from tinytorch.inference.reading import is_replaced
-from tinytorch.inference.watching import Prepared
+from tinytorch.inference.watching import Prepared, checked_array
 from tinytorch.layers import evaluating
 from tinytorch.native import backend
 from tinytorch.native.attention import Attention
@@ -105,6 +106,7 @@ class TextPredictor(Prepared[GPT]):
 
     def _computed(self, tokens: Array, last: bool, place: int = -1) -> Array:
         """Return all logits, or with `last` only those after the token at `place`."""
+        tokens = checked_array("predictor of a GPT", tokens)
         with self._lock:
             if self._watch.changed():
                 self._prepare()
@@ -119,7 +121,8 @@ class TextPredictor(Prepared[GPT]):
         rows = max(1, TOGETHER // wide)
         parts = [tokens[i : i + rows] for i in range(0, len(tokens), rows)]
         found = [self._part(part, last, place) for part in parts]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        logits = found[0] if len(found) == 1 else np.concatenate(found)
+        return like(logits, self.model.transformer.wpe.weight.data)
 
     def _part(self, tokens: Array, last: bool, place: int) -> Array:
         key = (*tokens.shape, last)
@@ -132,7 +135,7 @@ class TextPredictor(Prepared[GPT]):
             return plan(tokens, place).copy()
 
     def _as_module(self, tokens: Array, last: bool) -> Array:
-        with no_grad(), evaluating(self.model):
+        with self._lock, no_grad(), evaluating(self.model):  # the mode of the model is one for all threads
             if last:
                 return self.model.next_logits(tokens)
             y: Array = self.model(tokens).data
@@ -175,6 +178,7 @@ class _Texts:
         made = Attention(qkv, y, self._n_head, causal)
         return Program(made.primitives(alone=not pays_threads(made.primitives(alone=True))))
 
+    @SILENT
     def __call__(self, tokens: Array, place: int) -> Array:
         """Return the logits of tokens of this shape, with `last` those after the token at `place`.
 

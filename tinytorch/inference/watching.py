@@ -6,25 +6,38 @@ import os
 import sys
 import threading
 import weakref
+from operator import is_not
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from tinytorch.base import changes
+from tinytorch.base.errors import InputTypeError
+from tinytorch.base.words import described
 from tinytorch.layers import Module
+from tinytorch.tensor import Tensor
 
 Model = TypeVar("Model", bound=Module)
 _all: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
 
 
 class Watch:
-    """The arrays of a model's tensors, as they were when it was prepared."""
+    """A model's tensors and structure, as they were when it was prepared; `every` is explained in `_structure`."""
 
-    def __init__(self, model: Module) -> None:
-        self._time = changes.clock
+    def __init__(self, model: Module, every: bool = False) -> None:
+        self._every = every
+        self._model, self._time, self._number = model, changes.clock, changes.structure
         self._tensors = [tensor for _, tensor in model.named_tensors()]
         self._arrays = [tensor.data for tensor in self._tensors]
+        self._structure = _structure(model, every)
 
     def changed(self) -> bool:
-        """Return whether the model's tensors have other arrays or were changed in place."""
+        """Return whether the model has other layers, settings, or tensors, or tensors that were changed in place."""
+        if changes.structure != self._number:
+            number, found = changes.structure, _structure(self._model, self._every)
+            if len(found) != len(self._structure) or any(map(is_not, found, self._structure)):
+                return True
+            self._number = number  # another model was changed
         try:
             same = [tensor.data for tensor in self._tensors] == self._arrays  # compares identities first
         except ValueError:  # two arrays
@@ -35,6 +48,32 @@ class Watch:
             return True
         self._time = changes.clock  # something else was changed
         return False
+
+
+def _structure(model: Module, every: bool) -> list[Any]:
+    """Return the modules, tensors, hooks, and settings of a model, to be compared by identity.
+
+    Of classes outside of tinytorch, only the modules and tensors count, unless `every` is set: such a layer may note
+    something at each call.
+    """
+    found: list[Any] = []
+    for module in model.modules():
+        found += (module, module._hooks, "forward" in vars(module), *(tensor for _, tensor in module._own_tensors()))
+        if every or type(module).__module__.startswith("tinytorch."):
+            found += [value for name, value in vars(module).items() if name[0] != "_" and name != "training"]
+    return found
+
+
+def checked_array(what: str, x: Any) -> np.ndarray:
+    """Return x as an array without a subclass.
+
+    Raises:
+        InputTypeError: x is something else.
+    """
+    if isinstance(x, np.ndarray):
+        return x.view(np.ndarray)
+    tensor = "; write x.data" if isinstance(x, Tensor) else ""
+    raise InputTypeError(f"{what}: x is {described(x)}: expected a NumPy array{tensor}")
 
 
 class Prepared(Generic[Model]):

@@ -16,10 +16,10 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tinytorch.arrays.masks import masked
-from tinytorch.arrays.parallel import in_parallel
+from tinytorch.arrays.parallel import in_parallel, parts
 from tinytorch.arrays.windows import Gradients, Window, sum_parts
 from tinytorch.native import primitives as dnn
-from tinytorch.native.images import Convolution, MaxPool, Shape, workspace
+from tinytorch.native.images import Convolution, MaxPool, Shape, has_convolution, workspace
 from tinytorch.native.kept import float32, kernel, reject_nan
 
 BLOCK = 2**18  # values of the convolution's result in a block of images: 1 MB
@@ -30,6 +30,15 @@ def _blocks(begin: int, end: int, values: int) -> Iterator[slice]:
     count = -(-(end - begin) * values // BLOCK)
     edges = [begin + (end - begin) * i // count for i in range(count + 1)]
     yield from (slice(a, b) for a, b in pairwise(edges) if a < b)
+
+
+def has_chain(
+    x: Shape, dtype: np.dtype, weight: Shape, window: Window, groups: int, backward: bool
+) -> bool:
+    """Return whether there are kernels for this convolution, for each number of images that is computed together."""
+    values = math.prod(window.positions) * weight[0]
+    counts = {part.stop - part.start for begin, end in parts(x) for part in _blocks(begin, end, values)}
+    return has_convolution(x, dtype, weight, window, groups, backward, counts)
 
 
 def forward(
