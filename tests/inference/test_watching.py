@@ -17,6 +17,7 @@ from tinytorch.base.errors import InputTypeError
 from tinytorch.caching import Decoder, KVCache
 from tinytorch.inference import predictor
 from tinytorch.layers import Dropout, Linear, Module, Parameter, Sequential
+from tinytorch.quantized import quantize_static
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT
@@ -300,3 +301,11 @@ def test_a_block_with_a_forward_of_its_own_is_called() -> None:
     model = Sequential(block)
     block.forward = lambda x: x * 0 + 7  # type: ignore[method-assign]
     np.testing.assert_array_equal(predictor(model)(numbers(1, 2, 4, 4)), np.full((1, 2, 4, 4), 7, np.float32))
+
+
+def test_int8_saturates_as_the_module_does() -> None:
+    layer = Linear(1, 1, bias=False)
+    layer.weight.data[:] = 1
+    model = quantize_static(Sequential(layer).eval(), [np.array([[-1.0], [1.0]], np.float32)])
+    x = np.array([[-2], [-1], [2], [np.nan], [-np.inf], [np.inf], [0.3]], np.float32)
+    np.testing.assert_array_equal(predictor(model)(x), outputs(model, x))

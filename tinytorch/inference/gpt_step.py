@@ -28,7 +28,7 @@ from tinytorch.tensor import Array, Tensor
 from tinytorch.transformers import GPT, MLP, LayerNorm, Transformer, TransformerBlock
 
 ArrayFunction = Callable[[Array], Array]
-# BLAS computes some products of odd sizes with what is left in its memory, and then NumPy warns of NaN that no result has
+# BLAS may compute with what is left in its memory beside an array, and NumPy then warns of NaN that no result contains
 SILENT = np.errstate(invalid="ignore")
 
 

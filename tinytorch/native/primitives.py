@@ -38,8 +38,8 @@ CONVOLUTION_AUTO, CONVOLUTION_DIRECT = 0x3, 0x1
 POOLING_MAX, POOLING_MEAN = 0x1FF, 0x2FF  # the mean includes the padding
 ELTWISE_RELU, ELTWISE_RELU_USE_DST = 0x20, 0x100
 ELTWISE_ABS, ELTWISE_POWER, REDUCTION_MAX, SOFTMAX = 0x24, 0x30, 0x2FFF2, 0x30000
-BINARY_ADD, BINARY_MULTIPLY = 0x1FFF0, 0x1FFF1
-ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B, "linear": 0x26}
+BINARY_ADD, BINARY_MULTIPLY, BINARY_DIVIDE = 0x1FFF0, 0x1FFF1, 0x1FFF4
+ELTWISE = {"relu": ELTWISE_RELU, "tanh": 0x21, "sigmoid": 0x29, "gelu": 0x2B, "linear": 0x26, "clip": 0x2E}
 SUM = "sum"
 _QUERY_MD = {SRC: 129, DIFF_SRC: 130, WEIGHTS: 131, DIFF_WEIGHTS: 132, DST: 133, DIFF_DST: 134, WORKSPACE: 135,
              SCRATCHPAD: 136}  # fmt: skip
@@ -124,8 +124,9 @@ class Attributes:
         scales: argument -> mask; 0 means one scale for the whole array, 1 << d one for each index of dimension d. The
             scales are passed when the primitive runs, as the argument ATTR_SCALES | argument.
         post: what is done with each value of the result, in this order: SUM adds the previous value in the output's
-            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b. A Descriptor adds an array,
-            which is passed as `operand(i)` for the i-th of these operations.
+            array, and the names in ELTWISE apply a function; ("linear", a, b) is a y + b, and ("clip", a, b)
+            limits y to the range from a to b. A Descriptor adds an array, which is passed as `operand(i)` for the i-th
+            of these operations.
     """
 
     def __init__(self, scales: Mapping[int, int] | None = None, post: Sequence[Post] = ()) -> None:
