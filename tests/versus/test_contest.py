@@ -11,6 +11,14 @@ from tito.errors import RunError
 from tito.versus import contest
 from tito.versus.contest import Contest
 
+NOTED = """
+class A:
+    def __del__(self): raise ValueError("last")
+import sys
+sys.a = A()
+raise ImportError("a cause") from KeyError("before")
+"""
+
 
 def outcome(seconds: float, *check: float) -> Contest:
     return Contest(np.array(check), {"a text": seconds})
@@ -22,10 +30,13 @@ def outcome(seconds: float, *check: float) -> Contest:
         ("raise ImportError('libtorch\\x1b[31m is not here')", "PyTorch does not load: ImportError: libtorch\\x1b"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "PyTorch does not load: Segmentation fault"),
         ("import time; time.sleep(60)", "PyTorch did not load within 1 s"),
+        ("raise ImportError('a cause\\n  more\\nlast')", "PyTorch does not load: ImportError: a cause"),
+        ("raise ImportError('\\n\\nREAD THIS:\\n\\nlast')", "PyTorch does not load: ImportError: READ THIS:"),
+        (NOTED, "PyTorch does not load: ImportError: a cause"),
         ("import nothing_of_that_name", "PyTorch does not load: ModuleNotFoundError: No module named 'nothing_of"),
         ("", None),
     ],
-    ids=["broken", "crashes", "hangs", "lacks a module", "whole"],
+    ids=["broken", "crashes", "hangs", "two lines", "begins empty", "more at exit", "lacks a module", "whole"],
 )
 def test_a_pytorch_that_does_not_load_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, why: str | None
@@ -35,6 +46,7 @@ def test_a_pytorch_that_does_not_load_is_told_in_one_line(
     monkeypatch.setattr(contest, "IMPORT_TIMEOUT", 1.0 if "sleep" in torch else 60.0)
     found = contest.missing({}, ("torch",))
     assert found is None if why is None else str(found).startswith(why), found
+    assert "last" not in str(found)
 
 
 def test_a_contender_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +77,13 @@ def test_all_packages_of_a_rival_are_tried(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert contest.missing({}, ("onnx",)) is None
     assert contest.missing({}, ("onnx", "onnxruntime")) == "ONNX Runtime is not installed here"
+    assert contest.trouble({}, ("onnxruntime",)) == contest.Trouble(
+        "ONNX Runtime is not installed here", installed=False
+    )
+    (tmp_path / "onnxruntime.py").write_text("import onnxruntime_capi")
+    found = contest.trouble({}, ("onnxruntime",))
+    assert found
+    assert found.installed  # it lacks a package of its own
 
 
 def test_a_work_that_fails_says_so_in_one_line() -> None:

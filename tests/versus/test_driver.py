@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tito.errors import RunError
+from tito.errors import RequestError, RunError
 from tito.versus import driver
 from tito.versus.contest import Contest
 from tito.versus.rivals import TITLES
@@ -101,5 +101,5 @@ def test_every_work_has_its_parts(name: str) -> None:
 
 
 def test_unknown_work_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RunError, match=r"^no work is named 'nothing'; available: cnn, "):
+    with pytest.raises(RequestError, match=r"^no work is named 'nothing'; available: cnn, "):
         driver.load("nothing")

@@ -6,6 +6,7 @@ Python; otherwise `missing` returns the reason.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -40,22 +41,37 @@ class Contest:
     threads: int = 0
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Why a library cannot be used, in one line, and whether it is installed all the same."""
+
+    why: str
+    installed: bool
+
+
 def missing(pinned: dict[str, str], packages: Sequence[str] = ("torch",)) -> str | None:
     """Return why a rival cannot run, in one line; None if its packages can be imported."""
+    found = trouble(pinned, packages)
+    return found.why if found else None
+
+
+def trouble(pinned: dict[str, str], packages: Sequence[str]) -> Trouble | None:
+    """Return the first package's trouble; None if all can be imported."""
     return next(filter(None, (_does_not_load(package, pinned) for package in packages)), None)
 
 
-def _does_not_load(package: str, pinned: dict[str, str]) -> str | None:
+def _does_not_load(package: str, pinned: dict[str, str]) -> Trouble | None:
     name = rivals.NAMES[package]
     try:
         done = _run("-c", f"import {package}", environment=child_environment(pinned), timeout=IMPORT_TIMEOUT)
     except subprocess.TimeoutExpired:
-        return f"{name} did not load within {IMPORT_TIMEOUT:g} s"
+        return Trouble(f"{name} did not load within {IMPORT_TIMEOUT:g} s", installed=True)
     if done.returncode == 0:
         return None
-    last = _last_line(done)
-    absent = f"No module named '{package}'" in last
-    return f"{name} is not installed here" if absent else f"{name} does not load: {last}"
+    why = _why(done)
+    if f"No module named '{package}'" in why:
+        return Trouble(f"{name} is not installed here", installed=False)
+    return Trouble(f"{name} does not load: {why}", installed=True)
 
 
 def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
@@ -71,10 +87,10 @@ def run_contender(work: str, contender: str, pinned: dict[str, str]) -> Contest:
     except subprocess.TimeoutExpired:
         raise RunError(f"{work}: {contender} took longer than {TIMEOUT:g} s") from None
     if done.returncode != 0:
-        last = _last_line(done)
-        if "No module named 'torch'" in last:
-            last = "PyTorch is not installed; `python -m nox -s versus` installs it"
-        raise RunError(f"{work}: {contender} failed: {last}")
+        why = _why(done)
+        if "No module named 'torch'" in why:
+            why = "PyTorch is not installed; `python -m nox -s versus` installs it"
+        raise RunError(f"{work}: {contender} failed: {why}")
     told = json.loads(done.stdout.splitlines()[-1])
     return Contest(np.array(told["check"]), told["medians"], told["library"], told["threads"])
 
@@ -92,12 +108,26 @@ def _run(*arguments: str, environment: dict[str, str], timeout: float) -> subpro
     )
 
 
-def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line that a failed process wrote to stderr, cut short and without control characters."""
-    lines = done.stderr.strip().splitlines()
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a process failed, in one line, cut short and without control characters.
+
+    This is its exception with the first line of the message, else the last line of stderr, else the signal.
+    """
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
     if not lines:
         return signal_name(-done.returncode) if done.returncode < 0 else "no message"
-    return printable(lines[-1])[:200]
+    return printable(_exception(lines) or lines[-1].strip())[:200]
+
+
+def _exception(lines: Sequence[str]) -> str | None:
+    """Return the type and the first line of the message below the last traceback that was not ignored; None without."""
+    starts = [i for i, line in enumerate(lines) if line == "Traceback (most recent call last):"]
+    starts = [i for i in starts if i == 0 or not lines[i - 1].startswith("Exception ignored")]
+    told = list(itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :] if starts else ()))
+    if not told:
+        return None
+    empty = told[0].endswith(": ") and len(told) > 1  # the message begins with a line break
+    return told[0] + told[1].strip() if empty else told[0]
 
 
 def difference(ours: Contest, theirs: Contest) -> float:

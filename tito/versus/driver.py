@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from tinytorch.benchmarking import Comparison, compare
-from tito.errors import RunError
+from tito.errors import RequestError, did_you_mean
 from tito.versus import contest, works
 from tito.versus.contender import Rate
 from tito.versus.contest import Contest, run_contender, same_work
@@ -54,9 +54,14 @@ def names() -> list[str]:
 
 
 def load(name: str) -> ModuleType:
-    """Return a work by its name."""
+    """Return a work by its name.
+
+    Raises:
+        RequestError: there is no such work.
+    """
     if name not in names():
-        raise RunError(f"no work is named '{name}'; available: {', '.join(names())}")
+        meant = did_you_mean(name, names())
+        raise RequestError(f"no work is named '{name}'{meant}; available: {', '.join(names())}")
     return importlib.import_module(f"tito.versus.works.{name}")
 
 
