@@ -56,6 +56,8 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
         raise SettingError(f"pad: mode {mode!r}: expected constant, {', '.join(_MODES)}")
     for dim, (before, after) in enumerate(widths):
         if before or after:
+            if not x.shape[dim]:
+                raise ShapeError(f"pad: {mode} for shape {x.shape}: expected at least one element to repeat")
             if mode == "reflect" and max(before, after) >= x.shape[dim]:
                 raise ShapeError(f"pad: reflect by {max(before, after)}: expected less than the size {x.shape[dim]}")
             places = np.pad(np.arange(x.shape[dim]), (before, after), mode=_MODES[mode])  # type: ignore[call-overload]

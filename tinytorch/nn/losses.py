@@ -13,7 +13,8 @@ import numpy as np
 from tinytorch import activations as A
 from tinytorch import losses as L
 from tinytorch.autograd import derivative
-from tinytorch.base.errors import SettingError, ShapeError
+from tinytorch.base.errors import InputTypeError, SettingError, ShapeError
+from tinytorch.base.words import described
 from tinytorch.layers import Module
 from tinytorch.nn.activations import softplus
 from tinytorch.ops.reductions import norm as vector_norm
@@ -95,6 +96,8 @@ def nll_loss(
 def _factors(weight: Tensor | None, classes: int, dtype: Any) -> Array:
     if weight is None:
         return np.ones(classes, dtype)
+    if not isinstance(weight, Tensor):
+        raise InputTypeError(f"cross_entropy: weight is {described(weight)}: expected a Tensor of shape ({classes},)")
     if weight.shape != (classes,):
         raise ShapeError(f"cross_entropy: weight of shape {weight.shape}: expected ({classes},), one per class")
     return weight.data.astype(dtype, copy=False)

@@ -167,6 +167,8 @@ def adaptive_max_pool2d(x: Tensor, output_size: Sizes, return_indices: bool = Fa
     """Return the maxima of windows that divide the image into `output_size`."""
     _without_indices("adaptive_max_pool2d", return_indices)
     oh, ow = sizes("adaptive_max_pool2d: output_size", output_size, 2, 1)
+    if x.ndim not in (3, 4):
+        raise ShapeError(f"adaptive_max_pool2d: input of shape {x.shape}: expected (N, C, H, W) or (C, H, W)")
     h, w = x.shape[-2:]
     rows = [
         T.stack([x[..., i * h // oh : -(-(i + 1) * h // oh), j * w // ow : -(-(j + 1) * w // ow)].amax((-2, -1))

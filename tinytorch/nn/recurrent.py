@@ -245,6 +245,8 @@ class _Cell(Module, metaclass=Longer):
             given: State = (Tensor(np.zeros((*x.shape[:-1], self.hidden_size), x.dtype)),) * parts
         else:
             given = tuple(state) if self.kind == "LSTM" else (state,)
+        if len(given) != parts:
+            raise ShapeError(f"LSTMCell: state of {len(given)} tensors: expected 2, (h, c)")
         inputs = _product(x, self.weight_ih, self.bias_ih)
         new = _step(self.kind, inputs, given, self.weight_hh, self.bias_hh, self.relu)
         return new if self.kind == "LSTM" else new[0]

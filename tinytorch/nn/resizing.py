@@ -104,10 +104,11 @@ reads(between_, ())
 
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     """Move channels into pixels: (N, C r^2, H, W) -> (N, C, H r, W r)."""
-    n, c, h, w = x.shape
-    r = upscale_factor
-    if c % (r * r):
-        raise ShapeError(f"pixel_shuffle: {c} channels: expected a multiple of {r * r}")
+    if x.ndim != 4:
+        raise ShapeError(f"pixel_shuffle: input of shape {x.shape}: expected (N, C, H, W)")
+    (n, c, h, w), r = x.shape, upscale_factor
+    if r < 1 or c % (r * r):
+        raise ShapeError(f"pixel_shuffle: {c} channels, factor {r}: expected a multiple of the factor's square")
     return x.reshape(n, c // (r * r), r, r, h, w).permute(0, 1, 4, 2, 5, 3).reshape(n, c // (r * r), h * r, w * r)
 
 
