@@ -76,7 +76,7 @@ def test_images_of_any_size_go_through_one_file_unless_their_size_is_given() -> 
     run, images = session(model, threads=1), np.random.default_rng(0).random((2, 3, 20, 12), np.float32)
     np.testing.assert_allclose(run(images), outputs(model, images), rtol=1e-4, atol=1e-5)
     fixed = session(model, threads=1, input_shape=(3, 8, 8))
-    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+    with pytest.raises(tt.ShapeError, match=r"of shape \(2, 3, 20, 12\): expected \(batch, 3, 8, 8\)$"):
         fixed(images)
 
 
@@ -220,7 +220,7 @@ def with_attribute() -> Module:
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "own module": (lambda: Sequential(Linear(2, 2), Own()), {}, r"model.layers\[1\]: Own is not one of the layers"),
     "own function": (lambda: Sequential(Linear(2, 2), tt.exp), {}, r"model.layers\[1\]: exp is not one of"),
-    "longer class": (lambda: Sequential(Linear(2, 2), tt.nn.Mish()), {}, r"model.layers\[1\]: Mish is not one of"),
+    "longer class": (lambda: Sequential(Linear(2, 2), tt.nn.Mish()), {}, r"\[1\]: tinytorch.nn.Mish is not one of"),
     "simulated rounding": (lambda: prepare_qat(Linear(2, 2)), {}, "FakeQuantized .* call quantized.convert first"),
     "attribute": (with_attribute, {}, "this Linear has the attribute forward, unlike others"),
     "not a module": (lambda: tt.relu, {}, "function: expected a Module"),
@@ -239,14 +239,63 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "long text": (gpt, {"input_shape": (9,)}, "expected at most 8 positions"),
     "next token": (mlp, {"next_token": True}, "next_token with a Sequential: expected a GPT"),
     "open sections": (lambda: Sequential(Conv2d(3, 4, 1), AdaptiveAvgPool2d(2)), {}, "pass input_shape"),
-    "float64": (lambda: as_float64(Linear(2, 2)), {}, "weights of dtype float64: expected float32, float16, bfloat16"),
+    "float64": (
+        lambda: as_dtype(Linear(2, 2), np.float64),
+        {},
+        "^ONNX export: model: weights of dtype float64: expected f",
+    ),
+    "int64": (lambda: as_dtype(Linear(2, 2), np.int64), {}, "^ONNX export: model: weights of dtype int64: expected"),
+    "only dropout": (lambda: Sequential(Dropout(0.5)), {}, "it has no layer that computes anything"),
+    "longer setting": (
+        lambda: Sequential(tt.nn.Conv2d(3, 3, 3, padding_mode="reflect")),
+        {},
+        "tinytorch.nn.Conv2d is not one of .*: it has a setting that the course's Conv2d lacks",
+    ),
+    "itself": (lambda: containing_itself(), {}, "the model contains itself, or its parts are nested too deep"),
+    "no weight": (
+        lambda: changed(weight=None),
+        {},
+        r"layers\[1\]: weight is None: expected a Tensor of shape \(2, 2\)",
+    ),
+    "no first weight": (lambda: changed(weight=None).layers[1], {}, "model: weight is None: expected a Tensor"),
+    "large weight": (
+        lambda: changed(weight=tt.Tensor(np.ones((2, 2, 1), np.float32))),
+        {},
+        r"weight has shape \(2, 2, 1\): expected \(2, 2\)",
+    ),
+    "long bias": (
+        lambda: changed(bias=tt.Tensor(np.ones(3, np.float32))),
+        {},
+        r"bias has shape \(3,\): expected \(2,\)",
+    ),
+    "array as bias": (lambda: changed(bias=np.ones(2)), {}, "bias is an array: expected a Tensor"),
+    "no eps": (lambda: without_eps(), {}, r"model: a setting or part of this layer does not fit \("),
     "other sum": (lambda: other_sum(), {}, r"a sum of shapes \(batch, 4, height"),
 }
 
 
-def as_float64(layer: Linear) -> Linear:
-    layer.weight.data = layer.weight.data.astype(np.float64)
+def as_dtype(layer: Linear, dtype: Any) -> Linear:
+    layer.weight.data = layer.weight.data.astype(dtype)
     return layer
+
+
+def changed(**attributes: Any) -> Any:
+    layer = Linear(2, 2)
+    for name, value in attributes.items():
+        object.__setattr__(layer, name, value)
+    return Sequential(Linear(2, 2), layer)
+
+
+def containing_itself() -> Sequential:
+    model = Sequential(Linear(2, 2))
+    model.layers.append(model)
+    return model
+
+
+def without_eps() -> BatchNorm2d:
+    layer: Any = BatchNorm2d(3)
+    layer.eps = None
+    return layer  # type: ignore[no-any-return]
 
 
 def other_sum() -> Sequential:

@@ -16,6 +16,7 @@ from tinytorch.onnx.export import OPSETS, exported
 from tinytorch.onnx.session import package, session
 from tinytorch.quantized import quantize_dynamic, quantize_static
 from tinytorch.quantized.layers import QuantizedLinear
+from tinytorch.spatial import BasicBlock, Conv2d
 
 
 @pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
@@ -122,3 +123,25 @@ def test_rows_with_very_different_sizes_keep_their_own_scales() -> None:
     x = np.random.default_rng(0).standard_normal((4, 6), np.float32) * np.array([[1e-30], [1], [1e6], [0]], np.float32)
     found, expected = session(model, threads=1)(x), outputs(model, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_bias_that_layers_with_different_scales_share_is_stored_for_each() -> None:
+    x = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
+    model: Any = quantize_static(Sequential(Linear(6, 6), tt.ReLU(), Linear(6, 6)), [x])
+    model.layers[-1].bias = model.layers[0].bias
+    assert error(model, x) < 1e-4
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_measured_block_whose_first_convolution_has_no_fixed_scale(dynamic: bool) -> None:
+    model: Any = quantize_static(with_statistics(resnet()), [IMAGES])
+    conv: Any = Conv2d(8, 8, 3, 1, 1)
+    block = next(part for part in model.layers if isinstance(part, BasicBlock))
+    block.conv1 = quantize_dynamic(Sequential(conv)).layers[0] if dynamic else conv  # type: ignore[attr-defined]
+    assert error(model, IMAGES, batches=[IMAGES]) < 0.05
+
+
+def test_dynamic_sums_of_very_large_inputs_stay_finite() -> None:
+    model = quantize_dynamic(Sequential(Linear(24, 16), tt.ReLU(), Linear(16, 5)))
+    x = np.random.default_rng(0).standard_normal((64, 24)).astype(np.float32) * np.float32(1e36)
+    assert error(model, x) < 1e-5

@@ -74,3 +74,19 @@ def test_gelu_is_one_operation_where_onnx_has_it() -> None:
     model = Sequential(Linear(2, 2), tt.GELU())
     assert operations(model, opset=20) == ["Gemm", "Gelu", "Identity"]
     assert "Tanh" in operations(model, opset=19)
+
+
+POOLS: list[tuple[Any, str]] = [
+    (tt.MaxPool2d(3, 1, 2), "padding 2: expected at most half of kernel_size 3"),
+    (tt.AvgPool2d(3, 1, 2), "padding 2: expected at most half of kernel_size 3"),
+    (tt.MaxPool2d((3, 1), 1, (0, 1)), r"padding \(0, 1\): expected at most half of kernel_size \(3, 1\)"),
+    (tt.MaxPool2d(2, 0), "stride 0: expected an integer of at least 1, or a pair of them"),
+    (tt.AvgPool2d(2.0), "kernel_size 2.0: expected an integer of at least 1"),  # type: ignore[arg-type]
+    (tt.AdaptiveAvgPool2d((None, 1)), r"output_size \(None, 1\): expected an integer"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("pool", "problem"), POOLS)
+def test_pool_that_the_module_refuses_is_refused(pool: Any, problem: str) -> None:
+    with pytest.raises(tt.SettingError, match=rf"layers\[1\]: {problem}"):
+        operations(Sequential(tt.Conv2d(4, 4, 1), pool), input_shape=(4, 9, 9))

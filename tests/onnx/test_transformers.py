@@ -14,6 +14,7 @@ from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import Embedding, LearnedPositions, SinusoidalPositions
 from tinytorch.layers import Linear, Module, Sequential
 from tinytorch.onnx.export import OPSETS
+from tinytorch.onnx.session import session
 from tinytorch.quantized import quantize_dynamic
 from tinytorch.transformers import LayerNorm, TransformerBlock
 
@@ -65,3 +66,10 @@ def test_tied_table_is_stored_once() -> None:
 def test_attention_over_images_is_refused() -> None:
     with pytest.raises(tt.SettingError, match=r"MultiHeadAttention gets an input of shape .*: expected 3 dimensions"):
         operations(Sequential(Linear(8, 8), MultiHeadAttention(8, 2)), input_shape=(8,))
+
+
+def test_one_row_of_positions_is_not_added_to_a_longer_text() -> None:
+    model = tt.GPT(11, 1, 1, 2, 8).eval()
+    assert error(model, np.zeros((3, 1), np.int64)) < 1e-5
+    with pytest.raises(tt.ShapeError, match=r"of shape \(1, 5\): expected \(batch, 1\)"):
+        session(model, threads=1)(np.zeros((1, 5), np.int64))

@@ -18,13 +18,25 @@ def package() -> Any:
     """Import the package onnx.
 
     Raises:
-        SettingError: it is not installed.
+        SettingError: it is not installed, or cannot be loaded.
+    """
+    return imported("onnx", "ONNX export needs the package onnx", "The package onnx")
+
+
+def imported(name: str, missing: str, title: str) -> Any:
+    """Import a package; the errors begin with `missing` if it is not installed, or else with its title.
+
+    Raises:
+        SettingError: it is not installed, or cannot be loaded.
     """
     try:
-        import onnx
-    except ImportError as error:
-        raise SettingError(f"ONNX export needs the package onnx ({error}): {how_to_install('onnx')}") from None
-    return onnx
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        absent, reason = error.name == name, str(error)
+    except Exception as error:  # of a broken installation: a library that is missing, another version of NumPy, ...
+        absent, reason = False, str(error)
+    problem = missing if absent else f"{title} cannot be loaded"
+    raise SettingError(f"{problem} ({reason}): {how_to_install('onnx')}")
 
 
 def to_bytes(

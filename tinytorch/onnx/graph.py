@@ -84,9 +84,12 @@ class Graph:
         return self.known[key]
 
     def store(self, name: str, array: Array) -> str:
-        """Store an array under a name."""
-        self.arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
-        return name
+        """Store an array, and return its name. If another array has the name already, it gets a number."""
+        chosen, count = name, 1
+        while chosen in self.arrays and not same(self.arrays[chosen], array):
+            chosen, count = f"{name}_{count}", count + 1
+        self.arrays.setdefault(chosen, np.ascontiguousarray(array).reshape(array.shape))
+        return chosen
 
     def weight(self, tensor: Tensor, name: str = "") -> str:
         """Return a tensor of the model as float32. 16-bit weights are stored in 16 bits, and widened by a node.
@@ -96,7 +99,7 @@ class Graph:
         """
         dtype = tensor.data.dtype.name
         if dtype not in FLOATS:
-            raise SettingError(f"{self.where}: weights of dtype {dtype}: expected {', '.join(FLOATS)}")
+            raise self.refuse(f"weights of dtype {dtype}: expected {', '.join(FLOATS)}")
         stored = self.stored(tensor, name)
         return stored if dtype == "float32" else self.cast(stored, "float32")
 
@@ -137,9 +140,26 @@ def shown(shape: Shape) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def numbers(sizes: Any, count: int = 2) -> tuple[int, ...]:
-    """Return a setting for both directions: one number stands for two."""
-    return (int(sizes),) * count if isinstance(sizes, int | np.integer) else tuple(int(size) for size in sizes)
+def same(x: Array, y: Array) -> bool:
+    """Return whether arrays have the same dtype, shape, and values."""
+    return x.dtype == y.dtype and np.array_equal(x, y)
+
+
+def numbers(graph: Graph, name: str, sizes: Any, least: int) -> tuple[int, int]:
+    """Return a setting for both directions: one number stands for two.
+
+    Raises:
+        SettingError: it is neither an integer of at least `least` nor a pair of them.
+    """
+    pair = (sizes, sizes) if isinstance(sizes, int | np.integer) else sizes
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(is_integer(n) and n >= least for n in pair)):
+        raise graph.refuse(f"{name} {sizes}: expected an integer of at least {least}, or a pair of them")
+    return int(pair[0]), int(pair[1])
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy, and not a bool."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def named(model: Module) -> dict[int, str]:

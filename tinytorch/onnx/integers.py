@@ -21,6 +21,8 @@ import numpy as np
 
 from tinytorch.arrays.integers import LARGEST, SMALLEST_SCALE
 from tinytorch.autograd import no_grad
+from tinytorch.base.errors import InputTypeError
+from tinytorch.base.words import described
 from tinytorch.layers import Module, evaluating
 from tinytorch.onnx import layers
 from tinytorch.onnx.graph import Graph, Value, floats, ranked
@@ -121,12 +123,14 @@ def quantized_conv2d(graph: Graph, layer: Any, x: Value) -> Value:
 def basic_block(graph: Graph, layer: Any, x: Value) -> Value:
     """ResNet's block. If the ranges of its branches were measured, it adds 8-bit values, as runtimes expect it.
 
-    Without them, the branches are added as floats, as in TinyTorch. Runtimes then compute conv2 and the shortcut in
-    float32, because they have integer convolutions only between integers.
+    Without them, or if conv1 has no fixed scale for its input, the branches are added as floats, as in TinyTorch.
+    Runtimes then compute conv2 and the shortcut in float32, because they have integer convolutions only between
+    integers.
     """
     conv1, conv2, shortcut = layer.conv1, layer.conv2, layer.shortcut
-    if id(conv2) not in graph.ranges:
+    if id(conv2) not in graph.ranges or not _is_static(conv1):
         return layers.basic_block(graph, layer, x)
+    floats(graph, x, "BasicBlock")
     scale, dtype = conv1.input_scale.data, conv1.input_dtype
     integers = Value(quantized(graph, x.name, scale, dtype), x.shape, dtype, scale)
     y = relu(graph, None, part(graph, "bn1", layer.bn1, part(graph, "conv1", conv1, integers)))
@@ -146,10 +150,11 @@ def rounded(graph: Graph, layer: Any, x: Value) -> Value:
     return Value(dequantized(graph, quantized(graph, x.name, scale, dtype), scale, dtype), x.shape)
 
 
-def measured(model: Module, batches: Iterable[Array]) -> dict[int, tuple[str, Array]]:
+def measured(model: Module, batches: Iterable[Array | Tensor]) -> dict[int, tuple[str, Array]]:
     """Run batches through a model, and return dtype and scale for what each branch of its integer blocks returns.
 
     Raises:
+        InputTypeError: a batch is not an array, but e.g. a pair of inputs and labels.
         NonFiniteError: a branch returned NaN or infinity.
     """
     blocks = [block for block in model.modules() if isinstance(block, BasicBlock)]
@@ -161,13 +166,19 @@ def measured(model: Module, batches: Iterable[Array]) -> dict[int, tuple[str, Ar
 
     with no_grad(), evaluating(model), watched([("a branch", part) for part in branches], look):
         for batch in batches:
+            if not isinstance(batch, np.ndarray | Tensor):
+                raise InputTypeError(f"export: batches contains {described(batch)}: expected arrays of inputs")
             model(Tensor(np.asarray(batch)))
     return {key: (seen.dtype, seen.scale("minmax")) for key, seen in observers.items() if seen.low <= seen.high}
 
 
 def _returns_floats(part: object) -> bool:
     """Return whether a part is a static convolution that returns floats."""
-    return isinstance(part, QuantizedConv2d) and part.input_scale is not None and part.output_scale is None
+    return _is_static(part) and getattr(part, "output_scale", None) is None
+
+
+def _is_static(part: object) -> bool:
+    return isinstance(part, QuantizedConv2d) and part.input_scale is not None
 
 
 def rounded_rows(graph: Graph, x: Value, axes: list[int]) -> tuple[str, str]:
@@ -179,9 +190,12 @@ def rounded_rows(graph: Graph, x: Value, axes: list[int]) -> tuple[str, str]:
 
 
 def scaled_sums(graph: Graph, layer: Any, sums: str, scale: str, shape: tuple[int, ...]) -> str:
-    """Convert integer sums to floats; the scales of the weight get this shape."""
-    y = graph.add("Mul", graph.cast(sums, "float32"), scale)
-    return graph.add("Mul", y, graph.constant(layer.weight_scale.data.reshape(shape)))
+    """Convert integer sums to floats; the scales of the weight get this shape.
+
+    The scales of the weight come first: sums times the scale of a row overflow for inputs from 1e36 on.
+    """
+    y = graph.add("Mul", graph.cast(sums, "float32"), graph.constant(layer.weight_scale.data.reshape(shape)))
+    return graph.add("Mul", y, scale)
 
 
 def dynamic_linear(graph: Graph, layer: Any, x: Value) -> Value:
@@ -195,7 +209,7 @@ def dynamic_linear(graph: Graph, layer: Any, x: Value) -> Value:
 
 def dynamic_conv2d(graph: Graph, layer: Any, x: Value) -> Value:
     """Each image is a row. ONNX Runtime's integer convolution reads uint8, so all integers are shifted by 128."""
-    window = slid(layer, layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
+    window = slid(graph, layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
     ranked(graph, floats(graph, x, "QuantizedConv2d"), 4, "QuantizedConv2d")
     check = Value(x.name, (x.shape[0], x.shape[2], x.shape[3], x.shape[1]))
     check_width(graph, check, layer.in_channels)

@@ -116,15 +116,24 @@ def check_width(graph: Graph, x: Value, width: int) -> None:
         raise graph.refuse(f"an input of shape {shown(x.shape)}: expected (..., {width})")
 
 
-def slid(layer: Any, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, list[int]]:
+def slid(graph: Graph, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, list[int]]:
     """Return the attributes of a window that slides over images."""
-    pads = numbers(padding)
+    pads = numbers(graph, "padding", padding, 0)
     return {
-        "kernel_shape": list(numbers(kernel)),
-        "strides": list(numbers(kernel if stride is None else stride)),
+        "kernel_shape": list(numbers(graph, "kernel_size", kernel, 1)),
+        "strides": list(numbers(graph, "stride", stride, 1)),
         "pads": [*pads, *pads],
-        "dilations": list(numbers(dilation)),
+        "dilations": list(numbers(graph, "dilation", dilation, 1)),
     }
+
+
+def pooled(graph: Graph, layer: Any, x: Value) -> tuple[dict[str, list[int]], Shape]:
+    """Return the attributes of a pool's window, and the shape of its results."""
+    stride = layer.kernel_size if layer.stride is None else layer.stride
+    window = slid(graph, layer.kernel_size, stride, layer.padding)
+    if any(2 * pad > size for pad, size in zip(window["pads"], window["kernel_shape"], strict=False)):
+        raise graph.refuse(f"padding {layer.padding}: expected at most half of kernel_size {layer.kernel_size}")
+    return window, positions(graph, ranked(graph, x, 4, type(layer).__name__), window, x.shape[1])
 
 
 def positions(graph: Graph, x: Value, window: dict[str, list[int]], channels: Size) -> Shape:
@@ -150,7 +159,7 @@ def convolution(graph: Graph, layer: Any, x: Value, weight: str, bias: str | Non
     channels = layer.weight.shape[1] * layer.groups
     if ranked(graph, x, 4, "Conv2d").shape[1] != channels:
         raise graph.refuse(f"images of shape {shown(x.shape)}: expected {channels} channels")
-    window = slid(layer, layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
+    window = slid(graph, layer.weight.shape[2:], layer.stride, layer.padding, layer.dilation)
     shape = positions(graph, x, window, layer.weight.shape[0])
     name = graph.add("Conv", x.name, weight, *([bias] if bias else []), group=layer.groups, **window)
     return Value(name, shape)
@@ -158,21 +167,19 @@ def convolution(graph: Graph, layer: Any, x: Value, weight: str, bias: str | Non
 
 def max_pool(graph: Graph, layer: Any, x: Value) -> Value:
     """MaxPool2d, also of integers: rounding keeps the order."""
-    window = slid(layer, layer.kernel_size, layer.stride, layer.padding)
-    shape = positions(graph, ranked(graph, x, 4, "MaxPool2d"), window, x.shape[1])
+    window, shape = pooled(graph, layer, x)
     return Value(graph.add("MaxPool", x.name, **window), shape, x.integers, x.scale)
 
 
 def average_pool(graph: Graph, layer: Any, x: Value) -> Value:
-    window = slid(layer, layer.kernel_size, layer.stride, layer.padding)
-    shape = positions(graph, ranked(graph, floats(graph, x, "AvgPool2d"), 4, "AvgPool2d"), window, x.shape[1])
+    window, shape = pooled(graph, layer, floats(graph, x, "AvgPool2d"))
     del window["dilations"]
     return Value(graph.add("AveragePool", x.name, count_include_pad=1, **window), shape)
 
 
 def adaptive_average(graph: Graph, layer: Any, x: Value) -> Value:
     """AdaptiveAvgPool2d: the mean of the image, or means of sections in one direction after the other."""
-    sizes = numbers(layer.output_size)
+    sizes = numbers(graph, "output_size", layer.output_size, 1)
     ranked(graph, floats(graph, x, "AdaptiveAvgPool2d"), 4, "AdaptiveAvgPool2d")
     shape = (*x.shape[:2], *sizes)
     if sizes == (1, 1):
