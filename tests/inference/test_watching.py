@@ -16,6 +16,7 @@ from tests.models import outputs
 from tinytorch.base.errors import InputTypeError
 from tinytorch.caching import Decoder, KVCache
 from tinytorch.inference import predictor
+from tinytorch.inference.plan import is_finite
 from tinytorch.layers import Dropout, Linear, Module, Parameter, Sequential
 from tinytorch.quantized import quantize_static
 from tinytorch.spatial import BasicBlock, BatchNorm2d, Conv2d, MaxPool2d
@@ -309,3 +310,16 @@ def test_int8_saturates_as_the_module_does() -> None:
     model = quantize_static(Sequential(layer).eval(), [np.array([[-1.0], [1.0]], np.float32)])
     x = np.array([[-2], [-1], [2], [np.nan], [-np.inf], [np.inf], [0.3]], np.float32)
     np.testing.assert_array_equal(predictor(model)(x), outputs(model, x))
+
+
+@pytest.mark.parametrize("size", [1, 5, 8191, 8192, 8193, 20_000, 24_576])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_every_number_is_looked_at(size: int) -> None:
+    x = np.full(size, 3e38, np.float32)
+    assert is_finite(x)
+    for place in {0, size // 2, size - 1}:
+        for value in (np.nan, np.inf, -np.inf):
+            x[place] = value
+            assert not is_finite(x)
+        x[place] = -3e38
+    assert is_finite(x)

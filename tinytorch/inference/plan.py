@@ -21,7 +21,8 @@ from tinytorch.tensor import Array
 
 Step = Callable[[], object]
 POINTED = 2**15  # bytes: a larger input is read where it is, not copied. Finding its address takes 1 µs
-DOT = 10_000  # elements: for more, OpenBLAS starts threads for a dot product
+ZEROS = np.zeros(2**13, np.float32)
+DOT = len(ZEROS)  # elements: for more than 10,000, OpenBLAS starts threads for a dot product
 
 
 class CannotPlanError(Exception):
@@ -86,7 +87,7 @@ class Plan:
             self.given[...] = x
             if self._address:
                 self._point(0)
-        if self.hides_nan and not math.isfinite(flat.dot(flat) if flat.size < DOT else np.add.reduce(flat)):
+        if self.hides_nan and not is_finite(flat):
             return None
         try:
             for step in self._run:
@@ -139,6 +140,18 @@ class Plan:
         for key in {id(_owner(array)) for array in self.values.values()} - later - spare:
             if (memory := self._memory.get(key)) is not None:
                 self._spare.setdefault(memory.nbytes, []).append(memory)
+
+
+def is_finite(x: Array) -> bool:
+    """Return whether no number of a vector is NaN or infinite: their products with 0 are not 0.
+
+    For 50,176 numbers it takes 8 µs, and their sum 12 µs.
+    """
+    whole = len(x) // DOT * DOT
+    total = x[whole:].dot(ZEROS[: len(x) - whole])
+    if whole:
+        total += np.add.reduce(np.vecdot(x[:whole].reshape(-1, DOT), ZEROS))
+    return bool(total == 0)
 
 
 def _owner(array: Array) -> Array:

@@ -17,7 +17,7 @@ from numpy import ndarray as Array
 
 from tinytorch.arrays.masks import masked
 from tinytorch.arrays.parallel import in_parallel, parts
-from tinytorch.arrays.windows import Gradients, Window, sum_parts
+from tinytorch.arrays.windows import Gradients, Window, sum_channels, sum_parts
 from tinytorch.native import primitives as dnn
 from tinytorch.native.images import Convolution, MaxPool, Shape, has_convolution, workspace
 from tinytorch.native.kept import float32, kernel, reject_nan
@@ -32,9 +32,7 @@ def _blocks(begin: int, end: int, values: int) -> Iterator[slice]:
     yield from (slice(a, b) for a, b in pairwise(edges) if a < b)
 
 
-def has_chain(
-    x: Shape, dtype: np.dtype, weight: Shape, window: Window, groups: int, backward: bool
-) -> bool:
+def has_chain(x: Shape, dtype: np.dtype, weight: Shape, window: Window, groups: int, backward: bool) -> bool:
     """Return whether there are kernels for this convolution, for each number of images that is computed together."""
     values = math.prod(window.positions) * weight[0]
     counts = {part.stop - part.start for begin, end in parts(x) for part in _blocks(begin, end, values)}
@@ -86,8 +84,9 @@ def backward(
     def work(begin: int, end: int) -> tuple[Array, Array]:
         dw, db, packed = np.zeros(w.shape, np.float32), np.zeros(k, np.float32), None
         for part in _blocks(begin, end, math.prod(window.positions) * k):
-            made = kernel(Convolution, x[part].shape, x.dtype, w.shape, window, groups, True)
+            made = kernel(Convolution, x[part].shape, x.dtype, w.shape, window, groups, False)
             dresult = masked(g[part], y[part] != 0)
+            db += sum_channels(dresult)  # before the pooling: a maximum gets all of its window's gradient
             if pool is not None:
                 assert places is not None
                 shape: Shape = (len(dresult), *window.positions, k)
@@ -95,9 +94,7 @@ def backward(
             if dx is not None:
                 packed = made.pack_backward(w) if packed is None or part.stop == end else packed
                 made.to_input.run({dnn.DIFF_SRC: dx[part], dnn.WEIGHTS: packed, dnn.DIFF_DST: dresult})
-            dw_part, db_part = made.weight_gradients(x[part], dresult)
-            dw += dw_part
-            db += db_part
+            dw += made.weight_gradients(x[part], dresult)[0]
         return dw, db
 
     dw, db = sum_parts(in_parallel(x, work))

@@ -91,17 +91,11 @@ class Convolution:
         return Copier(self.to_weight.descriptor(dnn.DIFF_WEIGHTS), self._plain)
 
     def weight_gradients(self, x: Array, g: Array) -> tuple[Array, Array]:
-        """Return the gradients of the weight and of the bias, which is 0 if there is none.
-
-        oneDNN adds a bias's gradients one by one: of 819,200 equal ones, the sum was wrong by 0.1%. In float32, it is
-        therefore NumPy's, as a product.
-        """
+        """Return the gradients of the weight and of the bias, which is 0 if there is none."""
         packed = dnn.aligned(self.to_weight.descriptor(dnn.DIFF_WEIGHTS).size)
         db = np.zeros(self.outputs, np.float32)
         bias = {dnn.DIFF_BIAS: db} if self.biased else {}
         self.to_weight.run({dnn.SRC: x, dnn.DIFF_WEIGHTS: packed, dnn.DIFF_DST: g} | bias)
-        if self.biased and g.dtype == np.float32:
-            db = sum_channels(g)
         return self.unpack(packed, np.empty(self._weight_shape, np.float32)), db
 
 
@@ -142,19 +136,24 @@ def convolution_forward(x: Array, w: Array, b: Array | None, window: Window, gro
 def convolution_backward(
     g: Array, x: Array, w: Array, biased: bool, window: Window, groups: int, input_gradient: bool
 ) -> Gradients:
-    """Return the gradients of x in its dtype, and of w and the bias in float32."""
+    """Return the gradients of x in its dtype, and of w and the bias in float32.
+
+    oneDNN adds the gradients of a bias one by one: of 819,200 equal ones, the sum was wrong by 0.1%. In float32, it is
+    therefore NumPy's, a product.
+    """
     if window.padding[1] and x.shape[2] < window.stride[1]:  # 3.2 leaves dw uninitialized here
         raise UnsupportedError("oneDNN has no kernel for padded images narrower than the stride")
     dx = np.empty(x.shape, x.dtype) if input_gradient else None
-    w = float32(w)
+    w, summed = float32(w), biased and x.dtype == np.float32
 
     def work(begin: int, end: int) -> tuple[Array, Array]:
         part, g_part = x[begin:end], g[begin:end]
-        made = kernel(Convolution, part.shape, x.dtype, w.shape, window, groups, biased)
+        made = kernel(Convolution, part.shape, x.dtype, w.shape, window, groups, biased and not summed)
         if dx is not None:
             arrays = {dnn.DIFF_SRC: dx[begin:end], dnn.WEIGHTS: made.pack_backward(w), dnn.DIFF_DST: g_part}
             made.to_input.run(arrays)
-        return made.weight_gradients(part, g_part)
+        dw, db = made.weight_gradients(part, g_part)
+        return dw, sum_channels(g_part) if summed else db
 
     dw, db = sum_parts(in_parallel(x, work))
     return dx, dw, db
