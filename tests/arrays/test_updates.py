@@ -12,10 +12,11 @@ import pytest
 import tinytorch as tt
 from tinytorch import optim
 from tinytorch.arrays import parallel, updates
+from tinytorch.layers import Parameter
 from tinytorch.optimizers import Optimizer
 from tinytorch.tensor import Array, Tensor
 
-OPTIMIZERS: dict[str, Callable[[list[Tensor]], Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[list[Parameter]], Optimizer]] = {
     "SGD": lambda p: tt.SGD(p, lr=0.1),
     "SGD with weight decay": lambda p: tt.SGD(p, lr=0.1, weight_decay=0.01),
     "SGD with momentum": lambda p: tt.SGD(p, lr=0.1, momentum=0.9),
@@ -59,7 +60,7 @@ def trained(
     name: str, order: str = "C", gradient_order: str = "C", dtype: Any = np.float32, steps: int = 4
 ) -> list[Array]:
     """Return a parameter after some steps, and the optimizer's state."""
-    parameter = Tensor(ORDERS[order](numbers(0).astype(dtype)), requires_grad=True)
+    parameter = Parameter(ORDERS[order](numbers(0).astype(dtype)))
     optimizer = OPTIMIZERS[name]([parameter])
     for i in range(steps):
         given = ORDERS[gradient_order](numbers(i + 1).astype(dtype))
@@ -98,7 +99,7 @@ def test_every_memory_order_gives_the_same(parts: list[int], name: str, order: s
 
 def test_a_view_with_gaps_is_updated_as_a_whole(parts: list[int]) -> None:
     whole = numbers(0)
-    parameter = Tensor(np.zeros(1, np.float32), requires_grad=True)
+    parameter = Parameter(np.zeros(1, np.float32))
     parameter.data = whole[:, ::2]
     expected = parameter.data - np.float32(0.1) * numbers(1)[:, ::2]
     optimizer = tt.SGD([parameter], lr=0.1)
@@ -123,7 +124,7 @@ def test_threads_may_train_models_of_their_own() -> None:
 
 
 def test_an_error_in_one_part_is_raised() -> None:
-    parameter = Tensor(numbers(0), requires_grad=True)
+    parameter = Parameter(numbers(0))
     optimizer = tt.SGD([parameter], lr=0.1)
     parameter.grad = Tensor(numbers(1))
     optimizer.param_groups[0]["lr"] = "fast"

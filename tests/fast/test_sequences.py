@@ -223,15 +223,15 @@ def test_both_ops_have_their_own_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "padding", "shape"),
-    [((32, 16, (7, 3)), (6, 3), (8, 32, 128, 64)), ((3, 3, (11, 3)), (0, 6), (10, 3, 150, 600))],
+    ("channels", "kernel", "padding", "shape"),
+    [((32, 16), (7, 3), (6, 3), (8, 32, 128, 64)), ((3, 3), (11, 3), (0, 6), (10, 3, 150, 600))],
 )
 def test_layers_run_one_by_one_where_a_few_images_have_no_kernel(
-    settings: Any, padding: tuple[int, int], shape: tuple[int, ...]
+    channels: tuple[int, int], kernel: Any, padding: Any, shape: tuple[int, ...]
 ) -> None:
     """There may be kernels for a whole batch, but not for one of the blocks in which it is computed together."""
     tt.manual_seed(0)
-    model = tt.Sequential(Conv2d(*settings, padding=padding), tt.ReLU())
+    model = tt.Sequential(Conv2d(*channels, kernel, padding=padding), tt.ReLU())
     for found, expected in zip(
         results(model, model, numbers(*shape)), results(model, one_by_one(model), numbers(*shape)), strict=True
     ):

@@ -48,7 +48,7 @@ def doubled(module: Module, inputs: Any, output: Tensor) -> Tensor:
     return 2 * output
 
 
-CHANGES: dict[str, Callable[[Sequential], object]] = {
+CHANGES: dict[str, Callable[[Any], object]] = {
     "another parameter": lambda m: setattr(m.layers[0], "weight", Parameter(numbers(5, 4, seed=3))),
     "no bias": lambda m: setattr(m.layers[0], "bias", None),
     "a hook": lambda m: m.layers[0].register_forward_hook(doubled),

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(bool(library.why_not()), reason=library.why_not(
 )
 @settings(deadline=None, max_examples=200)
 def test_integers_are_those_of_quantize(dtype: str, exponent: float, steps: list[int], noise: float) -> None:
-    scale = np.float32(10**exponent)
+    scale = np.array(10**exponent, np.float32)
     halves = np.array(steps, np.float32) / 2 * scale  # every second one is halfway between two integers
     extremes = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 0], np.float32)
     x = np.concatenate([halves, halves * np.float32(1 + noise), extremes])

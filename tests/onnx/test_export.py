@@ -295,7 +295,7 @@ def containing_itself() -> Sequential:
 def without_eps() -> BatchNorm2d:
     layer: Any = BatchNorm2d(3)
     layer.eps = None
-    return layer  # type: ignore[no-any-return]
+    return layer
 
 
 def other_sum() -> Sequential:

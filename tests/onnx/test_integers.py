@@ -137,7 +137,7 @@ def test_measured_block_whose_first_convolution_has_no_fixed_scale(dynamic: bool
     model: Any = quantize_static(with_statistics(resnet()), [IMAGES])
     conv: Any = Conv2d(8, 8, 3, 1, 1)
     block = next(part for part in model.layers if isinstance(part, BasicBlock))
-    block.conv1 = quantize_dynamic(Sequential(conv)).layers[0] if dynamic else conv  # type: ignore[attr-defined]
+    block.conv1 = quantize_dynamic(Sequential(conv)).layers[0] if dynamic else conv
     assert error(model, IMAGES, batches=[IMAGES]) < 0.05
 
 

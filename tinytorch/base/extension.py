@@ -152,15 +152,16 @@ class ModuleExtension:
         super().__init_subclass__(**settings)
         _lengthen(cls, MODULE_LONGER)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and let prepared models know: see `inference.watching`."""
-        object.__setattr__(self, name, value)
-        if name != "training":
-            changes.restructured()
-
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+    else:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set an attribute, and let prepared models know: see `inference.watching`."""
+            object.__setattr__(self, name, value)
+            if name != "training":
+                changes.restructured()
 
 
 class OptimizerExtension:
