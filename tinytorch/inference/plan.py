@@ -50,6 +50,7 @@ class Plan:
     ) -> None:
         self.given = np.zeros(shape, np.float32)
         self.hides_nan, self._flat, self._address = False, self.given.reshape(-1), 0
+        self._zeros = ZEROS[: self.given.size] if self.given.size <= DOT else None  # for a small input: see is_finite
         self.values: dict[int, Array] = {0: self.given}
         self.rounded: dict[tuple[int, str, float], Array] = {}  # value, dtype, scale -> its integers
         self._steps: list[Step] = []
@@ -87,7 +88,8 @@ class Plan:
             self.given[...] = x
             if self._address:
                 self._point(0)
-        if self.hides_nan and not is_finite(flat):
+        zeros = self._zeros
+        if self.hides_nan and not (is_finite(flat) if zeros is None else flat.dot(zeros) == 0):
             return None
         try:
             for step in self._run:
