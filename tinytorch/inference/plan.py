@@ -89,7 +89,7 @@ class Plan:
             if self._address:
                 self._point(0)
         zeros = self._zeros
-        if self.hides_nan and not (is_finite(flat) if zeros is None else flat.dot(zeros) == 0):
+        if self.hides_nan and (not is_finite(flat) if zeros is None else flat.dot(zeros)):  # NaN counts as true
             return None
         try:
             for step in self._run:
