@@ -323,3 +323,15 @@ def test_every_number_is_looked_at(size: int) -> None:
             assert not is_finite(x)
         x[place] = -3e38
     assert is_finite(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_checking_a_trace_warns_of_nothing(dtype: Any) -> None:
+    """Its numbers are larger than the given ones: here, their exponentials overflow."""
+
+    class Exponential(Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.exp() + x.bfloat16().float()
+
+    x = np.array([[2000.0, -2.0, 3.0]]).astype(dtype) / 400
+    np.testing.assert_allclose(predictor(Exponential())(x), outputs(Exponential(), x), rtol=1e-2)
